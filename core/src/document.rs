@@ -1,0 +1,212 @@
+//! Reading a configuration out of a JSON value, with every problem named by its path.
+//!
+//! A configuration is read once, into checked types; what is wrong with it is collected rather than
+//! thrown at the first fault, so that a person mends a file in one go. YAML files come here as
+//! JSON values, too; who read them knows which line a path stands on.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+/// One thing that is wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: `rollouts[0].canary.version`; empty for the document itself.
+    pub path: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            return f.write_str(&self.message);
+        }
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// The problems found so far, in the order of the document's reading.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Notes a problem at a path.
+    pub fn add(&mut self, path: &str, message: impl Into<String>) {
+        self.0.push(Problem { path: path.to_owned(), message: message.into() });
+    }
+
+    /// The value if nothing was wrong, else every problem.
+    ///
+    /// # Errors
+    /// The problems, when there are any or the value could not be made.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Problem>> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(self.0),
+        }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub struct Node<'a> {
+    value: &'a Value,
+    path: String,
+}
+
+impl<'a> Node<'a> {
+    /// The document's root.
+    pub fn root(value: &'a Value) -> Self {
+        Self { value, path: String::new() }
+    }
+
+    /// Where this value stands.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The raw value.
+    pub fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Notes a problem at this value.
+    pub fn problem(&self, problems: &mut Problems, message: impl Into<String>) {
+        problems.add(&self.path, message);
+    }
+
+    /// Notes that something else was expected here.
+    pub fn expected(&self, problems: &mut Problems, what: &str) {
+        self.problem(problems, format!("expected {what}, found {}", describe(self.value)));
+    }
+
+    /// The value as an object whose fields are all among `known`; a field that is not is a problem
+    /// at its own path.
+    pub fn object(&self, known: &[&str], problems: &mut Problems) -> Option<Object<'a>> {
+        let Value::Object(map) = self.value else {
+            self.expected(problems, "an object");
+            return None;
+        };
+        for field in map.keys().filter(|field| !known.contains(&field.as_str())) {
+            let message = format!("unknown field; known here: {}", known.join(", "));
+            problems.add(&join(&self.path, field), message);
+        }
+        Some(Object { map, path: self.path.clone() })
+    }
+
+    /// The elements of a list of at most `limit`.
+    pub fn list(&self, limit: usize, problems: &mut Problems) -> Option<Vec<Node<'a>>> {
+        let Value::Array(items) = self.value else {
+            self.expected(problems, "a list");
+            return None;
+        };
+        if items.len() > limit {
+            self.problem(problems, format!("at most {limit} entries, found {}", items.len()));
+            return None;
+        }
+        let at = |index| format!("{}[{index}]", self.path);
+        let nodes = items.iter().enumerate();
+        Some(nodes.map(|(index, value)| Node { value, path: at(index) }).collect())
+    }
+
+    /// The value as text.
+    pub fn text(&self, problems: &mut Problems) -> Option<&'a str> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            self.expected(problems, "a string");
+        }
+        text
+    }
+
+    /// The value as true or false.
+    pub fn flag(&self, problems: &mut Problems) -> Option<bool> {
+        let flag = self.value.as_bool();
+        if flag.is_none() {
+            self.expected(problems, "true or false");
+        }
+        flag
+    }
+
+    /// The value as a finite number.
+    pub fn number(&self, problems: &mut Problems) -> Option<f64> {
+        let number = self.value.as_f64();
+        if number.is_none() {
+            self.expected(problems, "a number");
+        }
+        number
+    }
+
+    /// The value as a whole number from `least` to `most`.
+    pub fn whole(&self, least: u64, most: u64, problems: &mut Problems) -> Option<u64> {
+        let number = self.value.as_u64().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            self.expected(problems, &format!("a whole number from {least} to {most}"));
+        }
+        number
+    }
+
+    /// Text that `parse` understands; `what` says in an error what would have been right.
+    pub fn parsed<T>(
+        &self,
+        what: &str,
+        parse: impl FnOnce(&'a str) -> Option<T>,
+        problems: &mut Problems,
+    ) -> Option<T> {
+        let parsed = self.value.as_str().and_then(parse);
+        if parsed.is_none() {
+            self.expected(problems, what);
+        }
+        parsed
+    }
+}
+
+/// An object and where it stands.
+#[derive(Clone, Debug)]
+pub struct Object<'a> {
+    map: &'a Map<String, Value>,
+    path: String,
+}
+
+impl<'a> Object<'a> {
+    /// Where the object stands.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// A field, if it is there. `null` counts as missing.
+    pub fn get(&self, field: &str) -> Option<Node<'a>> {
+        let value = self.map.get(field).filter(|value| !value.is_null())?;
+        Some(Node { value, path: join(&self.path, field) })
+    }
+
+    /// A field that must be there.
+    pub fn require(&self, field: &str, problems: &mut Problems) -> Option<Node<'a>> {
+        let node = self.get(field);
+        if node.is_none() {
+            problems.add(&join(&self.path, field), "required, but missing");
+        }
+        node
+    }
+}
+
+fn join(path: &str, field: &str) -> String {
+    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
+}
+
+/// A value as an error message shows it: its kind, and what it says when that is short.
+fn describe(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        short => {
+            let text = short.to_string();
+            if text.chars().count() <= LONGEST {
+                return text;
+            }
+            format!("{}…", text.chars().take(LONGEST).collect::<String>())
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The judge: the statistics that compare the canary with the stable version.

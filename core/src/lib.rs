@@ -1,0 +1,11 @@
+//! The pure core of the canary release system for Envoy.
+//!
+//! Everything that decides lives here: who goes to the canary, what a weight is, what a lease does,
+//! what the judge says. The filter (inside Envoy) and `canaryctl` (beside it) are shells around it.
+//! Nothing here reads a clock, draws a random number, opens a file or talks to a network; what
+//! it needs of those is an argument. `clippy.toml` beside the manifest holds it to that.
+
+pub mod document;
+pub mod duration;
+pub mod judge;
+pub mod weight;
