@@ -7,5 +7,9 @@
 
 pub mod document;
 pub mod duration;
+pub mod histogram;
 pub mod judge;
+pub mod role;
+pub mod runtime;
+pub mod stat_name;
 pub mod weight;
