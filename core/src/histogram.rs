@@ -205,5 +205,6 @@ impl<'de> Visitor<'de> for BinsVisitor {
     }
 }
 
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests;

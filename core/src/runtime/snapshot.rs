@@ -231,5 +231,6 @@ impl Visitor<'_> for ValueSeed {
     }
 }
 
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests;
