@@ -1,7 +1,10 @@
 //! Counts of the two roles, and which of the two a test suspects.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::histogram::Histogram;
 use crate::role::Role;
 
 /// One thing for each role.
@@ -50,6 +53,27 @@ impl Pair<u64> {
     }
 }
 
+/// The same two parts as a one-sided test sees them: the side that it suspects of too many events,
+/// and the side that it holds it against. For failures the canary is the suspect; for conversions,
+/// of which fewer is worse, it is stable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sides<T> {
+    pub(crate) suspect: T,
+    pub(crate) reference: T,
+}
+
+impl<T> Pair<T> {
+    /// The canary is the suspect: of too many failures.
+    pub(crate) fn sides(self) -> Sides<T> {
+        Sides { suspect: self.canary, reference: self.stable }
+    }
+
+    /// Stable is the suspect: of converting more often than the canary.
+    pub(crate) fn turned_round(self) -> Sides<T> {
+        Sides { suspect: self.stable, reference: self.canary }
+    }
+}
+
 /// How often something could have happened, and how often it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trials {
@@ -63,5 +87,61 @@ impl Trials {
     /// The share of events, `None` without trials.
     pub fn share(self) -> Option<f64> {
         (self.trials > 0).then(|| self.events as f64 / self.trials as f64)
+    }
+}
+
+/// What can be summed over ticks or members of a fleet. Sums stop at the type's largest value.
+pub(crate) trait Merge {
+    /// Adds `more` to what is held.
+    fn merge(&mut self, more: &Self);
+}
+
+impl Merge for u64 {
+    fn merge(&mut self, more: &Self) {
+        *self = self.saturating_add(*more);
+    }
+}
+
+impl Merge for Trials {
+    fn merge(&mut self, more: &Self) {
+        self.trials.merge(&more.trials);
+        self.events.merge(&more.events);
+    }
+}
+
+impl<T: Merge> Merge for Pair<T> {
+    fn merge(&mut self, more: &Self) {
+        self.stable.merge(&more.stable);
+        self.canary.merge(&more.canary);
+    }
+}
+
+impl<T: Merge> Merge for Sides<T> {
+    fn merge(&mut self, more: &Self) {
+        self.suspect.merge(&more.suspect);
+        self.reference.merge(&more.reference);
+    }
+}
+
+impl Merge for Histogram {
+    fn merge(&mut self, more: &Self) {
+        if self.is_empty() {
+            more.clone_into(self);
+            return;
+        }
+        Self::merge(self, more);
+    }
+}
+
+impl<T: Merge + Clone> Merge for BTreeMap<String, T> {
+    fn merge(&mut self, more: &Self) {
+        for (name, part) in more {
+            match self.get_mut(name) {
+                Some(held) => held.merge(part),
+                None => {
+                    self.insert(name.clone(), part.clone());
+                }
+            }
+        }
     }
 }

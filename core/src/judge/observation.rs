@@ -114,6 +114,17 @@ impl Observation {
         // Maps with text keys and finite numbers: writing them cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
+
+    /// Requests of each role, as far as they are known. Where `total` is missing the clients first
+    /// seen stand in for it, and where that is missing, too, what the histogram holds.
+    pub(crate) fn requests(&self) -> Pair<u64> {
+        let requests = |role: &RoleCounts| {
+            let clients = role.clients.and_then(|clients| clients.total);
+            let timed = || role.rq_time_us.as_ref().map(Histogram::count);
+            role.total.max(clients).or_else(timed).unwrap_or(0)
+        };
+        Pair { stable: requests(&self.roles.stable), canary: requests(&self.roles.canary) }
+    }
 }
 
 /// The line's shape for writing; what is not known is left out.

@@ -24,6 +24,8 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::prometheus::condition::Condition;
 
 pub use read::percentage;
@@ -97,7 +99,7 @@ pub enum Rule {
 }
 
 /// A metric that Prometheus measures, with the fields of Argo Rollouts' analysis.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrometheusSpec {
     /// Prometheus' base URL.
     pub address: String,
@@ -141,7 +143,7 @@ impl Rule {
 }
 
 /// The kinds of metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Kind {
     /// Shares of failures.

@@ -132,8 +132,8 @@ pub enum Findings {
     },
     /// An external query's results.
     Query {
-        /// The last values.
-        values: Vec<f64>,
+        /// The last values that said something; none where a value is no finite number.
+        values: Vec<Option<f64>>,
         /// The condition that decides.
         condition: String,
         /// How many measurements failed.
@@ -180,6 +180,8 @@ pub enum Lack {
     History,
     /// Measurements since the step's start.
     Measurement,
+    /// Measurements that are a success or a failure: this many were neither, of those that may.
+    Conclusiveness,
 }
 
 /// What became of the lines that were offered to a metric.

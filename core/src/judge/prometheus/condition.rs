@@ -24,11 +24,14 @@ mod tests;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The longest condition, in bytes.
 pub const MAX_CONDITION: usize = 1_000;
 
 /// A condition that was understood.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Condition {
     text: String,
     expression: Expression,
@@ -103,6 +106,20 @@ impl fmt::Display for ShapeError {
                 write!(f, "result[{index}] asks for more than the {len} series there are")
             }
         }
+    }
+}
+
+impl TryFrom<String> for Condition {
+    type Error = ConditionError;
+
+    fn try_from(text: String) -> Result<Self, ConditionError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Condition> for String {
+    fn from(condition: Condition) -> Self {
+        condition.text
     }
 }
 

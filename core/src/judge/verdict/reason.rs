@@ -50,7 +50,11 @@ impl Missing {
                 format!("the canary is starting cold: {have} of {need} requests")
             }
             Lack::History => format!("{have} of {need} earlier stable observations"),
-            Lack::Measurement => "no measurement yet".to_owned(),
+            Lack::Measurement if *have == 0 => "no measurement yet".to_owned(),
+            Lack::Measurement => "the last measurement says nothing".to_owned(),
+            Lack::Conclusiveness => {
+                format!("{have} measurements were neither good nor bad, {need} may be")
+            }
         }
     }
 }
@@ -99,7 +103,7 @@ impl Findings {
             Self::Query { values, condition, failures, failure_limit, outage } => {
                 let last = match outage {
                     Some(why) => format!("no answer ({why})"),
-                    None => format!("{values:?}"),
+                    None => listed(values),
                 };
                 format!(
                     "last measured {last}, held against {condition}; {failures} measurements \
@@ -114,6 +118,12 @@ impl Findings {
 fn of(counts: Trials) -> String {
     let share = counts.share().map_or_else(String::new, |share| format!(" ({})", percent(share)));
     format!("{} of {}{share}", counts.events, counts.trials)
+}
+
+fn listed(values: &[Option<f64>]) -> String {
+    let shown = |value: &Option<f64>| value.map_or_else(|| "no number".to_owned(), figure);
+    let shown: Vec<String> = values.iter().take(5).map(shown).collect();
+    shown.join(", ") + if values.len() > 5 { ", …" } else { "" }
 }
 
 fn times(ratio: f64) -> String {
