@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use canary_core::duration;
+use canary_core::names::ROLLOUT_EXPECTED;
 use canary_core::runtime::MAX_LEASE_SECONDS;
 use canary_core::stat_name::is_rollout_name;
 use canary_core::weight::Weight;
@@ -179,8 +180,7 @@ fn rollout_name(text: &str) -> Result<String, String> {
     if is_rollout_name(text) {
         return Ok(text.to_owned());
     }
-    Err("a rollout's name is 1 to 63 characters a-z 0-9 _ -, beginning with a letter or digit"
-        .to_owned())
+    Err(format!("expected {ROLLOUT_EXPECTED}"))
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
