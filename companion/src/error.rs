@@ -145,12 +145,12 @@ impl Error {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } | Self::NoEnvoy | Self::UnknownRollout { .. } => Exit::Usage,
-            Self::Unreachable { .. } | Self::NotEnvoy { .. } | Self::NoAdminLayer { .. } => {
-                Exit::Unavailable
-            }
+            Self::Unreachable { .. }
+            | Self::NotEnvoy { .. }
+            | Self::NoAdminLayer { .. }
+            | Self::Refused { .. } => Exit::Unavailable,
             Self::NoAnswer { .. } | Self::NotInForce { .. } => Exit::TimedOut,
-            Self::Refused { .. }
-            | Self::OtherOwner { .. }
+            Self::OtherOwner { .. }
             | Self::Overridden { .. }
             | Self::GuardTripped { .. }
             | Self::Output(_)
@@ -205,7 +205,10 @@ impl Error {
             Self::NotInForce { .. } => {
                 "see Envoy's log; `/stats?filter=wasmcustom.canary.filter` shows the filter's polls"
             }
-            Self::Usage { .. } | Self::Refused { .. } | Self::Output(_) | Self::System(_) => {
+            Self::Refused { .. } => {
+                "whatever stands before Envoy's admin interface must let POST /runtime_modify through"
+            }
+            Self::Usage { .. } | Self::Output(_) | Self::System(_) => {
                 return None;
             }
         };

@@ -139,6 +139,20 @@ pub fn versions(stats: &Stats, rollout: &str) -> BTreeMap<(Role, String), Counts
     versions
 }
 
+/// Whether the times of all counted requests are there. Envoy answers with the histograms of its last
+/// merge and merges anew because it was asked, so the first answer may lag behind the counters.
+pub fn times_are_complete(stats: &Stats) -> bool {
+    stats.numbers.iter().all(|(name, total)| {
+        let Some(StatName::Role { rollout, role, version, metric: Metric::RqTotal }) =
+            StatName::parse(name)
+        else {
+            return true;
+        };
+        let times = StatName::Role { rollout, role, version, metric: Metric::RqTimeUs }.to_string();
+        stats.histograms.get(&times).map_or(0, Histogram::count) >= *total
+    })
+}
+
 /// The configuration of a rollout that is in force, of those that the dump shows. A push that ECDS
 /// refused is in the dump as well; its version is not the one that Envoy says it runs.
 pub fn in_force<'c>(
@@ -201,6 +215,10 @@ mod tests {
         let canary = &versions[&(Role::Canary, "3.2".to_owned())];
         assert_eq!((canary.requests, canary.failures, canary.time_us.count()), (5, 2, 5));
         assert_eq!(filter_metric(&stats, FilterMetric::PollSuccess), Some(3));
+        assert!(!times_are_complete(&stats), "stable was counted, its times are not there");
+        let times = stats.histograms.into_iter();
+        let complete = Stats { histograms: times.collect(), ..Stats::default() };
+        assert!(times_are_complete(&complete));
     }
 
     fn configured(push: Option<(&str, &str)>, canary: &str) -> ConfiguredRollout {

@@ -7,7 +7,7 @@ mod text;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::admin::Report;
 use crate::cli::Format;
@@ -54,13 +54,16 @@ impl Output {
     }
 
     /// Prints a result: a JSON document on one line, or text.
-    pub(crate) fn print(
+    pub(crate) fn print<J: Serialize>(
         &self,
-        json: impl FnOnce() -> Value,
+        json: impl FnOnce() -> J,
         text: impl FnOnce(Paint) -> String,
     ) -> Result<(), Error> {
         match self.format {
-            Format::Json => self.write(&format!("{}\n", json())),
+            Format::Json => {
+                let json = serde_json::to_string(&json());
+                self.write(&format!("{}\n", json.map_err(|error| Error::Output(error.into()))?))
+            }
             Format::Text => self.write(&text(self.paint)),
         }
     }

@@ -56,8 +56,8 @@ impl View {
         let mut remarks = Vec::new();
         let set = agreed("weight set", now, set_weight, &mut remarks);
         let in_force = agreed("weight in force", now, |one| one.gauges.in_force, &mut remarks);
-        let stable = side(Role::Stable, now, &mut remarks);
-        let canary = side(Role::Canary, now, &mut remarks);
+        let stable = side(Role::Stable, now, earlier, &mut remarks);
+        let canary = side(Role::Canary, now, earlier, &mut remarks);
         remarks.extend(unreadable(now));
         Self {
             rollout: rollout.to_owned(),
@@ -112,8 +112,10 @@ fn agreed(
 }
 
 /// The figures of a role's current version.
-fn side(role: Role, now: &Observed, remarks: &mut Vec<String>) -> Side {
-    let Some(version) = current_version(role, now, remarks) else {
+fn side(role: Role, now: &Observed, earlier: Option<&Observed>, remarks: &mut Vec<String>) -> Side {
+    let Some(version) = configured_version(role, now, remarks)
+        .or_else(|| counted_version(role, now, earlier, remarks))
+    else {
         return Side::default();
     };
     let mut counts = Counts::default();
@@ -125,61 +127,66 @@ fn side(role: Role, now: &Observed, remarks: &mut Vec<String>) -> Side {
     Side { version: Some(version), counts }
 }
 
-/// Which of a role's versions is the current one: what the configurations say; else the only one that
-/// was counted; else the one with most requests, and a remark says that this is a guess.
-fn current_version(role: Role, now: &Observed, remarks: &mut Vec<String>) -> Option<String> {
-    let mut configured: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut counted: BTreeMap<&str, u64> = BTreeMap::new();
-    for one in now.values() {
-        if let Some(config) = &one.configured {
-            let version = if role == Role::Stable { &config.stable } else { &config.canary };
-            *configured.entry(version).or_default() += 1;
-        }
-        for ((of, version), counts) in &one.versions {
-            if *of == role {
-                *counted.entry(version).or_default() += counts.requests;
-            }
-        }
+/// A role's version as most of the configurations have it.
+fn configured_version(role: Role, now: &Observed, remarks: &mut Vec<String>) -> Option<String> {
+    let mut envoys: BTreeMap<&str, usize> = BTreeMap::new();
+    for configured in now.values().filter_map(|one| one.configured.as_ref()) {
+        let version = if role == Role::Stable { &configured.stable } else { &configured.canary };
+        *envoys.entry(version).or_default() += 1;
     }
-    if configured.len() > 1 {
-        let versions: Vec<&str> = configured.keys().copied().collect();
+    if envoys.len() > 1 {
+        let versions: Vec<&str> = envoys.keys().copied().collect();
         remarks.push(format!("the Envoys differ in the {role} version: {}", versions.join(", ")));
     }
-    if let Some((version, _)) = configured.iter().max_by_key(|(_, envoys)| **envoys) {
-        return Some((*version).to_owned());
-    }
-    let (version, _) = counted.iter().max_by_key(|(_, requests)| **requests)?;
-    if counted.len() > 1 {
-        remarks.push(format!(
-            "several {role} versions were counted and no configuration says which is current; showing \
-             {version}, which had most requests"
-        ));
-    }
-    Some((*version).to_owned())
+    envoys.into_iter().max_by_key(|(_, count)| *count).map(|(version, _)| version.to_owned())
 }
 
-/// The canary's share of what was counted, since the earlier look where there is one. An Envoy that
-/// was not there then, or has restarted since, counts from its start.
+/// The only version of a role that was counted. Of several, the one with most requests since the
+/// earlier look, else since the start; a remark says that this is a guess.
+fn counted_version(
+    role: Role,
+    now: &Observed,
+    earlier: Option<&Observed>,
+    remarks: &mut Vec<String>,
+) -> Option<String> {
+    let counted: BTreeSet<&str> = now.values().flat_map(|one| one.counted(role)).collect();
+    let lately = |version: &str| requests(role, version, now, earlier);
+    let ever = |version: &str| requests(role, version, now, None);
+    let version = *counted.iter().max_by_key(|version| (lately(version), ever(version)))?;
+    if counted.len() > 1 {
+        let all: Vec<&str> = counted.iter().copied().collect();
+        remarks.push(format!(
+            "versions {} were counted as {role} and no configuration says which is current; showing \
+             {version}, which has most requests",
+            all.join(", ")
+        ));
+    }
+    Some(version.to_owned())
+}
+
+/// A version's compared requests, since the earlier look where there is one. An Envoy that was not
+/// there then, or has restarted since, counts from its start.
+fn requests(role: Role, version: &str, now: &Observed, earlier: Option<&Observed>) -> u64 {
+    let key = (role, version.to_owned());
+    let total = |one: &Observation| one.versions.get(&key).map_or(0, |counts| counts.requests);
+    let since = |(url, one): (&String, &Observation)| {
+        let before = earlier.and_then(|earlier| earlier.get(url)).map_or(0, total);
+        total(one).checked_sub(before).unwrap_or_else(|| total(one))
+    };
+    now.iter().map(since).sum()
+}
+
+/// The canary's share of what was counted.
 fn measured(
     now: &Observed,
     earlier: Option<&Observed>,
     stable: &Side,
     canary: &Side,
 ) -> Option<f64> {
-    let total = |role: Role, side: &Side| -> u64 {
-        let Some(version) = &side.version else {
-            return 0;
-        };
-        let key = (role, version.clone());
-        let requests =
-            |one: &Observation| one.versions.get(&key).map_or(0, |counts| counts.requests);
-        let since = |(url, one): (&String, &Observation)| {
-            let before = earlier.and_then(|earlier| earlier.get(url)).map_or(0, requests);
-            requests(one).checked_sub(before).unwrap_or_else(|| requests(one))
-        };
-        now.iter().map(since).sum()
+    let of = |role, side: &Side| {
+        side.version.as_ref().map_or(0, |version| requests(role, version, now, earlier))
     };
-    let (stable, canary) = (total(Role::Stable, stable), total(Role::Canary, canary));
+    let (stable, canary) = (of(Role::Stable, stable), of(Role::Canary, canary));
     let all = stable + canary;
     (all > 0).then(|| canary as f64 / all as f64)
 }

@@ -70,12 +70,24 @@ impl Fleet {
 
     /// Asks every Envoy at once; the reports come in the order of the members.
     pub async fn each<T>(&self, ask: impl AsyncFn(&Admin) -> Result<T, Error>) -> Vec<Report<T>> {
+        let ready =
+            self.members.iter().map(|member| Report { url: member.url.clone(), result: Ok(()) });
+        self.then(ready.collect(), ask).await
+    }
+
+    /// Asks those Envoys whose earlier report is no error; the others keep theirs.
+    pub async fn then<S, T>(
+        &self,
+        earlier: Vec<Report<S>>,
+        ask: impl AsyncFn(&Admin) -> Result<T, Error>,
+    ) -> Vec<Report<T>> {
         let ask = &ask;
-        stream::iter(&self.members)
-            .map(|member| async move {
-                let result = match &member.admin {
-                    Ok(admin) => ask(admin).await,
-                    Err(cause) => {
+        stream::iter(self.members.iter().zip(earlier))
+            .map(|(member, earlier)| async move {
+                let result = match (earlier.result, &member.admin) {
+                    (Err(error), _) => Err(error),
+                    (Ok(_), Ok(admin)) => ask(admin).await,
+                    (Ok(_), Err(cause)) => {
                         Err(Error::Unreachable { url: member.url.clone(), cause: cause.clone() })
                     }
                 };

@@ -1,6 +1,6 @@
 //! Showing a result again and again: over the last one on a terminal, below it elsewhere.
 
-use serde_json::Value;
+use serde::Serialize;
 
 use super::{Output, Paint};
 use crate::error::Error;
@@ -9,18 +9,20 @@ use crate::error::Error;
 #[derive(Debug, Default)]
 pub(crate) struct Screen {
     lines: usize,
+    /// Whether something else was written below it.
+    left: bool,
 }
 
 impl Screen {
     /// Shows a result in place of the last one: drawn over it on a terminal; else a JSON document a
     /// line, or texts with an empty line between them.
-    pub(crate) fn show(
+    pub(crate) fn show<J: Serialize>(
         &mut self,
         output: &Output,
-        json: impl FnOnce() -> Value,
+        json: impl FnOnce() -> J,
         text: impl FnOnce(Paint) -> String,
     ) -> Result<(), Error> {
-        let (redraws, before) = (output.redraws(), self.lines);
+        let (redraws, before) = (output.redraws() && !self.left, self.lines);
         let mut lines = 0;
         output.print(json, |paint| {
             let text = text(paint);
@@ -32,12 +34,12 @@ impl Screen {
                 _ => format!("\n{text}"),
             }
         })?;
-        self.lines = lines;
+        (self.lines, self.left) = (lines, false);
         Ok(())
     }
 
     /// Leaves the last showing as it stands: something else was written below it.
     pub(crate) fn leave(&mut self) {
-        self.lines = 0;
+        self.left = true;
     }
 }

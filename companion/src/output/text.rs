@@ -112,8 +112,15 @@ pub(crate) fn list_text(views: &[View], paint: Paint) -> String {
         return String::new();
     }
     let header = [
-        "ROLLOUT", "STABLE", "CANARY", "STATE", "SET", "IN FORCE", "MEASURED", "REQUESTS",
-        "FAILURES",
+        "ROLLOUT",
+        "STABLE",
+        "CANARY",
+        "STATE",
+        "SET",
+        "IN FORCE",
+        "MEASURED",
+        "CANARY RQ",
+        "CANARY FAILED",
     ];
     let mut table = Table::new(header);
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());

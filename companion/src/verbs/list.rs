@@ -26,8 +26,11 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     }
     let views: Vec<View> =
         by_rollout.iter().map(|(rollout, seen)| View::of(rollout, seen, None)).collect();
-    let json = || views.iter().map(|view| output::rollout(view, &of(view, &by_rollout, &envoys)));
-    context.output.print(|| json().collect(), |paint| output::list_text(&views, paint))?;
+    let states: Vec<Vec<EnvoyState>> =
+        views.iter().map(|view| of(view, &by_rollout, &envoys)).collect();
+    let json = || views.iter().zip(&states).map(|(view, envoys)| output::rollout(view, envoys));
+    let json = || json().collect::<Vec<_>>();
+    context.output.print(json, |paint| output::list_text(&views, paint))?;
     if views.is_empty() {
         output::remark("no rollouts: no canary filter has started on these Envoys");
     }

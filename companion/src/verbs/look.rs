@@ -1,6 +1,7 @@
 //! Looking at rollouts on one Envoy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use canary_core::runtime::{RolloutRuntime, Snapshot, Update};
 use futures_util::future::try_join;
@@ -12,7 +13,7 @@ use crate::observe::{self, Observation};
 /// Everything that an Envoy says about a rollout that it must have, histograms included.
 pub(crate) async fn at(admin: &Admin, rollout: &str) -> Result<Observation, Error> {
     let filter = observe::stats_filter(Some(rollout), true);
-    let (runtime, stats) = try_join(admin.runtime(), admin.stats(&filter)).await?;
+    let (runtime, stats) = try_join(admin.runtime(), stats_with_times(admin, &filter)).await?;
     if !observe::rollouts(&stats).contains(rollout) {
         return Err(unknown(admin, rollout, known(admin).await?));
     }
@@ -24,12 +25,28 @@ pub(crate) async fn at(admin: &Admin, rollout: &str) -> Result<Observation, Erro
 /// Everything that an Envoy says about all its rollouts.
 pub(crate) async fn all(admin: &Admin) -> Result<BTreeMap<String, Observation>, Error> {
     let filter = observe::stats_filter(None, true);
-    let (runtime, stats) = try_join(admin.runtime(), admin.stats(&filter)).await?;
+    let (runtime, stats) = try_join(admin.runtime(), stats_with_times(admin, &filter)).await?;
     let names = observe::rollouts(&stats).into_iter();
     let seen = names.map(|name| (name.clone(), observation(&runtime, &stats, &name)));
     let mut seen = seen.collect();
     configure(admin, &stats, &mut seen).await;
     Ok(seen)
+}
+
+/// Statistics with the times of all counted requests, where Envoy has them soon. An Envoy without
+/// `stats_flush_on_admin` shows them with its next flush; then the times lag, which is no reason to wait.
+async fn stats_with_times(admin: &Admin, filter: &str) -> Result<Stats, Error> {
+    const TRIES: usize = 8;
+    const EVERY: Duration = Duration::from_millis(10);
+    let mut stats = admin.stats(filter).await?;
+    for _ in 1..TRIES {
+        if observe::times_are_complete(&stats) {
+            break;
+        }
+        tokio::time::sleep(EVERY).await;
+        stats = admin.stats(filter).await?;
+    }
+    Ok(stats)
 }
 
 /// The names of an Envoy's rollouts.

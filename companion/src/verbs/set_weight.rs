@@ -27,7 +27,8 @@ pub(crate) async fn run(context: &Context, args: &SetWeight) -> Result<(), Failu
     let fleet = Fleet::resolve(&context.targets, context.deadline).await;
     let before = fleet.each(async |admin| before(admin, &args.name).await).await;
     let update = plan::decide(&wish, &before)?;
-    let reports = fleet.each(async |admin| apply(admin, &wish, &update, args.timeout).await).await;
+    let apply = async |admin: &Admin| apply(admin, &wish, &update, args.timeout).await;
+    let reports = fleet.then(before, apply).await;
     let envoys = EnvoyState::of(&reports);
     let (done, errors) = split(reports);
     if !done.is_empty() {
