@@ -1,7 +1,7 @@
 //! `get rollout`.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Stdio};
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -150,6 +150,33 @@ fn an_unknown_rollout() {
     assert!(run.stdout.is_empty());
 }
 
+/// `get rollout scorer -w` while it runs; it ends with its reader, whatever becomes of the test.
+struct Watch {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watch {
+    fn start(fake: &Fake) -> Self {
+        let args = ["get", "rollout", "scorer", "-w", "--interval", "10ms", "-o", "json"];
+        let mut child =
+            command(&args).args(["--envoy", &fake.url]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn look(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    }
+
+    /// Stops reading: the next look ends the command, and that is no failure.
+    fn leave(self) {
+        let Self { mut child, lines } = self;
+        drop(lines);
+        assert!(child.wait().unwrap().success());
+    }
+}
+
 #[test]
 fn watching_measures_between_two_looks() {
     let fake = Fake::start().with(busy).with(|envoy| {
@@ -158,53 +185,24 @@ fn watching_measures_between_two_looks() {
         };
         envoy.per_look = [(total("stable", "3.1"), 30), (total("canary", "3.2"), 10)].into();
     });
-    let args = [
-        "get",
-        "rollout",
-        "scorer",
-        "-w",
-        "--interval",
-        "10ms",
-        "-o",
-        "json",
-        "--envoy",
-        &fake.url,
-    ];
-    let mut child = command(&args).stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let looks: Vec<Value> =
-        lines.take(3).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
-    // The reader is gone: the next look ends it, and that is no failure.
-    assert!(child.wait().unwrap().success());
-    let measured: Vec<&Value> = looks.iter().map(|look| &look["weight"]["measured"]).collect();
+    let mut watch = Watch::start(&fake);
+    let looks = [watch.look(), watch.look(), watch.look()];
+    watch.leave();
+    let measured = looks.each_ref().map(|look| &look["weight"]["measured"]);
     assert_ne!(measured[0], 25);
     assert_eq!(measured[1..], [25, 25]);
-    assert!(looks[2]["stable"]["requests"].as_u64() > looks[1]["stable"]["requests"].as_u64());
+    let requests = looks.each_ref().map(|look| look["stable"]["requests"].as_u64());
+    assert!(requests[2] > requests[1]);
 }
 
 #[test]
 fn watching_goes_on_when_an_envoy_fails() {
     let fake = Fake::start().with(busy);
-    let args = [
-        "get",
-        "rollout",
-        "scorer",
-        "-w",
-        "--interval",
-        "10ms",
-        "-o",
-        "json",
-        "--envoy",
-        &fake.url,
-    ];
-    let mut child = command(&args).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut look = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
-    assert_eq!(look()["envoys"][0]["ok"], true);
+    let mut watch = Watch::start(&fake);
+    assert_eq!(watch.look()["envoys"][0]["ok"], true);
     fake.envoy().garbage = Some((axum::http::StatusCode::OK, "???".to_owned()));
-    while look()["envoys"][0]["ok"] != false {}
+    while watch.look()["envoys"][0]["ok"] != false {}
     fake.envoy().garbage = None;
-    while look()["envoys"][0]["ok"] != true {}
-    drop(lines);
-    assert!(child.wait().unwrap().success());
+    while watch.look()["envoys"][0]["ok"] != true {}
+    watch.leave();
 }
