@@ -1,0 +1,119 @@
+//! The shipped Envoy bootstrap with other addresses, paths and values. Nothing is added and nothing taken away, so what
+//! the tests say about it is true of what users copy.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::admin::AdminAddress;
+use crate::artefacts;
+
+/// A bootstrap, as read from `envoy/`.
+#[derive(Clone, Debug)]
+pub struct Bootstrap(Value);
+
+impl Bootstrap {
+    /// The bootstrap in this file of the checkout, `envoy/envoy.yaml` or `envoy/rescue.yaml`.
+    ///
+    /// # Panics
+    /// When the file isn't there or isn't YAML.
+    #[must_use]
+    pub fn shipped(file: &str) -> Self {
+        Self(read_yaml(&artefacts::root().join(file)))
+    }
+
+    /// The whole document, to read or to change beyond what the methods here offer.
+    pub fn document(&mut self) -> &mut Value {
+        &mut self.0
+    }
+
+    /// The document as Envoy takes it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        format!("{:#}", self.0)
+    }
+
+    /// Where clients connect to; port 0 lets the system choose.
+    pub fn listen(&mut self, at: SocketAddr) {
+        self.listener()["address"] = socket_address(at);
+    }
+
+    /// Where the admin listens, and where the cluster `envoy_admin` finds it.
+    pub fn admin(&mut self, at: &AdminAddress) {
+        self.0["admin"]["address"] = at.as_envoy(true);
+        self.endpoint_of("envoy_admin")["endpoint"]["address"] = at.as_envoy(false);
+    }
+
+    /// Where a cluster's only endpoint is, and which version it says to be.
+    pub fn upstream(&mut self, cluster: &str, at: SocketAddr, version: &str) {
+        let endpoint = self.endpoint_of(cluster);
+        endpoint["endpoint"]["address"] = socket_address(at);
+        endpoint["metadata"]["filter_metadata"]["canary"]["version"] = version.into();
+    }
+
+    /// The file that holds the filter. Its directory is watched.
+    pub fn filter_from(&mut self, ecds: &Path) {
+        let filters = &mut self.connection_manager()["http_filters"];
+        let source = &mut named(filters, "canary")["config_discovery"]["config_source"]["path_config_source"];
+        source["path"] = json!(ecds);
+        source["watched_directory"]["path"] = json!(ecds.parent().expect("a file has a directory"));
+    }
+
+    /// A value in the runtime's lowest layer. Envoy's number format isn't ours, so it's text.
+    pub fn static_runtime(&mut self, key: &str, value: &str) {
+        named(&mut self.0["layered_runtime"]["layers"], "base")["static_layer"][key] = value.into();
+    }
+
+    /// The connection manager of the only listener.
+    pub fn connection_manager(&mut self) -> &mut Value {
+        &mut self.listener()["filter_chains"][0]["filters"][0]["typed_config"]
+    }
+
+    /// A cluster.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn cluster(&mut self, name: &str) -> &mut Value {
+        named(&mut self.0["static_resources"]["clusters"], name)
+    }
+
+    /// Regexes of the stats tags, by label.
+    #[must_use]
+    pub fn stats_tags(&self) -> Vec<(String, String)> {
+        let tags =
+            self.0["stats_config"]["stats_tags"].as_array().expect("the bootstrap has stats tags");
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        tags.iter().map(|tag| (text(&tag["tag_name"]), text(&tag["regex"]))).collect()
+    }
+
+    fn listener(&mut self) -> &mut Value {
+        named(&mut self.0["static_resources"]["listeners"], "ingress")
+    }
+
+    fn endpoint_of(&mut self, cluster: &str) -> &mut Value {
+        &mut self.cluster(cluster)["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
+    }
+}
+
+/// A YAML file as JSON.
+pub(crate) fn read_yaml(file: &Path) -> Value {
+    let text =
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// The entry of a list with this `name`.
+fn named<'a>(list: &'a mut Value, name: &str) -> &'a mut Value {
+    let entries =
+        list.as_array_mut().unwrap_or_else(|| panic!("no list where {name} was looked for"));
+    entries
+        .iter_mut()
+        .find(|entry| entry["name"] == name)
+        .unwrap_or_else(|| panic!("no {name} in the list"))
+}
+
+fn socket_address(at: SocketAddr) -> Value {
+    json!({"socket_address": {"address": at.ip(), "port_value": at.port()}})
+}
