@@ -1,0 +1,210 @@
+//! The last parts of the statistics' names: what is counted.
+
+use std::fmt;
+
+use super::{PREFIX, WASM_PREFIX, is_word};
+use crate::role::Role;
+
+/// What is counted of one version. Counters, but for the two times, which are histograms of
+/// microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric<'a> {
+    /// Compared requests.
+    RqTotal,
+    /// Those that failed, as the rollout defines failure.
+    RqFailure,
+    /// Answers with a status of 200 to 299.
+    Rq2xx,
+    /// Answers with a status of 300 to 399.
+    Rq3xx,
+    /// Answers with a status of 400 to 499.
+    Rq4xx,
+    /// Answers with a status of 500 to 599.
+    Rq5xx,
+    /// Clients, each at its first request in the window.
+    ClientTotal,
+    /// Clients that failed in the window, each at its first failure.
+    ClientFailure,
+    /// Clients whose first request in the window failed.
+    ClientFirstFailure,
+    /// Failed on the canary, answered by stable.
+    RqRescued,
+    /// Sent by an override, and in no other counter.
+    RqForced,
+    /// Request headers to end of response, in microseconds.
+    RqTimeUs,
+    /// The same, of first observations.
+    RqTimeFirstUs,
+    /// A value of a signal.
+    Signal {
+        /// The signal's name.
+        signal: &'a str,
+        /// The bin its value fell into.
+        bin: &'a str,
+    },
+    /// The same, of first observations.
+    SignalFirst {
+        /// The signal's name.
+        signal: &'a str,
+        /// The bin its value fell into.
+        bin: &'a str,
+    },
+}
+
+const SIGNAL: &str = "signal";
+const SIGNAL_FIRST: &str = "signal_first";
+
+impl<'a> Metric<'a> {
+    /// The metrics that are one word, in the order of the documentation.
+    pub const PLAIN: [Metric<'static>; 13] = [
+        Metric::RqTotal,
+        Metric::RqFailure,
+        Metric::Rq2xx,
+        Metric::Rq3xx,
+        Metric::Rq4xx,
+        Metric::Rq5xx,
+        Metric::ClientTotal,
+        Metric::ClientFailure,
+        Metric::ClientFirstFailure,
+        Metric::RqRescued,
+        Metric::RqForced,
+        Metric::RqTimeUs,
+        Metric::RqTimeFirstUs,
+    ];
+
+    /// Reads a metric that is the whole text: one word, or `signal.<signal>.<bin>`.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.split('.');
+        match (parts.next()?, parts.next(), parts.next(), parts.next()) {
+            (word, None, None, None) => {
+                Self::PLAIN.into_iter().find(|metric| metric.word() == word)
+            }
+            (kind, Some(signal), Some(bin), None) => Self::signal(kind, signal, bin),
+            _ => None,
+        }
+    }
+
+    /// The metric in a statistic's name of a version that is known; `None` where the name belongs to
+    /// another rollout, role or version.
+    pub fn of_version(name: &'a str, rollout: &str, role: Role, version: &str) -> Option<Self> {
+        let name = name.strip_prefix(WASM_PREFIX)?.strip_prefix(PREFIX)?;
+        let after = |text: &'a str, part: &str| text.strip_prefix(part)?.strip_prefix('.');
+        let name = after(name, rollout)?;
+        let name = after(name, role.as_str())?;
+        Self::parse(after(name, version)?)
+    }
+
+    fn signal(kind: &str, signal: &'a str, bin: &'a str) -> Option<Self> {
+        let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let any = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if !is_word(signal, lower, lower) || !is_word(bin, any, any) {
+            return None;
+        }
+        match kind {
+            SIGNAL => Some(Self::Signal { signal, bin }),
+            SIGNAL_FIRST => Some(Self::SignalFirst { signal, bin }),
+            _ => None,
+        }
+    }
+
+    /// The metric's first word.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::RqTotal => "rq_total",
+            Self::RqFailure => "rq_failure",
+            Self::Rq2xx => "rq_2xx",
+            Self::Rq3xx => "rq_3xx",
+            Self::Rq4xx => "rq_4xx",
+            Self::Rq5xx => "rq_5xx",
+            Self::ClientTotal => "client_total",
+            Self::ClientFailure => "client_failure",
+            Self::ClientFirstFailure => "client_first_failure",
+            Self::RqRescued => "rq_rescued",
+            Self::RqForced => "rq_forced",
+            Self::RqTimeUs => "rq_time_us",
+            Self::RqTimeFirstUs => "rq_time_first_us",
+            Self::Signal { .. } => SIGNAL,
+            Self::SignalFirst { .. } => SIGNAL_FIRST,
+        }
+    }
+}
+
+impl fmt::Display for Metric<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
+        match self {
+            Self::Signal { signal, bin } | Self::SignalFirst { signal, bin } => {
+                write!(f, ".{signal}.{bin}")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Splits `<version>.<metric>`, where the version has dots itself: the metric is the last word where
+/// that is one, else the last three parts.
+pub(super) fn split_version(text: &str) -> Option<(&str, Metric<'_>)> {
+    let at = |dot: usize| Some((text.get(..dot)?, Metric::parse(text.get(dot + 1..)?)?));
+    let mut dots = text.rmatch_indices('.').map(|(dot, _)| dot);
+    at(dots.next()?).or_else(|| at(dots.nth(1)?))
+}
+
+/// Declares an enum of words: its variants, the list of all, and both directions of the word.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The word in the statistic's name.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+
+            /// Reads the word.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)* _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// The state of a rollout, a gauge each.
+    RolloutGauge {
+        /// The weight in force, in parts per million.
+        WeightPpm = "weight_ppm",
+        /// 1 where the guard has tripped in this epoch.
+        GuardTripped = "guard_tripped",
+        /// 1 where the lease ran out.
+        LeaseExpired = "lease_expired",
+        /// The guard's epoch.
+        Epoch = "epoch",
+    }
+}
+
+words! {
+    /// The state of the filter: counters, but for the heartbeat, which is a gauge.
+    FilterMetric {
+        /// Polls of the runtime that were answered.
+        PollSuccess = "poll_success",
+        /// Polls that were not.
+        PollFailure = "poll_failure",
+        /// Runtime values that could not be read, one count a change.
+        InvalidRuntime = "invalid_runtime",
+        /// Configurations that were refused.
+        ConfigRejected = "config_rejected",
+        /// The time of the last tick, in seconds since 1970.
+        Heartbeat = "heartbeat",
+    }
+}
