@@ -46,6 +46,24 @@ impl Bootstrap {
         self.endpoint_of("envoy_admin")["endpoint"]["address"] = at.as_envoy(false);
     }
 
+    /// Where the shipped file lets clients connect to.
+    #[must_use]
+    pub fn listens_at(&mut self) -> SocketAddr {
+        address_of(&self.listener()["address"])
+    }
+
+    /// Where the shipped file has the admin.
+    #[must_use]
+    pub fn admin_at(&self) -> SocketAddr {
+        address_of(&self.0["admin"]["address"])
+    }
+
+    /// Where the shipped file has a cluster's only endpoint.
+    #[must_use]
+    pub fn upstream_at(&mut self, cluster: &str) -> SocketAddr {
+        address_of(&self.endpoint_of(cluster)["endpoint"]["address"])
+    }
+
     /// Where a cluster's only endpoint is, and which version it says to be.
     pub fn upstream(&mut self, cluster: &str, at: SocketAddr, version: &str) {
         let endpoint = self.endpoint_of(cluster);
@@ -112,6 +130,13 @@ fn named<'a>(list: &'a mut Value, name: &str) -> &'a mut Value {
         .iter_mut()
         .find(|entry| entry["name"] == name)
         .unwrap_or_else(|| panic!("no {name} in the list"))
+}
+
+fn address_of(address: &Value) -> SocketAddr {
+    let socket = &address["socket_address"];
+    let text =
+        format!("{}:{}", socket["address"].as_str().unwrap_or_default(), socket["port_value"]);
+    text.parse().unwrap_or_else(|error| panic!("{address}: {error}"))
 }
 
 fn socket_address(at: SocketAddr) -> Value {

@@ -184,6 +184,12 @@ impl Tally {
         self.count(|outcome| outcome.version.as_deref() == Some(version))
     }
 
+    /// How many requests there were.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        (self.outcomes.len() + self.broken.len()) as u64
+    }
+
     /// How many answers have this status.
     #[must_use]
     pub fn with_status(&self, status: u16) -> u64 {

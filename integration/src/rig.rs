@@ -126,6 +126,20 @@ impl Rig {
         Self { listen, ..self }
     }
 
+    /// On the addresses of the shipped bootstrap, where nobody else has them; else on free ones.
+    pub fn on_shipped_addresses(mut self) -> Self {
+        let (stable, canary) = ("demo-stable", "demo-canary");
+        let upstreams = [stable, canary].map(|cluster| self.bootstrap.upstream_at(cluster));
+        let (listen, admin) = (self.bootstrap.listens_at(), self.bootstrap.admin_at());
+        let is_free = |at: &SocketAddr| TcpListener::bind(at).is_ok();
+        if ![listen, admin].iter().chain(&upstreams).all(is_free) {
+            return self.admin(AdminOn::Tcp);
+        }
+        self.stable = self.stable.at(upstreams[0]);
+        self.canary = self.canary.at(upstreams[1]);
+        self.listen(listen).admin(AdminOn::At(admin))
+    }
+
     /// A value in the runtime's static layer, from the start.
     pub fn runtime(mut self, key: &str, value: &str) -> Self {
         self.bootstrap.static_runtime(key, value);
