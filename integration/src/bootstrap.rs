@@ -97,6 +97,21 @@ impl Bootstrap {
         named(&mut self.0["static_resources"]["clusters"], name)
     }
 
+    /// One more cluster like `demo-stable`, at this address.
+    ///
+    /// # Panics
+    /// When the shipped file isn't what it should be.
+    pub fn add_cluster(&mut self, name: &str, at: SocketAddr) {
+        let mut cluster = self.cluster("demo-stable").clone();
+        cluster["name"] = name.into();
+        cluster["load_assignment"]["cluster_name"] = name.into();
+        self.0["static_resources"]["clusters"]
+            .as_array_mut()
+            .expect("a list of clusters")
+            .push(cluster);
+        self.upstream(name, at, "0");
+    }
+
     /// Regexes of the stats tags, by label.
     #[must_use]
     pub fn stats_tags(&self) -> Vec<(String, String)> {

@@ -64,7 +64,7 @@ impl Load {
             };
             connections.spawn(worker.run(start, self.requests, self.rate));
         }
-        Traffic { connections, next, tally }
+        Traffic { connections, next, tally, start }
     }
 }
 
@@ -87,9 +87,16 @@ pub struct Traffic {
     connections: JoinSet<()>,
     next: Arc<AtomicU64>,
     tally: Arc<Mutex<Tally>>,
+    start: Instant,
 }
 
 impl Traffic {
+    /// How long it has been running: the clock of [`Outcome::at`].
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// What was seen since the last call.
     #[must_use]
     pub fn take(&self) -> Tally {

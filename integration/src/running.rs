@@ -183,6 +183,31 @@ impl Running {
         eventually(&format!("a weight of {ppm} ppm in force"), probe, |now| *now == ppm).await;
     }
 
+    /// Waits until every worker sends what it gets to this version. (It asks on 32 connections, so each worker is asked.)
+    ///
+    /// # Panics
+    /// When that doesn't happen.
+    pub async fn all_go_to(&self, version: &str) {
+        let probe = async || self.load(32).concurrency(32).await;
+        eventually(&format!("all requests go to {version}"), probe, |tally| {
+            tally.of_version(version) == 32
+        })
+        .await;
+    }
+
+    /// Waits until the filter's counters say no more than they said before, and have all of these requests.
+    ///
+    /// # Panics
+    /// When they never do.
+    pub async fn counted(&self, requests: u64) -> Stats {
+        let probe = async || self.stats().await;
+        let total = |stats: &Stats| stats.of("stable", "rq_total") + stats.of("canary", "rq_total");
+        eventually(&format!("{requests} requests are counted"), probe, |stats| {
+            total(stats) == requests
+        })
+        .await
+    }
+
     /// Waits until the filter's timer ticks.
     pub(crate) async fn filter_is_alive(&self) {
         let probe = async || self.stat("filter.heartbeat").await;

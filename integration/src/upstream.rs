@@ -163,6 +163,12 @@ impl Upstream {
         self
     }
 
+    /// Starts it by itself, outside a rig, as this version.
+    #[must_use]
+    pub fn start(&self, version: &str) -> Server {
+        Server::start(self, version)
+    }
+
     /// At this address.
     #[must_use]
     pub fn at(self, at: SocketAddr) -> Self {

@@ -2,6 +2,16 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // it's all test code
 
+mod abort;
 mod bootstrap;
+mod counters;
 mod dead;
 mod harness;
+mod headers;
+mod lease;
+mod poll;
+mod restart;
+mod split;
+mod stamp;
+mod weight;
+mod workers;
