@@ -1,5 +1,5 @@
-//! A client for Envoy's admin, on a unix socket or a TCP port. One connection a request: an Envoy that was restarted is
-//! no special case.
+//! A client for Envoy's admin, on a unix socket or a TCP port. One connection a request: an Envoy
+//! that was restarted is no special case.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,7 +23,8 @@ pub enum AdminAddress {
 }
 
 impl AdminAddress {
-    /// As Envoy's `config.core.v3.Address`. `mode`: the owner alone may connect (0600); for the listening side.
+    /// As Envoy's `config.core.v3.Address`. `mode`: the owner alone may connect (0600); for the
+    /// listening side.
     pub(crate) fn as_envoy(&self, mode: bool) -> Value {
         match self {
             Self::Unix(path) if mode => json!({"pipe": {"path": path, "mode": 0o600}}),

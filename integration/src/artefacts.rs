@@ -1,4 +1,5 @@
-//! Finds what the tests run: Envoy, the built filter, canaryctl. What's missing fails with the command that makes it.
+//! Finds what the tests run: Envoy, the built filter, canaryctl. What's missing fails with the
+//! command that makes it.
 
 use std::env;
 use std::path::{Path, PathBuf};

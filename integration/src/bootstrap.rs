@@ -1,5 +1,5 @@
-//! The shipped Envoy bootstrap with other addresses, paths and values. Nothing is added and nothing taken away, so what
-//! the tests say about it is true of what users copy.
+//! The shipped Envoy bootstrap with other addresses, paths and values. Starting a rig adds
+//! nothing and takes nothing away, so what the tests say is true of what users copy.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -74,7 +74,8 @@ impl Bootstrap {
     /// The file that holds the filter. Its directory is watched.
     pub fn filter_from(&mut self, ecds: &Path) {
         let filters = &mut self.connection_manager()["http_filters"];
-        let source = &mut named(filters, "canary")["config_discovery"]["config_source"]["path_config_source"];
+        let discovery = &mut named(filters, "canary")["config_discovery"];
+        let source = &mut discovery["config_source"]["path_config_source"];
         source["path"] = json!(ecds);
         source["watched_directory"]["path"] = json!(ecds.parent().expect("a file has a directory"));
     }

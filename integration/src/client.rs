@@ -1,5 +1,5 @@
-//! A client that says exactly what it's told to, over HTTP/1.1 or HTTP/2, one connection each, and never repeats a
-//! request by itself: what the client counts is what Envoy saw.
+//! A client that says exactly what it's told to, over HTTP/1.1 or HTTP/2, one connection each, and
+//! never repeats a request by itself: what the client counts is what Envoy saw.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -44,7 +44,8 @@ impl Ask {
         }
     }
 
-    /// One more header; a name that was given before is sent twice. The value may be any bytes HTTP allows.
+    /// One more header; a name that was given before is sent twice. The value may be any bytes HTTP
+    /// allows.
     ///
     /// # Panics
     /// On a name or value that HTTP can't carry.

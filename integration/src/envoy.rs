@@ -21,7 +21,8 @@ pub(crate) struct Launch {
     pub(crate) workers: u32,
 }
 
-/// A running Envoy; it's killed when it's dropped, and by the kernel when this thread ends without a drop.
+/// A running Envoy; it's killed when it's dropped, and by the kernel when this thread ends without
+/// a drop.
 #[derive(Debug)]
 pub(crate) struct Envoy {
     process: Child,
@@ -59,8 +60,8 @@ impl Envoy {
     }
 }
 
-/// `setpriv` asks the kernel to kill Envoy when the thread that started it ends: a test runner that is itself killed
-/// leaves nothing behind.
+/// `setpriv` asks the kernel to kill Envoy when the thread that started it ends: a test runner that
+/// is itself killed leaves nothing behind.
 fn spawn(launch: &Launch) -> Child {
     let log = OpenOptions::new().create(true).append(true).open(&launch.log).expect("a log file");
     let mut command = Command::new("setpriv");

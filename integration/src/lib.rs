@@ -1,5 +1,5 @@
-//! Drives the canary release system as its users run it: a real Envoy with the shipped configuration, real upstreams,
-//! real clients.
+//! Drives the canary release system as its users run it: a real Envoy with the shipped
+//! configuration, real upstreams, real clients.
 //!
 //! ```no_run
 //! # use canary_integration::{Rig, Upstream};
@@ -10,10 +10,11 @@
 //! # }
 //! ```
 //!
-//! `Rig` says what to start, `Running` is what runs: it ends, with every process, when it's dropped.
+//! `Rig` says what to start, `Running` is what runs: it ends, with every process, when it's
+//! dropped.
 
-// This crate is test code through and through: what can't go on says so by a panic, which fails the test (or the demo)
-// that called it, with Envoy's log below.
+// This crate is test code through and through: what can't go on says so by a panic, which fails the
+// test (or the demo) that called it, with Envoy's log below.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admin;

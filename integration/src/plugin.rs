@@ -1,4 +1,5 @@
-//! The filter's ECDS resource: the shipped one with another configuration, put in place as Envoy wants it.
+//! The filter's ECDS resource: the shipped one with another configuration, put in place as Envoy
+//! wants it.
 
 use std::fs;
 use std::path::Path;

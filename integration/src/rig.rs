@@ -60,7 +60,8 @@ impl Default for Rig {
 }
 
 impl Rig {
-    /// The shipped bootstrap and filter, two healthy upstreams, weight 0, two workers, all on free ports.
+    /// The shipped bootstrap and filter, two healthy upstreams, weight 0, two workers, all on free
+    /// ports.
     pub fn new() -> Self {
         Self::default()
     }

@@ -23,7 +23,8 @@ use crate::plugin::{self, Plugin};
 use crate::stats::{self, Stats};
 use crate::upstream::Server;
 
-/// A running rig. It ends when it's dropped, and shows Envoy's log where that happens by a failing test.
+/// A running rig. It ends when it's dropped, and shows Envoy's log where that happens by a failing
+/// test.
 #[derive(Debug)]
 pub struct Running {
     envoy: Envoy,
@@ -129,7 +130,8 @@ impl Running {
         Stats::parse(&self.admin.json(stats::QUERY).await)
     }
 
-    /// A statistic of the filter as of now, by its name without `wasmcustom.canary.`; 0 where Envoy doesn't know it.
+    /// A statistic of the filter as of now, by its name without `wasmcustom.canary.`; 0 where Envoy
+    /// doesn't know it.
     pub async fn stat(&self, name: &str) -> u64 {
         self.stats().await.value(name)
     }
@@ -183,7 +185,8 @@ impl Running {
         eventually(&format!("a weight of {ppm} ppm in force"), probe, |now| *now == ppm).await;
     }
 
-    /// Waits until every worker sends what it gets to this version. (It asks on 32 connections, so each worker is asked.)
+    /// Waits until every worker sends what it gets to this version. (It asks on 32 connections, so
+    /// each worker is asked.)
     ///
     /// # Panics
     /// When that doesn't happen.
@@ -195,7 +198,8 @@ impl Running {
         .await;
     }
 
-    /// Waits until the filter's counters say no more than they said before, and have all of these requests.
+    /// Waits until the filter's counters say no more than they said before, and have all of these
+    /// requests.
     ///
     /// # Panics
     /// When they never do.

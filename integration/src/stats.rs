@@ -64,7 +64,8 @@ impl Stats {
         of_role.map(|(_, value)| value).sum()
     }
 
-    /// The bins of a histogram of a role of the rollout `demo`; those of several versions one after the other.
+    /// The bins of a histogram of a role of the rollout `demo`; those of several versions one after
+    /// the other.
     #[must_use]
     pub fn bins(&self, role: &str, metric: &str) -> Vec<Bin> {
         let (start, end) = (format!("demo.{role}."), format!(".{metric}"));

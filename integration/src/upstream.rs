@@ -1,4 +1,5 @@
-//! An upstream whose behaviour the test decides, also while it runs: errors, latency, bodies, faults, gRPC, upgrades.
+//! An upstream whose behaviour the test decides, also while it runs: errors, latency, bodies,
+//! faults, gRPC, upgrades.
 
 mod answer;
 mod server;
@@ -50,7 +51,8 @@ pub type Script = Arc<dyn Fn(&Seen) -> Option<(u16, Bytes)> + Send + Sync>;
 pub struct Behaviour {
     /// The status of an answer that is no error.
     pub status: u16,
-    /// The share of requests answered with `error_status`, evenly spread: of n requests ⌊n · share⌋.
+    /// The share of requests answered with `error_status`, evenly spread: of n requests ⌊n ·
+    /// share⌋.
     pub errors: f64,
     /// The status of an error.
     pub error_status: u16,
@@ -64,7 +66,8 @@ pub struct Behaviour {
     pub fault: Fault,
     /// The gRPC status of an error (14, UNAVAILABLE): a gRPC answer is 200 all the same.
     pub grpc_error: u16,
-    /// Whether a gRPC status stands in the headers of an answer without a body, instead of in trailers.
+    /// Whether a gRPC status stands in the headers of an answer without a body, instead of in
+    /// trailers.
     pub grpc_trailers_only: bool,
     /// Decides by request; where it gives nothing, the rest of the behaviour holds.
     pub script: Option<Script>,

@@ -1,7 +1,9 @@
-//! The job, shown: traffic through a real Envoy, two versions of a service behind it, and the real canaryctl moving the
-//! weight 0 → 5 → 25 → 100 → 0. `--keep` leaves everything running at the end. `scripts/demo` builds and runs it.
+//! The job, shown: traffic through a real Envoy, two versions of a service behind it, and the real
+//! canaryctl moving the weight 0 → 5 → 25 → 100 → 0. `--keep` leaves everything running at the end.
+//! `scripts/demo` builds and runs it.
 
-#![allow(clippy::expect_used, clippy::panic)] // as in the harness: what can't go on says so and ends
+// As in the harness: what can't go on says so and ends.
+#![allow(clippy::expect_used, clippy::panic)]
 
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -77,7 +79,8 @@ fn introduce(rig: &Running) {
     println!("\nClients send {PER_SECOND} requests a second.");
 }
 
-/// Sets a weight, watches the traffic, and shows both sides of it: what clients saw, and what canaryctl says.
+/// Sets a weight, watches the traffic, and shows both sides of it: what clients saw, and what
+/// canaryctl says.
 async fn step(rig: &Running, traffic: &Traffic, weight: &str) -> bool {
     if !canaryctl(rig, &["set", "weight", "demo", weight]).await {
         return false;
@@ -94,9 +97,8 @@ fn seen(tally: &Tally, canary: &str, weight: &str) -> String {
     let (requests, by_canary) = (tally.requests(), tally.of_version(canary));
     let share = 100.0 * by_canary as f64 / requests.max(1) as f64;
     let failed = tally.count(|outcome| outcome.status >= 500) + tally.broken.len() as u64;
-    format!(
-        "At {weight} %, clients saw: {by_canary} of {requests} answers by {canary}, that's {share:.2} %; {failed} failed."
-    )
+    let by_whom = format!("{by_canary} of {requests} answers by {canary}");
+    format!("At {weight} %, clients saw: {by_whom}, that's {share:.2} %; {failed} failed.")
 }
 
 /// Runs the built canaryctl as a person would, with its output on the terminal.

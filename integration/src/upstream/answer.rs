@@ -87,7 +87,8 @@ fn is_grpc(seen: &Seen) -> bool {
     content_type.is_some_and(|value| value.starts_with("application/grpc"))
 }
 
-/// A gRPC answer: 200 and one empty message, the status in the trailers or, without a message, in the headers.
+/// A gRPC answer: 200 and one empty message, the status in the trailers or, without a message, in
+/// the headers.
 fn grpc(behaviour: &Behaviour, error: bool) -> Response<Body> {
     let status = value(&if error { behaviour.grpc_error } else { 0 }.to_string());
     let mut response = if behaviour.grpc_trailers_only {

@@ -1,4 +1,5 @@
-//! The running upstream: accepts HTTP/1.1 and HTTP/2 with prior knowledge, remembers what it saw, goes down and up.
+//! The running upstream: accepts HTTP/1.1 and HTTP/2 with prior knowledge, remembers what it saw,
+//! goes down and up.
 
 use std::collections::VecDeque;
 use std::io;

@@ -20,7 +20,8 @@ async fn an_abort_holds_from_the_very_next_request_on() {
     assert_eq!(wrong, 0, "{tally:?}");
 }
 
-/// Requests that were chosen for the canary and answered by stable say nothing about either, so they aren't counted.
+/// Requests that were chosen for the canary and answered by stable say nothing about either, so
+/// they aren't counted.
 #[tokio::test]
 async fn what_the_kill_switch_sends_to_stable_is_stamped_stable_and_counted_for_neither() {
     let slow = |config: &mut serde_json::Value| config["runtime"]["interval"] = "10s".into();

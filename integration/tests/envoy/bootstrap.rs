@@ -1,11 +1,12 @@
-//! The shipped files by themselves: what `envoy.yaml` and `rescue.yaml` share, and how statistic names become labels.
+//! The shipped files by themselves: what `envoy.yaml` and `rescue.yaml` share, and how statistic
+//! names become labels.
 
 use canary_integration::Bootstrap;
 use regex::Regex;
 use serde_json::{Value, json};
 
-/// Envoy's extraction: every regex sees the whole name; the first group is cut out, the second is the value. RE2 and
-/// the regex crate agree on the syntax used.
+/// Envoy's extraction: every regex sees the whole name; the first group is cut out, the second is
+/// the value. RE2 and the regex crate agree on the syntax used.
 fn tagged(name: &str) -> (String, Vec<(String, String)>) {
     let (mut cuts, mut labels) = (Vec::new(), Vec::new());
     for (label, regex) in Bootstrap::shipped("envoy/envoy.yaml").stats_tags() {

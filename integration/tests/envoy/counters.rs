@@ -59,14 +59,16 @@ async fn times_are_counted_in_microseconds_per_version() {
         let bins = stats.bins(role, "rq_time_us");
         let count: u64 = bins.iter().map(|bin| bin.count).sum();
         assert_eq!(count, tally.of_version(version), "{bins:?}");
-        // A bin's width is a tenth of its magnitude; of a shared machine's hiccups half the requests are free.
+        // A bin's width is a tenth of its magnitude; of a shared machine's hiccups half the
+        // requests are free.
         assert!(bins.iter().all(|bin| bin.lower + bin.width > least), "{role}: {bins:?}");
         let within: u64 = bins.iter().filter(|bin| bin.lower < most).map(|bin| bin.count).sum();
         assert!(2 * within > count, "{role}: {bins:?}");
     }
 }
 
-/// Ends a request in ways that aren't the service's: they're counted once, or not at all, but never twice.
+/// Ends a request in ways that aren't the service's: they're counted once, or not at all, but never
+/// twice.
 #[tokio::test]
 async fn a_broken_off_body_is_counted_once() {
     let rig = Rig::new()

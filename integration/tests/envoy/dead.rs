@@ -12,8 +12,9 @@ async fn without_the_filters_file_stable_answers_everything() {
     assert!(rig.logs().contains("Invalid path"), "Envoy says why");
 }
 
-/// The headers that decide are Envoy's and the filter's own. A client's copies are gone before anything could act on
-/// them, whatever their case and number, by HTTP/1.1 and HTTP/2, and in rescue's configuration, too.
+/// The headers that decide are Envoy's and the filter's own. A client's copies are gone before
+/// anything could act on them, whatever their case and number, by HTTP/1.1 and HTTP/2, and in
+/// rescue's configuration, too.
 #[tokio::test]
 async fn without_the_filter_a_clients_route_header_reaches_no_upstream_and_no_other_route() {
     for rig in [Rig::new(), Rig::new().rescue()] {

@@ -1,5 +1,5 @@
-//! The harness itself: upstreams behave as told, the client sees what is sent, waiting ends. All without the filter, so
-//! it's the stable upstream that is put to the test.
+//! The harness itself: upstreams behave as told, the client sees what is sent, waiting ends. All
+//! without the filter, so it's the stable upstream that is put to the test.
 
 use std::time::Duration;
 

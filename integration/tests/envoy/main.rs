@@ -1,6 +1,7 @@
 //! The product against a real Envoy. One binary, so that it's linked once.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // it's all test code
+// It's all test code.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod abort;
 mod bootstrap;

@@ -16,15 +16,16 @@ async fn none_at_0_and_all_at_100_percent() {
 async fn the_share_is_the_weight_and_the_counters_are_the_clients_to_the_request() {
     for (percent, requests) in [(5.0, 10_000), (50.0, 4_000)] {
         let rig = Rig::new().weight(percent).start().await;
-        // A right filter leaves the 99.9 % interval once in a thousand runs; twice in a row, once in a million.
+        // A right filter leaves the 99.9 % interval once in a thousand runs; twice in a row, once
+        // in a million.
         let inside =
             share_is(&rig, percent, requests).await || share_is(&rig, percent, requests).await;
         assert!(inside, "twice outside the 99.9 % interval at {percent} %");
     }
 }
 
-/// Whether the canary's share of these requests lies in the 99.9 % binomial interval around the weight. That everything
-/// is counted as the client saw it must hold either way.
+/// Whether the canary's share of these requests lies in the 99.9 % binomial interval around the
+/// weight. That everything is counted as the client saw it must hold either way.
 #[allow(clippy::cast_precision_loss)]
 async fn share_is(rig: &Running, percent: f64, requests: u64) -> bool {
     let before = rig.stats().await;

@@ -69,7 +69,8 @@ async fn envoys_local_replies_are_stamped() {
     }
 }
 
-/// A cluster that isn't there, and one without an endpoint: the reply is Envoy's, the stamp is the chosen version's.
+/// A cluster that isn't there, and one without an endpoint: the reply is Envoy's, the stamp is the
+/// chosen version's.
 #[tokio::test]
 async fn a_missing_or_empty_cluster_is_the_canarys_failure() {
     let missing = |bootstrap: &mut Bootstrap| {

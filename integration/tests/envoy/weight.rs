@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use canary_integration::{Load, Rig};
 
-/// The law that canaryctl and people rely on: what is sent two poll intervals after a change goes by it.
+/// The law that canaryctl and people rely on: what is sent two poll intervals after a change goes
+/// by it.
 #[tokio::test]
 async fn a_change_takes_effect_within_two_poll_intervals() {
     let interval = Duration::from_millis(500);
