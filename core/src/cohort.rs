@@ -38,6 +38,23 @@ impl KeyHash {
     }
 }
 
+impl KeyHash {
+    /// The key's place in a table of `places`, and the tag that tells it from others there.
+    pub(crate) fn place(self, places: usize) -> usize {
+        (self.0 & 0xffff) as usize % places.max(1)
+    }
+
+    /// The hash's high half.
+    pub(crate) fn tag(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The whole hash: the client, for whoever must tell clients apart.
+    pub(crate) fn value(self) -> u64 {
+        self.0
+    }
+}
+
 impl Bucket {
     /// A bucket from a uniformly random number, as for a request without a key.
     pub fn from_uniform(random: u64) -> Self {

@@ -6,6 +6,7 @@
 //! it needs of those is an argument. `clippy.toml` beside the manifest holds it to that.
 
 pub mod assign;
+pub mod clients;
 pub mod cohort;
 pub mod config;
 pub mod control;
@@ -13,6 +14,7 @@ pub mod cookie;
 pub mod document;
 pub mod duration;
 pub mod exchange;
+pub mod guard;
 pub mod histogram;
 pub mod judge;
 pub mod matching;

@@ -15,10 +15,14 @@ mod stream;
 
 pub use root::Root;
 
-// The macro writes a public function without a docstring.
+/// What Envoy starts the module with. The SDK's macro writes a function without a docstring.
 #[cfg(feature = "entry")]
 #[allow(missing_docs)]
-proxy_wasm::main! {{
-    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(Root::default()));
-}}
+mod entry {
+    use crate::Root;
+
+    proxy_wasm::main! {{
+        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+        proxy_wasm::set_root_context(|_| Box::new(Root::default()));
+    }}
+}

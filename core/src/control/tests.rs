@@ -95,6 +95,6 @@ fn every_change_of_the_epoch_clears_a_trip() {
         let settings: Vec<_> = epoch.map(|value| ("epoch", value)).into_iter().collect();
         control.apply(&runtime(&settings), 0);
         assert_eq!(control.guard_tripped(), !changes, "{epoch:?}");
-        assert_eq!(control.trip(before), false, "a trip for a passed epoch, or a second one");
+        assert!(!control.trip(before), "a trip for a passed epoch, or a second one");
     }
 }
