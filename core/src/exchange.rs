@@ -16,7 +16,7 @@ use crate::{
 pub struct Exchange {
     chosen: Role,
     forced: bool,
-    client: Option<KeyHash>,
+    unit: Unit,
     started_ns: u64,
     grpc: bool,
     answered: Option<Answered>,
@@ -27,6 +27,22 @@ pub struct Exchange {
 struct Answered {
     http: u16,
     by: Responder,
+}
+
+/// What a request counts as for the judge, whose unit is the unit of randomisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// The rollout has no affinity: each request counts for itself.
+    Request,
+    /// The rollout has affinity: clients count.
+    Client {
+        /// The client; without a key each request is a client of its own.
+        key: Option<KeyHash>,
+        /// Whether the client was new in the window when it sent this.
+        first: bool,
+        /// The window in which it was sent.
+        window_turn: u32,
+    },
 }
 
 /// Who answered a request.
@@ -67,8 +83,8 @@ pub enum Tally {
 pub struct Compared {
     /// Whose it is.
     pub role: Role,
-    /// The client, where the request carried a key.
-    pub client: Option<KeyHash>,
+    /// What it counts as.
+    pub unit: Unit,
     /// How it went.
     pub outcome: Outcome,
     /// The response's status class, 1 to 5; 0 if there was no response.
@@ -78,6 +94,13 @@ pub struct Compared {
     /// Request headers to end of response in microseconds; none for an upgraded connection, whose
     /// length says nothing about the service.
     pub time_us: Option<u64>,
+}
+
+impl Tally {
+    /// Whether it is a compared request that went well: one whose signals count.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Compared(compared) if compared.outcome == Outcome::Success)
+    }
 }
 
 /// How a request went.
@@ -96,11 +119,11 @@ const RESCUE_SUFFIX: &[u8] = b"-rescued";
 
 impl Exchange {
     /// A request that was just assigned, at a time of the monotonic clock.
-    pub fn begin(assignment: &Assignment, grpc: bool, now_ns: u64) -> Self {
+    pub fn begin(assignment: &Assignment, unit: Unit, grpc: bool, now_ns: u64) -> Self {
         Self {
             chosen: assignment.role,
             forced: assignment.forced(),
-            client: assignment.client,
+            unit,
             started_ns: now_ns,
             grpc,
             answered: None,
@@ -132,6 +155,16 @@ impl Exchange {
         self.grpc_status = Some(status);
     }
 
+    /// Whether the answer is worth reading for signals, as far as its headers tell: it comes from who
+    /// was chosen and is no failure.
+    pub fn readable(&self, failure: &FailureRule) -> bool {
+        let chosen = self.answered.is_some_and(|answered| answered.by == Responder::Chosen);
+        // A gRPC answer's status may still be to come, in its trailers.
+        let failed =
+            (!self.grpc || self.grpc_status.is_some()) && self.outcome(failure) == Outcome::Failure;
+        chosen && !self.forced && !failed
+    }
+
     /// The request is over: what it adds to the statistics.
     pub fn finish(&self, failure: &FailureRule, now_ns: u64) -> Tally {
         let by = self.answered.map_or(Responder::Chosen, |answered| answered.by);
@@ -147,7 +180,7 @@ impl Exchange {
         let time_us = now_ns.saturating_sub(self.started_ns) / 1_000;
         Tally::Compared(Compared {
             role: self.chosen,
-            client: self.client,
+            unit: self.unit,
             outcome: if by == Responder::Rescue { Outcome::Failure } else { answer },
             class: u8::try_from(http / 100).unwrap_or(0),
             rescued,
@@ -219,3 +252,6 @@ fn grpc_of_http(status: u16) -> u32 {
         _ => 2,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,5 +23,6 @@ pub mod pointer;
 pub mod poll;
 pub mod role;
 pub mod runtime;
+pub mod signal;
 pub mod stat_name;
 pub mod weight;

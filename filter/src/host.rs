@@ -149,6 +149,12 @@ pub(crate) fn http_get_body(size: usize) -> Option<Vec<u8>> {
     hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).unwrap_or(None)
 }
 
+/// A chunk of the response's body; only while it passes.
+#[cfg(feature = "body")]
+pub(crate) fn response_body(size: usize) -> Option<Vec<u8>> {
+    hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size).unwrap_or(None)
+}
+
 /// The plugin's configuration; only while it is handed over.
 pub(crate) fn configuration(size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size)

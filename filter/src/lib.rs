@@ -6,7 +6,9 @@
 //! the workers must agree on goes through Envoy's shared data ([`shared`]). Only [`host`] calls
 //! Envoy.
 
+mod guard;
 mod host;
+mod memory;
 mod metrics;
 mod plugin;
 mod root;

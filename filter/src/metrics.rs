@@ -9,13 +9,17 @@ use std::{
 };
 
 use canary_core::{
-    config::Rollout,
+    config::{Rollout, Signal},
     exchange::{Compared, Outcome, Tally},
     role::Role,
+    signal::{Reading, bin_names},
     stat_name::{FilterMetric, Metric, RolloutGauge, StatName},
 };
 
-use crate::host::{self, MetricKind};
+use crate::{
+    host::{self, MetricKind},
+    memory::Units,
+};
 
 thread_local! {
     /// Envoy's numbers for the metrics that this VM has defined.
@@ -105,24 +109,46 @@ pub(crate) struct RoleMetrics {
     rescued: Counter,
     forced: Counter,
     time_us: Histogram,
+    /// By signal and bin.
+    signals: Vec<Vec<Counter>>,
+    /// The clients' part, in rollouts with affinity.
+    clients: Option<ClientMetrics>,
+}
+
+/// What is counted of one role's clients: at their first request or first failure in a window.
+struct ClientMetrics {
+    total: Counter,
+    failure: Counter,
+    first_failure: Counter,
+    time_first_us: Histogram,
+    signals_first: Vec<Vec<Counter>>,
 }
 
 impl RoleMetrics {
     fn new(rollout: &Rollout, role: Role) -> Self {
-        let version = &rollout.backend(role).version;
-        let name = |metric| StatName::Role { rollout: &rollout.name, role, version, metric };
-        let counter = |metric| Counter::new(&name(metric));
+        let counter = |metric: Metric<'_>| Counter::new(&role_metric(rollout, role, metric));
+        let histogram = |metric| Histogram::new(&role_metric(rollout, role, metric));
         Self {
             total: counter(Metric::RqTotal),
             failure: counter(Metric::RqFailure),
             classes: [Metric::Rq2xx, Metric::Rq3xx, Metric::Rq4xx, Metric::Rq5xx].map(counter),
             rescued: counter(Metric::RqRescued),
             forced: counter(Metric::RqForced),
-            time_us: Histogram::new(&name(Metric::RqTimeUs)),
+            time_us: histogram(Metric::RqTimeUs),
+            signals: signals(rollout, |signal, bin| counter(Metric::Signal { signal, bin })),
+            clients: rollout.keyed().then(|| ClientMetrics {
+                total: counter(Metric::ClientTotal),
+                failure: counter(Metric::ClientFailure),
+                first_failure: counter(Metric::ClientFirstFailure),
+                time_first_us: histogram(Metric::RqTimeFirstUs),
+                signals_first: signals(rollout, |signal, bin| {
+                    counter(Metric::SignalFirst { signal, bin })
+                }),
+            }),
         }
     }
 
-    fn compared(&self, compared: &Compared) {
+    fn compared(&self, compared: &Compared, units: Option<Units>, readings: &[Reading]) {
         self.total.add(1);
         self.failure.add(u64::from(compared.outcome == Outcome::Failure));
         self.rescued.add(u64::from(compared.rescued));
@@ -133,11 +159,60 @@ impl RoleMetrics {
         if let Some(time_us) = compared.time_us {
             self.time_us.record(time_us);
         }
+        count_readings(&self.signals, readings);
+        if let (Some(clients), Some(units)) = (&self.clients, units) {
+            clients.compared(compared, units, readings);
+        }
     }
 
     fn flush(&self) {
         let single = [&self.total, &self.failure, &self.rescued, &self.forced];
-        single.into_iter().chain(&self.classes).for_each(Counter::flush);
+        let counters = single.into_iter().chain(&self.classes).chain(self.signals.iter().flatten());
+        counters.for_each(Counter::flush);
+        if let Some(clients) = &self.clients {
+            clients.flush();
+        }
+    }
+}
+
+impl ClientMetrics {
+    fn compared(&self, compared: &Compared, units: Units, readings: &[Reading]) {
+        self.failure.add(u64::from(units.newly_failed));
+        if !units.first {
+            return;
+        }
+        self.total.add(1);
+        self.first_failure.add(u64::from(compared.outcome == Outcome::Failure));
+        if let Some(time_us) = compared.time_us {
+            self.time_first_us.record(time_us);
+        }
+        count_readings(&self.signals_first, readings);
+    }
+
+    fn flush(&self) {
+        let single = [&self.total, &self.failure, &self.first_failure];
+        single.into_iter().chain(self.signals_first.iter().flatten()).for_each(Counter::flush);
+    }
+}
+
+fn role_metric<'a>(rollout: &'a Rollout, role: Role, metric: Metric<'a>) -> StatName<'a> {
+    let version = &rollout.backend(role).version;
+    StatName::Role { rollout: &rollout.name, role, version, metric }
+}
+
+/// A counter for every bin of every signal.
+fn signals(rollout: &Rollout, counter: impl Fn(&str, &str) -> Counter) -> Vec<Vec<Counter>> {
+    let of_signal = |signal: &Signal| {
+        bin_names(signal).iter().map(|bin| counter(&signal.name, bin)).collect::<Vec<_>>()
+    };
+    rollout.signals.iter().map(of_signal).collect()
+}
+
+fn count_readings(counters: &[Vec<Counter>], readings: &[Reading]) {
+    for reading in readings {
+        if let Some(counter) = counters.get(reading.signal).and_then(|bins| bins.get(reading.bin)) {
+            counter.add(1);
+        }
     }
 }
 
@@ -177,11 +252,13 @@ impl RolloutMetrics {
     }
 
     /// Counts a finished request.
-    pub(crate) fn count(&self, tally: &Tally) {
+    pub(crate) fn count(&self, tally: &Tally, units: Option<Units>, readings: &[Reading]) {
         match tally {
             Tally::Nothing => {}
             Tally::Forced(role) => self.role(*role).forced.add(1),
-            Tally::Compared(compared) => self.role(compared.role).compared(compared),
+            Tally::Compared(compared) => {
+                self.role(compared.role).compared(compared, units, readings);
+            }
         }
     }
 

@@ -9,13 +9,14 @@ use canary_core::{
     assign::{Assignment, Headers, assign},
     config::{Config, Rollout},
     control::{Control, InForce, Why},
-    exchange::Tally,
+    exchange::{Tally, Unit},
+    signal::Reading,
     weight::Weight,
 };
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::{host, metrics::RolloutMetrics, shared::Record};
+use crate::{guard::Watch, host, memory::Memory, metrics::RolloutMetrics, shared::Record};
 
 thread_local! {
     /// The newest plugin of each rollout in this VM: the one that shows and polls for it.
@@ -41,6 +42,10 @@ pub(crate) struct Live {
     pub(crate) control: Record<Control>,
     /// The shared record as this VM saw it last.
     cached: RefCell<Control>,
+    /// Its guard, where it has one.
+    watch: Option<Watch>,
+    /// Its memory of clients.
+    memory: Memory,
     /// Its statistics.
     pub(crate) metrics: RolloutMetrics,
 }
@@ -84,30 +89,26 @@ impl Plugin {
         NEWEST.with_borrow(|newest| newest.get(&live.rollout.name) == Some(&self.generation))
     }
 
-    /// Hands all counters to Envoy.
-    pub(crate) fn flush(&self) {
-        self.rollouts.iter().for_each(|live| live.metrics.flush());
+    /// Hands what has gathered to Envoy and to the guards.
+    pub(crate) fn flush(&self, now_ns: u64) {
+        self.rollouts.iter().for_each(|live| live.flush(now_ns));
     }
 }
 
 impl Drop for Plugin {
     fn drop(&mut self) {
-        self.flush();
+        self.flush(host::now_ns());
     }
 }
 
 impl Live {
     fn new(rollout: Rollout) -> Self {
         let control = Record::control(&rollout.name);
-        let cached = control.read().unwrap_or_else(|| {
-            // The first configuration in this process; it is tried in one VM before any other has
-            // it, so nothing is overwritten here.
-            let fresh = Control::default();
-            control.replace(&fresh, None);
-            fresh
-        });
+        let cached = control.create(Control::default);
+        let watch = rollout.guard.then(|| Watch::new(&rollout, &cached));
+        let memory = Memory::new(&rollout);
         let metrics = RolloutMetrics::new(&rollout);
-        Self { rollout, control, cached: RefCell::new(cached), metrics }
+        Self { rollout, control, cached: RefCell::new(cached), watch, memory, metrics }
     }
 
     fn cached_in_force(&self, now_ns: u64) -> InForce {
@@ -141,8 +142,47 @@ impl Live {
         self.metrics.epoch.set(control.epoch().unwrap_or(0));
     }
 
-    /// Counts a finished request.
-    pub(crate) fn count(&self, tally: &Tally) {
-        self.metrics.count(tally);
+    /// What a request that begins now counts as for the judge.
+    pub(crate) fn unit(&self, assignment: &Assignment) -> Unit {
+        self.memory.unit(assignment, &self.cached.borrow())
+    }
+
+    /// Counts a finished request and shows it to the guard.
+    pub(crate) fn count(&self, tally: &Tally, readings: &[Reading], now_ns: u64) {
+        let Tally::Compared(compared) = tally else {
+            self.metrics.count(tally, None, readings);
+            return;
+        };
+        let units = self.memory.units(compared, &self.cached.borrow());
+        self.metrics.count(tally, units, readings);
+        self.guard(now_ns, |watch, control, weight| {
+            watch.observe(compared, now_ns, control, weight)
+        });
+    }
+
+    /// Hands what has gathered since the last tick to Envoy and to the guard.
+    pub(crate) fn flush(&self, now_ns: u64) {
+        self.metrics.flush();
+        self.guard(now_ns, Watch::flush);
+    }
+
+    /// Asks the guard, and writes its trip where all workers see it before they next send a request
+    /// to the canary.
+    fn guard(&self, now_ns: u64, ask: impl FnOnce(&Watch, &Control, Weight) -> bool) {
+        let Some(watch) = &self.watch else {
+            return;
+        };
+        let weight = self.cached_in_force(now_ns).weight;
+        if !ask(watch, &self.cached.borrow(), weight) {
+            return;
+        }
+        let epoch_turn = self.cached.borrow().epoch_turn();
+        if let Some((control, tripped)) = self.control.update(|control| control.trip(epoch_turn)) {
+            self.cached.replace(control);
+            if tripped {
+                watch.report(&self.rollout, weight);
+                self.show(now_ns);
+            }
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::{rc::Rc, time::Duration};
 
 use canary_core::{
-    config::Config,
+    config::{Config, Rollout},
+    document::Problem,
     exchange::http_status,
     poll::{Lead, Poller, Step, Term},
     runtime::{RolloutRuntime, RuntimeKey, Snapshot},
@@ -49,7 +50,7 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         let metrics = FilterMetrics::new();
-        match Config::parse(&host::configuration(size)) {
+        match Config::parse(&host::configuration(size)).and_then(readable_here) {
             Ok(config) => {
                 self.work = Some(Work::new(Plugin::new(config), metrics));
                 true
@@ -104,7 +105,7 @@ impl Work {
         self.poll(now_ns);
         self.metrics.heartbeat.set(host::unix_seconds());
         self.metrics.flush();
-        self.plugin.flush();
+        self.plugin.flush(now_ns);
     }
 
     /// Polls the runtime where this worker leads.
@@ -174,6 +175,20 @@ impl Work {
                 live.show(now_ns);
             }
         }
+    }
+}
+
+/// Refuses a body signal in a module that was built without the hooks for one.
+fn readable_here(config: Config) -> Result<Config, Vec<Problem>> {
+    let bodies = config.rollouts.iter().position(Rollout::reads_bodies);
+    match bodies.filter(|_| !cfg!(feature = "body")) {
+        None => Ok(config),
+        Some(rollout) => Err(vec![Problem {
+            path: format!("rollouts[{rollout}].signals"),
+            message:
+                "this module has no body hooks; a response_json signal needs canary_filter.wasm"
+                    .to_owned(),
+        }]),
     }
 }
 

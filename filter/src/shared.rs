@@ -3,7 +3,12 @@
 //! A key carries the format's version, so that an old and a new module that run side by side during
 //! an upgrade never read each other's bytes.
 
-use canary_core::{control::Control, poll::Term};
+use canary_core::{
+    clients::{ClientSet, RecentFailures},
+    control::Control,
+    guard::Guard,
+    poll::Term,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::host;
@@ -24,6 +29,27 @@ impl Record<Control> {
     }
 }
 
+impl Record<Guard> {
+    /// The guard's score of a rollout.
+    pub(crate) fn guard(rollout: &str) -> Self {
+        Self::at(format!("canary.v1.guard.{rollout}"))
+    }
+}
+
+impl Record<RecentFailures> {
+    /// The clients of a rollout that failed in the last ten seconds.
+    pub(crate) fn recent(rollout: &str) -> Self {
+        Self::at(format!("canary.v1.recent.{rollout}"))
+    }
+}
+
+impl Record<ClientSet> {
+    /// The clients of a rollout that failed in the window.
+    pub(crate) fn failed(rollout: &str) -> Self {
+        Self::at(format!("canary.v1.failed.{rollout}"))
+    }
+}
+
 impl Record<Term> {
     /// The term of the workers that poll for the same rollouts.
     pub(crate) fn term<'a>(rollouts: impl Iterator<Item = &'a str>) -> Self {
@@ -40,6 +66,16 @@ impl<T: Serialize + DeserializeOwned> Record<T> {
     /// The record, if there is a readable one.
     pub(crate) fn read(&self) -> Option<T> {
         self.read_marked().map(|(value, _)| value)
+    }
+
+    /// The record; a new one where there is none yet. Only the first configuration in a process
+    /// creates any, and it is tried in one VM before any other has it, so nothing is overwritten.
+    pub(crate) fn create(&self, fresh: impl FnOnce() -> T) -> T {
+        self.read().unwrap_or_else(|| {
+            let fresh = fresh();
+            self.replace(&fresh, None);
+            fresh
+        })
     }
 
     /// The record with the mark that a later [`Record::replace`] needs.

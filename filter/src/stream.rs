@@ -8,6 +8,7 @@ use canary_core::{
     cookie,
     exchange::{self, Exchange, Responder, Upstream, grpc_status, http_status, is_grpc},
     role::Role,
+    signal::{self, Body, Reading},
 };
 use proxy_wasm::{
     traits::{Context, HttpContext},
@@ -30,7 +31,12 @@ struct Taken {
     /// The rollout's place in the plugin.
     rollout: usize,
     exchange: Exchange,
+    /// A cohort cookie to set, and whether the request came by https.
     cookie: Option<(NewCookie, bool)>,
+    /// What the request and the response's headers say for the signals.
+    readings: Vec<Reading>,
+    /// The response's body, where a signal reads it.
+    body: Option<Body>,
 }
 
 /// The request's headers, as Envoy has them.
@@ -73,8 +79,10 @@ impl HttpContext for Stream {
         tell_upstream(plugin, &live.rollout, assignment.role);
         let grpc = host::request_header("content-type").is_some_and(|content| is_grpc(&content));
         let cookie = assignment.cookie.take().map(|cookie| (cookie, by_https()));
-        let exchange = Exchange::begin(&assignment, grpc, now_ns);
-        self.taken = Some(Taken { rollout, exchange, cookie });
+        let exchange = Exchange::begin(&assignment, live.unit(&assignment), grpc, now_ns);
+        let request = |name| move || host::request_header(name);
+        let readings = signal::of_request(&live.rollout, request(":method"), request(":path"));
+        self.taken = Some(Taken { rollout, exchange, cookie, readings, body: None });
         Action::Continue
     }
 
@@ -103,6 +111,18 @@ impl HttpContext for Stream {
             let value = cookie::set(&made.name, &made.id, made.max_age, secure);
             host::add_response_header("set-cookie", &value);
         }
+        taken.read_headers(&live.rollout);
+        Action::Continue
+    }
+
+    #[cfg(feature = "body")]
+    fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
+        if let Some((_, taken)) = self.taken()
+            && let Some(body) = taken.body.as_mut().filter(|body| body.wants_more())
+            && let Some(chunk) = host::response_body(size)
+        {
+            body.push(&chunk);
+        }
         Action::Continue
     }
 
@@ -122,9 +142,36 @@ impl HttpContext for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if let Some((live, taken)) = self.taken() {
-            let tally = taken.exchange.finish(&live.rollout.failure, host::now_ns());
-            live.count(&tally);
+            let now_ns = host::now_ns();
+            let tally = taken.exchange.finish(&live.rollout.failure, now_ns);
+            let readings =
+                if tally.is_success() { taken.readings(&live.rollout) } else { Vec::new() };
+            live.count(&tally, &readings, now_ns);
         }
+    }
+}
+
+impl Taken {
+    /// Reads the signals in the response's headers, and sees to it that its body is kept where one
+    /// is read from there.
+    fn read_headers(&mut self, rollout: &Rollout) {
+        if rollout.signals.is_empty() || !self.exchange.readable(&rollout.failure) {
+            return;
+        }
+        self.readings.extend(signal::of_headers(rollout, host::response_header));
+        if rollout.reads_bodies() {
+            let encoding = host::response_header("content-encoding");
+            self.body = Body::wanted(rollout, encoding.as_deref());
+        }
+    }
+
+    /// What the finished exchange says for the signals.
+    fn readings(&mut self, rollout: &Rollout) -> Vec<Reading> {
+        let mut readings = std::mem::take(&mut self.readings);
+        if let Some(body) = self.body.take() {
+            readings.extend(signal::of_body(rollout, &body));
+        }
+        readings
     }
 }
 
