@@ -75,6 +75,12 @@ impl Stats {
             .filter(|(name, _)| name.starts_with(&start) && name.ends_with(&end));
         of_role.flat_map(|(_, bins)| bins.iter().copied()).collect()
     }
+
+    /// How many samples a histogram of a role of the rollout `demo` has.
+    #[must_use]
+    pub fn samples(&self, role: &str, metric: &str) -> u64 {
+        self.bins(role, metric).iter().map(|bin| bin.count).sum()
+    }
 }
 
 fn histogram(entry: &Value) -> (String, Vec<Bin>) {

@@ -1,6 +1,6 @@
 //! The filter's statistics against what the client saw.
 
-use canary_integration::{Ask, Fault, Rig, Upstream};
+use canary_integration::{Ask, Fault, Rig, Stats, Upstream};
 
 const STATUSES: [u16; 8] = [200, 204, 302, 404, 429, 500, 502, 503];
 
@@ -52,12 +52,17 @@ async fn times_are_counted_in_microseconds_per_version() {
     let (stable, canary) = (Upstream::ok().latency_ms(5), Upstream::ok().latency_ms(60));
     let rig = Rig::new().stable(stable).canary(canary).weight(50.0).start().await;
     let tally = rig.load(200).concurrency(16).await;
-    let stats = rig.counted(200).await;
+    rig.counted(200).await;
+    let samples = |stats: &Stats| {
+        stats.samples("stable", "rq_time_us") + stats.samples("canary", "rq_time_us")
+    };
+    let probe = async || rig.stats().await;
+    let stats = rig.eventually("200 times", probe, |stats| samples(stats) == 200).await;
     for (role, version, least, most) in
         [("stable", "1.0.0", 5_000.0, 55_000.0), ("canary", "1.1.0", 60_000.0, 1e6)]
     {
         let bins = stats.bins(role, "rq_time_us");
-        let count: u64 = bins.iter().map(|bin| bin.count).sum();
+        let count = stats.samples(role, "rq_time_us");
         assert_eq!(count, tally.of_version(version), "{bins:?}");
         // A bin's width is a tenth of its magnitude; of a shared machine's hiccups half the
         // requests are free.
@@ -87,25 +92,16 @@ async fn prometheus_gets_labels_and_none_of_the_names_parts() {
     let rig = Rig::new().versions("3.1.0", "3.2.0-rc.1").weight(50.0).start().await;
     rig.load(100).await;
     let stats = rig.counted(100).await;
-    let lines = rig.prometheus().await;
     for (role, version) in [("stable", "3.1.0"), ("canary", "3.2.0-rc.1")] {
         let labels = [("rollout", "demo"), ("role", role), ("version", version)];
-        let total = stats.of(role, "rq_total");
-        assert_eq!(
-            value_of(&lines, "canary_rq_total", &labels),
-            Some(total.to_string()),
-            "{lines:#?}"
-        );
-        assert_eq!(value_of(&lines, "canary_rq_time_us_count", &labels), Some(total.to_string()));
-        assert!(
-            value_of(
-                &lines,
-                "canary_rq_time_us_bucket",
-                &[&labels[..], &[("le", "2500")]].concat()
-            )
-            .is_some()
-        );
+        let total = Some(stats.of(role, "rq_total").to_string());
+        assert_eq!(value_of(&rig.prometheus().await, "canary_rq_total", &labels), total);
+        let times = async || value_of(&rig.prometheus().await, "canary_rq_time_us_count", &labels);
+        rig.eventually("as many times", times, |times| *times == total).await;
+        let bucket = [&labels[..], &[("le", "2500")]].concat();
+        assert!(value_of(&rig.prometheus().await, "canary_rq_time_us_bucket", &bucket).is_some());
     }
+    let lines = rig.prometheus().await;
     assert_eq!(
         value_of(&lines, "canary_weight_ppm", &[("rollout", "demo")]).as_deref(),
         Some("500000")

@@ -5,6 +5,7 @@
 
 mod abort;
 mod bootstrap;
+mod canaryctl;
 mod counters;
 mod dead;
 mod harness;
