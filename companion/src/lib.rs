@@ -1,1 +1,61 @@
-//! Placeholder until the crate's first commit.
+//! `canaryctl`: sets and watches canary rollouts on one or many Envoys.
+//!
+//! The crate is the imperative shell around `canary-core`. [`admin`] talks to Envoy's admin
+//! interface, [`observe`] and [`view`] turn what it says into what a person asked for (pure
+//! functions), the verbs tie them together, and [`error`] is the one place that knows what each
+//! failure means for the exit code and what to do about it.
+
+pub mod admin;
+pub mod cli;
+pub mod error;
+pub mod observe;
+pub mod view;
+
+mod identity;
+mod output;
+mod verbs;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::cli::{Cli, Command};
+use crate::error::{Error, Failure};
+use crate::output::{Output, Paint};
+
+/// Runs the command line to its end: results on stdout, messages on stderr.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let errors = Paint::for_stderr();
+    let matches = Cli::command().color(output::clap_colors()).try_get_matches_from(args);
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way, too. A closed pipe is the reader's choice.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.nobody_reads() => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::report(&failure, &errors);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<(), Failure> {
+    let output = Output::new(cli.output);
+    match &cli.command {
+        Command::Version => return verbs::version(&output),
+        Command::Completion { shell } => return verbs::completion(*shell, &output),
+        Command::Set(_) | Command::Get(_) | Command::List | Command::Abort { .. } => {}
+    }
+    let targets = cli.targets()?;
+    let fleet = verbs::Context { targets, deadline: cli.request_timeout, output };
+    // One thread is plenty: the work is waiting for Envoys.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Error::System)?.block_on(verbs::run(&fleet, cli.command))
+}

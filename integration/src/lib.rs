@@ -1,1 +1,42 @@
-//! Placeholder until the crate's first commit.
+//! Drives the canary release system as its users run it: a real Envoy with the shipped
+//! configuration, real upstreams, real clients.
+//!
+//! ```no_run
+//! # use canary_integration::{Rig, Upstream};
+//! # async fn example() {
+//! let rig = Rig::new().canary(Upstream::ok().errors(0.5).latency_ms(20)).weight(5.0).start().await;
+//! let tally = rig.load(10_000).concurrency(16).await;
+//! assert_eq!(tally.with_status(503), rig.canary().seen() / 2);
+//! # }
+//! ```
+//!
+//! `Rig` says what to start, `Running` is what runs: it ends, with every process, when it's
+//! dropped.
+
+// This crate is test code through and through: what can't go on says so by a panic, which fails the
+// test (or the demo) that called it, with Envoy's log below.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod admin;
+pub mod artefacts;
+mod bootstrap;
+mod client;
+mod envoy;
+mod eventually;
+mod load;
+mod plugin;
+mod rig;
+mod running;
+mod stats;
+mod upstream;
+
+pub use admin::{Admin, AdminAddress};
+pub use bootstrap::Bootstrap;
+pub use client::{Answer, Ask, Client};
+pub use eventually::{eventually, within};
+pub use load::{Load, Outcome, Tally, Traffic};
+pub use plugin::Plugin;
+pub use rig::{AdminOn, Rig};
+pub use running::Running;
+pub use stats::{Bin, Stats};
+pub use upstream::{Behaviour, Fault, Script, Seen, Server, Upstream};

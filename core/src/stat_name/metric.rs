@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{PREFIX, WASM_PREFIX, is_word};
+use super::{PREFIX, WASM_PREFIX};
+use crate::names::{is_bin, is_signal};
 use crate::role::Role;
 
 /// What is counted of one version. Counters, but for the two times, which are histograms of
@@ -95,9 +96,7 @@ impl<'a> Metric<'a> {
     }
 
     fn signal(kind: &str, signal: &'a str, bin: &'a str) -> Option<Self> {
-        let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let any = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        if !is_word(signal, lower, lower) || !is_word(bin, any, any) {
+        if !is_signal(signal) || !is_bin(bin) {
             return None;
         }
         match kind {

@@ -1,0 +1,277 @@
+//! What can go wrong, what each of it means for the exit code, and what to do about it.
+
+use std::collections::BTreeSet;
+use std::io;
+
+/// The exit codes, the same for every verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 1: failed or degraded; some of several Envoys failed; another owner holds the rollout.
+    Failed,
+    /// 2: usage, invalid input, unknown rollout.
+    Usage,
+    /// 3: timed out.
+    TimedOut,
+    /// 4: can't reach or use what it needs.
+    Unavailable,
+}
+
+impl Exit {
+    /// The number that the process ends with.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::TimedOut => 3,
+            Self::Unavailable => 4,
+        }
+    }
+}
+
+/// One failure: what and where. [`Error::hint`] says what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An argument that can't be right.
+    #[error("{what}")]
+    Usage {
+        /// What was wrong and what would be right.
+        what: String,
+    },
+    /// Neither `--envoy` nor the environment names an Envoy.
+    #[error("no Envoy given")]
+    NoEnvoy,
+    /// No connection, or no address behind the name.
+    #[error("{url}: can't connect: {cause}")]
+    Unreachable {
+        /// The admin interface that was asked for.
+        url: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// A connection, but no answer in time.
+    #[error("{url}: no answer to {request} within {seconds} s")]
+    NoAnswer {
+        /// The admin interface that was asked.
+        url: String,
+        /// What it was asked for.
+        request: String,
+        /// The deadline, in seconds.
+        seconds: f64,
+    },
+    /// Something answers there that does not speak as Envoy's admin does.
+    #[error("{url}: {cause}")]
+    NotEnvoy {
+        /// The address that was asked.
+        url: String,
+        /// What was strange.
+        cause: String,
+    },
+    /// Envoy has nowhere to put runtime changes.
+    #[error("{url}: Envoy refuses runtime changes: its layered_runtime has no admin layer")]
+    NoAdminLayer {
+        /// The admin interface.
+        url: String,
+    },
+    /// Envoy did not take an update.
+    #[error("{url}: Envoy answered {status} to the update: {body}")]
+    Refused {
+        /// The admin interface.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// The answer's beginning.
+        body: String,
+    },
+    /// No filter on this Envoy has such a rollout.
+    #[error("{url}: no rollout \"{rollout}\"")]
+    UnknownRollout {
+        /// The admin interface.
+        url: String,
+        /// The name that was asked for.
+        rollout: String,
+        /// The rollouts that this Envoy has.
+        known: BTreeSet<String>,
+    },
+    /// Somebody else drives the rollout.
+    #[error("{url}: rollout \"{rollout}\" is driven by {owner}")]
+    OtherOwner {
+        /// The admin interface.
+        url: String,
+        /// The rollout.
+        rollout: String,
+        /// What the owner key says.
+        owner: String,
+    },
+    /// The update was taken, but the merged runtime says something else.
+    #[error("{url}: {key} was set to {written}, but the runtime shows {shown}")]
+    Overridden {
+        /// The admin interface.
+        url: String,
+        /// The runtime key.
+        key: String,
+        /// What was written.
+        written: String,
+        /// What is in force instead.
+        shown: String,
+    },
+    /// The weight is set, and a fail-safe keeps it from coming into force.
+    #[error("{url}: the weight is set but not in force: the guard has tripped in this epoch")]
+    GuardTripped {
+        /// The admin interface.
+        url: String,
+        /// The rollout.
+        rollout: String,
+    },
+    /// The weight is set, but the filter does not follow.
+    #[error("{url}: the weight is set but not in force after {seconds} s: {why}")]
+    NotInForce {
+        /// The admin interface.
+        url: String,
+        /// How long was waited, in seconds.
+        seconds: f64,
+        /// What the filter's statistics say about it.
+        why: String,
+    },
+    /// The result could not be written.
+    #[error("can't write the result: {0}")]
+    Output(io::Error),
+    /// The operating system failed us.
+    #[error("{0}")]
+    System(io::Error),
+}
+
+impl Error {
+    /// What this failure means for the exit code where it stands alone.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Usage { .. } | Self::NoEnvoy | Self::UnknownRollout { .. } => Exit::Usage,
+            Self::Unreachable { .. }
+            | Self::NotEnvoy { .. }
+            | Self::NoAdminLayer { .. }
+            | Self::Refused { .. } => Exit::Unavailable,
+            Self::NoAnswer { .. } | Self::NotInForce { .. } => Exit::TimedOut,
+            Self::OtherOwner { .. }
+            | Self::Overridden { .. }
+            | Self::GuardTripped { .. }
+            | Self::Output(_)
+            | Self::System(_) => Exit::Failed,
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoEnvoy => {
+                "name its admin interface with --envoy http://127.0.0.1:9901 or \
+                 --envoy unix:///run/envoy/admin.sock, or set CANARYCTL_ENVOYS"
+            }
+            Self::Unreachable { .. } => {
+                "check that Envoy runs and that this is the address of its admin interface \
+                 (`admin: address:` in its bootstrap)"
+            }
+            Self::NoAnswer { .. } => {
+                "Envoy is busy or this is not its admin interface; --request-timeout gives it longer"
+            }
+            Self::NotEnvoy { .. } => {
+                "check that this is the address of Envoy's admin interface and not of one of its \
+                 listeners"
+            }
+            Self::NoAdminLayer { .. } => {
+                "add a layer to Envoy's bootstrap and restart it: layered_runtime: {layers: [{name: \
+                 admin, admin_layer: {}}]}"
+            }
+            Self::UnknownRollout { known, .. } if known.is_empty() => {
+                "no canary filter has started on this Envoy; its log says why (a refused \
+                 configuration, a missing .wasm)"
+            }
+            Self::UnknownRollout { known, .. } => {
+                let names: Vec<&str> = known.iter().map(String::as_str).collect();
+                return Some(format!("rollouts there: {}", names.join(", ")));
+            }
+            Self::OtherOwner { .. } => {
+                "steer it through its owner, stop it at once with `canaryctl abort`, or take it \
+                 over with --takeover"
+            }
+            Self::Overridden { .. } => {
+                "a runtime layer above the admin layer sets this key; make admin the last layer or \
+                 change it there"
+            }
+            Self::GuardTripped { rollout, .. } => {
+                return Some(format!(
+                    "look at what failed with `canaryctl get rollout {rollout}`; a new epoch clears \
+                     the guard: `canaryctl set weight {rollout} PERCENT --reset-guard`"
+                ));
+            }
+            Self::NotInForce { .. } => {
+                "see Envoy's log; `/stats?filter=wasmcustom.canary.filter` shows the filter's polls"
+            }
+            Self::Refused { .. } => {
+                "whatever stands before Envoy's admin interface must let POST /runtime_modify through"
+            }
+            Self::Usage { .. } | Self::Output(_) | Self::System(_) => {
+                return None;
+            }
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// How a verb failed: the exit code and everything that led to it.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What went wrong, in order.
+    pub errors: Vec<Error>,
+    /// Whether a change was refused as a whole: no Envoy was touched.
+    pub untouched: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { exit: error.exit(), errors: vec![error], untouched: false }
+    }
+}
+
+impl Failure {
+    /// The failure of some of `total` Envoys; `None` where none failed. All failing alike keep
+    /// their common exit code; everything else is a partial failure.
+    pub fn of_some(errors: Vec<Error>, total: usize) -> Option<Self> {
+        let first = errors.first()?.exit();
+        let alike = errors.len() >= total && errors.iter().all(|error| error.exit() == first);
+        let exit = if alike { first } else { Exit::Failed };
+        Some(Self { exit, errors, untouched: false })
+    }
+
+    /// A change that was refused before anything was done, for the reason of its first error.
+    pub fn refused(errors: Vec<Error>) -> Self {
+        let exit = errors.first().map_or(Exit::Failed, Error::exit);
+        Self { exit, errors, untouched: true }
+    }
+
+    /// Whether the only trouble is that nobody reads the result any more (`canaryctl … | head -1`).
+    pub fn nobody_reads(&self) -> bool {
+        let broken = |error: &Error| matches!(error, Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe);
+        self.errors.iter().all(broken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unreachable() -> Error {
+        Error::Unreachable { url: "http://a:1".to_owned(), cause: "refused".to_owned() }
+    }
+
+    #[test]
+    fn several_failures_make_one_exit_code() {
+        let code =
+            |errors, total| Failure::of_some(errors, total).map(|failure| failure.exit.code());
+        assert_eq!(code(vec![], 2), None);
+        assert_eq!(code(vec![unreachable()], 1), Some(4));
+        assert_eq!(code(vec![unreachable(), unreachable()], 2), Some(4));
+        assert_eq!(code(vec![unreachable()], 2), Some(1));
+        assert_eq!(code(vec![unreachable(), Error::NoEnvoy], 2), Some(1));
+    }
+}

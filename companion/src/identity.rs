@@ -1,0 +1,33 @@
+//! Who is at the keyboard: the owner that a takeover writes down.
+
+use canary_core::runtime::check_owner;
+
+/// `user@host`, of what the environment says. Characters that an owner key can't have become `-`.
+pub(crate) fn owner() -> String {
+    let user = ["CANARYCTL_OWNER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let host = gethostname::gethostname();
+    from_parts(user.as_deref().unwrap_or("canaryctl"), &host.to_string_lossy())
+}
+
+fn from_parts(user: &str, host: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._@:/-".contains(c) { c } else { '-' };
+    let name = if user.contains('@') { user.to_owned() } else { format!("{user}@{host}") };
+    let name: String = name.chars().map(plain).take(128).collect();
+    if check_owner(&name).is_ok() { name } else { "canaryctl".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn always_an_owner_that_can_be_written() {
+        assert_eq!(from_parts("ann", "build-7"), "ann@build-7");
+        assert_eq!(from_parts("ci@deploy", "x"), "ci@deploy");
+        assert_eq!(from_parts("ann smith", "é"), "ann-smith@-");
+        assert_eq!(from_parts("*", "x"), "canaryctl");
+        assert_eq!(from_parts(&"a".repeat(200), "x").len(), 128);
+    }
+}

@@ -1,0 +1,95 @@
+//! `canaryctl` as a person runs it: the real binary against fake Envoys, for every result, every error
+//! and every exit code.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and its helpers stand outside of test functions"
+)]
+
+mod abort;
+mod errors;
+mod fake;
+mod get;
+mod list;
+mod set_weight;
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::fake::Fake;
+
+/// What a run of `canaryctl` left behind.
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    /// The result as JSON.
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Asserts the exit code.
+    #[track_caller]
+    fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+
+    /// Asserts that the messages say something.
+    #[track_caller]
+    fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "no \"{text}\" in {self:?}");
+        self
+    }
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit {}\nstdout:\n{}\nstderr:\n{}", self.code, self.stdout, self.stderr)
+    }
+}
+
+/// The command, with nothing of this environment's that could change what it says.
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_canaryctl"));
+    command.args(args).env_clear().env("USER", "ann").env("CANARYCTL_OWNER", "ann@desk");
+    command
+}
+
+fn run(command: &mut Command) -> Run {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Run { code: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// Runs `canaryctl` against some Envoys.
+fn ctl(envoys: &[&Fake], args: &[&str]) -> Run {
+    let mut command = command(args);
+    for envoy in envoys {
+        command.args(["--envoy", &envoy.url]);
+    }
+    run(&mut command)
+}
+
+/// The address of a port on which nobody listens: it was free a moment ago.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// Text with the addresses of fakes made the same in every run.
+fn plain(run: &Run, envoys: &[&Fake]) -> String {
+    let mut text =
+        format!("exit {}\n--- stdout\n{}--- stderr\n{}", run.code, run.stdout, run.stderr);
+    for (number, envoy) in envoys.iter().enumerate() {
+        text = text.replace(&envoy.url, &format!("http://envoy-{number}:9901"));
+    }
+    text
+}

@@ -1,0 +1,153 @@
+//! The memory of clients: who was seen in this window, and who failed a moment ago.
+//!
+//! With sticky cohorts whole clients are assigned, and a broken one fails again and again on one
+//! side. So the judge counts a client once a window, and the guard at most once in ten seconds.
+//! Both memories have a fixed size and forget in one direction only: two clients that share a
+//! place lose an observation on both sides alike.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cohort::KeyHash;
+
+/// Remembered places: 65,536 bits, 8 KiB.
+const BYTES: usize = 8192;
+
+/// The clients seen in one window, by the low 16 bits of their hash.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientSet {
+    window_turn: u32,
+    #[serde(with = "serde_bytes")]
+    bits: Vec<u8>,
+}
+
+impl ClientSet {
+    /// Whether the client is new in the window; it is remembered from then on. A newer window
+    /// forgets everybody; in an older one than the set's nobody is new.
+    pub fn insert(&mut self, window_turn: u32, client: KeyHash) -> bool {
+        if is_newer(window_turn, self.window_turn) {
+            self.window_turn = window_turn;
+            self.bits.clear();
+        } else if window_turn != self.window_turn {
+            return false;
+        }
+        self.bits.resize(BYTES, 0);
+        let place = usize::from(client.client());
+        let bit = 1 << (place % 8);
+        let Some(byte) = self.bits.get_mut(place / 8) else {
+            return false;
+        };
+        let new = *byte & bit == 0;
+        *byte |= bit;
+        new
+    }
+
+    /// Whether a client was seen in the window.
+    pub fn contains(&self, window_turn: u32, client: KeyHash) -> bool {
+        let place = usize::from(client.client());
+        let byte = self.bits.get(place / 8).copied().unwrap_or(0);
+        window_turn == self.window_turn && byte & (1 << (place % 8)) != 0
+    }
+}
+
+/// Whether turn `a` comes after turn `b`. Turns count up and wrap; the nearer way round is meant.
+pub(crate) fn is_newer(a: u32, b: u32) -> bool {
+    a != b && a.wrapping_sub(b) < 1 << 31
+}
+
+/// How long the guard leaves a keyed client's further failures out, in nanoseconds: ten seconds.
+const QUIET_NS: u64 = 10_000_000_000;
+/// Remembered failures: 1,024 places of eight bytes.
+const PLACES: usize = 1024;
+
+/// Who failed in the last ten seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentFailures {
+    /// Each place: the client's hash without its low bits, and the time in tenths of a second.
+    #[serde(with = "serde_bytes")]
+    places: Vec<u8>,
+}
+
+impl RecentFailures {
+    /// Whether the failure counts: whether the client has none that counted in the ten seconds
+    /// before. One that counts is remembered, over whoever had its place.
+    pub fn counts(&mut self, client: KeyHash, now_ns: u64) -> bool {
+        self.places.resize(PLACES * 8, 0);
+        let (place, tag) = (client.place(PLACES), client.tag());
+        let now = stamp(now_ns);
+        let Some(slot) = self.places.get_mut(place * 8..place * 8 + 8) else {
+            return true;
+        };
+        let Ok(old) = <[u8; 8]>::try_from(&*slot) else {
+            return true;
+        };
+        let [a, b, c, d, e, f, g, h] = old;
+        let (old_tag, old_stamp) =
+            (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        let quiet = now.wrapping_sub(old_stamp) < stamp(QUIET_NS);
+        if old_stamp != 0 && old_tag == tag && quiet {
+            return false;
+        }
+        slot.copy_from_slice(&((u64::from(now) << 32) | u64::from(tag)).to_le_bytes());
+        true
+    }
+}
+
+/// Tenths of a second, never 0, which marks an empty place.
+fn stamp(ns: u64) -> u32 {
+    ((ns / 100_000_000) as u32).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(number: u32) -> KeyHash {
+        KeyHash::new("salt", &number.to_le_bytes())
+    }
+
+    #[test]
+    fn a_client_is_new_once_a_window() {
+        let mut set = ClientSet::default();
+        assert!(set.insert(0, client(1)) && !set.insert(0, client(1)) && set.insert(0, client(2)));
+        assert!(
+            set.contains(0, client(1))
+                && !set.contains(0, client(3))
+                && !set.contains(1, client(1))
+        );
+        assert!(set.insert(1, client(1)) && !set.insert(1, client(1)));
+        assert!(
+            !set.insert(0, client(9)),
+            "a worker that is behind does not bring the old window back"
+        );
+        assert!(!set.insert(1, client(1)));
+    }
+
+    #[test]
+    fn turns_wrap() {
+        let mut set = ClientSet { window_turn: u32::MAX, bits: Vec::new() };
+        assert!(
+            set.insert(u32::MAX, client(1))
+                && set.insert(0, client(1))
+                && !set.insert(u32::MAX, client(2))
+        );
+    }
+
+    #[test]
+    fn few_of_many_clients_share_a_place() {
+        let mut set = ClientSet::default();
+        let new = (0..10_000).filter(|number| set.insert(0, client(*number))).count();
+        // Of 10,000 in 65,536 places 9,280 are expected to have one of their own or to be its first.
+        assert!((9_200..9_360).contains(&new), "{new}");
+    }
+
+    #[test]
+    fn a_failure_counts_again_after_ten_seconds() {
+        let second = 1_000_000_000;
+        let mut recent = RecentFailures::default();
+        for (at, counts) in [(0, true), (1, false), (9, false), (10, true), (19, false), (20, true)]
+        {
+            assert_eq!(recent.counts(client(1), at * second + second / 2), counts, "{at}");
+        }
+        assert!(recent.counts(client(2), 20 * second));
+    }
+}

@@ -1,0 +1,160 @@
+//! The shipped Envoy bootstrap with other addresses, paths and values. Starting a rig adds
+//! nothing and takes nothing away, so what the tests say is true of what users copy.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::admin::AdminAddress;
+use crate::artefacts;
+
+/// A bootstrap, as read from `envoy/`.
+#[derive(Clone, Debug)]
+pub struct Bootstrap(Value);
+
+impl Bootstrap {
+    /// The bootstrap in this file of the checkout, `envoy/envoy.yaml` or `envoy/rescue.yaml`.
+    ///
+    /// # Panics
+    /// When the file isn't there or isn't YAML.
+    #[must_use]
+    pub fn shipped(file: &str) -> Self {
+        Self(read_yaml(&artefacts::root().join(file)))
+    }
+
+    /// The whole document, to read or to change beyond what the methods here offer.
+    pub fn document(&mut self) -> &mut Value {
+        &mut self.0
+    }
+
+    /// The document as Envoy takes it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        format!("{:#}", self.0)
+    }
+
+    /// Where clients connect to; port 0 lets the system choose.
+    pub fn listen(&mut self, at: SocketAddr) {
+        self.listener()["address"] = socket_address(at);
+    }
+
+    /// Where the admin listens, and where the cluster `envoy_admin` finds it.
+    pub fn admin(&mut self, at: &AdminAddress) {
+        self.0["admin"]["address"] = at.as_envoy(true);
+        self.endpoint_of("envoy_admin")["endpoint"]["address"] = at.as_envoy(false);
+    }
+
+    /// Where the shipped file lets clients connect to.
+    #[must_use]
+    pub fn listens_at(&mut self) -> SocketAddr {
+        address_of(&self.listener()["address"])
+    }
+
+    /// Where the shipped file has the admin.
+    #[must_use]
+    pub fn admin_at(&self) -> SocketAddr {
+        address_of(&self.0["admin"]["address"])
+    }
+
+    /// Where the shipped file has a cluster's only endpoint.
+    #[must_use]
+    pub fn upstream_at(&mut self, cluster: &str) -> SocketAddr {
+        address_of(&self.endpoint_of(cluster)["endpoint"]["address"])
+    }
+
+    /// Where a cluster's only endpoint is, and which version it says to be.
+    pub fn upstream(&mut self, cluster: &str, at: SocketAddr, version: &str) {
+        let endpoint = self.endpoint_of(cluster);
+        endpoint["endpoint"]["address"] = socket_address(at);
+        endpoint["metadata"]["filter_metadata"]["canary"]["version"] = version.into();
+    }
+
+    /// The file that holds the filter. Its directory is watched.
+    pub fn filter_from(&mut self, ecds: &Path) {
+        let filters = &mut self.connection_manager()["http_filters"];
+        let discovery = &mut named(filters, "canary")["config_discovery"];
+        let source = &mut discovery["config_source"]["path_config_source"];
+        source["path"] = json!(ecds);
+        source["watched_directory"]["path"] = json!(ecds.parent().expect("a file has a directory"));
+    }
+
+    /// A value in the runtime's lowest layer. Envoy's number format isn't ours, so it's text.
+    pub fn static_runtime(&mut self, key: &str, value: &str) {
+        named(&mut self.0["layered_runtime"]["layers"], "base")["static_layer"][key] = value.into();
+    }
+
+    /// The connection manager of the only listener.
+    pub fn connection_manager(&mut self) -> &mut Value {
+        &mut self.listener()["filter_chains"][0]["filters"][0]["typed_config"]
+    }
+
+    /// A cluster.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn cluster(&mut self, name: &str) -> &mut Value {
+        named(&mut self.0["static_resources"]["clusters"], name)
+    }
+
+    /// One more cluster like `demo-stable`, at this address.
+    ///
+    /// # Panics
+    /// When the shipped file isn't what it should be.
+    pub fn add_cluster(&mut self, name: &str, at: SocketAddr) {
+        let mut cluster = self.cluster("demo-stable").clone();
+        cluster["name"] = name.into();
+        cluster["load_assignment"]["cluster_name"] = name.into();
+        self.0["static_resources"]["clusters"]
+            .as_array_mut()
+            .expect("a list of clusters")
+            .push(cluster);
+        self.upstream(name, at, "0");
+    }
+
+    /// Regexes of the stats tags, by label.
+    #[must_use]
+    pub fn stats_tags(&self) -> Vec<(String, String)> {
+        let tags =
+            self.0["stats_config"]["stats_tags"].as_array().expect("the bootstrap has stats tags");
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        tags.iter().map(|tag| (text(&tag["tag_name"]), text(&tag["regex"]))).collect()
+    }
+
+    fn listener(&mut self) -> &mut Value {
+        named(&mut self.0["static_resources"]["listeners"], "ingress")
+    }
+
+    fn endpoint_of(&mut self, cluster: &str) -> &mut Value {
+        &mut self.cluster(cluster)["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
+    }
+}
+
+/// A YAML file as JSON.
+pub(crate) fn read_yaml(file: &Path) -> Value {
+    let text =
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// The entry of a list with this `name`.
+fn named<'a>(list: &'a mut Value, name: &str) -> &'a mut Value {
+    let entries =
+        list.as_array_mut().unwrap_or_else(|| panic!("no list where {name} was looked for"));
+    entries
+        .iter_mut()
+        .find(|entry| entry["name"] == name)
+        .unwrap_or_else(|| panic!("no {name} in the list"))
+}
+
+fn address_of(address: &Value) -> SocketAddr {
+    let socket = &address["socket_address"];
+    let text =
+        format!("{}:{}", socket["address"].as_str().unwrap_or_default(), socket["port_value"]);
+    text.parse().unwrap_or_else(|error| panic!("{address}: {error}"))
+}
+
+fn socket_address(at: SocketAddr) -> Value {
+    json!({"socket_address": {"address": at.ip(), "port_value": at.port()}})
+}

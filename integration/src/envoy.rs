@@ -1,0 +1,102 @@
+//! An Envoy process: started, awaited, asked for its port, and sure to end.
+
+use std::fs::{self, OpenOptions};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use crate::admin::{Admin, AdminAddress};
+use crate::artefacts;
+use crate::eventually::eventually;
+
+/// What an Envoy is started with.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) bootstrap: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) admin: AdminAddress,
+    pub(crate) workers: u32,
+}
+
+/// A running Envoy; it's killed when it's dropped, and by the kernel when this thread ends without
+/// a drop.
+#[derive(Debug)]
+pub(crate) struct Envoy {
+    process: Child,
+    listener: SocketAddr,
+}
+
+impl Envoy {
+    /// Starts Envoy and waits until it serves.
+    pub(crate) async fn start(launch: &Launch) -> Result<Self, String> {
+        let mut process = spawn(launch);
+        let admin = Admin::new(launch.admin.clone());
+        let probe = async || match process.try_wait().expect("Envoy's state") {
+            Some(status) => Some(Err(format!("Envoy ended with {status}:\n{}", tail(&launch.log)))),
+            None => {
+                admin.get("/ready").await.is_ok_and(|(status, _)| status == 200).then_some(Ok(()))
+            }
+        };
+        eventually("Envoy is ready", probe, Option::is_some).await.expect("the condition held")?;
+        Ok(Self { listener: listener(&admin).await, process })
+    }
+
+    /// Where clients connect to.
+    pub(crate) fn listener(&self) -> SocketAddr {
+        self.listener
+    }
+
+    /// The process's id, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// Kills it, as a crash would.
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await.expect("Envoy can be killed");
+    }
+}
+
+/// `setpriv` asks the kernel to kill Envoy when the thread that started it ends: a test runner that
+/// is itself killed leaves nothing behind.
+fn spawn(launch: &Launch) -> Child {
+    let log = OpenOptions::new().create(true).append(true).open(&launch.log).expect("a log file");
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(artefacts::envoy())
+        .arg("-c")
+        .arg(&launch.bootstrap);
+    command.args(["--concurrency", &launch.workers.to_string(), "--disable-hot-restart"]);
+    command.args([
+        "--log-level",
+        "warning",
+        "--component-log-level",
+        "wasm:info,config:info,runtime:info",
+    ]);
+    command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log file")).stderr(log);
+    command.kill_on_drop(true).spawn().expect("setpriv (util-linux) starts Envoy")
+}
+
+async fn listener(admin: &Admin) -> SocketAddr {
+    let listeners = admin.json("/listeners?format=json").await;
+    let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
+    let ip = address["address"].as_str().and_then(|ip| ip.parse().ok());
+    let port = address["port_value"].as_u64().and_then(|port| port.try_into().ok());
+    ip.zip(port).map_or_else(|| no_listener(&listeners), |(ip, port)| SocketAddr::new(ip, port))
+}
+
+fn no_listener(listeners: &Value) -> SocketAddr {
+    panic!("no listener's address in {listeners}")
+}
+
+/// The end of a log, enough to see what went wrong.
+pub(crate) fn tail(log: &PathBuf) -> String {
+    let text =
+        fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}

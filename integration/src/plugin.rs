@@ -1,0 +1,71 @@
+//! The filter's ECDS resource: the shipped one with another configuration, put in place as Envoy
+//! wants it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::artefacts;
+use crate::bootstrap::read_yaml;
+
+/// The filter as Envoy loads it, as read from `envoy/ecds.yaml`.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    document: Value,
+    configuration: Value,
+}
+
+impl Plugin {
+    /// The shipped one.
+    ///
+    /// # Panics
+    /// When `envoy/ecds.yaml` isn't what it should be.
+    #[must_use]
+    pub fn shipped() -> Self {
+        let mut document = read_yaml(&artefacts::root().join("envoy/ecds.yaml"));
+        let text = wasm(&mut document)["configuration"]["value"]
+            .as_str()
+            .expect("the configuration is text")
+            .to_owned();
+        let configuration = serde_json::from_str(&text).expect("the configuration is JSON");
+        Self { document, configuration }
+    }
+
+    /// The filter's own configuration.
+    pub fn configuration(&mut self) -> &mut Value {
+        &mut self.configuration
+    }
+
+    /// The resource's `config`: root id, VM, failure policy.
+    pub fn wasm(&mut self) -> &mut Value {
+        wasm(&mut self.document)
+    }
+
+    /// The module to run.
+    pub fn code(&mut self, module: &Path) {
+        self.wasm()["vm_config"]["code"]["local"]["filename"] = json!(module);
+    }
+
+    /// Puts the resource where Envoy looks for it, in one step.
+    ///
+    /// # Panics
+    /// When the file can't be written.
+    pub fn write(&self, ecds: &Path) {
+        let mut document = self.document.clone();
+        wasm(&mut document)["configuration"]["value"] = self.configuration.to_string().into();
+        put(ecds, &format!("{document:#}"));
+    }
+}
+
+/// Writes beside the watched directory and moves the file in: Envoy acts on the move.
+pub(crate) fn put(ecds: &Path, text: &str) {
+    let watched = ecds.parent().expect("a file has a directory");
+    let draft = watched.with_extension("draft");
+    fs::write(&draft, text).expect("the ECDS file can be written");
+    fs::rename(&draft, ecds).expect("the ECDS file can be moved into place");
+}
+
+fn wasm(document: &mut Value) -> &mut Value {
+    &mut document["resources"][0]["typed_config"]["config"]
+}

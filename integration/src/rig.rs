@@ -1,0 +1,234 @@
+//! What to start: the shipped configuration with a few words changed.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::admin::AdminAddress;
+use crate::artefacts;
+use crate::bootstrap::Bootstrap;
+use crate::envoy::{Envoy, Launch};
+use crate::plugin::Plugin;
+use crate::running::Running;
+use crate::upstream::{Server, Upstream};
+
+/// How often a start is tried when Envoy can't have the TCP port that was free a moment before.
+const TRIES: u32 = 3;
+
+/// Where Envoy's admin shall listen.
+#[derive(Clone, Copy, Debug)]
+pub enum AdminOn {
+    /// A unix socket of mode 0600 in the rig's directory.
+    Unix,
+    /// A free TCP port.
+    Tcp,
+    /// This TCP port.
+    At(SocketAddr),
+}
+
+/// A rollout called `demo` behind an Envoy, to be started.
+#[derive(Clone, Debug)]
+#[must_use = "a rig runs when it's started"]
+pub struct Rig {
+    bootstrap: Bootstrap,
+    plugin: Plugin,
+    stable: Upstream,
+    canary: Upstream,
+    listen: SocketAddr,
+    admin: AdminOn,
+    workers: u32,
+    module: Option<PathBuf>,
+    filter: bool,
+}
+
+impl Default for Rig {
+    fn default() -> Self {
+        Self {
+            bootstrap: Bootstrap::shipped("envoy/envoy.yaml"),
+            plugin: Plugin::shipped(),
+            stable: Upstream::ok(),
+            canary: Upstream::ok(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: AdminOn::Unix,
+            workers: 2,
+            module: None,
+            filter: true,
+        }
+    }
+}
+
+impl Rig {
+    /// The shipped bootstrap and filter, two healthy upstreams, weight 0, two workers, all on free
+    /// ports.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The stable version's upstream.
+    pub fn stable(self, stable: Upstream) -> Self {
+        Self { stable, ..self }
+    }
+
+    /// The canary version's upstream.
+    pub fn canary(self, canary: Upstream) -> Self {
+        Self { canary, ..self }
+    }
+
+    /// The weight in the filter's configuration, in percent.
+    pub fn weight(self, percent: f64) -> Self {
+        self.config(|config| config["rollouts"][0]["weight"] = percent.into())
+    }
+
+    /// The names of the two versions.
+    pub fn versions(self, stable: &str, canary: &str) -> Self {
+        self.config(|config| {
+            config["rollouts"][0]["stable"]["version"] = stable.into();
+            config["rollouts"][0]["canary"]["version"] = canary.into();
+        })
+    }
+
+    /// Changes the filter's configuration.
+    pub fn config(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(self.plugin.configuration());
+        self
+    }
+
+    /// Changes how Envoy loads the filter.
+    pub fn plugin(mut self, change: impl FnOnce(&mut Plugin)) -> Self {
+        change(&mut self.plugin);
+        self
+    }
+
+    /// Envoy's worker threads.
+    pub fn workers(self, workers: u32) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// The bootstrap with rescue.
+    pub fn rescue(self) -> Self {
+        Self { bootstrap: Bootstrap::shipped("envoy/rescue.yaml"), ..self }
+    }
+
+    /// Changes the bootstrap beyond addresses, paths and values.
+    pub fn bootstrap(mut self, change: impl FnOnce(&mut Bootstrap)) -> Self {
+        change(&mut self.bootstrap);
+        self
+    }
+
+    /// Where the admin listens.
+    pub fn admin(self, admin: AdminOn) -> Self {
+        Self { admin, ..self }
+    }
+
+    /// Where clients connect to.
+    pub fn listen(self, listen: SocketAddr) -> Self {
+        Self { listen, ..self }
+    }
+
+    /// On the addresses of the shipped bootstrap, where nobody else has them; else on free ones.
+    pub fn on_shipped_addresses(mut self) -> Self {
+        let (stable, canary) = ("demo-stable", "demo-canary");
+        let upstreams = [stable, canary].map(|cluster| self.bootstrap.upstream_at(cluster));
+        let (listen, admin) = (self.bootstrap.listens_at(), self.bootstrap.admin_at());
+        let is_free = |at: &SocketAddr| TcpListener::bind(at).is_ok();
+        if ![listen, admin].iter().chain(&upstreams).all(is_free) {
+            return self.admin(AdminOn::Tcp);
+        }
+        self.stable = self.stable.at(upstreams[0]);
+        self.canary = self.canary.at(upstreams[1]);
+        self.listen(listen).admin(AdminOn::At(admin))
+    }
+
+    /// A value in the runtime's static layer, from the start.
+    pub fn runtime(mut self, key: &str, value: &str) -> Self {
+        self.bootstrap.static_runtime(key, value);
+        self
+    }
+
+    /// Another module than the built filter.
+    pub fn wasm(self, module: &Path) -> Self {
+        Self { module: Some(module.to_path_buf()), ..self }
+    }
+
+    /// The filter can't come up, and the start doesn't wait for it.
+    pub fn dead_filter(self) -> Self {
+        Self { filter: false, ..self }
+    }
+
+    /// The filter's file isn't there.
+    pub fn without_filter(self) -> Self {
+        self.wasm(Path::new("/nowhere/canary_filter.wasm")).dead_filter()
+    }
+
+    /// Starts upstreams and Envoy, and waits until they serve and the filter lives.
+    ///
+    /// # Panics
+    /// When something doesn't come up, with Envoy's log.
+    pub async fn start(mut self) -> Running {
+        let dir =
+            tempfile::Builder::new().prefix("canary-").tempdir().expect("a temporary directory");
+        let module = self.module.take().unwrap_or_else(artefacts::filter);
+        self.plugin.code(&module);
+        let roles = self.plugin.configuration()["rollouts"][0].clone();
+        let stable = self.upstream(&roles["stable"], &self.stable.clone());
+        let canary = self.upstream(&roles["canary"], &self.canary.clone());
+        let (envoy, launch) = self.envoy(&dir).await;
+        let running = Running::new(envoy, launch, self.plugin, [stable, canary], dir);
+        if self.filter {
+            running.filter_is_alive().await;
+        }
+        running
+    }
+
+    /// Starts an upstream and tells the bootstrap where it is.
+    fn upstream(&mut self, role: &Value, upstream: &Upstream) -> Server {
+        let text = |field: &str| {
+            role[field].as_str().unwrap_or_else(|| panic!("no {field} in {role}")).to_owned()
+        };
+        let (version, cluster) = (text("version"), text("cluster"));
+        let server = Server::start(upstream, &version);
+        self.bootstrap.upstream(&cluster, server.at(), &version);
+        server
+    }
+
+    /// Writes the configuration and starts Envoy, again where its TCP port was taken meanwhile.
+    async fn envoy(&mut self, dir: &TempDir) -> (Envoy, Launch) {
+        let ecds = Running::ecds(dir);
+        std::fs::create_dir(ecds.parent().expect("a file has a directory"))
+            .expect("a directory for ECDS");
+        self.plugin.write(&ecds);
+        self.bootstrap.filter_from(&ecds);
+        self.bootstrap.listen(self.listen);
+        let mut error = String::new();
+        for _ in 0..TRIES {
+            let admin = self.admin_address(dir);
+            self.bootstrap.admin(&admin);
+            let (bootstrap, log) = (dir.path().join("envoy.json"), dir.path().join("envoy.log"));
+            std::fs::write(&bootstrap, self.bootstrap.to_json())
+                .expect("the bootstrap can be written");
+            let launch = Launch { bootstrap, log, admin, workers: self.workers };
+            match Envoy::start(&launch).await {
+                Ok(envoy) => return (envoy, launch),
+                Err(failed) => error = failed,
+            }
+            if !matches!(self.admin, AdminOn::Tcp) {
+                break;
+            }
+        }
+        panic!("{error}")
+    }
+
+    fn admin_address(&self, dir: &TempDir) -> AdminAddress {
+        match self.admin {
+            AdminOn::Unix => AdminAddress::Unix(dir.path().join("admin.sock")),
+            AdminOn::At(at) => AdminAddress::Tcp(at),
+            AdminOn::Tcp => {
+                let free =
+                    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+                AdminAddress::Tcp(free.expect("a free port"))
+            }
+        }
+    }
+}

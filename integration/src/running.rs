@@ -1,0 +1,277 @@
+//! What runs, and everything a test does with it.
+
+use std::fmt::Debug;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Output;
+use std::thread;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::admin::Admin;
+use crate::artefacts;
+use crate::client::{Answer, Ask, Client};
+use crate::envoy::{self, Envoy, Launch};
+use crate::eventually::eventually;
+use crate::load::Load;
+use crate::plugin::{self, Plugin};
+use crate::stats::{self, Stats};
+use crate::upstream::Server;
+
+/// A running rig. It ends when it's dropped, and shows Envoy's log where that happens by a failing
+/// test.
+#[derive(Debug)]
+pub struct Running {
+    envoy: Envoy,
+    launch: Launch,
+    plugin: Plugin,
+    admin: Admin,
+    stable: Server,
+    canary: Server,
+    dir: TempDir,
+}
+
+impl Running {
+    pub(crate) fn new(
+        envoy: Envoy,
+        launch: Launch,
+        plugin: Plugin,
+        [stable, canary]: [Server; 2],
+        dir: TempDir,
+    ) -> Self {
+        let admin = Admin::new(launch.admin.clone());
+        Self { envoy, launch, plugin, admin, stable, canary, dir }
+    }
+
+    /// Where the filter's ECDS file lies: alone in its directory, which Envoy watches.
+    pub(crate) fn ecds(dir: &TempDir) -> PathBuf {
+        dir.path().join("ecds").join("canary.json")
+    }
+
+    /// The stable version's upstream.
+    #[must_use]
+    pub fn stable(&self) -> &Server {
+        &self.stable
+    }
+
+    /// The canary version's upstream.
+    #[must_use]
+    pub fn canary(&self) -> &Server {
+        &self.canary
+    }
+
+    /// The canary version's upstream, to take it down and up.
+    pub fn canary_mut(&mut self) -> &mut Server {
+        &mut self.canary
+    }
+
+    /// The stable version's upstream, to take it down and up.
+    pub fn stable_mut(&mut self) -> &mut Server {
+        &mut self.stable
+    }
+
+    /// Envoy's admin.
+    #[must_use]
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// Where clients connect to. Another port after a restart.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.envoy.listener()
+    }
+
+    /// Envoy's process id.
+    #[must_use]
+    pub fn envoy_pid(&self) -> Option<u32> {
+        self.envoy.id()
+    }
+
+    /// A GET on a connection of its own.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request(Ask::get(path)).await
+    }
+
+    /// A request on a connection of its own.
+    ///
+    /// # Panics
+    /// When there is no whole answer.
+    pub async fn request(&self, ask: Ask) -> Answer {
+        self.client().send(ask).await.unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    /// A client with a connection that it keeps.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.address())
+    }
+
+    /// A bare connection, for what no client library would say.
+    ///
+    /// # Panics
+    /// When Envoy doesn't accept it.
+    pub async fn dial(&self) -> TcpStream {
+        TcpStream::connect(self.address()).await.expect("Envoy accepts connections")
+    }
+
+    /// So many requests.
+    pub fn load(&self, requests: u64) -> Load {
+        Load::new(self.address(), requests)
+    }
+
+    /// The filter's statistics. It reads twice, since a read makes Envoy merge its histograms for
+    /// the next one; on a busy machine that may still come too early, counters never do.
+    pub async fn stats(&self) -> Stats {
+        self.admin.json("/stats?filter=^$&format=json").await;
+        Stats::parse(&self.admin.json(stats::QUERY).await)
+    }
+
+    /// A statistic of the filter as of now, by its name without `wasmcustom.canary.`; 0 where Envoy
+    /// doesn't know it.
+    pub async fn stat(&self, name: &str) -> u64 {
+        self.stats().await.value(name)
+    }
+
+    /// What `/stats/prometheus` says of the filter, line by line without comments.
+    ///
+    /// # Panics
+    /// When the admin doesn't answer.
+    pub async fn prometheus(&self) -> Vec<String> {
+        let (_, body) =
+            self.admin.get("/stats/prometheus?filter=wasmcustom").await.expect("the admin answers");
+        let text = String::from_utf8_lossy(&body).into_owned();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    /// Sets runtime keys in Envoy's admin layer, all at once; an empty value removes a key.
+    ///
+    /// # Panics
+    /// When Envoy refuses.
+    pub async fn runtime_modify(&self, changes: &[(&str, &str)]) {
+        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let pairs: Vec<String> =
+            changes.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect();
+        let (status, body) = self
+            .admin
+            .post(&format!("/runtime_modify?{}", pairs.join("&")))
+            .await
+            .expect("an answer");
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    }
+
+    /// The value of a runtime key over all layers.
+    pub async fn runtime_value(&self, key: &str) -> Option<String> {
+        let runtime = self.admin.json("/runtime").await;
+        runtime["entries"][key]["final_value"].as_str().map(str::to_owned)
+    }
+
+    /// Waits for a condition; see [`eventually`].
+    pub async fn eventually<T: Debug>(
+        &self,
+        what: &str,
+        probe: impl AsyncFnMut() -> T,
+        holds: impl Fn(&T) -> bool,
+    ) -> T {
+        eventually(what, probe, holds).await
+    }
+
+    /// Waits until the rollout's weight in force is this, in parts per million.
+    pub async fn weight_in_force(&self, ppm: u64) {
+        let probe = async || self.stat("demo.weight_ppm").await;
+        eventually(&format!("a weight of {ppm} ppm in force"), probe, |now| *now == ppm).await;
+    }
+
+    /// Waits until every worker sends what it gets to this version. (It asks on 32 connections, so
+    /// each worker is asked.)
+    ///
+    /// # Panics
+    /// When that doesn't happen.
+    pub async fn all_go_to(&self, version: &str) {
+        let probe = async || self.load(32).concurrency(32).await;
+        eventually(&format!("all requests go to {version}"), probe, |tally| {
+            tally.of_version(version) == 32
+        })
+        .await;
+    }
+
+    /// Waits until the filter's counters say no more than they said before, and have all of these
+    /// requests.
+    ///
+    /// # Panics
+    /// When they never do.
+    pub async fn counted(&self, requests: u64) -> Stats {
+        let probe = async || self.stats().await;
+        let total = |stats: &Stats| stats.of("stable", "rq_total") + stats.of("canary", "rq_total");
+        eventually(&format!("{requests} requests are counted"), probe, |stats| {
+            total(stats) == requests
+        })
+        .await
+    }
+
+    /// Waits until the filter's timer ticks.
+    pub(crate) async fn filter_is_alive(&self) {
+        let probe = async || self.stat("filter.heartbeat").await;
+        eventually("the filter's heartbeat", probe, |heartbeat| *heartbeat > 0).await;
+    }
+
+    /// Pushes another configuration of the filter, by ECDS. It doesn't wait for Envoy to take it.
+    pub fn push_config(&mut self, change: impl FnOnce(&mut Value)) {
+        change(self.plugin.configuration());
+        self.plugin.write(&Self::ecds(&self.dir));
+    }
+
+    /// Pushes any text as the ECDS file.
+    pub fn push_ecds(&self, text: &str) {
+        plugin::put(&Self::ecds(&self.dir), text);
+    }
+
+    /// Changes the plugin's resource beyond its configuration, and pushes it.
+    pub fn push_plugin(&mut self, change: impl FnOnce(&mut Plugin)) {
+        change(&mut self.plugin);
+        self.plugin.write(&Self::ecds(&self.dir));
+    }
+
+    /// Kills Envoy and starts it again with the same configuration.
+    ///
+    /// # Panics
+    /// When it doesn't come up.
+    pub async fn restart(&mut self) {
+        self.envoy.kill().await;
+        self.envoy = Envoy::start(&self.launch).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Runs the built canaryctl against this Envoy.
+    ///
+    /// # Panics
+    /// When it can't be run.
+    pub async fn canaryctl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(artefacts::canaryctl());
+        command
+            .args(arguments)
+            .env("CANARYCTL_ENVOYS", self.admin.address().to_string())
+            .kill_on_drop(true);
+        command.output().await.expect("canaryctl runs")
+    }
+
+    /// Everything Envoy has logged.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        fs::read(&self.launch.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- the end of Envoy's log\n{}\n---", envoy::tail(&self.launch.log));
+        }
+    }
+}

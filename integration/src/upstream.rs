@@ -1,0 +1,180 @@
+//! An upstream whose behaviour the test decides, also while it runs: errors, latency, bodies,
+//! faults, gRPC, upgrades.
+
+mod answer;
+mod server;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Method, Version};
+
+pub use server::Server;
+
+/// A request as the upstream saw it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// By which protocol Envoy sent it.
+    pub version: Version,
+    /// The headers, Envoy's own among them.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What goes wrong below HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// The connection is closed instead of an answer.
+    Reset,
+    /// No answer ever.
+    Hang,
+    /// The connection is closed in the middle of the body.
+    Truncate,
+}
+
+/// Status and body for a request, where a test wants them by request.
+pub type Script = Arc<dyn Fn(&Seen) -> Option<(u16, Bytes)> + Send + Sync>;
+
+/// How an upstream behaves.
+#[derive(Clone)]
+pub struct Behaviour {
+    /// The status of an answer that is no error.
+    pub status: u16,
+    /// The share of requests answered with `error_status`, evenly spread: of n requests ⌊n ·
+    /// share⌋.
+    pub errors: f64,
+    /// The status of an error.
+    pub error_status: u16,
+    /// How long an answer waits.
+    pub latency: Duration,
+    /// The body; the version's name where none is given.
+    pub body: Option<Bytes>,
+    /// Further headers of every answer.
+    pub headers: Vec<(String, String)>,
+    /// What goes wrong below HTTP.
+    pub fault: Fault,
+    /// The gRPC status of an error (14, UNAVAILABLE): a gRPC answer is 200 all the same.
+    pub grpc_error: u16,
+    /// Whether a gRPC status stands in the headers of an answer without a body, instead of in
+    /// trailers.
+    pub grpc_trailers_only: bool,
+    /// Decides by request; where it gives nothing, the rest of the behaviour holds.
+    pub script: Option<Script>,
+}
+
+impl fmt::Debug for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = (self.status, self.errors, self.error_status, self.latency, self.fault);
+        f.debug_tuple("Behaviour").field(&shown).finish_non_exhaustive()
+    }
+}
+
+/// An upstream to be started, on a free port unless told otherwise.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub(crate) behaviour: Behaviour,
+    pub(crate) at: SocketAddr,
+    pub(crate) down: bool,
+}
+
+impl Upstream {
+    /// Answers 200 at once.
+    #[must_use]
+    pub fn ok() -> Self {
+        let behaviour = Behaviour {
+            status: 200,
+            errors: 0.0,
+            error_status: 503,
+            latency: Duration::ZERO,
+            body: None,
+            headers: Vec::new(),
+            fault: Fault::None,
+            grpc_error: 14,
+            grpc_trailers_only: false,
+            script: None,
+        };
+        Self { behaviour, at: SocketAddr::from(([127, 0, 0, 1], 0)), down: false }
+    }
+
+    /// Refuses connections.
+    #[must_use]
+    pub fn down() -> Self {
+        Self { down: true, ..Self::ok() }
+    }
+
+    /// This share of the answers are errors.
+    #[must_use]
+    pub fn errors(self, share: f64) -> Self {
+        self.with(|behaviour| behaviour.errors = share)
+    }
+
+    /// Every answer is an error, of this status.
+    #[must_use]
+    pub fn failing(self, status: u16) -> Self {
+        self.with(|behaviour| (behaviour.errors, behaviour.error_status) = (1.0, status))
+    }
+
+    /// An answer waits so long.
+    #[must_use]
+    pub fn latency_ms(self, milliseconds: u64) -> Self {
+        self.with(|behaviour| behaviour.latency = Duration::from_millis(milliseconds))
+    }
+
+    /// The body of every answer.
+    #[must_use]
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        self.with(|behaviour| behaviour.body = Some(body))
+    }
+
+    /// One more header in every answer.
+    #[must_use]
+    pub fn header(self, name: &str, value: &str) -> Self {
+        self.with(|behaviour| behaviour.headers.push((name.to_owned(), value.to_owned())))
+    }
+
+    /// What goes wrong below HTTP.
+    #[must_use]
+    pub fn fault(self, fault: Fault) -> Self {
+        self.with(|behaviour| behaviour.fault = fault)
+    }
+
+    /// Decides by request: status and body, or nothing for the behaviour as it is.
+    #[must_use]
+    pub fn script(
+        self,
+        script: impl Fn(&Seen) -> Option<(u16, Bytes)> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|behaviour| behaviour.script = Some(Arc::new(script)))
+    }
+
+    /// Anything else that a behaviour has.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Behaviour)) -> Self {
+        change(&mut self.behaviour);
+        self
+    }
+
+    /// Starts it by itself, outside a rig, as this version.
+    #[must_use]
+    pub fn start(&self, version: &str) -> Server {
+        Server::start(self, version)
+    }
+
+    /// At this address.
+    #[must_use]
+    pub fn at(self, at: SocketAddr) -> Self {
+        Self { at, ..self }
+    }
+}

@@ -1,0 +1,115 @@
+//! What an upstream answers to one request: the behaviour, applied.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Channel, Full, combinators::BoxBody};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE};
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+
+use super::{Behaviour, Fault, Seen};
+
+pub(super) type Body = BoxBody<Bytes, io::Error>;
+
+/// The answer of this version, to this request. `error`: it's this request's turn to fail.
+pub(super) fn answer(
+    version: &str,
+    behaviour: &Behaviour,
+    seen: &Seen,
+    error: bool,
+) -> Response<Body> {
+    let mut response = match behaviour.script.as_ref().and_then(|script| script(seen)) {
+        Some((status, body)) => plain(status, body),
+        None if is_grpc(seen) => grpc(behaviour, error),
+        None if error => plain(behaviour.error_status, Bytes::from(version.to_owned())),
+        None => {
+            let body = behaviour.body.clone().unwrap_or_else(|| Bytes::from(version.to_owned()));
+            if behaviour.fault == Fault::Truncate {
+                truncated(&body)
+            } else {
+                plain(behaviour.status, body)
+            }
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert("x-upstream", value(version));
+    for (name, text) in &behaviour.headers {
+        headers
+            .append(HeaderName::from_bytes(name.as_bytes()).expect("a header name"), value(text));
+    }
+    response
+}
+
+/// Whether the request asks for an upgrade, as a websocket client does.
+pub(super) fn wants_upgrade(request: &Request<Incoming>) -> bool {
+    request.headers().contains_key(UPGRADE)
+}
+
+/// Agrees to an upgrade and echoes from then on.
+pub(super) fn upgrade(version: &str, request: Request<Incoming>) -> Response<Body> {
+    let protocol = request.headers().get(UPGRADE).cloned().unwrap_or_else(|| value("websocket"));
+    tokio::spawn(async move {
+        if let Ok(upgraded) = hyper::upgrade::on(request).await {
+            let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
+            let _ended = tokio::io::copy(&mut from, &mut to).await;
+        }
+    });
+    let mut response = plain(StatusCode::SWITCHING_PROTOCOLS.as_u16(), Bytes::new());
+    response.headers_mut().insert(UPGRADE, protocol);
+    response.headers_mut().insert(CONNECTION, value("upgrade"));
+    response.headers_mut().insert("x-upstream", value(version));
+    response
+}
+
+fn plain(status: u16, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body).map_err(never).boxed());
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    response
+}
+
+/// Sends half of the body and breaks off. The pause lets that half leave first.
+fn truncated(body: &Bytes) -> Response<Body> {
+    let half = body.slice(..body.len() / 2);
+    let (mut sender, body) = Channel::new(1);
+    tokio::spawn(async move {
+        let _envoy_left_first = sender.send_data(half).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        sender.abort(io::Error::other("the test wants it broken off"));
+    });
+    Response::new(body.boxed())
+}
+
+fn is_grpc(seen: &Seen) -> bool {
+    let content_type = seen.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|value| value.starts_with("application/grpc"))
+}
+
+/// A gRPC answer: 200 and one empty message, the status in the trailers or, without a message, in
+/// the headers.
+fn grpc(behaviour: &Behaviour, error: bool) -> Response<Body> {
+    let status = value(&if error { behaviour.grpc_error } else { 0 }.to_string());
+    let mut response = if behaviour.grpc_trailers_only {
+        plain(200, Bytes::new())
+    } else {
+        let trailers =
+            HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), status.clone())]);
+        let message = Full::new(Bytes::from_static(&[0; 5])).map_err(never);
+        Response::new(message.with_trailers(async { Some(Ok(trailers)) }).boxed())
+    };
+    if behaviour.grpc_trailers_only {
+        response.headers_mut().insert("grpc-status", status);
+    }
+    response.headers_mut().insert(CONTENT_TYPE, value("application/grpc"));
+    response
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("a header value")
+}
+
+fn never(impossible: Infallible) -> io::Error {
+    match impossible {}
+}

@@ -1,0 +1,186 @@
+//! The running upstream: accepts HTTP/1.1 and HTTP/2 with prior knowledge, remembers what it saw,
+//! goes down and up.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinSet;
+
+use super::answer::{self, Body};
+use super::{Behaviour, Fault, Seen, Upstream};
+
+/// How many requests are remembered; of older ones only the count.
+const REMEMBERED: usize = 20_000;
+const BACKLOG: u32 = 1024;
+
+/// A running upstream; it ends when it's dropped.
+#[derive(Debug)]
+pub struct Server {
+    state: Arc<State>,
+    at: SocketAddr,
+    mode: Mode,
+}
+
+/// Up, or down with the port kept: bound, but not listening, so that connections are refused.
+#[derive(Debug)]
+enum Mode {
+    Up(JoinSet<()>),
+    Down(TcpSocket),
+}
+
+#[derive(Debug)]
+struct State {
+    version: String,
+    behaviour: Mutex<Behaviour>,
+    log: Mutex<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    count: u64,
+    last: VecDeque<Seen>,
+}
+
+impl Server {
+    /// Starts the upstream as this version.
+    pub(crate) fn start(upstream: &Upstream, version: &str) -> Self {
+        let behaviour = Mutex::new(upstream.behaviour.clone());
+        let state =
+            Arc::new(State { version: version.to_owned(), behaviour, log: Mutex::default() });
+        let socket = bind(upstream.at);
+        let at = socket.local_addr().expect("a bound socket has an address");
+        let mut server = Self { state, at, mode: Mode::Down(socket) };
+        if !upstream.down {
+            server.up();
+        }
+        server
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn at(&self) -> SocketAddr {
+        self.at
+    }
+
+    /// The version it answers as.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.state.version
+    }
+
+    /// Changes its behaviour from the next request on.
+    pub fn change(&self, change: impl FnOnce(&mut Behaviour)) {
+        change(&mut lock(&self.state.behaviour));
+    }
+
+    /// How many requests it has seen.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        lock(&self.state.log).count
+    }
+
+    /// The last requests it has seen, oldest first (20,000 at most).
+    #[must_use]
+    pub fn requests(&self) -> Vec<Seen> {
+        lock(&self.state.log).last.iter().cloned().collect()
+    }
+
+    /// Breaks all connections and refuses new ones.
+    pub async fn down(&mut self) {
+        if let Mode::Up(accepting) = &mut self.mode {
+            accepting.shutdown().await;
+            self.mode = Mode::Down(bind(self.at));
+        }
+    }
+
+    /// Accepts connections again.
+    pub fn up(&mut self) {
+        self.mode = match std::mem::replace(&mut self.mode, Mode::Up(JoinSet::new())) {
+            Mode::Down(socket) => {
+                let listener = socket.listen(BACKLOG).expect("a bound socket can listen");
+                let mut accepting = JoinSet::new();
+                accepting.spawn(accept(listener, Arc::clone(&self.state)));
+                Mode::Up(accepting)
+            }
+            up => up,
+        };
+    }
+}
+
+fn bind(at: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("SO_REUSEADDR");
+    socket.bind(at).unwrap_or_else(|error| panic!("an upstream can't have {at}: {error}"));
+    socket
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _best_effort = stream.set_nodelay(true);
+        let state = Arc::clone(&state);
+        connections.spawn(async move {
+            let service = service_fn(move |request| serve(Arc::clone(&state), request));
+            let server = auto::Builder::new(TokioExecutor::new());
+            let _broken_off =
+                server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Answers one request. An error breaks the connection off.
+async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
+    if answer::wants_upgrade(&request) {
+        state.note(&head(&request));
+        return Ok(answer::upgrade(&state.version, request));
+    }
+    let mut seen = head(&request);
+    seen.body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+    let behaviour = lock(&state.behaviour).clone();
+    let error = state.note(&seen) && behaviour.script.is_none();
+    tokio::time::sleep(behaviour.latency).await;
+    match behaviour.fault {
+        Fault::Reset => return Err(io::Error::other("the test wants a reset")),
+        Fault::Hang => std::future::pending().await,
+        Fault::None | Fault::Truncate => {}
+    }
+    Ok(answer::answer(&state.version, &behaviour, &seen, error))
+}
+
+impl State {
+    /// Remembers a request, and tells whether it's its turn to fail.
+    #[allow(clippy::cast_precision_loss)]
+    fn note(&self, seen: &Seen) -> bool {
+        let share = lock(&self.behaviour).errors;
+        let mut log = lock(&self.log);
+        let before = (log.count as f64 * share).floor();
+        log.count += 1;
+        log.last.push_back(seen.clone());
+        if log.last.len() > REMEMBERED {
+            log.last.pop_front();
+        }
+        (log.count as f64 * share).floor() > before
+    }
+}
+
+fn head(request: &Request<Incoming>) -> Seen {
+    let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+    let (method, version, headers) =
+        (request.method().clone(), request.version(), request.headers().clone());
+    Seen { method, path, version, headers, body: hyper::body::Bytes::new() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,108 @@
+//! The poll of the runtime: garbage, failures, and an admin that doesn't answer.
+
+use canary_integration::{Bootstrap, Fault, Rig, Running, Server, Upstream};
+use serde_json::json;
+
+#[tokio::test]
+async fn garbage_in_the_runtime_is_counted_once_and_the_last_good_value_stays() {
+    let rig = Rig::new().start().await;
+    rig.runtime_modify(&[("canary.demo.weight", "100")]).await;
+    rig.all_go_to("1.1.0").await;
+    for (changes, garbage) in ["abc", "101", "05", "-1", "5.", "1e2", "5%", "ä"].iter().zip(1..) {
+        rig.runtime_modify(&[("canary.demo.weight", changes)]).await;
+        let probe = async || rig.stat("filter.invalid_runtime").await;
+        rig.eventually(&format!("{changes} is counted"), probe, |count| *count == garbage).await;
+    }
+    polls_go_on(&rig, 3).await;
+    assert_eq!(rig.stat("filter.invalid_runtime").await, 8, "once per change, not once per poll");
+    assert_eq!(rig.logs().matches("canary.demo.weight is `101`").count(), 1, "and logged once");
+    assert_eq!(rig.load(50).await.of_version("1.1.0"), 50);
+    rig.runtime_modify(&[("canary.demo.weight", "0"), ("canary.demo.lease", "soon")]).await;
+    rig.all_go_to("1.0.0").await;
+}
+
+async fn polls_go_on(rig: &Running, polls: u64) {
+    let before = rig.stat("filter.poll_success").await;
+    let probe = async || rig.stat("filter.poll_success").await;
+    rig.eventually("further polls", probe, |now| *now >= before + polls).await;
+}
+
+/// A rig whose filter polls this upstream instead of Envoy's admin.
+async fn polling(admin: &Server) -> Running {
+    let at = admin.at();
+    let elsewhere = move |bootstrap: &mut Bootstrap| bootstrap.add_cluster("other_admin", at);
+    let config =
+        |config: &mut serde_json::Value| config["runtime"]["cluster"] = "other_admin".into();
+    Rig::new().bootstrap(elsewhere).config(config).start().await
+}
+
+#[tokio::test]
+async fn a_poll_that_fails_leaves_the_last_weight_and_recovers() {
+    let runtime = |weight: &str| {
+        let entry = json!({"layer_values": [weight], "final_value": weight});
+        json!({"layers": ["admin"], "entries": {"canary.demo.weight": entry}}).to_string()
+    };
+    let mut admin = Upstream::ok().body(runtime("100")).start("admin");
+    let rig = polling(&admin).await;
+    rig.all_go_to("1.1.0").await;
+
+    admin.change(|behaviour| behaviour.status = 503);
+    polls_fail_on(&rig).await;
+    admin.change(|behaviour| {
+        (behaviour.status, behaviour.body) = (200, Some("{\"layers\": [".into()))
+    });
+    polls_fail_on(&rig).await;
+    admin.change(|behaviour| behaviour.body = Some("<html>".into()));
+    polls_fail_on(&rig).await;
+    admin.change(|behaviour| behaviour.fault = Fault::Reset);
+    polls_fail_on(&rig).await;
+    admin.down().await;
+    polls_fail_on(&rig).await;
+
+    admin.up();
+    admin.change(|behaviour| {
+        (behaviour.fault, behaviour.body) = (Fault::None, Some(runtime("0").into()))
+    });
+    rig.all_go_to("1.0.0").await;
+}
+
+/// Two more polls fail, the heartbeat goes on, and the canary keeps what it has.
+async fn polls_fail_on(rig: &Running) {
+    let before = rig.stat("filter.poll_failure").await;
+    let probe = async || rig.stat("filter.poll_failure").await;
+    rig.eventually("further failed polls", probe, |now| *now >= before + 2).await;
+    let tally = rig.load(50).await;
+    assert_eq!((tally.of_version("1.1.0"), tally.with_status(200)), (50, 50), "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_silent_admin_leaves_the_configured_weight_and_its_lease_ends_all_the_same() {
+    let admin = Upstream::ok().body("{\"layers\": [], \"entries\": {}}").start("admin");
+    let rig = polling(&admin).await;
+    let entries = json!({
+        "canary.demo.weight": {"layer_values": ["100"], "final_value": "100"},
+        "canary.demo.lease": {"layer_values": ["2:a"], "final_value": "2:a"},
+    });
+    admin.change(|behaviour| {
+        behaviour.body = Some(json!({"layers": ["admin"], "entries": entries}).to_string().into())
+    });
+    rig.all_go_to("1.1.0").await;
+    admin.change(|behaviour| behaviour.fault = Fault::Hang);
+    rig.all_go_to("1.0.0").await;
+    rig.eventually(
+        "the expiry is shown",
+        async || rig.stat("demo.lease_expired").await,
+        |shown| *shown == 1,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_not_there_is_a_failed_poll_with_its_name_in_the_log() {
+    let config = |config: &mut serde_json::Value| config["runtime"]["cluster"] = "nowhere".into();
+    let rig = Rig::new().config(config).weight(100.0).start().await;
+    let probe = async || rig.stat("filter.poll_failure").await;
+    rig.eventually("failed polls", probe, |count| *count >= 2).await;
+    assert_eq!(rig.load(50).await.of_version("1.1.0"), 50);
+    assert_eq!(rig.logs().matches("cluster `nowhere`").count(), 1, "{}", rig.logs());
+}
