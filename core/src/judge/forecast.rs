@@ -23,6 +23,9 @@ use super::failure_abort::{RATIOS, Tolerated};
 /// How many times the forecast suffices for nine of ten regressions: the simulated 90th percentile.
 const NINE_OF_TEN: f64 = 2.4;
 
+/// The simulated median of the abort test, in multiples of Wald's formula.
+const MEDIAN: f64 = 1.15;
+
 /// Shares of requests, each from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
@@ -70,8 +73,21 @@ pub fn certificate_growth(tolerated: Tolerated, rates: Rates) -> f64 {
     growth.into_iter().fold(0.0, f64::max)
 }
 
-/// How many requests, of both versions, a test needs on average: `nats` is ln(1/error), and with
-/// several metrics the error is divided among them. `None` where the evidence doesn't grow.
+/// The evidence that a rollback needs, in nats: ln(1/error), the error divided among so many metrics, and
+/// ln 2 that the start mixture costs in rollouts without affinity.
+pub fn abort_nats(false_abort: f64, metrics: usize) -> f64 {
+    (metrics.max(1) as f64 / false_abort).ln() + std::f64::consts::LN_2
+}
+
+/// How many requests, of both versions, suffice for half of the regressions; `None` where the evidence
+/// doesn't grow.
+pub fn median_requests(nats: f64, growth: f64) -> Option<f64> {
+    requests_needed(nats, growth).map(|needed| MEDIAN * needed)
+}
+
+/// How many requests, of both versions, a test needs on average for `nats` of evidence, by Wald's
+/// formula alone: for `nats` = ln(1/error) about what the best of tests needs. `None` where the
+/// evidence doesn't grow.
 pub fn requests_needed(nats: f64, growth: f64) -> Option<f64> {
     (growth > 0.0).then(|| nats / growth)
 }

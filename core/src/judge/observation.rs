@@ -103,9 +103,8 @@ impl Observation {
     /// Reads one line.
     ///
     /// # Errors
-    /// Everything that is wrong with the line, each by its path; a line that is not JSON at all is
-    /// one problem at the root.
-    pub fn read(line: &str) -> Result<Self, Vec<crate::document::Problem>> {
+    /// What is wrong with the line first, by its path; the path is empty for a line that is no JSON.
+    pub fn read(line: &str) -> Result<Self, crate::document::Problem> {
         read::read(line)
     }
 

@@ -1,15 +1,19 @@
-//! Reading observation lines, with every fault named by its line and path.
+//! Reading observation lines, with a fault named by its line and path.
 
-use std::collections::BTreeMap;
+mod parts;
+
 use std::fmt;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::{ClassCounts, Clients, Measurement, Observation, RoleCounts, Signal};
-use crate::document::{Problem, Problems};
-use crate::histogram::{Bin, Histogram, MAX_BINS};
+use self::parts::{Bins, Classes, Count, Limited, Percent, Sample};
+use super::{Clients, Measurement, Observation, RoleCounts, Signal};
+use crate::document::Problem;
+use crate::judge::counts::Pair;
 use crate::role::Role;
-use crate::weight::Weight;
+
+pub(super) use self::parts::special;
 
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
@@ -17,29 +21,19 @@ pub const MAX_LINE: usize = 1 << 20;
 pub const MAX_SIGNALS: usize = 64;
 /// The most classes that one role has of one signal.
 pub const MAX_CLASSES: usize = 256;
-/// The most bytes of a signal's, a class's or a metric's name.
-const MAX_NAME: usize = 128;
-/// The largest count: up to here a float holds every integer.
-const MAX_COUNT: u64 = 1 << 53;
-/// The most values that a measurement has.
-const MAX_VALUES: usize = 1_000;
-
-type Object = serde_json::Map<String, Value>;
 
 /// What is wrong in which line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineError {
     /// The line, counted from 1.
     pub line: usize,
-    /// Its faults.
-    pub problems: Vec<Problem>,
+    /// Its first fault.
+    pub problem: Problem,
 }
 
 impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: ", self.line)?;
-        let shown: Vec<String> = self.problems.iter().map(ToString::to_string).collect();
-        f.write_str(&shown.join("; "))
+        write!(f, "line {}: {}", self.line, self.problem)
     }
 }
 
@@ -57,251 +51,161 @@ pub fn read_lines(text: &str) -> impl Iterator<Item = Result<Observation, LineEr
         }
         let seen = read(line).and_then(|observation| in_order(observation, &mut latest));
         broken = seen.is_err();
-        Some(seen.map_err(|problems| LineError { line: index + 1, problems }))
+        Some(seen.map_err(|problem| LineError { line: index + 1, problem }))
     })
 }
 
-fn in_order(observation: Observation, latest: &mut f64) -> Result<Observation, Vec<Problem>> {
+fn in_order(observation: Observation, latest: &mut f64) -> Result<Observation, Problem> {
     if observation.t < *latest {
         let message = format!("{} lies before the {latest} of the line before", observation.t);
-        return Err(vec![Problem { path: "t".to_owned(), message }]);
+        return Err(Problem { path: "t".to_owned(), message });
     }
     *latest = observation.t;
     Ok(observation)
 }
 
-pub(super) fn read(line: &str) -> Result<Observation, Vec<Problem>> {
-    let mut problems = Problems::default();
-    let observation = parse(line, &mut problems);
-    problems.finish(observation)
-}
-
-fn parse(line: &str, problems: &mut Problems) -> Option<Observation> {
+pub(super) fn read(line: &str) -> Result<Observation, Problem> {
     if line.len() > MAX_LINE {
-        problems.add("", format!("{} bytes; at most {MAX_LINE} are read", line.len()));
-        return None;
+        let message = format!("{} bytes; at most {MAX_LINE} are read", line.len());
+        return Err(Problem { path: String::new(), message });
     }
-    let value: Value = match serde_json::from_str(line) {
-        Ok(value) => value,
-        Err(error) => {
-            problems.add("", format!("not a JSON object: {error}"));
-            return None;
-        }
-    };
-    let Value::Object(fields) = &value else {
-        problems.add("", "expected an object");
-        return None;
-    };
-    let t = fields.get("t").and_then(Value::as_f64);
-    if t.is_none() {
-        problems.add("t", "expected the time in seconds, a number");
-    }
-    let weight = fields.get("weight").and_then(Value::as_number).map(Weight::from_json);
-    if !matches!(weight, Some(Ok(_))) {
-        problems.add("weight", "expected a percentage from 0 to 100 with up to four decimals");
-    }
-    let mut observation = Observation {
-        t: t.unwrap_or_default(),
-        weight: weight.and_then(Result::ok).unwrap_or_default(),
-        window: count("window", fields.get("window"), problems),
-        keyed: flag("keyed", fields.get("keyed"), problems),
-        measurements: measurements(fields.get("measurements"), problems),
-        ..Observation::default()
-    };
-    signals("signals", fields, &mut observation.signals, problems);
-    signals("signals_first", fields, &mut observation.signals_first, problems);
-    for role in Role::ALL {
-        read_role(role, fields, &mut observation, problems);
-    }
-    Some(observation)
-}
-
-fn read_role(
-    role: Role,
-    fields: &Object,
-    observation: &mut Observation,
-    problems: &mut Problems,
-) -> Option<()> {
-    let path = role.as_str();
-    let part = object(path, fields.get(path), problems)?;
-    let at = |field: &str| format!("{path}.{field}");
-    *observation.roles.of_mut(role) = RoleCounts {
-        total: count(&at("total"), part.get("total"), problems),
-        failure: count(&at("failure"), part.get("failure"), problems),
-        rq_time_us: bins(&at("rq_time_us"), part.get("rq_time_us"), problems),
-        clients: clients(&at("clients"), part.get("clients"), problems),
-        rq_time_first_us: bins(&at("rq_time_first_us"), part.get("rq_time_first_us"), problems),
-    };
-    // A role may also carry its first observations of signals itself.
-    let path = at("signals_first");
-    for (name, value) in limited(&path, part.get("signals_first"), MAX_SIGNALS, problems)? {
-        let counts = classes(&format!("{path}.{name}"), Some(value), problems);
-        *observation.signals_first.entry(name.clone()).or_default().of_mut(role) = counts;
-    }
-    Some(())
-}
-
-fn clients(path: &str, value: Option<&Value>, problems: &mut Problems) -> Option<Clients> {
-    let part = object(path, value, problems)?;
-    let mut field = |name: &str| count(&format!("{path}.{name}"), part.get(name), problems);
-    Some(Clients {
-        total: field("total"),
-        failure: field("failure"),
-        first_failure: field("first_failure"),
-    })
-}
-
-fn signals(
-    field: &str,
-    fields: &Object,
-    into: &mut BTreeMap<String, Signal>,
-    problems: &mut Problems,
-) {
-    for (name, value) in
-        limited(field, fields.get(field), MAX_SIGNALS, problems).unwrap_or_default()
-    {
-        let path = format!("{field}.{name}");
-        let Some(roles) = object(&path, Some(value), problems) else { continue };
-        let signal = into.entry(name.clone()).or_default();
-        for role in Role::ALL {
-            let path = format!("{path}.{role}");
-            *signal.of_mut(role) = classes(&path, roles.get(role.as_str()), problems);
-        }
+    // Keeping track of the path costs time, and only a fault needs it.
+    match serde_json::from_str::<Line>(line) {
+        Ok(line) => Ok(line.into()),
+        Err(error) => Err(locate::<Line>(line)
+            .unwrap_or_else(|| Problem { path: String::new(), message: error.to_string() })),
     }
 }
 
-fn classes(path: &str, value: Option<&Value>, problems: &mut Problems) -> Option<ClassCounts> {
-    let mut counts = ClassCounts::new();
-    for (class, value) in limited(path, value, MAX_CLASSES, problems)? {
-        if let Some(count) = whole(value) {
-            counts.insert(class.clone(), count);
-        } else {
-            expected_count(&format!("{path}.{class}"), problems);
-        }
-    }
-    Some(counts)
+/// Reads the text again for the path of what is wrong with it.
+fn locate<T: DeserializeOwned>(text: &str) -> Option<Problem> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let error = serde_path_to_error::deserialize::<_, T>(&mut reader).err()?;
+    let path = error.path().to_string();
+    let message = error.inner().to_string();
+    let path = if path == "." { String::new() } else { path };
+    Some(Problem { path, message })
 }
 
-fn bins(path: &str, value: Option<&Value>, problems: &mut Problems) -> Option<Histogram> {
-    let value = present(value)?;
-    let Some(items) = value.as_array().filter(|items| items.len() <= MAX_BINS) else {
-        problems.add(path, format!("expected a list of at most {MAX_BINS} bins"));
-        return None;
-    };
-    let mut histogram = Histogram::new();
-    for (index, item) in items.iter().enumerate() {
-        let Some((bin, count)) = bin(item) else {
-            let what = "expected [lower bound, width, count], each a number from 0 on";
-            problems.add(&format!("{path}[{index}]"), what);
-            return None;
+#[derive(Deserialize)]
+#[serde(expecting = "an object with t, weight, stable and canary")]
+struct Line {
+    t: f64,
+    weight: Percent,
+    window: Option<Count>,
+    keyed: Option<bool>,
+    stable: Option<Part>,
+    canary: Option<Part>,
+    signals: Option<Limited<Roles, MAX_SIGNALS>>,
+    signals_first: Option<Limited<Roles, MAX_SIGNALS>>,
+    measurements: Option<Limited<Measured, MAX_SIGNALS>>,
+}
+
+/// One role's part.
+#[derive(Default, Deserialize)]
+#[serde(expecting = "an object with a role's counts")]
+struct Part {
+    total: Option<Count>,
+    failure: Option<Count>,
+    rq_time_us: Option<Bins>,
+    clients: Option<ClientCounts>,
+    rq_time_first_us: Option<Bins>,
+    /// A role may also carry its first observations of signals itself.
+    signals_first: Option<Limited<Classes, MAX_SIGNALS>>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "an object with total, failure and first_failure")]
+struct ClientCounts {
+    total: Option<Count>,
+    failure: Option<Count>,
+    first_failure: Option<Count>,
+}
+
+/// A signal's classes by role.
+#[derive(Deserialize)]
+#[serde(expecting = "an object with stable and canary")]
+struct Roles {
+    stable: Option<Classes>,
+    canary: Option<Classes>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number, a list of numbers, or {\"error\": why}")]
+enum Measured {
+    One(Sample),
+    Several(Vec<Sample>),
+    Outage { error: String },
+}
+
+impl From<Line> for Observation {
+    fn from(line: Line) -> Self {
+        let signals = |part: Option<Limited<Roles, MAX_SIGNALS>>| {
+            let part = part.unwrap_or_default().0.into_iter();
+            part.map(|(name, roles)| (name, Signal::from(roles))).collect()
         };
-        histogram.add(bin, count);
+        let measured = line.measurements.unwrap_or_default().0.into_iter();
+        let mut observation = Self {
+            t: line.t,
+            weight: line.weight.0,
+            window: line.window.map(|count| count.0),
+            keyed: line.keyed.unwrap_or(false),
+            roles: Pair::default(),
+            signals: signals(line.signals),
+            signals_first: signals(line.signals_first),
+            measurements: measured.map(|(name, value)| (name, value.into())).collect(),
+        };
+        let parts = [(Role::Stable, line.stable), (Role::Canary, line.canary)];
+        for (role, part) in parts {
+            let Some(mut part) = part else { continue };
+            for (name, classes) in part.signals_first.take().unwrap_or_default().0 {
+                *observation.signals_first.entry(name).or_default().of_mut(role) = Some(classes.0);
+            }
+            *observation.roles.of_mut(role) = part.into();
+        }
+        observation
     }
-    Some(histogram)
 }
 
-fn bin(item: &Value) -> Option<(Bin, u64)> {
-    let [lower, width, count] = item.as_array()?.as_slice() else { return None };
-    Some((Bin::new(lower.as_f64()?, width.as_f64()?)?, whole(count)?))
-}
-
-fn measurements(value: Option<&Value>, problems: &mut Problems) -> BTreeMap<String, Measurement> {
-    let mut read = BTreeMap::new();
-    let path = "measurements";
-    for (name, value) in limited(path, value, MAX_SIGNALS, problems).unwrap_or_default() {
-        if let Some(measurement) = measurement(value) {
-            read.insert(name.clone(), measurement);
-        } else {
-            let what = "expected a number, a list of numbers, or {\"error\": why}";
-            problems.add(&format!("{path}.{name}"), what);
+impl From<Part> for RoleCounts {
+    fn from(part: Part) -> Self {
+        Self {
+            total: part.total.map(|count| count.0),
+            failure: part.failure.map(|count| count.0),
+            rq_time_us: part.rq_time_us.map(|bins| bins.0),
+            clients: part.clients.map(Clients::from),
+            rq_time_first_us: part.rq_time_first_us.map(|bins| bins.0),
         }
     }
-    read
 }
 
-fn measurement(value: &Value) -> Option<Measurement> {
-    match value {
-        Value::Object(outage) => {
-            outage.get("error")?.as_str().map(|why| Measurement::Outage(why.to_owned()))
+impl From<ClientCounts> for Clients {
+    fn from(clients: ClientCounts) -> Self {
+        Self {
+            total: clients.total.map(|count| count.0),
+            failure: clients.failure.map(|count| count.0),
+            first_failure: clients.first_failure.map(|count| count.0),
         }
-        Value::Array(values) if values.len() <= MAX_VALUES => {
-            values.iter().map(sample).collect::<Option<_>>().map(Measurement::Values)
+    }
+}
+
+impl From<Roles> for Signal {
+    fn from(roles: Roles) -> Self {
+        Self {
+            stable: roles.stable.map(|classes| classes.0),
+            canary: roles.canary.map(|classes| classes.0),
         }
-        single => sample(single).map(|value| Measurement::Values(vec![value])),
     }
 }
 
-fn sample(value: &Value) -> Option<f64> {
-    match value.as_str() {
-        Some("NaN") => Some(f64::NAN),
-        Some("+Inf" | "Inf") => Some(f64::INFINITY),
-        Some("-Inf") => Some(f64::NEG_INFINITY),
-        Some(_) => None,
-        None => value.as_f64(),
+impl From<Measured> for Measurement {
+    fn from(measured: Measured) -> Self {
+        match measured {
+            Measured::One(sample) => Self::Values(vec![sample.0]),
+            Measured::Several(samples) => {
+                Self::Values(samples.into_iter().map(|sample| sample.0).collect())
+            }
+            Measured::Outage { error } => Self::Outage(error),
+        }
     }
-}
-
-/// How Prometheus writes what is no finite number.
-pub(super) const fn special(value: f64) -> &'static str {
-    if value.is_nan() {
-        "NaN"
-    } else if value > 0.0 {
-        "+Inf"
-    } else {
-        "-Inf"
-    }
-}
-
-/// `null` counts as missing.
-fn present(value: Option<&Value>) -> Option<&Value> {
-    value.filter(|value| !value.is_null())
-}
-
-fn object<'a>(path: &str, value: Option<&'a Value>, problems: &mut Problems) -> Option<&'a Object> {
-    let object = present(value)?.as_object();
-    if object.is_none() {
-        problems.add(path, "expected an object");
-    }
-    object
-}
-
-fn limited<'a>(
-    path: &str,
-    value: Option<&'a Value>,
-    most: usize,
-    problems: &mut Problems,
-) -> Option<Vec<(&'a String, &'a Value)>> {
-    let fields = object(path, value, problems)?;
-    if fields.len() > most || fields.keys().any(|name| name.len() > MAX_NAME) {
-        problems.add(path, format!("at most {most} names of at most {MAX_NAME} bytes"));
-        return None;
-    }
-    Some(fields.iter().collect())
-}
-
-fn count(path: &str, value: Option<&Value>, problems: &mut Problems) -> Option<u64> {
-    let count = whole(present(value)?);
-    if count.is_none() {
-        expected_count(path, problems);
-    }
-    count
-}
-
-/// A whole number, also one that was written as a float (`950.0`).
-fn whole(value: &Value) -> Option<u64> {
-    let float = || value.as_f64().filter(|float| float.fract() == 0.0 && *float >= 0.0);
-    let number = value.as_u64().or_else(|| float().map(|float| float as u64))?;
-    (number <= MAX_COUNT).then_some(number)
-}
-
-fn expected_count(path: &str, problems: &mut Problems) {
-    problems.add(path, format!("expected a whole number from 0 to {MAX_COUNT}"));
-}
-
-fn flag(path: &str, value: Option<&Value>, problems: &mut Problems) -> bool {
-    let flag = present(value).map(Value::as_bool);
-    if flag == Some(None) {
-        problems.add(path, "expected true or false");
-    }
-    flag.flatten().unwrap_or(false)
 }

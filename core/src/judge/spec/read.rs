@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{Analysis, Kind, MAX_METRICS, MetricSpec, QUANTILES, Rule};
 use crate::document::{Node, Object, Problems};
+use crate::names::is_signal;
 
 /// The longest name of a metric or signal.
 const MAX_NAME: usize = 63;
@@ -101,11 +102,6 @@ fn name(text: &str) -> Option<&str> {
     (!text.is_empty() && text.len() <= MAX_NAME && letters).then_some(text)
 }
 
-fn signal(text: &str) -> Option<&str> {
-    let letters = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
-    (!text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(letters)).then_some(text)
-}
-
 /// Reads `0.1%` as 0.001; from 0% to 100%.
 pub fn percentage(text: &str) -> Option<f64> {
     let number = text.strip_suffix('%')?;
@@ -148,7 +144,11 @@ fn signal_and_share(
     problems: &mut Problems,
 ) -> Option<(String, f64)> {
     let name = fields.require("signal", problems).and_then(|node| {
-        node.parsed("a signal's name: a-z, 0-9 and '_', at most 63", signal, problems)
+        node.parsed(
+            "a signal's name: a-z, 0-9 and '_', at most 63",
+            |text| is_signal(text).then_some(text),
+            problems,
+        )
     });
     let share = share(field, 0.0, fields, problems);
     Some((name?.to_owned(), share?))
