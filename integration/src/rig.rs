@@ -147,7 +147,12 @@ impl Rig {
         self
     }
 
-    /// Another module than the built filter.
+    /// The module that reads response bodies, for signals; the shipped configuration's doesn't.
+    pub fn reading_bodies(self) -> Self {
+        self.wasm(&artefacts::built("dist/canary_filter.wasm"))
+    }
+
+    /// Another module than the shipped configuration's.
     pub fn wasm(self, module: &Path) -> Self {
         Self { module: Some(module.to_path_buf()), ..self }
     }
@@ -169,7 +174,8 @@ impl Rig {
     pub async fn start(mut self) -> Running {
         let dir =
             tempfile::Builder::new().prefix("canary-").tempdir().expect("a temporary directory");
-        let module = self.module.take().unwrap_or_else(artefacts::filter);
+        let shipped = self.plugin.shipped_code();
+        let module = self.module.take().unwrap_or_else(|| artefacts::built(&shipped));
         self.plugin.code(&module);
         let roles = self.plugin.configuration()["rollouts"][0].clone();
         let stable = self.upstream(&roles["stable"], &self.stable.clone());
