@@ -41,6 +41,16 @@ pub fn built(file: &str) -> PathBuf {
     existing(root().join(file), &format!("{file} isn't built: run ./scripts/build"))
 }
 
+/// The filter without body hooks, as built by `./scripts/build`.
+///
+/// # Panics
+/// When it isn't there, with the command that builds it.
+#[must_use]
+pub fn filter_headers() -> PathBuf {
+    let module = root().join("dist/canary_filter_headers.wasm");
+    existing(module, "the filter isn't built: run ./scripts/build")
+}
+
 /// canaryctl, as built by `./scripts/build`.
 ///
 /// # Panics

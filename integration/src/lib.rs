@@ -19,6 +19,7 @@
 
 mod admin;
 pub mod artefacts;
+pub mod bench;
 mod bootstrap;
 mod client;
 mod envoy;

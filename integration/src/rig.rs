@@ -214,7 +214,7 @@ impl Rig {
             let (bootstrap, log) = (dir.path().join("envoy.json"), dir.path().join("envoy.log"));
             std::fs::write(&bootstrap, self.bootstrap.to_json())
                 .expect("the bootstrap can be written");
-            let launch = Launch { bootstrap, log, admin, workers: self.workers };
+            let launch = Launch { bootstrap, log, admin, workers: self.workers, core: None };
             match Envoy::start(&launch).await {
                 Ok(envoy) => return (envoy, launch),
                 Err(failed) => error = failed,
