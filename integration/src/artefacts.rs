@@ -41,14 +41,22 @@ pub fn built(file: &str) -> PathBuf {
     existing(root().join(file), &format!("{file} isn't built: run ./scripts/build"))
 }
 
-/// The filter without body hooks, as built by `./scripts/build`.
+/// The filter with all its hooks.
+///
+/// # Panics
+/// When it isn't there, with the command that builds it.
+#[must_use]
+pub fn filter() -> PathBuf {
+    built("dist/canary_filter.wasm")
+}
+
+/// The filter without body hooks.
 ///
 /// # Panics
 /// When it isn't there, with the command that builds it.
 #[must_use]
 pub fn filter_headers() -> PathBuf {
-    let module = root().join("dist/canary_filter_headers.wasm");
-    existing(module, "the filter isn't built: run ./scripts/build")
+    built("dist/canary_filter_headers.wasm")
 }
 
 /// canaryctl, as built by `./scripts/build`.

@@ -149,7 +149,7 @@ impl Rig {
 
     /// The module that reads response bodies, for signals; the shipped configuration's doesn't.
     pub fn reading_bodies(self) -> Self {
-        self.wasm(&artefacts::built("dist/canary_filter.wasm"))
+        self.wasm(&artefacts::filter())
     }
 
     /// Another module than the shipped configuration's.
