@@ -12,6 +12,7 @@ mod harness;
 mod headers;
 mod lease;
 mod poll;
+mod rescue;
 mod restart;
 mod split;
 mod stamp;
