@@ -14,6 +14,7 @@ mod lease;
 mod poll;
 mod rescue;
 mod restart;
+mod signals;
 mod split;
 mod stamp;
 mod weight;
