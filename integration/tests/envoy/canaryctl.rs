@@ -38,7 +38,7 @@ async fn a_weight_is_set_and_followed_on_a_socket_and_on_a_port() {
 
 #[tokio::test]
 async fn get_shows_what_the_clients_saw() {
-    let rig = Rig::new().start().await;
+    let rig = Rig::new().unguarded().start().await;
     run(&rig, &["set", "weight", "demo", "30"]).await;
     rig.canary().change(|behaviour| behaviour.errors = 0.5);
     let tally = rig.load(1_000).await;

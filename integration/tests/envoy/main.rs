@@ -13,6 +13,7 @@ mod headers;
 mod lease;
 mod poll;
 mod restart;
+mod rollouts;
 mod split;
 mod stamp;
 mod weight;
