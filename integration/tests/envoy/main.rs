@@ -4,13 +4,16 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod abort;
+mod affinity;
 mod bootstrap;
 mod canaryctl;
+mod chain;
 mod counters;
 mod dead;
 mod harness;
 mod headers;
 mod lease;
+mod r#override;
 mod poll;
 mod restart;
 mod rollouts;
