@@ -10,6 +10,7 @@ mod canaryctl;
 mod chain;
 mod counters;
 mod dead;
+mod failure;
 mod harness;
 mod headers;
 mod lease;
