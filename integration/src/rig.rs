@@ -78,14 +78,14 @@ impl Rig {
 
     /// The weight in the filter's configuration, in percent.
     pub fn weight(self, percent: f64) -> Self {
-        self.config(|config| config["rollouts"][0]["weight"] = percent.into())
+        self.rollout(|rollout| rollout["weight"] = percent.into())
     }
 
     /// The names of the two versions.
     pub fn versions(self, stable: &str, canary: &str) -> Self {
-        self.config(|config| {
-            config["rollouts"][0]["stable"]["version"] = stable.into();
-            config["rollouts"][0]["canary"]["version"] = canary.into();
+        self.rollout(|rollout| {
+            rollout["stable"]["version"] = stable.into();
+            rollout["canary"]["version"] = canary.into();
         })
     }
 
@@ -93,6 +93,21 @@ impl Rig {
     pub fn config(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(self.plugin.configuration());
         self
+    }
+
+    /// Changes the rollout `demo` in the filter's configuration.
+    pub fn rollout(self, change: impl FnOnce(&mut Value)) -> Self {
+        self.config(|config| change(&mut config["rollouts"][0]))
+    }
+
+    /// Where a client's key comes from, as the rollout's `affinity` has it.
+    pub fn affinity(self, sources: Value) -> Self {
+        self.rollout(|rollout| rollout["affinity"] = sources)
+    }
+
+    /// Without the guard, which would end what a test of failures wants to count.
+    pub fn unguarded(self) -> Self {
+        self.rollout(|rollout| rollout["guard"] = serde_json::json!({"enabled": false}))
     }
 
     /// Changes how Envoy loads the filter.

@@ -38,9 +38,7 @@ async fn a_weight_is_set_and_followed_on_a_socket_and_on_a_port() {
 
 #[tokio::test]
 async fn get_shows_what_the_clients_saw() {
-    // The guard would take such a canary off in the middle of it.
-    let unguarded = |config: &mut Value| config["rollouts"][0]["guard"] = json!({"enabled": false});
-    let rig = Rig::new().config(unguarded).start().await;
+    let rig = Rig::new().unguarded().start().await;
     run(&rig, &["set", "weight", "demo", "30"]).await;
     rig.canary().change(|behaviour| behaviour.errors = 0.5);
     let tally = rig.load(1_000).await;
