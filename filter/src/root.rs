@@ -6,7 +6,7 @@ use canary_core::{
     config::{Config, Rollout},
     document::Problem,
     exchange::http_status,
-    poll::{Lead, Poller, Step, Term},
+    poll::{Ask, Lead, Poller, Step, Term},
     runtime::{RolloutRuntime, RuntimeKey, Snapshot},
 };
 use log::{error, info, warn};
@@ -120,12 +120,15 @@ impl Work {
         if !self.term.replace(&term, mark) {
             return;
         }
-        if self.poller.claimed(now_ns) == Lead::AwaitAnswer {
-            return;
+        if let Lead::Poll(ask) = self.poller.claimed(now_ns) {
+            self.ask(ask);
         }
+    }
+
+    fn ask(&mut self, ask: Ask) {
         let cluster = &self.plugin.config.runtime.cluster;
         let timeout = Duration::from_nanos(self.poller.timeout_ns());
-        if let Err(refused) = host::http_get(cluster, "/runtime", timeout) {
+        if let Err(refused) = host::http_get(cluster, ask.path(), timeout) {
             let reason =
                 format!("Envoy refuses to call cluster `{cluster}` ({refused:?}); does it exist?");
             self.poll_failed(reason);
@@ -133,17 +136,39 @@ impl Work {
     }
 
     fn poll_answered(&mut self, body_size: usize) {
-        match read_runtime(body_size, &self.plugin.rollouts) {
-            Ok(snapshot) => {
+        let answered = match self.poller.asked() {
+            Some(Ask::Loads) => self.loads_answered(body_size),
+            Some(Ask::Runtime) => self.runtime_answered(body_size),
+            None => return,
+        };
+        match answered {
+            Ok(Answered::Settled) => {
                 self.poller.settled();
                 self.metrics.poll_success.add(1);
                 if self.last_failure.take().is_some() {
                     info!("canary: the runtime can be polled again");
                 }
-                self.apply(&snapshot);
             }
+            Ok(Answered::AskMore) => self.ask(Ask::Runtime),
             Err(reason) => self.poll_failed(reason),
         }
+    }
+
+    fn loads_answered(&mut self, body_size: usize) -> Result<Answered, String> {
+        let status = host::http_get_status().ok_or(NO_ANSWER)?;
+        // An admin that shows no statistics can still show the runtime.
+        let loads =
+            if http_status(&status) == Some(200) { host::http_get_body(body_size) } else { None };
+        let moved = self.poller.moved(&loads.unwrap_or_default(), host::now_ns());
+        Ok(if moved { Answered::AskMore } else { Answered::Settled })
+    }
+
+    fn runtime_answered(&mut self, body_size: usize) -> Result<Answered, String> {
+        let snapshot = read_runtime(body_size, &self.plugin.rollouts)?;
+        if self.apply(&snapshot) {
+            self.poller.read(body_size, host::now_ns());
+        }
+        Ok(Answered::Settled)
     }
 
     fn poll_failed(&mut self, reason: String) {
@@ -155,13 +180,15 @@ impl Work {
         }
     }
 
-    /// Takes what the runtime says into the shared records.
-    fn apply(&self, snapshot: &Snapshot) {
+    /// Takes what the runtime says into the shared records. False where one could not be written.
+    fn apply(&self, snapshot: &Snapshot) -> bool {
         let now_ns = host::now_ns();
+        let mut stored = true;
         for live in &self.plugin.rollouts {
             let name = &live.rollout.name;
             let runtime = RolloutRuntime::of(snapshot, name);
             let faults = live.control.update(|control| control.apply(&runtime, now_ns));
+            stored &= faults.is_some();
             for fault in faults.into_iter().flat_map(|(_, faults)| faults) {
                 self.metrics.invalid_runtime.add(1);
                 let key = RuntimeKey::new(name, fault.setting);
@@ -175,8 +202,20 @@ impl Work {
                 live.show(now_ns);
             }
         }
+        stored
     }
 }
+
+/// How a poll goes on after an answer.
+enum Answered {
+    /// It is over.
+    Settled,
+    /// The runtime has moved and is to be read.
+    AskMore,
+}
+
+/// Envoy calls back without headers where the call timed out or the connection failed.
+const NO_ANSWER: &str = "no answer";
 
 /// Refuses a body signal in a module that was built without the hooks for one.
 fn readable_here(config: Config) -> Result<Config, Vec<Problem>> {
@@ -193,7 +232,7 @@ fn readable_here(config: Config) -> Result<Config, Vec<Problem>> {
 }
 
 fn read_runtime(body_size: usize, rollouts: &[Live]) -> Result<Snapshot, String> {
-    let status = host::http_get_status().ok_or("no answer")?;
+    let status = host::http_get_status().ok_or(NO_ANSWER)?;
     if http_status(&status) != Some(200) {
         return Err(format!("status {}", String::from_utf8_lossy(&status)));
     }
