@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod cli;
 pub mod error;
+pub mod journal;
 pub mod observe;
 pub mod view;
 
