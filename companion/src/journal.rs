@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-pub use lines::{Line, Lines, Scan, records};
+pub use lines::{Line, Lines, Scan, last_snapshot, records};
 
 use lock::Lock;
 

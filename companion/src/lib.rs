@@ -7,11 +7,13 @@
 
 pub mod admin;
 pub mod cli;
+pub mod controller;
 pub mod error;
 pub mod journal;
 pub mod observe;
 pub mod view;
 
+mod http;
 mod identity;
 mod output;
 mod verbs;

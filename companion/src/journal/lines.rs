@@ -103,6 +103,26 @@ pub fn records<R: DeserializeOwned>(
     Ok(lines.map(move |line| line.and_then(read)))
 }
 
+/// Where the last `state` record of a rollout begins, which begins itself at `begin`.
+///
+/// # Errors
+/// Where the journal can't be read.
+pub fn last_snapshot(path: &Path, begin: u64) -> Result<Option<u64>, JournalError> {
+    let mut last = None;
+    for line in Lines::from(path, begin)? {
+        let line = line?;
+        // Records are written with this field first; a snapshot that is passed over costs time alone.
+        let is = |record: &str| line.text.starts_with(&format!("{{\"record\":\"{record}\""));
+        if line.begin != begin && is("start") {
+            break;
+        }
+        if line.whole && is("state") {
+            last = Some(line.begin);
+        }
+    }
+    Ok(last)
+}
+
 /// What a journal holds, as far as opening it needs to know.
 #[derive(Debug, Default)]
 pub struct Scan {
