@@ -21,11 +21,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use read::{LineError, MAX_CLASSES, MAX_LINE, MAX_SIGNALS, read_lines};
 
 use super::counts::Pair;
+use crate::document::Problems;
 use crate::histogram::Histogram;
 use crate::weight::Weight;
 
@@ -131,7 +132,7 @@ impl Observation {
 #[derive(Serialize)]
 struct Line<'a> {
     t: f64,
-    weight: Percent,
+    weight: Weight,
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -152,7 +153,7 @@ impl Serialize for Observation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Line {
             t: self.t,
-            weight: Percent(self.weight),
+            weight: self.weight,
             window: self.window,
             keyed: self.keyed,
             stable: &self.roles.stable,
@@ -162,6 +163,27 @@ impl Serialize for Observation {
             measurements: &self.measurements,
         }
         .serialize(serializer)
+    }
+}
+
+/// A line inside of another document, as a journal has it.
+impl<'de> Deserialize<'de> for Observation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let mut problems = Problems::default();
+        let line = read::from_value(&value, &mut problems);
+        problems.finish(line).map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            serde::de::Error::custom(problems.join("; "))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Measurement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let what = "expected a number, a list of numbers, or {\"error\": why}";
+        read::measurement(&value).ok_or_else(|| serde::de::Error::custom(what))
     }
 }
 
@@ -185,19 +207,6 @@ impl<'a> From<&'a Signal> for KnownRoles<'a> {
 
 fn known_roles(signals: &BTreeMap<String, Signal>) -> BTreeMap<&str, KnownRoles<'_>> {
     signals.iter().map(|(name, signal)| (name.as_str(), signal.into())).collect()
-}
-
-/// A weight as a JSON number of percent, whole where it is whole.
-struct Percent(Weight);
-
-impl Serialize for Percent {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let percent = self.0.percent();
-        if percent.fract() == 0.0 {
-            return serializer.serialize_u64(percent as u64);
-        }
-        serializer.serialize_f64(percent)
-    }
 }
 
 /// Values as Prometheus writes them: what JSON has no number for is text.

@@ -88,7 +88,11 @@ fn parse(line: &str, problems: &mut Problems) -> Option<Observation> {
             return None;
         }
     };
-    let Value::Object(fields) = &value else {
+    from_value(&value, problems)
+}
+
+pub(super) fn from_value(value: &Value, problems: &mut Problems) -> Option<Observation> {
+    let Value::Object(fields) = value else {
         problems.add("", "expected an object");
         return None;
     };
@@ -219,7 +223,7 @@ fn measurements(value: Option<&Value>, problems: &mut Problems) -> BTreeMap<Stri
     read
 }
 
-fn measurement(value: &Value) -> Option<Measurement> {
+pub(super) fn measurement(value: &Value) -> Option<Measurement> {
     match value {
         Value::Object(outage) => {
             outage.get("error")?.as_str().map(|why| Measurement::Outage(why.to_owned()))
