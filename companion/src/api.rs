@@ -4,6 +4,7 @@
 //! the way in ([`access`]), and beyond loopback everybody needs a token.
 
 pub mod access;
+pub mod client;
 mod metrics;
 mod routes;
 

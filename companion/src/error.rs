@@ -348,6 +348,11 @@ impl Failure {
         Self { exit, errors, untouched: true }
     }
 
+    /// Whether this says how a rollout ended, rather than that something went wrong.
+    pub fn is_degraded(&self) -> bool {
+        self.errors.iter().all(|error| matches!(error, Error::Degraded { .. }))
+    }
+
     /// Whether the only trouble is that nobody reads the result any more (`canaryctl … | head -1`).
     pub fn nobody_reads(&self) -> bool {
         let broken = |error: &Error| matches!(error, Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe);

@@ -102,8 +102,7 @@ impl Journal {
     pub fn open(path: &Path) -> Result<(Self, Found), JournalError> {
         let failed = |what, cause| JournalError::Io { path: path.to_owned(), what, cause };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
-                .map_err(|cause| failed("make the folder of", cause))?;
+            std::fs::create_dir_all(folder).map_err(|cause| failed("make the folder of", cause))?;
         }
         let lock = Lock::take(path)?;
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);

@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn rebound_names_do_not() {
-        for host in ["", "evil.example", "evil.example:8411", "localhost.evil.example", "127.0.0.1.x"]
+        for host in
+            ["", "evil.example", "evil.example:8411", "localhost.evil.example", "127.0.0.1.x"]
         {
             let refused = open(&["canary.example"]).check(&headers(&[("host", host)]), true);
             assert_eq!(refused, Err(Refusal::Host), "{host}");
@@ -211,7 +212,8 @@ mod tests {
         let with = |name, value| headers(&[("host", "127.0.0.1:8411"), (name, value)]);
         let check = |name, value| open(&[]).check(&with(name, value), false);
         assert_eq!(check("origin", "http://127.0.0.1:8411"), Ok(()));
-        for origin in ["http://evil.example", "null", "http://127.0.0.1:9000", "127.0.0.1:8411", ""] {
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:9000", "127.0.0.1:8411", ""]
+        {
             assert_eq!(check("origin", origin), Err(Refusal::Origin), "{origin}");
         }
         assert_eq!(check("sec-fetch-site", "same-origin"), Ok(()));
@@ -232,7 +234,9 @@ mod tests {
         let with = |value: &str| headers(&[("host", "10.0.0.1"), ("authorization", value)]);
         assert_eq!(access.check(&with(&format!("Bearer {SECRET}")), false), Ok(()));
         assert_eq!(access.check(&with(&format!("bearer {SECRET}")), false), Ok(()));
-        for wrong in ["", "Bearer", "Bearer x", &format!("Basic {SECRET}"), "Bearer 0123456789abcdeg"] {
+        for wrong in
+            ["", "Bearer", "Bearer x", &format!("Basic {SECRET}"), "Bearer 0123456789abcdeg"]
+        {
             assert_eq!(access.check(&with(wrong), false), Err(Refusal::Token), "{wrong}");
         }
         assert_eq!(access.check(&headers(&[("host", "10.0.0.1")]), true), Ok(()), "an open path");

@@ -38,18 +38,15 @@ fn families(status: &Status) -> Vec<Family<'_>> {
     let rollout = format!("rollout=\"{}\"", escaped(&status.rollout));
     let label = |name: &str, value: &str| format!("{rollout},{name}=\"{}\"", escaped(value));
     let one = |value: f64| vec![(rollout.clone(), value)];
-    let phases = PHASES.map(|phase| {
-        (label("phase", phase.as_str()), f64::from(u8::from(phase == status.phase)))
-    });
+    let phases = PHASES
+        .map(|phase| (label("phase", phase.as_str()), f64::from(u8::from(phase == status.phase))));
     let weights = [
         ("set", status.weight.set),
         ("in_force", status.weight.in_force),
         ("measured", status.weight.measured),
     ];
-    let weights = weights
-        .iter()
-        .filter_map(|(kind, value)| Some((label("kind", kind), (*value)?)))
-        .collect();
+    let weights =
+        weights.iter().filter_map(|(kind, value)| Some((label("kind", kind), (*value)?))).collect();
     let of = |share: fn(&crate::controller::status::Metric) -> Option<f64>| {
         let sample = |metric| Some((label("metric", &metric_name(metric)), share(metric)?));
         status.metrics.iter().filter_map(sample).collect::<Vec<_>>()
@@ -57,7 +54,12 @@ fn families(status: &Status) -> Vec<Family<'_>> {
     let envoys = status.envoys.iter();
     let up = envoys.map(|envoy| (label("envoy", &envoy.url), f64::from(u8::from(envoy.ok))));
     vec![
-        Family("canaryctl_phase", "gauge", "1 for the phase that the rollout is in.", phases.into()),
+        Family(
+            "canaryctl_phase",
+            "gauge",
+            "1 for the phase that the rollout is in.",
+            phases.into(),
+        ),
         Family(
             "canaryctl_step",
             "gauge",

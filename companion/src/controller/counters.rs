@@ -69,8 +69,7 @@ impl Counters {
     pub fn of(stats: &Stats, rollout: &str) -> Self {
         let names = || stats.numbers.keys().chain(stats.histograms.keys());
         let versions = versions(names().map(String::as_str), rollout);
-        let mut counters =
-            Self { uptime: stats.numbers.get(UPTIME).copied(), ..Self::default() };
+        let mut counters = Self { uptime: stats.numbers.get(UPTIME).copied(), ..Self::default() };
         for (name, value) in &stats.numbers {
             if let Some((role, metric)) = metric(&versions, name, rollout)
                 && let Some(count) = Count::of(metric)
@@ -96,13 +95,14 @@ impl Counters {
         let none = Self::default();
         let from = if restarted { &none } else { earlier };
         let before = |key: &(Role, Count)| from.counts.get(key).copied().unwrap_or(0);
-        let counts = self.counts.iter().map(|(key, now)| (key.clone(), now - before(key).min(*now)));
+        let counts =
+            self.counts.iter().map(|(key, now)| (key.clone(), now - before(key).min(*now)));
         let empty = Histogram::new();
-        let times = self.times.iter().map(|(key, now)| {
-            (*key, now.since(from.times.get(key).unwrap_or(&empty)))
-        });
-        let delta =
-            Self { counts: counts.collect(), times: times.collect(), uptime: self.uptime };
+        let times = self
+            .times
+            .iter()
+            .map(|(key, now)| (*key, now.since(from.times.get(key).unwrap_or(&empty))));
+        let delta = Self { counts: counts.collect(), times: times.collect(), uptime: self.uptime };
         match (delta.can_be(), restarted) {
             (false, _) => Difference::Inconsistent,
             (true, false) => Difference::Of(delta),

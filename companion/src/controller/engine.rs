@@ -60,11 +60,7 @@ impl Engine {
     ///
     /// # Errors
     /// Where the journal can't be written.
-    pub fn begin(
-        spec: Spec,
-        journal: Journal,
-        start: Start,
-    ) -> Result<Self, JournalError> {
+    pub fn begin(spec: Spec, journal: Journal, start: Start) -> Result<Self, JournalError> {
         let state = State::new(&spec, &start.owner, start.takeover);
         let versions = start.versions.clone();
         let mut engine = Self::with(spec, journal, state, versions);
@@ -78,11 +74,7 @@ impl Engine {
     ///
     /// # Errors
     /// Where the journal can't be read, or holds a rollout of another file.
-    pub fn resume(
-        spec: Spec,
-        journal: Journal,
-        begin: u64,
-    ) -> Result<(Self, Vec<Action>), Error> {
+    pub fn resume(spec: Spec, journal: Journal, begin: u64) -> Result<(Self, Vec<Action>), Error> {
         let path = journal.path().to_owned();
         let state = State::new(&spec, "", false);
         let mut engine = Self::with(spec, journal, state, Pair::default());

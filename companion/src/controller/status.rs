@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use canary_core::histogram::Histogram;
 use canary_core::judge::counts::{Pair, Trials};
 use canary_core::judge::verdict::{Conclusion, Verdict};
-use canary_core::rollout::seen::Envoy;
+use canary_core::rollout::seen::{Envoy, Shown};
 use canary_core::rollout::spec::Spec;
 use canary_core::rollout::state::{Phase, State};
 use canary_core::weight::Weight;
@@ -140,7 +140,7 @@ impl Status {
         let totals = state.totals();
         let side = |version: &Option<String>, trials, times| side(version.clone(), trials, times);
         let split = state.judge().split();
-        let shown = || parts.envoys.values().filter_map(Envoy::shown);
+        let all = || parts.envoys.values().filter_map(shown);
         Self {
             rollout: spec.rollout.clone(),
             phase: state.phase(),
@@ -149,13 +149,13 @@ impl Status {
             attempt: state.attempt(),
             weight: Weights {
                 set: set(parts),
-                in_force: common(shown().map(|shown| shown.in_force)).map(Weight::percent),
+                in_force: common(all().map(|shown| shown.in_force)).map(Weight::percent),
                 measured: split.measured.map(|share| rounded(share * 100.0, 4)),
             },
             stable: side(&parts.versions.stable, totals.stable, &parts.times.stable),
             canary: side(&parts.versions.canary, totals.canary, &parts.times.canary),
-            guard_tripped: any(shown().map(|shown| shown.guard_tripped)),
-            lease_expired: any(shown().map(|shown| shown.lease_expired)),
+            guard_tripped: any(all().map(|shown| shown.guard_tripped)),
+            lease_expired: any(all().map(|shown| shown.lease_expired)),
             waits_for: parts.waits_for.clone(),
             reason: state.ending().map(ToString::to_string),
             metrics: state.judge().verdicts().iter().map(metric).collect(),
@@ -219,6 +219,13 @@ fn metric(verdict: &Verdict) -> Metric {
                 share(certificate.log_e, certificate.log_limit)
             }
         }),
+    }
+}
+
+const fn shown(envoy: &Envoy) -> Option<&Shown> {
+    match envoy {
+        Envoy::Shows(shown) => Some(shown),
+        Envoy::Unreachable(_) => None,
     }
 }
 

@@ -55,11 +55,8 @@ mod tests {
 
     #[test]
     fn clients_and_signals() {
-        let signal = |first| Count::Signal {
-            first,
-            signal: "label".to_owned(),
-            class: "cat".to_owned(),
-        };
+        let signal =
+            |first| Count::Signal { first, signal: "label".to_owned(), class: "cat".to_owned() };
         let line = observation(&counters(&[
             (Role::Canary, Count::Clients, 3),
             (Role::Canary, Count::ClientFailures, 2),
@@ -68,7 +65,10 @@ mod tests {
         ]));
         assert!(line.keyed);
         let clients = line.roles.canary.clients.unwrap();
-        assert_eq!((clients.total, clients.failure, clients.first_failure), (Some(3), Some(2), None));
+        assert_eq!(
+            (clients.total, clients.failure, clients.first_failure),
+            (Some(3), Some(2), None)
+        );
         assert_eq!(line.signals["label"].canary.as_ref().unwrap()["cat"], 5);
         assert_eq!(line.signals["label"].stable, None);
         assert_eq!(line.signals_first["label"].stable.as_ref().unwrap()["cat"], 4);

@@ -55,7 +55,10 @@ impl Lines {
             return Ok(None);
         }
         if read as u64 == limit {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line longer than any record"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a line longer than any record",
+            ));
         }
         let begin = self.at;
         self.at += read as u64;
@@ -159,7 +162,8 @@ impl Scan {
                     scan.unfinished = Some(line.begin);
                 }
                 Kind::End => scan.unfinished = None,
-                Kind::Other => {}
+                // What comes behind an end goes on with it: somebody tried again.
+                Kind::Other => scan.unfinished = scan.starts.last().copied(),
             }
             match bad {
                 Some(_) => scan.torn = Some(length),

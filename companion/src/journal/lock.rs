@@ -19,7 +19,8 @@ impl Lock {
         name.push(".lock");
         let lock = PathBuf::from(name);
         let failed = |what, cause| JournalError::Io { path: journal.to_owned(), what, cause };
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(lock);
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(lock);
         let mut file = file.map_err(|cause| failed("open the lock beside", cause))?;
         match file.try_lock() {
             Ok(()) => {}

@@ -76,7 +76,9 @@ fn two_writers_never_share_it() {
     let (_folder, path) = folder();
     let (journal, _) = open(&path);
     let error = Journal::open(&path).unwrap_err();
-    assert!(matches!(&error, JournalError::Locked { pid: Some(pid), .. } if *pid == std::process::id()));
+    assert!(
+        matches!(&error, JournalError::Locked { pid: Some(pid), .. } if *pid == std::process::id())
+    );
     assert!(error.to_string().contains("another controller (process "), "{error}");
     drop(journal);
     open(&path);
@@ -90,7 +92,8 @@ fn what_cannot_be_written_is_an_error() {
     assert!(matches!(journal.append(&[long]), Err(JournalError::TooLong { .. })));
     assert!(all(&path, 0).is_empty());
     // The disk that is always full.
-    let mut full = Journal { file: File::options().write(true).open("/dev/full").unwrap(), ..journal };
+    let mut full =
+        Journal { file: File::options().write(true).open("/dev/full").unwrap(), ..journal };
     let error = full.append(&[json!({"record": "tick"})]).unwrap_err();
     assert!(error.to_string().contains("can't write the journal"), "{error}");
     assert!(full.append(&[json!({"record": "tick"})]).is_err());

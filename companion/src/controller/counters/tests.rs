@@ -57,7 +57,8 @@ fn a_restart_shows_in_any_counter_and_makes_all_of_them_new() {
     assert_eq!((total(&delta, Role::Stable), total(&delta, Role::Canary)), (7, 5));
     let gone = of(&[("stable.1.rq_total", 200)]);
     assert!(matches!(gone.since(&before), Difference::Restarted(_)), "a counter is missing");
-    let uptime = |seconds| Counters { uptime: Some(seconds), ..of(&[("stable.1.rq_total", seconds)]) };
+    let uptime =
+        |seconds| Counters { uptime: Some(seconds), ..of(&[("stable.1.rq_total", seconds)]) };
     assert!(matches!(uptime(5).since(&uptime(5)), Difference::Of(_)));
     let busy = Counters { uptime: Some(1), ..of(&[("stable.1.rq_total", 1_000)]) };
     assert!(matches!(busy.since(&uptime(900)), Difference::Restarted(_)), "its uptime says so");

@@ -59,7 +59,8 @@ fn a_restart_loses_nothing_that_was_counted() {
 #[test]
 fn another_split_takes_no_part() {
     let mut ledger = Ledger::default();
-    let both = |a, total_a, b, total_b| vec![report("a", a, total_a, 0), report("b", b, total_b, 0)];
+    let both =
+        |a, total_a, b, total_b| vec![report("a", a, total_a, 0), report("b", b, total_b, 0)];
     take(&mut ledger, both(10_000, 100, 10_000, 100));
     assert_eq!(take(&mut ledger, both(10_000, 101, 10_000, 101)), None, "not there yet");
     let mixed = take(&mut ledger, both(FIVE, 103, 10_000, 103));
@@ -67,7 +68,11 @@ fn another_split_takes_no_part() {
     let late = take(&mut ledger, both(FIVE, 106, FIVE, 106));
     assert_eq!(late, Some((3, 0)), "who follows later is mixed, too, and left out");
     assert_eq!(take(&mut ledger, both(FIVE, 110, FIVE, 110)), Some((8, 0)));
-    assert_eq!(take(&mut ledger, both(0, 120, FIVE, 111)), Some((1, 0)), "back on stable by itself");
+    assert_eq!(
+        take(&mut ledger, both(0, 120, FIVE, 111)),
+        Some((1, 0)),
+        "back on stable by itself"
+    );
 }
 
 #[test]
