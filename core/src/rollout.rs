@@ -11,8 +11,10 @@
 //! anything needs no special case, and nothing that is done twice does harm.
 
 pub mod action;
+mod advance;
 pub mod ending;
 pub mod event;
+pub mod replay;
 pub mod seen;
 pub mod spec;
 pub mod state;

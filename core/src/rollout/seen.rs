@@ -27,7 +27,7 @@ pub struct Seen {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub measurements: BTreeMap<String, Measurement>,
     /// Every Envoy of the fleet as it is now, by the name that messages call it. Who is not here is
-    /// no longer a member.
+    /// no longer a member; where nobody is here, nobody looked.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub envoys: BTreeMap<String, Envoy>,
     /// What gates answered.
@@ -85,7 +85,9 @@ pub struct Shown {
     pub owner: Option<String>,
     /// The weight in force, as the filter's gauge says.
     pub in_force: Option<Weight>,
-    /// Whether the guard has tripped in this epoch.
+    /// The epoch that the filter knows, as its gauge says; it follows the runtime's.
+    pub epoch_in_force: Option<u64>,
+    /// Whether the guard has tripped in that epoch.
     pub guard_tripped: Option<bool>,
     /// Whether the lease ran out.
     pub lease_expired: Option<bool>,

@@ -2,6 +2,7 @@
 //!
 //! Written as JSON and resumed it goes on exactly as if it had never stopped.
 
+mod change;
 mod member;
 mod progress;
 
@@ -72,6 +73,8 @@ pub struct State {
     pub(crate) phase: Phase,
     pub(crate) clock: Clock,
     pub(crate) epoch: u64,
+    /// The largest epoch that any Envoy showed.
+    pub(crate) shown_epoch: u64,
     pub(crate) window: u64,
     /// When the window began, on the rollout's clock.
     pub(crate) window_began: Duration,
@@ -176,6 +179,7 @@ impl State {
             phase: Phase::Pending,
             clock: Clock::default(),
             epoch: 0,
+            shown_epoch: 0,
             window: 0,
             window_began: Duration::ZERO,
             target: None,
@@ -265,11 +269,16 @@ impl State {
     /// Whether there is nothing more to do: it has ended, and every notification is delivered or
     /// given up. Commands are still heard.
     pub fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Healthy | Phase::Degraded) && self.outbox.is_empty()
+        self.phase.is_end() && self.outbox.is_empty()
     }
 }
 
 impl Phase {
+    /// Whether it is an end.
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Healthy | Self::Degraded)
+    }
+
     /// The phase's word.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,20 +1,42 @@
 //! What a rollout waits for, as data: what, how much of it there is, and how long it will take at
 //! this traffic. [`Waits`] also renders it as a sentence.
 
+mod find;
+mod sentence;
+
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-/// Everything that a rollout waits for now; empty at its end.
+use crate::weight::Weight;
+
+pub(crate) use find::of_step;
+pub use find::waits;
+pub use sentence::span;
+
+/// Everything that a rollout waits for now; nothing at its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Waits {
+    /// The step it is in, if it is in one.
+    pub step: Option<Place>,
     /// What must come before it goes on. All of it.
     pub waits: Vec<Wait>,
     /// Envoys that can't be reached, with what was said. Their leases bring them back to stable.
     pub unreachable: Vec<(String, String)>,
 }
 
-/// One thing that a rollout waits for.
+/// A step's place among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Its number, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// Its weight.
+    pub weight: Weight,
+}
+
+/// One thing that a rollout waits for. Times are written in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "for", rename_all = "camelCase")]
 pub enum Wait {
@@ -30,18 +52,22 @@ pub enum Wait {
         /// Which Envoys.
         envoys: Vec<String>,
         /// The longest that may take.
+        #[serde(serialize_with = "seconds")]
         left: Duration,
     },
     /// Counts: none could be read for so long.
     Counts {
         /// How long.
+        #[serde(serialize_with = "seconds")]
         missing: Duration,
     },
     /// Time at this weight.
     Time {
         /// What has passed.
+        #[serde(serialize_with = "seconds")]
         have: Duration,
         /// What the pause asks for.
+        #[serde(serialize_with = "seconds")]
         need: Duration,
     },
     /// Canary requests since the step's start.
@@ -51,6 +77,7 @@ pub enum Wait {
         /// How many the pause asks for.
         need: u64,
         /// How long the rest takes at this traffic.
+        #[serde(serialize_with = "maybe_seconds")]
         left: Option<Duration>,
     },
     /// A metric's data.
@@ -71,6 +98,7 @@ pub enum Wait {
         /// The margin that is certified, as a fraction.
         margin: f64,
         /// How long the rest takes at this traffic, if the canary is as good as stable.
+        #[serde(serialize_with = "maybe_seconds")]
         left: Option<Duration>,
     },
     /// A gate's consent.
@@ -99,4 +127,12 @@ pub enum Pausing {
     Command,
     /// The pause's timeout passed.
     Timeout,
+}
+
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+fn maybe_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
 }
