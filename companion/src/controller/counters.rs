@@ -110,6 +110,14 @@ impl Counters {
         }
     }
 
+    /// The same things, none of them counted.
+    #[must_use]
+    pub fn nothing(&self) -> Self {
+        let counts = self.counts.keys().map(|key| (key.clone(), 0));
+        let times = self.times.keys().map(|key| (*key, Histogram::new()));
+        Self { counts: counts.collect(), times: times.collect(), uptime: None }
+    }
+
     /// Whether anything holds less than it did.
     fn is_of_a_later_process_than(&self, earlier: &Self) -> bool {
         let count = |key| self.counts.get(key).copied().unwrap_or(0);

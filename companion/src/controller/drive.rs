@@ -96,7 +96,7 @@ pub fn first_status(engine: &Engine) -> Status {
 }
 
 fn status(engine: &Engine, failed: &BTreeMap<String, String>, envoy_errors: u64) -> Status {
-    let waits = format!("{:?}", engine.waits());
+    let waits = engine.waits().to_string();
     Status::of(&Parts {
         spec: engine.spec(),
         state: engine.state(),
@@ -178,8 +178,7 @@ impl<A: Audience> Controller<A> {
     }
 
     async fn obey(&mut self, order: Order) -> Result<(), Failure> {
-        let envoys = self.engine.envoys().clone();
-        let seen = Seen { commands: vec![order.command], envoys, ..Seen::default() };
+        let seen = Seen { commands: vec![order.command], ..Seen::default() };
         let effects = self.step(seen).await?;
         let refused = effects.replies.into_iter().find_map(|reply| reply.refused);
         let status = Arc::clone(&self.lines.status.borrow());

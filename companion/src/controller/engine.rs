@@ -118,7 +118,7 @@ impl Engine {
     /// Where the journal can't be written: then nothing may be done, and the engine is of no more use.
     pub fn advance(&mut self, seen: Seen, now: Now) -> Result<Effects, JournalError> {
         let stepped = step(&self.spec, self.state.clone(), seen.clone(), now);
-        self.envoys.clone_from(&seen.envoys);
+        self.looked(&seen.envoys);
         let mut records = records(seen, now, &stepped, self.written.as_ref());
         self.written = Some(self.envoys.clone());
         let effects = self.take(stepped);
@@ -193,11 +193,18 @@ impl Engine {
         if same_envoys {
             seen.envoys.clone_from(&self.envoys);
         }
-        self.envoys.clone_from(&seen.envoys);
+        self.looked(&seen.envoys);
         self.written = Some(self.envoys.clone());
         let stepped = step(&self.spec, self.state.clone(), seen, now);
         self.steps_since_snapshot += 1;
         self.take(stepped).actions
+    }
+
+    /// Where nobody looked, the Envoys are as they were.
+    fn looked(&mut self, envoys: &BTreeMap<String, Envoy>) {
+        if !envoys.is_empty() {
+            self.envoys.clone_from(envoys);
+        }
     }
 
     fn take(&mut self, stepped: Stepped) -> Effects {
@@ -250,7 +257,7 @@ fn records(
         seen.observation = None;
     }
     let counted = !records.is_empty();
-    let same_envoys = before == Some(&seen.envoys);
+    let same_envoys = !seen.envoys.is_empty() && before == Some(&seen.envoys);
     if same_envoys {
         seen.envoys = BTreeMap::new();
     }

@@ -110,6 +110,7 @@ async fn read(admin: &Admin, rollout: &str) -> Result<Member, Error> {
     let shown = Shown {
         in_force: gauges.in_force,
         guard_tripped: gauges.guard_tripped,
+        epoch_in_force: gauges.epoch,
         lease_expired: gauges.lease_expired,
         ..Shown::of_runtime(&RolloutRuntime::of(&runtime, rollout))
     };
@@ -120,8 +121,8 @@ async fn read(admin: &Admin, rollout: &str) -> Result<Member, Error> {
 #[derive(Debug, Default)]
 struct Ledger {
     members: BTreeMap<String, Entry>,
-    /// The weight of the last counts that were given.
-    given: Option<Weight>,
+    /// The weight at the last look.
+    weight: Option<Weight>,
 }
 
 #[derive(Debug)]
@@ -134,6 +135,7 @@ struct Entry {
 impl Ledger {
     fn take(&mut self, reports: Vec<Report<Member>>, weight: Weight) -> Look {
         let mut look = Look::default();
+        let opens = self.weight.replace(weight) != Some(weight);
         let mut sum: Option<Counters> = None;
         // A member that has left the fleet begins anew should it come back.
         self.members.retain(|url, _| reports.iter().any(|report| report.url == *url));
@@ -146,36 +148,38 @@ impl Ledger {
                     continue;
                 }
             };
-            if let Some(delta) = self.delta(&url, &member, weight, &mut look.notes) {
+            let takes_part = |before: Option<Weight>| {
+                // The first counts at a weight may be mixed: the judge knows that it changed, and
+                // treats them accordingly. Who follows later must not mix into what comes after.
+                let in_force = member.shown.in_force;
+                in_force == Some(weight) && (opens || before == in_force)
+            };
+            if let Some(delta) = self.delta(&url, &member, takes_part, &mut look.notes) {
                 sum.get_or_insert_default().merge(&delta);
             }
             look.envoys.insert(url, Envoy::Shows(member.shown));
-        }
-        if sum.is_some() {
-            self.given = Some(weight);
         }
         look.observation = sum.as_ref().map(sum::observation);
         look
     }
 
-    /// What one Envoy counted since its last reading, if that can be compared.
+    /// What one Envoy counted since its last reading: nothing at the first, and where it takes no part;
+    /// `None` where that can't be told yet.
     fn delta(
         &mut self,
         url: &str,
         member: &Member,
-        weight: Weight,
+        takes_part: impl Fn(Option<Weight>) -> bool,
         notes: &mut Vec<String>,
     ) -> Option<Counters> {
         let in_force = member.shown.in_force;
         let fresh = || Entry { counters: member.counters.clone(), in_force, impossible: 0 };
+        let nothing = || Some(member.counters.nothing());
         let Some(entry) = self.members.get_mut(url) else {
             self.members.insert(url.to_owned(), fresh());
-            return None;
+            return nothing();
         };
-        // The first counts at a weight may be mixed: the judge knows that it changed, and treats them
-        // accordingly. An Envoy that follows later must not mix into what comes after.
-        let opens = self.given != Some(weight);
-        let steady = in_force == Some(weight) && (opens || entry.in_force == in_force);
+        let takes_part = takes_part(entry.in_force);
         let (delta, restarted) = match member.counters.since(&entry.counters) {
             Difference::Of(delta) => (delta, false),
             Difference::Restarted(delta) => (delta, true),
@@ -193,7 +197,7 @@ impl Ledger {
             notes.push(format!("{url}: Envoy has restarted; its counters began anew"));
         }
         *entry = fresh();
-        steady.then_some(delta)
+        if takes_part { Some(delta) } else { nothing() }
     }
 }
 

@@ -31,7 +31,8 @@ fn take(ledger: &mut Ledger, reports: Vec<Report<Member>>) -> Option<(u64, u64)>
 fn sums_what_happened_since_the_look_before() {
     let mut ledger = Ledger::default();
     let first = vec![report("a", FIVE, 100, 7), report("b", FIVE, 50, 0)];
-    assert_eq!(take(&mut ledger, first), None, "what was before the rollout does not count");
+    let before = take(&mut ledger, first);
+    assert_eq!(before, Some((0, 0)), "what was before the rollout does not count");
     let next = vec![report("a", FIVE, 103, 8), report("b", FIVE, 54, 0)];
     assert_eq!(take(&mut ledger, next), Some((7, 1)));
 }
@@ -62,17 +63,21 @@ fn another_split_takes_no_part() {
     let both =
         |a, total_a, b, total_b| vec![report("a", a, total_a, 0), report("b", b, total_b, 0)];
     take(&mut ledger, both(10_000, 100, 10_000, 100));
-    assert_eq!(take(&mut ledger, both(10_000, 101, 10_000, 101)), None, "not there yet");
-    let mixed = take(&mut ledger, both(FIVE, 103, 10_000, 103));
-    assert_eq!(mixed, Some((2, 0)), "the first that follows; the judge sees the change");
-    let late = take(&mut ledger, both(FIVE, 106, FIVE, 106));
-    assert_eq!(late, Some((3, 0)), "who follows later is mixed, too, and left out");
-    assert_eq!(take(&mut ledger, both(FIVE, 110, FIVE, 110)), Some((8, 0)));
-    assert_eq!(
-        take(&mut ledger, both(0, 120, FIVE, 111)),
-        Some((1, 0)),
-        "back on stable by itself"
-    );
+    assert_eq!(take(&mut ledger, both(10_000, 101, 10_000, 101)), Some((0, 0)), "not there yet");
+    assert_eq!(take(&mut ledger, both(FIVE, 103, FIVE, 103)), Some((0, 0)), "mixed");
+    assert_eq!(take(&mut ledger, both(FIVE, 110, FIVE, 110)), Some((14, 0)));
+    let expired = take(&mut ledger, both(0, 120, FIVE, 111));
+    assert_eq!(expired, Some((1, 0)), "one is back on stable by itself");
+    let again = take(&mut ledger, both(FIVE, 130, FIVE, 112));
+    assert_eq!(again, Some((1, 0)), "and mixed when it is back");
+}
+
+#[test]
+fn who_follows_at_once_takes_part_in_what_the_judge_leaves_out() {
+    let mut ledger = Ledger::default();
+    ledger.take(vec![report("a", 10_000, 100, 0)], Weight::from_ppm(10_000).unwrap());
+    assert_eq!(take(&mut ledger, vec![report("a", FIVE, 103, 0)]), Some((3, 0)));
+    assert_eq!(take(&mut ledger, vec![report("a", FIVE, 107, 0)]), Some((4, 0)));
 }
 
 #[test]
