@@ -1,6 +1,8 @@
 //! An Envoy admin interface that does what a test says: a runtime with an admin layer, the statistics
 //! of a filter that follows it, and every way of failing.
 
+mod traffic;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -13,6 +15,8 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+
+pub(crate) use traffic::Traffic;
 
 /// How the filter behind the admin interface follows the runtime.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub(crate) struct Envoy {
     /// The bodies of `/runtime_modify`, in order.
     pub(crate) updates: Vec<String>,
     polls: u64,
+    /// Requests that flow through it, if any do.
+    pub(crate) traffic: Option<Traffic>,
 }
 
 type Shared = Arc<Mutex<Envoy>>;
@@ -135,6 +141,7 @@ impl Envoy {
             read_only: false,
             updates: Vec::new(),
             polls: 0,
+            traffic: None,
         };
         envoy.rollout("scorer", "3.1", "3.2");
         envoy
@@ -175,7 +182,7 @@ impl Envoy {
             {"version_info": push, "ecds_filter": {"name": "canary", "typed_config": wasm}}]});
     }
 
-    fn merged(&self) -> BTreeMap<String, String> {
+    pub(crate) fn merged(&self) -> BTreeMap<String, String> {
         let mut merged = self.runtime.clone();
         merged.extend(self.above.clone());
         merged
@@ -204,6 +211,11 @@ impl Envoy {
             let ppm = (weight.parse::<f64>().unwrap() * 10_000.0).round() as u64;
             self.numbers.insert("wasmcustom.canary.scorer.weight_ppm".to_owned(), ppm);
         }
+        if let Some(epoch) = self.merged().get("canary.scorer.epoch") {
+            let epoch = epoch.parse().unwrap();
+            self.numbers.insert("wasmcustom.canary.scorer.epoch".to_owned(), epoch);
+        }
+        traffic::flow(self);
     }
 }
 
@@ -240,7 +252,7 @@ async fn modify(State(envoy): State<Shared>, body: String) -> Response {
     }
     for pair in body.split('&') {
         let (key, value) = pair.split_once('=').unwrap();
-        let value = value.replace("%3A", ":").replace("%40", "@");
+        let value = value.replace("%3A", ":").replace("%40", "@").replace("%2F", "/");
         assert!(!value.contains('%'), "{value}: decode this in the fake");
         if value.is_empty() {
             envoy.runtime.remove(key);
