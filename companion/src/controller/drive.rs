@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use canary_core::rollout::Now;
 use canary_core::rollout::action::Action;
@@ -21,6 +21,9 @@ use super::status::{Parts, Status};
 use super::words;
 use crate::api::Order;
 use crate::error::{Error, Failure};
+
+/// How long notifications are waited for after the rollout's end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Who is told what happens.
 pub trait Audience {
@@ -58,12 +61,14 @@ pub struct Controller<A> {
     audience: A,
     stay: bool,
     ended: bool,
+    /// Since when the rollout has been at its end, with notifications still on their way.
+    farewell: Option<Instant>,
     failed: BTreeMap<String, String>,
     envoy_errors: u64,
 }
 
 enum Next {
-    Looked(Look),
+    Looked(Box<Look>),
     Ordered(Order),
     Stop,
 }
@@ -121,6 +126,7 @@ impl<A: Audience> Controller<A> {
             audience,
             stay,
             ended: false,
+            farewell: None,
             failed: BTreeMap::new(),
             envoy_errors: 0,
         }
@@ -140,7 +146,7 @@ impl<A: Audience> Controller<A> {
             match self.next(&mut ticks, &mut signals).await {
                 Next::Stop => return Err(self.stopped().into()),
                 Next::Ordered(order) => self.obey(order).await?,
-                Next::Looked(look) => self.look(look).await?,
+                Next::Looked(look) => self.look(*look).await?,
             }
             if self.has_ended()? && !self.stay {
                 return self.conclude();
@@ -160,7 +166,7 @@ impl<A: Audience> Controller<A> {
             biased;
             () = signals.any() => Next::Stop,
             Some(order) = self.lines.orders.recv() => Next::Ordered(order),
-            look = look => Next::Looked(look),
+            look = look => Next::Looked(Box::new(look)),
         }
     }
 
@@ -229,9 +235,16 @@ impl<A: Audience> Controller<A> {
         self.lines.status.send_replace(Arc::new(status));
     }
 
-    /// Whether it is over; the first time that goes into the journal.
+    /// Whether it is over; the first time that goes into the journal. Notifications are waited for, but
+    /// not long: whoever is not there to be told must not hold the end.
     fn has_ended(&mut self) -> Result<bool, Failure> {
-        let over = self.engine.state().is_over();
+        let state = self.engine.state();
+        let at_end = matches!(state.phase(), Phase::Healthy | Phase::Degraded);
+        let late = at_end && self.farewell.get_or_insert_with(Instant::now).elapsed() > LAST_WORDS;
+        if !at_end {
+            self.farewell = None;
+        }
+        let over = state.is_over() || late;
         if over && !self.ended {
             self.engine.end().map_err(Error::Journal)?;
         }

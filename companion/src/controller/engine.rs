@@ -88,7 +88,7 @@ impl Engine {
                     engine.versions = start.versions;
                 }
                 Record::State(snapshot) => engine.restore(snapshot)?,
-                Record::Observation(counts) => line = Some(counts),
+                Record::Observation(counts) => line = Some(*counts),
                 Record::Step(record) => last = engine.repeat(*record, line.take()),
                 Record::End(_) => {}
             }
@@ -253,7 +253,7 @@ fn records(
 ) -> Vec<Record> {
     let mut records = Vec::new();
     if let (Some(line), true) = (&stepped.line, seen.observation.is_some()) {
-        records.push(Record::Observation(line.clone()));
+        records.push(Record::Observation(Box::new(line.clone())));
         seen.observation = None;
     }
     let counted = !records.is_empty();

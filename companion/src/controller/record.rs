@@ -25,7 +25,7 @@ pub enum Record {
     /// A rollout begins.
     Start(Start),
     /// What was counted; belongs to the step record behind it.
-    Observation(Observation),
+    Observation(Box<Observation>),
     /// Core took a step.
     Step(Box<StepRecord>),
     /// Everything that the rollout knows.

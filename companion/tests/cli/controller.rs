@@ -1,6 +1,11 @@
 //! `canaryctl run` as a process, against fake Envoys with traffic, and the verbs that steer it.
 
+mod fleet;
+mod hooks;
+mod interface;
+mod restart;
 mod rollout;
+mod steering;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -61,6 +66,13 @@ fn quick(envoys: &[&Fake]) -> Value {
             "metrics": [{"name": "failures", "kind": "failureRate", "margin": "1%"}],
         },
     })
+}
+
+/// A rollout that stays at 5 % until somebody says more.
+fn patient(envoys: &[&Fake]) -> Value {
+    let mut rollout = quick(envoys);
+    rollout["steps"] = json!([{"setWeight": 5}, {"pause": {}}]);
+    rollout
 }
 
 /// A fake with so many requests a second, of whose canary's so many in a hundred fail.

@@ -29,6 +29,8 @@ pub(crate) enum Filter {
     CannotPoll,
     /// Its guard has tripped: nothing gets through in this epoch.
     Tripped,
+    /// Its guard has tripped in the epoch that the runtime shows.
+    StaysTripped,
 }
 
 /// Everything a test may set, and what the fake saw.
@@ -106,7 +108,7 @@ impl Fake {
     }
 }
 
-fn runtime() -> &'static Runtime {
+pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -182,6 +184,14 @@ impl Envoy {
             {"version_info": push, "ecds_filter": {"name": "canary", "typed_config": wasm}}]});
     }
 
+    /// As after a restart of the process: nothing is set, and nothing was counted.
+    pub(crate) fn restart(&mut self) {
+        self.runtime.clear();
+        self.numbers.clear();
+        self.rollout("scorer", "3.1", "3.2");
+        self.traffic.iter_mut().for_each(Traffic::restart);
+    }
+
     pub(crate) fn merged(&self) -> BTreeMap<String, String> {
         let mut merged = self.runtime.clone();
         merged.extend(self.above.clone());
@@ -205,7 +215,7 @@ impl Envoy {
         if self.filter == Filter::Tripped && self.merged().contains_key("canary.scorer.epoch") {
             self.filter = Filter::Follows;
         }
-        let tripped = self.filter == Filter::Tripped;
+        let tripped = matches!(self.filter, Filter::Tripped | Filter::StaysTripped);
         self.numbers.insert("wasmcustom.canary.scorer.guard_tripped".to_owned(), tripped.into());
         if let Some(weight) = self.merged().get("canary.scorer.weight").filter(|_| !tripped) {
             let ppm = (weight.parse::<f64>().unwrap() * 10_000.0).round() as u64;
