@@ -123,7 +123,7 @@ fn read(path: &Path) -> Result<String, Error> {
 
 /// The rollout in a file's text.
 pub(super) fn parse(source: &str) -> Result<Spec, Failure> {
-    let value: serde_json::Value = serde_json::from_str(source)
+    let value: serde_json::Value = serde_saphyr::from_str(source)
         .map_err(|error| Error::Usage { what: format!("not a rollout file: {error}") })?;
     let problems = |problems: Vec<canary_core::document::Problem>| {
         let errors = problems.iter().map(|problem| Error::Usage { what: problem.to_string() });
