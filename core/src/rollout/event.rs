@@ -1,7 +1,5 @@
 //! What happened in a step that a person wants to know, and the decisions among it.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::ending::Ending;
@@ -120,48 +118,6 @@ impl Event {
             // A rollback was told when it began; a takeover has no such beginning.
             Self::Degraded { reason: Ending::OtherOwner { .. } } => Some(Topic::Aborted),
             _ => None,
-        }
-    }
-}
-
-/// What happened, in a sentence without its full stop.
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Started { epoch, attempt: 1 } => write!(f, "started, epoch {epoch}"),
-            Self::Started { epoch, attempt } => {
-                write!(f, "started anew, attempt {attempt}, epoch {epoch}")
-            }
-            Self::Step { step, weight } => {
-                write!(f, "step {}: weight {weight} %", step.saturating_add(1))
-            }
-            Self::Paused { why } => write!(f, "paused, waits for {why}"),
-            Self::Resumed => f.write_str("goes on"),
-            Self::Promoting => f.write_str("promoting: weight 100 %"),
-            Self::Completed { reason } => write!(f, "completed: {reason}"),
-            Self::Aborting { reason } => write!(f, "rolling back: {reason}"),
-            Self::Degraded { reason: Ending::OtherOwner { envoy, owner } } => {
-                write!(f, "given up: {owner} drives this rollout now, as {envoy} shows")
-            }
-            Self::Degraded { .. } => f.write_str("rolled back: all traffic is on stable"),
-            Self::GuardTripped { envoy } => write!(f, "the guard of {envoy} tripped"),
-            Self::EnvoyLost { envoy, why } => write!(f, "{envoy} can't be reached: {why}"),
-            Self::EnvoyBack { envoy } => write!(f, "{envoy} answers again"),
-            Self::Outage => f.write_str("no statistics can be read: the rollout holds"),
-            Self::OutageOver => f.write_str("statistics can be read again"),
-            Self::SplitMismatch { weight, measured } => write!(
-                f,
-                "the canary gets {:.3} % of the requests, its weight is {:.3} %",
-                measured * 100.0,
-                weight * 100.0
-            ),
-            Self::GatePassed { gate } => write!(f, "gate {} consents", gate.saturating_add(1)),
-            Self::GateHeld { gate, said } => {
-                write!(f, "gate {} does not consent: {said}", gate.saturating_add(1))
-            }
-            Self::NoticeLost { notice } => {
-                write!(f, "notification {notice} was given up: nobody takes it")
-            }
         }
     }
 }

@@ -273,7 +273,7 @@ fn check_clock(before: &State, after: &Stepped) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn whatever_is_seen(rounds in vec(round(), 1..80)) {

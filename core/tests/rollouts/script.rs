@@ -128,7 +128,9 @@ impl Stage {
                 Some(why) => say(format!("refused: {}: {why}", reply.command)),
             }
         }
-        stepped.events.iter().for_each(|event| say(format!("event: {event}")));
+        for event in &stepped.events {
+            say(serde_json::to_string(event).unwrap());
+        }
         for action in &stepped.actions {
             match action {
                 // Renewals are many and say nothing new.

@@ -6,6 +6,7 @@
 mod abort;
 mod bootstrap;
 mod canaryctl;
+mod controller;
 mod counters;
 mod dead;
 mod harness;

@@ -72,7 +72,10 @@ impl Turn<'_> {
     /// Someone who throws the kill switch wants a rollback, not a controller that sets it back.
     fn check_switch(&mut self, name: &str, member: &Member, shown: &Shown) {
         let open = self.state.target.as_ref().is_some_and(|target| target.enabled);
-        if open && self.state.took(member) && shown.enabled == Some(false) {
+        // Our epoch and owner were written together with an open switch: who shut it came later.
+        let written = shown.owner.as_ref() == Some(&self.state.owner)
+            && shown.epoch == Some(self.state.epoch);
+        if open && (written || self.state.took(member)) && shown.enabled == Some(false) {
             self.roll_back(Ending::KillSwitch { envoy: name.to_owned() });
         }
     }
