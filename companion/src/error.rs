@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use crate::journal::JournalError;
+
 /// The exit codes, the same for every verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -132,6 +134,69 @@ pub enum Error {
         /// What the filter's statistics say about it.
         why: String,
     },
+    /// A journal can't be used.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
+    /// A journal holds an unfinished rollout that this file did not begin.
+    #[error("{journal}: {why}")]
+    OtherFile {
+        /// The journal.
+        journal: String,
+        /// How the files differ.
+        why: String,
+    },
+    /// The address for the controller's interface is not to be had.
+    #[error("can't listen on {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// No controller answers.
+    #[error("no controller at {url}: {cause}")]
+    NoController {
+        /// Where it was looked for.
+        url: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// The controller runs another rollout.
+    #[error("{url}: {cause}")]
+    NotHere {
+        /// The controller.
+        url: String,
+        /// What it said.
+        cause: String,
+    },
+    /// The controller refused a command, or the request.
+    #[error("{url}: {cause}")]
+    RefusedByController {
+        /// The controller.
+        url: String,
+        /// What it said.
+        cause: String,
+    },
+    /// The controller did not answer in time, or the rollout did not end in time.
+    #[error("{what}")]
+    Late {
+        /// What was waited for.
+        what: String,
+    },
+    /// The controller was asked to stop.
+    #[error("stopped before the end: {what}")]
+    Stopped {
+        /// What that means for the weight.
+        what: String,
+    },
+    /// The rollout was rolled back.
+    #[error("rollout \"{rollout}\" is Degraded: {reason}")]
+    Degraded {
+        /// The rollout.
+        rollout: String,
+        /// Why.
+        reason: String,
+    },
     /// The result could not be written.
     #[error("can't write the result: {0}")]
     Output(io::Error),
@@ -144,13 +209,22 @@ impl Error {
     /// What this failure means for the exit code where it stands alone.
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::NoEnvoy | Self::UnknownRollout { .. } => Exit::Usage,
+            Self::Usage { .. }
+            | Self::NoEnvoy
+            | Self::UnknownRollout { .. }
+            | Self::OtherFile { .. }
+            | Self::NotHere { .. } => Exit::Usage,
+            Self::Journal(JournalError::Locked { .. }) => Exit::Failed,
+            Self::Journal(_) | Self::Listen { .. } | Self::NoController { .. } => Exit::Unavailable,
             Self::Unreachable { .. }
             | Self::NotEnvoy { .. }
             | Self::NoAdminLayer { .. }
             | Self::Refused { .. } => Exit::Unavailable,
-            Self::NoAnswer { .. } | Self::NotInForce { .. } => Exit::TimedOut,
+            Self::NoAnswer { .. } | Self::NotInForce { .. } | Self::Late { .. } => Exit::TimedOut,
             Self::OtherOwner { .. }
+            | Self::RefusedByController { .. }
+            | Self::Stopped { .. }
+            | Self::Degraded { .. }
             | Self::Overridden { .. }
             | Self::GuardTripped { .. }
             | Self::Output(_)
@@ -208,7 +282,32 @@ impl Error {
             Self::Refused { .. } => {
                 "whatever stands before Envoy's admin interface must let POST /runtime_modify through"
             }
-            Self::Usage { .. } | Self::Output(_) | Self::System(_) => {
+            Self::Journal(JournalError::Locked { .. }) => {
+                "one rollout has one controller: steer it with `canaryctl promote|pause|resume|abort`"
+            }
+            Self::Journal(JournalError::Broken { .. }) => {
+                "keep the file for a look, and begin with another --journal"
+            }
+            Self::Journal(_) => {
+                "no decision is carried out without its record; make room or give another place \
+                 with --journal. A weight that was set falls back to stable when its lease runs out"
+            }
+            Self::OtherFile { .. } => {
+                "an unfinished rollout goes on with the file that began it; or stop it with \
+                 `canaryctl abort` and begin with another --journal"
+            }
+            Self::Listen { .. } => "give another address with --listen, such as 127.0.0.1:0",
+            Self::NoController { .. } => {
+                "start one with `canaryctl run FILE`, or say where it is with --controller URL"
+            }
+            Self::Usage { .. }
+            | Self::NotHere { .. }
+            | Self::RefusedByController { .. }
+            | Self::Late { .. }
+            | Self::Stopped { .. }
+            | Self::Degraded { .. }
+            | Self::Output(_)
+            | Self::System(_) => {
                 return None;
             }
         };
@@ -247,6 +346,11 @@ impl Failure {
     pub fn refused(errors: Vec<Error>) -> Self {
         let exit = errors.first().map_or(Exit::Failed, Error::exit);
         Self { exit, errors, untouched: true }
+    }
+
+    /// Whether this says how a rollout ended, rather than that something went wrong.
+    pub fn is_degraded(&self) -> bool {
+        self.errors.iter().all(|error| matches!(error, Error::Degraded { .. }))
     }
 
     /// Whether the only trouble is that nobody reads the result any more (`canaryctl … | head -1`).

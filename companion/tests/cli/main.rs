@@ -9,6 +9,7 @@
 )]
 
 mod abort;
+mod controller;
 mod errors;
 mod fake;
 mod get;

@@ -10,6 +10,7 @@ mod canaryctl;
 mod chain;
 mod clients;
 mod confirmed;
+mod controller;
 mod counters;
 mod dead;
 mod failure;

@@ -1,0 +1,36 @@
+//! What the fleet must be like before a rollout begins. Nothing is changed.
+
+use canary_core::judge::counts::Pair;
+
+use crate::admin::{Admin, Fleet};
+use crate::error::{Error, Failure};
+use crate::verbs::{look, split};
+use crate::view::{Observed, View};
+
+/// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
+/// Gives the versions' labels.
+pub(super) async fn check(
+    fleet: &Fleet,
+    rollout: &str,
+    takeover: bool,
+) -> Result<Pair<Option<String>>, Failure> {
+    let reports = fleet.each(async |admin: &Admin| look::at(admin, rollout).await).await;
+    let (answers, errors) = split(reports);
+    let observed: Observed = answers.into_iter().collect();
+    let unknown = |error: &Error| matches!(error, Error::UnknownRollout { .. });
+    if observed.is_empty() || errors.iter().any(unknown) {
+        let (unknown, others): (Vec<_>, Vec<_>) = errors.into_iter().partition(unknown);
+        return Err(Failure::refused(if unknown.is_empty() { others } else { unknown }));
+    }
+    let owned = observed.iter().filter_map(|(url, one)| {
+        let (url, rollout) = (url.clone(), rollout.to_owned());
+        let owner = one.runtime.owner.value()?.clone();
+        Some(Error::OtherOwner { url, rollout, owner })
+    });
+    let owned: Vec<Error> = owned.filter(|_| !takeover).collect();
+    if !owned.is_empty() {
+        return Err(Failure::refused(owned));
+    }
+    let view = View::of(rollout, &observed, None);
+    Ok(Pair { stable: view.stable.version, canary: view.canary.version })
+}
