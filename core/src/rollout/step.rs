@@ -83,6 +83,8 @@ struct Turn<'s> {
     passed: Duration,
     /// Nobody looked for so long that the leases may have run out in between.
     gap: bool,
+    /// Where the rollout stood when the step began.
+    before: Phase,
     /// Whether every Envoy that could be reached had confirmed the target when the step began.
     confirmed_before: bool,
     /// A reason to roll back: the first that was found.
@@ -105,7 +107,7 @@ impl<'s> Turn<'s> {
         };
         state.clock.passed = state.clock.passed.saturating_add(passed);
         state.clock.last = Some(now.monotonic);
-        let confirmed_before = state.confirmed();
+        let (before, confirmed_before) = (state.phase, state.confirmed());
         let (actions, events, replies, verdicts) = Default::default();
         let (rollback, line) = Default::default();
         Self {
@@ -114,6 +116,7 @@ impl<'s> Turn<'s> {
             now,
             passed,
             gap,
+            before,
             confirmed_before,
             rollback,
             actions,

@@ -67,7 +67,7 @@ impl State {
     /// From now on every Envoy should show this.
     pub(crate) fn aim(&mut self, target: Target) {
         for member in self.members.values_mut() {
-            member.amiss = Some("not written yet".to_owned());
+            member.amiss = Some("not confirmed yet".to_owned());
             member.stale = true;
         }
         self.target = Some(target);
@@ -126,7 +126,7 @@ impl State {
     /// The Envoys that have to confirm the rollback: those that answer, and after a lease was given
     /// up those that don't.
     pub(crate) fn unsettled(&self) -> Vec<(&String, &Member)> {
-        let concerned = |member: &Member| member.lost.is_none() || self.releasing;
+        let concerned = |member: &Member| member.lost.is_none() || member.free;
         let open = |(_, member): &(&String, &Member)| !member.stable && concerned(member);
         self.members.iter().filter(open).collect()
     }

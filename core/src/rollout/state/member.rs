@@ -13,6 +13,8 @@ pub(crate) struct Member {
     pub(crate) stale: bool,
     /// The epoch in which it last confirmed a target of ours.
     pub(crate) took: Option<u64>,
+    /// Whether its lease may have been given up: nothing but a write brings it back to stable.
+    pub(crate) free: bool,
     /// Whether it has confirmed the rollback.
     pub(crate) stable: bool,
 }

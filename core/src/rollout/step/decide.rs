@@ -72,8 +72,10 @@ impl Turn<'_> {
         self.events.push(Event::Degraded { reason });
     }
 
+    /// The rollout begins when somebody was looked at since it could: who owns it shows then.
     fn begin(&mut self) {
-        if self.state.reachable().next().is_none() || !self.passes(Before::Step(0)) {
+        let looked = self.before == Phase::Pending && self.state.reachable().next().is_some();
+        if !looked || !self.passes(Before::Step(0)) {
             return;
         }
         let last = self.state.epoch.max(self.state.shown_epoch);

@@ -109,6 +109,7 @@ impl Turn<'_> {
         member.amiss = runtime.or_else(|| filter_amiss(target, shown));
         if member.amiss.is_none() {
             member.took = Some(target.epoch);
+            member.free &= target.lease_seconds.is_none();
             member.stable |= !target.enabled;
         }
     }

@@ -40,12 +40,15 @@ impl Turn<'_> {
             return;
         }
         let gate = answer.gate;
-        book.said = Some(answer.said.clone());
+        let said = book.said.replace(answer.said.clone());
         book.passed = answer.passed;
         if answer.passed {
             self.events.push(Event::GatePassed { gate });
-        } else {
-            book.again = now.saturating_add(wait_after(book.attempts));
+            return;
+        }
+        book.again = now.saturating_add(wait_after(book.attempts));
+        // It is asked again and again; only a new answer is news.
+        if said.as_ref() != Some(&answer.said) {
             let said = answer.said.clone();
             self.events.push(Event::GateHeld { gate, said });
         }

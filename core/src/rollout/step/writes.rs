@@ -32,8 +32,18 @@ impl Turn<'_> {
         if due {
             lease.at = Some(self.now.monotonic);
         }
-        let nonce = format!("{}-{}", target.epoch, lease.given);
+        if target.enabled && target.lease_seconds.is_none() {
+            self.free(&envoys);
+        }
+        let nonce = format!("{}-{}", target.epoch, self.state.lease.given);
         self.actions.push(Action::Write { envoys, target, nonce });
+    }
+
+    fn free(&mut self, envoys: &[String]) {
+        let members = self.state.members.iter_mut();
+        members
+            .filter(|(name, _)| envoys.contains(name))
+            .for_each(|(_, member)| member.free = true);
     }
 
     /// A third of the lease after it was last renewed; at once where the clock says nothing.

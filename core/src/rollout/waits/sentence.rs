@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::judge::verdict::reason::figure;
+
 use super::{Pausing, Place, Wait, Waits};
 
 /// `step 2 of 4 (5 %) waits for 312 of 500 canary requests (4 min more at this traffic)`; empty where
@@ -60,10 +62,10 @@ impl fmt::Display for Wait {
             Self::Data { metric, lacks } => write!(f, "data of {metric}: {lacks}"),
             Self::Certificate { metric, log_e, log_limit, margin, left } => {
                 let share = (log_e / log_limit).clamp(0.0, 1.0) * 100.0;
-                let points = margin * 100.0;
+                let points = figure(margin * 100.0);
                 write!(
                     f,
-                    "certainty that {metric} is within {points:.3} points of stable: {share:.0} % of \
+                    "certainty that {metric} is within {points} points of stable: {share:.0} % of \
                      the evidence{}",
                     more(*left)
                 )
