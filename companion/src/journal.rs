@@ -90,6 +90,8 @@ pub struct Journal {
 pub struct Found {
     /// Where the last rollout begins, if there is one that has not ended.
     pub unfinished: Option<u64>,
+    /// Where the last rollout begins, if there is one that has ended.
+    pub finished: Option<u64>,
     /// What a person should know: what was dropped.
     pub notes: Vec<String>,
 }
@@ -117,7 +119,9 @@ impl Journal {
                 path.display()
             ));
         }
-        let found = Found { unfinished: scan.unfinished, notes };
+        let last = scan.starts.last().copied();
+        let finished = last.filter(|_| scan.unfinished.is_none());
+        let found = Found { unfinished: scan.unfinished, finished, notes };
         Ok((Self { file, path: path.to_owned(), end: scan.end, torn: false, _lock: lock }, found))
     }
 

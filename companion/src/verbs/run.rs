@@ -68,6 +68,15 @@ async fn engine(
         return Ok(Engine::resume(spec, journal, begin)?);
     }
     let versions = preflight::check(gatherer.fleet(), &spec.rollout, args.takeover).await?;
+    if let Some(begin) = found.finished.filter(|_| args.stay)
+        && preflight::is_decided(&journal, begin, &spec, &versions)?
+    {
+        output::remark(
+            "this file has been decided for these versions; --stay shows how. For another rollout of \
+             them give another --journal, or leave --stay out",
+        );
+        return Ok(Engine::resume(spec, journal, begin)?);
+    }
     let random = getrandom::u32().map_err(|error| Error::System(error.into()))?;
     let start = Start {
         at: timestamp(SystemTime::now()),

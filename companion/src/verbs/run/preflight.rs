@@ -1,9 +1,12 @@
-//! What the fleet must be like before a rollout begins. Nothing is changed.
+//! What the fleet and the journal must be like before a rollout begins. Nothing is changed.
 
 use canary_core::judge::counts::Pair;
+use canary_core::rollout::spec::Spec;
 
 use crate::admin::{Admin, Fleet};
+use crate::controller::record::Record;
 use crate::error::{Error, Failure};
+use crate::journal::{self, Journal};
 use crate::verbs::{look, split};
 use crate::view::{Observed, View};
 
@@ -33,4 +36,19 @@ pub(super) async fn check(
     }
     let view = View::of(rollout, &observed, None);
     Ok(Pair { stable: view.stable.version, canary: view.canary.version })
+}
+
+/// Whether the finished rollout of a journal was this one: the same plan for the same versions. A
+/// controller that is to stay is restarted by whoever watches over it, and must not take a version that
+/// has all traffic back to the first step for that.
+pub(super) fn is_decided(
+    journal: &Journal,
+    begin: u64,
+    spec: &Spec,
+    versions: &Pair<Option<String>>,
+) -> Result<bool, Error> {
+    let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
+    let Some(Record::Start(start)) = first else { return Ok(false) };
+    let same = super::parse(&start.file).is_ok_and(|then| then == *spec);
+    Ok(same && start.versions == *versions)
 }

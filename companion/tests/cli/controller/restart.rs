@@ -86,6 +86,29 @@ fn a_signal_stops_it_and_changes_no_weight() {
     again.kill();
 }
 
+#[test]
+fn what_was_decided_stays_decided() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let file = place.file(&quick(&[&envoy]));
+    let mut controller = Controller::start(&place, &file, &["--stay"]);
+    controller.hears("Healthy");
+    let end = Instant::now() + PATIENCE;
+    let journal = || std::fs::read_to_string(place.journal()).unwrap();
+    while !journal().contains("\"record\":\"end\"") {
+        assert!(Instant::now() < end, "the end is written down");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    controller.kill();
+    let updates = envoy.envoy().updates.len();
+    let again = Controller::start(&place, &file, &["--stay"]);
+    assert!(again.said("has been decided"), "{:#?}", again.said);
+    again.ctl(&["status", "scorer", "--watch"]).exits(0);
+    assert_eq!(envoy.envoy().updates.len(), updates, "nothing is set again");
+    drop(again);
+    let mut anew = Controller::start(&place, &file, &[]);
+    anew.hears("step 1 of 2: weight 5 %");
+}
+
 fn ctl_get(envoy: &Fake) -> Value {
     super::super::ctl(&[envoy], &["get", "rollout", "scorer", "-o", "json"]).exits(0).json()
 }
