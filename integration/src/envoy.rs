@@ -19,6 +19,7 @@ pub(crate) struct Launch {
     pub(crate) log: PathBuf,
     pub(crate) admin: AdminAddress,
     pub(crate) workers: u32,
+    pub(crate) drain_seconds: u32,
 }
 
 /// A running Envoy; it's killed when it's dropped, and by the kernel when this thread ends without
@@ -71,6 +72,7 @@ fn spawn(launch: &Launch) -> Child {
         .arg("-c")
         .arg(&launch.bootstrap);
     command.args(["--concurrency", &launch.workers.to_string(), "--disable-hot-restart"]);
+    command.args(["--drain-time-s", &launch.drain_seconds.to_string()]);
     command.args([
         "--log-level",
         "warning",

@@ -21,6 +21,7 @@ mod admin;
 pub mod artefacts;
 mod bootstrap;
 mod client;
+mod delivery;
 mod envoy;
 mod eventually;
 mod load;

@@ -18,7 +18,9 @@ mod harness;
 mod headers;
 mod lease;
 mod r#override;
+
 mod poll;
+mod push;
 mod restart;
 mod rollouts;
 mod split;
