@@ -12,6 +12,7 @@ mod clients;
 mod confirmed;
 mod counters;
 mod dead;
+mod dying;
 mod failure;
 mod guard;
 mod harness;
