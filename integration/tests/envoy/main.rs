@@ -22,6 +22,7 @@ mod r#override;
 
 mod poll;
 mod push;
+mod rescue;
 mod restart;
 mod rollouts;
 mod split;

@@ -195,7 +195,7 @@ async fn a_bad_push_is_refused_with_its_path_and_the_last_good_one_stays() {
         let traffic = steady(&rig);
         let good = rig.configuration();
         for (number, (path, change)) in bad().into_iter().enumerate() {
-            rig.push_config(|config| change(config));
+            rig.push_config(change);
             let said = format!("canary: configuration refused: {path}");
             rig.eventually(&said, async || rig.logs(), |log| log.contains(&said)).await;
             let rejected = async || rig.stat("filter.config_rejected").await;
