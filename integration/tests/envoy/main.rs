@@ -25,6 +25,7 @@ mod push;
 mod rescue;
 mod restart;
 mod rollouts;
+mod signals;
 mod split;
 mod stamp;
 mod weight;
