@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use canary_core::{
-    config::{Config, Rollout},
+    config::{Config, Signal, Source},
     document::Problem,
     exchange::http_status,
     poll::{Ask, Lead, Poller, Step, Term},
@@ -219,14 +219,15 @@ const NO_ANSWER: &str = "no answer";
 
 /// Refuses a body signal in a module that was built without the hooks for one.
 fn readable_here(config: Config) -> Result<Config, Vec<Problem>> {
-    let bodies = config.rollouts.iter().position(Rollout::reads_bodies);
-    match bodies.filter(|_| !cfg!(feature = "body")) {
+    let body = |signal: &Signal| matches!(signal.source, Source::ResponseJson { .. });
+    let found = config.rollouts.iter().enumerate().find_map(|(rollout, known)| {
+        known.signals.iter().position(body).map(|signal| (rollout, signal))
+    });
+    match found.filter(|_| !cfg!(feature = "body")) {
         None => Ok(config),
-        Some(rollout) => Err(vec![Problem {
-            path: format!("rollouts[{rollout}].signals"),
-            message:
-                "this module has no body hooks; a response_json signal needs canary_filter.wasm"
-                    .to_owned(),
+        Some((rollout, signal)) => Err(vec![Problem {
+            path: format!("rollouts[{rollout}].signals[{signal}].from.response_json"),
+            message: "this module has no body hooks; canary_filter.wasm has".to_owned(),
         }]),
     }
 }
