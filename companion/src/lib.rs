@@ -13,6 +13,7 @@ pub mod error;
 pub mod journal;
 pub mod observe;
 pub mod view;
+pub mod yaml;
 
 mod http;
 mod identity;

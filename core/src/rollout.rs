@@ -14,6 +14,7 @@ pub mod action;
 mod advance;
 pub mod ending;
 pub mod event;
+pub mod plan;
 pub mod replay;
 pub mod seen;
 pub mod spec;
