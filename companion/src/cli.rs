@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the checks that need no Envoy.
 
 mod controller;
+mod files;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::admin::Target;
 use crate::error::Error;
 pub use controller::{History, Promote, Run, Status, Steer};
+pub use files::{Lint, PlanFile, ReplayFile};
 
 /// The environment's list of Envoys, used where there is no `--envoy`.
 pub const ENVOYS_VARIABLE: &str = "CANARYCTL_ENVOYS";
@@ -87,6 +89,12 @@ pub enum Command {
     Retry(Steer),
     /// Show past rollouts, as their journals tell them
     History(History),
+    /// Check a rollout file or the filter's configuration: every fault with its line and path
+    Lint(Lint),
+    /// Tell beforehand how long a rollout takes, what it can see and what it can cost
+    Plan(PlanFile),
+    /// Tell what a rollout file would have decided on recorded counts, or on a journal
+    Replay(ReplayFile),
     /// Send everything back to stable at once: weight 0 and the kill switch, in one update
     ///
     /// Goes to the controller where one runs the rollout, and works without one, too. Never refused

@@ -1,6 +1,7 @@
 //! The verbs: each gathers what it needs, lets a pure function decide, applies and reports.
 
 mod abort;
+mod files;
 mod get;
 pub(crate) mod history;
 mod list;
@@ -95,6 +96,9 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::Resume(args) => steer::run(context, &args.name, "resume", false).await,
         Command::Retry(args) => steer::run(context, &args.name, "retry", false).await,
         Command::History(args) => history::run(context, &args),
+        Command::Lint(args) => files::lint(context, &args),
+        Command::Plan(args) => files::forecast(context, &args),
+        Command::Replay(args) => files::replay_file(context, &args),
         Command::Abort { name } => abort::run(context, &name).await,
         Command::Version => version(&context.output),
         Command::Completion { shell } => completion(shell, &context.output),

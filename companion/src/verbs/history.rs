@@ -89,7 +89,7 @@ fn past(path: &Path, begin: u64) -> Result<Option<Past>, JournalError> {
     for record in journal::records::<Record>(path, begin)? {
         match (record?, &mut past) {
             (Record::Start(start), none) => {
-                spec = super::run::parse(&start.file).ok();
+                spec = super::files::spec(&start.file, "the file").ok();
                 *none = Some(Past {
                     rollout: start.rollout,
                     started: start.at,

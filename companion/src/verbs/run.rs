@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::audience::Teller;
-use super::Context;
+use super::{Context, files};
 use crate::admin::Target;
 use crate::api::access::{Access, Token};
 use crate::api::{self, Api};
@@ -36,7 +36,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Runs the rollout to its end.
 pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
     let source = read(&args.file)?;
-    let spec = parse(&source)?;
+    let spec = files::spec(&source, &args.file.display().to_string())?;
     let targets = targets(context, &spec)?;
     let token = Token::find(context.token_file.as_deref())?;
     let access = Access::new(args.listen, token, args.allow_hosts.clone())?;
@@ -128,17 +128,6 @@ async fn listen(args: &Run) -> Result<TcpListener, Error> {
 fn read(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path)
         .map_err(|error| Error::Usage { what: format!("{}: {error}", path.display()) })
-}
-
-/// The rollout in a file's text.
-pub(super) fn parse(source: &str) -> Result<Spec, Failure> {
-    let value: serde_json::Value = serde_saphyr::from_str(source)
-        .map_err(|error| Error::Usage { what: format!("not a rollout file: {error}") })?;
-    let problems = |problems: Vec<canary_core::document::Problem>| {
-        let errors = problems.iter().map(|problem| Error::Usage { what: problem.to_string() });
-        Failure::refused(errors.collect())
-    };
-    Spec::read(&value).map_err(problems)
 }
 
 /// The Envoys: of the command line, else of the file, else of the environment.

@@ -47,7 +47,8 @@ fn json_has_lines_too() {
 
 #[test]
 fn anchors_and_merge_keys_stand_where_they_are_used() {
-    let text = "base: &b {url: http://x/, timeout: 1s}\ngates:\n  - <<: *b\n    before: 5\n  - *b\n";
+    let text =
+        "base: &b {url: http://x/, timeout: 1s}\ngates:\n  - <<: *b\n    before: 5\n  - *b\n";
     let document = Document::read(text).unwrap();
     let gate = json!({"url": "http://x/", "timeout": "1s"});
     assert_eq!(document.value["gates"][1], gate);

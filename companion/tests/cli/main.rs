@@ -12,6 +12,7 @@ mod abort;
 mod controller;
 mod errors;
 mod fake;
+mod files;
 mod get;
 mod list;
 mod set_weight;

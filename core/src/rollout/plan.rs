@@ -144,12 +144,12 @@ impl Planner<'_> {
         let Traffic { rps, baseline } = self.traffic;
         let rates = Rates { weight: weight.fraction(), canary: baseline, stable: baseline };
         let certificate = self.spec.certificate_margin(step);
-        let times = tolerated(self.spec).map(|tolerated| {
+        let mut times = tolerated(self.spec).map(|tolerated| {
             let margin = certificate.unwrap_or(tolerated.margin);
             let growth = forecast::certificate_growth(Tolerated { margin, ..tolerated }, rates);
             forecast::requests_needed(-BETA.ln(), growth).map(|requests| requests / rps)
         });
-        times.fold(Some(0.0), |longest, time| Some(f64::max(longest?, time?)))
+        times.try_fold(0.0, |longest, time| time.map(|time| f64::max(longest, time)))
     }
 
     /// How long the first data take that every step wants: a block with a request of both versions,

@@ -7,7 +7,7 @@ use crate::admin::{Admin, Fleet};
 use crate::controller::record::Record;
 use crate::error::{Error, Failure};
 use crate::journal::{self, Journal};
-use crate::verbs::{look, split};
+use crate::verbs::{files, look, split};
 use crate::view::{Observed, View};
 
 /// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
@@ -49,6 +49,6 @@ pub(super) fn is_decided(
 ) -> Result<bool, Error> {
     let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
     let Some(Record::Start(start)) = first else { return Ok(false) };
-    let same = super::parse(&start.file).is_ok_and(|then| then == *spec);
+    let same = files::spec(&start.file, "the file").is_ok_and(|then| then == *spec);
     Ok(same && start.versions == *versions)
 }
