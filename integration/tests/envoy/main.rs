@@ -18,6 +18,7 @@ mod failure;
 mod guard;
 mod harness;
 mod headers;
+mod hostile;
 mod lease;
 mod r#override;
 mod poll;
