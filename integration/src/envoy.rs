@@ -44,7 +44,7 @@ impl Envoy {
             }
         };
         eventually("Envoy is ready", probe, Option::is_some).await.expect("the condition held")?;
-        Ok(Self { listener: listener(&admin).await, process })
+        Ok(Self { listener: listener(&admin, "ingress").await, process })
     }
 
     /// Where clients connect to.
@@ -89,9 +89,12 @@ fn spawn(launch: &Launch) -> Child {
     command.kill_on_drop(true).spawn().expect("setpriv (util-linux) starts Envoy")
 }
 
-async fn listener(admin: &Admin) -> SocketAddr {
+/// Where the listener of this name listens, or the only one.
+pub(crate) async fn listener(admin: &Admin, name: &str) -> SocketAddr {
     let listeners = admin.json("/listeners?format=json").await;
-    let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
+    let all = listeners["listener_statuses"].as_array().map_or(&[][..], Vec::as_slice);
+    let named = all.iter().find(|listener| listener["name"] == name).or(all.first());
+    let address = named.map_or(&Value::Null, |named| &named["local_address"]["socket_address"]);
     let ip = address["address"].as_str().and_then(|ip| ip.parse().ok());
     let port = address["port_value"].as_u64().and_then(|port| port.try_into().ok());
     ip.zip(port).map_or_else(|| no_listener(&listeners), |(ip, port)| SocketAddr::new(ip, port))

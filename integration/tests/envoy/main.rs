@@ -19,6 +19,8 @@ mod guard;
 mod harness;
 mod headers;
 mod hostile;
+mod kubernetes;
+mod layers;
 mod lease;
 mod r#override;
 mod poll;
