@@ -104,8 +104,9 @@ async fn each_has_its_own_runtime_keys_and_gauges() {
     let gauge = async || rig.stat("scorer.weight_ppm").await;
     rig.eventually("the scorer's weight", gauge, |ppm| *ppm == 1_000_000).await;
     let on_scorer = || of("scorer.example.com", "/v2/models/scorer");
-    let tally = rig.load(100).concurrency(32).each(move |_| on_scorer()).await;
-    assert_eq!(tally.of_version("3.2"), 100, "{tally:?}");
+    // On a busy machine a worker may come to its tick later than the gauge allows for.
+    let load = async || rig.load(100).concurrency(32).each(move |_| on_scorer()).await;
+    rig.eventually("all of it on 3.2", load, |tally| tally.of_version("3.2") == 100).await;
     assert_eq!(rig.get("/shop").await.version(), Some("1.0.0"));
     let stats = rig.stats().await;
     assert_eq!((stats.value("demo.weight_ppm"), stats.value("demo.epoch")), (0, 0));
