@@ -6,6 +6,7 @@ mod get;
 pub(crate) mod history;
 mod list;
 mod look;
+mod render;
 mod run;
 mod set_weight;
 mod status;
@@ -20,7 +21,7 @@ use serde_json::json;
 use crate::admin::{Report, Target};
 use crate::api::access::Token;
 use crate::api::client::Client;
-use crate::cli::{Cli, Command, Get, GetWhat, Set, SetWhat};
+use crate::cli::{Cli, Command, Get, GetWhat, Render, RenderWhat, Set, SetWhat};
 use crate::controller::status::Status;
 use crate::error::{Error, Failure};
 use crate::output::Output;
@@ -99,6 +100,7 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::Lint(args) => files::lint(context, &args),
         Command::Plan(args) => files::forecast(context, &args),
         Command::Replay(args) => files::replay_file(context, &args),
+        Command::Render(Render { what: RenderWhat::Istio(args) }) => render::istio(context, &args),
         Command::Abort { name } => abort::run(context, &name).await,
         Command::Version => version(&context.output),
         Command::Completion { shell } => completion(shell, &context.output),

@@ -69,7 +69,8 @@ pub(super) fn replay_file(context: &Context, args: &ReplayFile) -> Result<(), Fa
     Ok(context.output.print(|| &replayed, |_| replayed_text(&replayed))?)
 }
 
-fn text(path: &Path) -> Result<String, Error> {
+/// A file's text.
+pub(super) fn text(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path)
         .map_err(|error| Error::Usage { what: format!("{}: {error}", path.display()) })
 }
