@@ -6,6 +6,7 @@ mod get;
 pub(crate) mod history;
 mod list;
 mod look;
+mod render;
 mod run;
 mod set_weight;
 mod status;
@@ -20,7 +21,7 @@ use serde_json::json;
 use crate::admin::{Report, Target};
 use crate::api::access::Token;
 use crate::api::client::Client;
-use crate::cli::{Cli, Command, Get, GetWhat, Set, SetWhat};
+use crate::cli::{Cli, Command, Get, GetWhat, Render, RenderWhat, Set, SetWhat};
 use crate::controller::status::Status;
 use crate::error::{Error, Failure};
 use crate::output::Output;
@@ -90,6 +91,7 @@ pub(crate) fn without_network(command: &Command, output: &Output) -> Option<Resu
         Command::Lint(args) => files::lint(output, args),
         Command::Plan(args) => files::forecast(output, args),
         Command::Replay(args) => files::replay_file(output, args),
+        Command::Render(Render { what: RenderWhat::Istio(args) }) => render::istio(output, args),
         _ => return None,
     })
 }
@@ -114,6 +116,7 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::Lint(_)
         | Command::Plan(_)
         | Command::Replay(_)
+        | Command::Render(_)
         | Command::Version
         | Command::Completion { .. } => Ok(()),
     }

@@ -70,7 +70,8 @@ pub(crate) fn replay_file(output: &Output, args: &ReplayFile) -> Result<(), Fail
     Ok(output.print(|| &replayed, |_| replayed_text(&replayed))?)
 }
 
-fn text(path: &Path) -> Result<String, Error> {
+/// A file's text.
+pub(super) fn text(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path)
         .map_err(|error| Error::Usage { what: format!("{}: {error}", path.display()) })
 }
