@@ -118,7 +118,7 @@ impl Running {
 
     /// So many requests.
     pub fn load(&self, requests: u64) -> Load {
-        Load::new(self.address(), requests)
+        Load::to(self.address(), requests)
     }
 
     /// The filter's statistics. It reads twice, since a read makes Envoy merge its histograms for
