@@ -15,6 +15,7 @@ use crate::client::{Answer, Ask, Client};
 use crate::upstream::FAIL;
 
 /// Requests to be sent; `.await` sends them and gives the tally.
+#[derive(Clone)]
 #[must_use = "a load is sent when it's awaited or spawned"]
 pub struct Load {
     to: SocketAddr,
