@@ -277,11 +277,17 @@ impl Rig {
         match self.admin {
             AdminOn::Unix => AdminAddress::Unix(dir.path().join("admin.sock")),
             AdminOn::At(at) => AdminAddress::Tcp(at),
-            AdminOn::Tcp => {
-                let free =
-                    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-                AdminAddress::Tcp(free.expect("a free port"))
-            }
+            AdminOn::Tcp => AdminAddress::Tcp(free_port()),
         }
     }
+}
+
+/// A TCP port that nobody has at the moment.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> SocketAddr {
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    free.expect("a free port")
 }

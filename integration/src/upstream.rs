@@ -15,6 +15,9 @@ use hyper::{HeaderMap, Method, Version};
 
 pub use server::Server;
 
+/// The header by which a client asks a version to fail.
+pub const FAIL: &str = "x-fail";
+
 /// A request as the upstream saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -169,6 +172,17 @@ impl Upstream {
         script: impl Fn(&Seen) -> Option<(u16, Bytes)> + Send + Sync + 'static,
     ) -> Self {
         self.with(|behaviour| behaviour.script = Some(Arc::new(script)))
+    }
+
+    /// A request whose `x-fail` names this version is answered 503, so that clients decide what fails.
+    #[must_use]
+    pub fn fails_on_demand(self, version: &str) -> Self {
+        let version = version.to_owned();
+        self.script(move |seen| {
+            let named =
+                seen.headers.get(FAIL).is_some_and(|name| name.as_bytes() == version.as_bytes());
+            named.then(|| (503, Bytes::from(version.clone())))
+        })
     }
 
     /// Calls this service for each request; see [`Behaviour::next`].
