@@ -208,8 +208,8 @@ async fn the_view_lets_nobody_touch_anything() {
             .map(|path| Ask::new(Method::from_bytes(method.as_bytes()).unwrap(), path))
     });
     let overridden = Ask::new(Method::POST, "/runtime").header("x-http-method-override", "GET");
-    let moved = Ask::get("/stats").header("x-envoy-original-path", &format!("/{change}"));
-    let moved = moved.header("x-original-url", &format!("/{change}"));
+    let moved = Ask::get("/stats").header("x-envoy-original-path", format!("/{change}"));
+    let moved = moved.header("x-original-url", format!("/{change}"));
     assert_eq!(Client::new(view).send(moved).await.unwrap().status, 200, "that is but a read");
     for ask in gets.into_iter().chain(others.into_iter().flatten()).chain([overridden]) {
         for ask in [ask.clone(), ask.clone().http2()] {
