@@ -83,6 +83,11 @@ impl Running {
         self.envoy.listener()
     }
 
+    /// Where another listener than the clients' listens.
+    pub async fn listener(&self, name: &str) -> SocketAddr {
+        envoy::listener(&self.admin, name).await
+    }
+
     /// Envoy's process id.
     #[must_use]
     pub fn envoy_pid(&self) -> Option<u32> {

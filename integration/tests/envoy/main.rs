@@ -19,6 +19,7 @@ mod guard;
 mod harness;
 mod headers;
 mod hostile;
+mod istio;
 mod lease;
 mod r#override;
 mod poll;
