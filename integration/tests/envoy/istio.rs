@@ -228,6 +228,26 @@ async fn the_control_port_has_what_canaryctl_needs_and_nothing_else() {
     assert_eq!(rig.get("/ready").await.status, 404, "and the clients' port has none of it");
 }
 
+/// Istio has its own tags, so Prometheus gets one long name; the rules in the docs take it apart.
+#[tokio::test]
+async fn prometheus_can_take_the_names_apart_as_the_docs_say() {
+    let docs = include_str!("../../../docs/ISTIO.md");
+    let pattern = docs.split("regex: '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    assert_eq!(docs.matches(pattern).count(), 4, "four rules with one expression");
+    // Prometheus anchors its expressions.
+    let rule = regex::Regex::new(&format!("^(?:{pattern})$")).unwrap();
+    let rig = Rig::istio(Carrier::WasmPlugin).start().await;
+    load(&rig, 10).await;
+    let labelled = async || {
+        let lines = rig.prometheus().await;
+        let names = lines.iter().filter_map(|line| line.split(['{', ' ']).next());
+        let found = names.filter_map(|name| rule.captures(name));
+        found.map(|parts| [1, 2, 3, 4].map(|at| parts[at].to_owned())).collect::<Vec<_>>()
+    };
+    let wanted = ["scorer", "stable", "3_1", "rq_total"].map(str::to_owned);
+    rig.eventually("the name's parts", labelled, |found| found.contains(&wanted)).await;
+}
+
 /// What Istio doesn't protect from: it has no default for an extension, so a configuration that is
 /// refused *at first* answers every request with a 500. `render` refuses such a configuration.
 #[tokio::test]
