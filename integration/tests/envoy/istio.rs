@@ -2,7 +2,9 @@
 //! clusters, routes and extensions, its bootstrap, its list of the statistics that it keeps, and the
 //! EnvoyFilters' patches, with real traffic.
 
-use canary_integration::{Ask, Carrier, Load, Rig, Running, Tally, instead_of_a_missing_module};
+use canary_integration::{
+    Ask, Bootstrap, Carrier, Load, Rig, Running, Tally, instead_of_a_missing_module,
+};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -92,7 +94,7 @@ async fn after_an_abort_the_very_next_request_is_stable() {
 /// Without the EnvoyFilter the filter itself is what brings everybody back, as soon as it has polled.
 #[tokio::test]
 async fn without_the_kill_switch_an_abort_takes_a_poll() {
-    let open = |bootstrap: &mut canary_integration::Bootstrap| {
+    let open = |bootstrap: &mut Bootstrap| {
         let hosts = &mut bootstrap.connection_manager()["route_config"]["virtual_hosts"];
         let route = hosts[0]["routes"][0]["match"].as_object_mut().unwrap();
         assert!(route.remove("runtime_fraction").is_some());
@@ -131,6 +133,18 @@ async fn forged_headers_open_nothing() {
         };
         assert!(!rig.stable().requests().iter().any(leaked));
     }
+}
+
+/// Shows that the test above can fail: with the EnvoyFilter's patch taken out, the header does decide.
+#[tokio::test]
+async fn it_is_the_envoy_filter_that_keeps_forged_headers_out() {
+    let carrier = Carrier::WasmPlugin;
+    let rig = Rig::istio(carrier).bootstrap(Bootstrap::without_early_removal).start().await;
+    rig.push_text(&instead_of_a_missing_module(carrier));
+    let forged = async || {
+        rig.request(ask().header("x-canary-route", CANARY)).await.upstream().map(str::to_owned)
+    };
+    rig.eventually("the canary", forged, |found| found.as_deref() == Some("3.2")).await;
 }
 
 /// A module that can't be fetched is a filter that lets everything pass: all on stable, and no error.
