@@ -82,6 +82,20 @@ impl Context {
     }
 }
 
+/// Runs a verb that only reads files, which is done without an HTTP client and its certificates;
+/// `None` where it is another.
+pub(crate) fn without_network(command: &Command, output: &Output) -> Option<Result<(), Failure>> {
+    Some(match command {
+        Command::Version => version(output),
+        Command::Completion { shell } => completion(*shell, output),
+        Command::Lint(args) => files::lint(output, args),
+        Command::Plan(args) => files::forecast(output, args),
+        Command::Replay(args) => files::replay_file(output, args),
+        Command::Render(Render { what: RenderWhat::Istio(args) }) => render::istio(output, args),
+        _ => return None,
+    })
+}
+
 /// Runs a verb.
 pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
@@ -97,13 +111,14 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::Resume(args) => steer::run(context, &args.name, "resume", false).await,
         Command::Retry(args) => steer::run(context, &args.name, "retry", false).await,
         Command::History(args) => history::run(context, &args),
-        Command::Lint(args) => files::lint(context, &args),
-        Command::Plan(args) => files::forecast(context, &args),
-        Command::Replay(args) => files::replay_file(context, &args),
-        Command::Render(Render { what: RenderWhat::Istio(args) }) => render::istio(context, &args),
         Command::Abort { name } => abort::run(context, &name).await,
-        Command::Version => version(&context.output),
-        Command::Completion { shell } => completion(shell, &context.output),
+        // Done before anybody asked for the network.
+        Command::Lint(_)
+        | Command::Plan(_)
+        | Command::Replay(_)
+        | Command::Render(_)
+        | Command::Version
+        | Command::Completion { .. } => Ok(()),
     }
 }
 

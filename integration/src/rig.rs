@@ -45,6 +45,7 @@ pub struct Rig {
     filter: bool,
     by: By,
     drain_seconds: u32,
+    last: fn(&mut Bootstrap),
 }
 
 impl Default for Rig {
@@ -61,6 +62,7 @@ impl Default for Rig {
             filter: true,
             by: By::Ecds,
             drain_seconds: 600,
+            last: |_| {},
         }
     }
 }
@@ -146,6 +148,11 @@ impl Rig {
     pub fn bootstrap(mut self, change: impl FnOnce(&mut Bootstrap)) -> Self {
         change(&mut self.bootstrap);
         self
+    }
+
+    /// Changes the bootstrap once all addresses stand in it, just before Envoy starts.
+    pub fn before_start(self, last: fn(&mut Bootstrap)) -> Self {
+        Self { last, ..self }
     }
 
     /// Where the admin listens.
@@ -250,6 +257,7 @@ impl Rig {
         for _ in 0..TRIES {
             let admin = self.admin_address(dir);
             self.bootstrap.admin(&admin);
+            (self.last)(&mut self.bootstrap);
             let (bootstrap, log) = (dir.path().join("envoy.json"), dir.path().join("envoy.log"));
             std::fs::write(&bootstrap, self.bootstrap.to_json())
                 .expect("the bootstrap can be written");
@@ -272,11 +280,17 @@ impl Rig {
         match self.admin {
             AdminOn::Unix => AdminAddress::Unix(dir.path().join("admin.sock")),
             AdminOn::At(at) => AdminAddress::Tcp(at),
-            AdminOn::Tcp => {
-                let free =
-                    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-                AdminAddress::Tcp(free.expect("a free port"))
-            }
+            AdminOn::Tcp => AdminAddress::Tcp(free_port()),
         }
     }
+}
+
+/// A TCP port that nobody has at the moment.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> SocketAddr {
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    free.expect("a free port")
 }

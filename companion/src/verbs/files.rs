@@ -1,5 +1,6 @@
 //! The verbs that only read files: `lint`, `plan` and `replay`.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use canary_core::config::Config;
@@ -11,9 +12,9 @@ use canary_core::rollout::spec::Spec;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Context;
 use crate::cli::{Lint, PlanFile, ReplayFile};
 use crate::error::{Error, Failure};
+use crate::output::Output;
 use crate::yaml::Document;
 
 /// One thing that is wrong with a file.
@@ -26,7 +27,7 @@ struct Finding {
 }
 
 /// `lint -f FILE`: a rollout file, or the filter's configuration, which has `rollouts`.
-pub(super) fn lint(context: &Context, args: &Lint) -> Result<(), Failure> {
+pub(crate) fn lint(output: &Output, args: &Lint) -> Result<(), Failure> {
     let file = args.file.display();
     let source = text(&args.file)?;
     let findings = findings(&source);
@@ -44,7 +45,7 @@ pub(super) fn lint(context: &Context, args: &Lint) -> Result<(), Failure> {
     };
     let machine =
         || json!({"file": file.to_string(), "ok": findings.is_empty(), "findings": findings});
-    context.output.print(machine, report)?;
+    output.print(machine, report)?;
     match findings.len() {
         0 => Ok(()),
         1 => Err(Error::Usage { what: format!("{file}: 1 finding") }.into()),
@@ -53,20 +54,20 @@ pub(super) fn lint(context: &Context, args: &Lint) -> Result<(), Failure> {
 }
 
 /// `plan -f FILE --rps N`.
-pub(super) fn forecast(context: &Context, args: &PlanFile) -> Result<(), Failure> {
+pub(crate) fn forecast(output: &Output, args: &PlanFile) -> Result<(), Failure> {
     let spec = rollout(&args.file)?;
     let (plan, _) = plan(&spec, Traffic { rps: args.rps, baseline: args.baseline });
-    Ok(context.output.print(|| &plan, |_| plan_text(&plan))?)
+    Ok(output.print(|| &plan, |_| plan_text(&plan))?)
 }
 
 /// `replay RECORDING -f FILE`. Any outcome is a result, so the exit code is 0.
-pub(super) fn replay_file(context: &Context, args: &ReplayFile) -> Result<(), Failure> {
+pub(crate) fn replay_file(output: &Output, args: &ReplayFile) -> Result<(), Failure> {
     let spec = rollout(&args.file)?;
     let recording = text(&args.recording)?;
     let lines = observations(&recording);
     let wrong = |error| Error::Usage { what: format!("{}: {error}", args.recording.display()) };
     let replayed = replay(&spec, read_lines(&lines)).map_err(wrong)?;
-    Ok(context.output.print(|| &replayed, |_| replayed_text(&replayed))?)
+    Ok(output.print(|| &replayed, |_| replayed_text(&replayed))?)
 }
 
 /// A file's text.
@@ -110,7 +111,10 @@ pub(super) fn spec(source: &str, name: &str) -> Result<Spec, Failure> {
 }
 
 /// A recording's lines as they are; of a journal those that are observations.
-fn observations(recording: &str) -> String {
+fn observations(recording: &str) -> Cow<'_, str> {
+    if !recording.contains("\"record\"") {
+        return recording.into();
+    }
     let other = |line: &str| {
         let value: Option<Value> = serde_json::from_str(line).ok();
         let record = value.as_ref().and_then(|value| value.get("record")).and_then(Value::as_str);
@@ -119,7 +123,7 @@ fn observations(recording: &str) -> String {
     let kept = |line: &&str| !line.contains("\"record\"") || !other(line);
     // An empty line in the place of a record leaves the numbers of the lines as they are.
     let lines = recording.lines().map(|line| if kept(&line) { line } else { "" });
-    lines.collect::<Vec<_>>().join("\n")
+    lines.collect::<Vec<_>>().join("\n").into()
 }
 
 fn replayed_text(replayed: &Replayed) -> String {

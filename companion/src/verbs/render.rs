@@ -5,15 +5,15 @@ use std::path::Path;
 use canary_core::document::Problem;
 use serde_json::{Value, json};
 
-use super::Context;
 use super::files::{spec, text};
 use crate::cli::{ControllerPlace, ExtensionKind, RenderIstio, Service};
 use crate::error::{Error, Failure};
 use crate::istio::{self, Asked, Extension, Faulty, Images, Istio, Section, Where};
+use crate::output::Output;
 use crate::yaml::{self, Document};
 
 /// `render istio -f FILE`.
-pub(super) fn istio(context: &Context, args: &RenderIstio) -> Result<(), Failure> {
+pub(super) fn istio(output: &Output, args: &RenderIstio) -> Result<(), Failure> {
     let source = text(&args.file)?;
     let rollout = spec(&source, &args.file.display().to_string())?.rollout;
     let read = match &args.filter {
@@ -24,7 +24,7 @@ pub(super) fn istio(context: &Context, args: &RenderIstio) -> Result<(), Failure
     let items = || sections.iter().flat_map(|section| &section.documents).collect::<Vec<_>>();
     let list = || json!({"apiVersion": "v1", "kind": "List", "items": items()});
     let manifests = manifests(&sections)?;
-    Ok(context.output.print(list, |_| manifests)?)
+    Ok(output.print(list, |_| manifests)?)
 }
 
 /// By the configuration in a file, whose faults are told with their lines.

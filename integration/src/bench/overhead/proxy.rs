@@ -81,7 +81,7 @@ impl Proxy {
 
     /// So many requests, each from another client.
     pub(super) fn load(&self, requests: u64) -> Load {
-        Load::new(self.address(), requests).concurrency(50).each(variant::ask)
+        Load::to(self.address(), requests).concurrency(50).each(variant::ask)
     }
 
     /// Makes sure that it does what its name says: what does nothing is fast.
