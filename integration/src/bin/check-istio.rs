@@ -39,9 +39,10 @@ fn run() -> Result<bool, String> {
 
 /// Says what came of one manifest; whether that is right.
 fn told(file: &str, manifest: &Value, checked: Checked) -> bool {
-    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    let (api, kind) = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
-    let name = format!("{file}: {kind} {}", text(&manifest["metadata"]["name"]));
+    let text =
+        |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let (api, kind) = (text("/apiVersion"), text("/kind"));
+    let name = format!("{file}: {kind} {}", text("/metadata/name"));
     match checked {
         Checked::Against(faults) if faults.is_empty() => println!("{name}: ok"),
         Checked::Against(faults) => {
