@@ -11,6 +11,7 @@ mod run;
 mod set_weight;
 mod status;
 mod steer;
+mod traffic;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,7 +90,7 @@ pub(crate) fn without_network(command: &Command, output: &Output) -> Option<Resu
         Command::Version => version(output),
         Command::Completion { shell } => completion(*shell, output),
         Command::Lint(args) => files::lint(output, args),
-        Command::Plan(args) => files::forecast(output, args),
+        Command::Plan(args) => files::forecast(output, args, args.rps?),
         Command::Replay(args) => files::replay_file(output, args),
         Command::Render(Render { what: RenderWhat::Istio(args) }) => render::istio(output, args),
         _ => return None,
@@ -112,9 +113,9 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::Retry(args) => steer::run(context, &args.name, "retry", false).await,
         Command::History(args) => history::run(context, &args),
         Command::Abort { name } => abort::run(context, &name).await,
+        Command::Plan(args) => files::forecast_measured(context, &args).await,
         // Done before anybody asked for the network.
         Command::Lint(_)
-        | Command::Plan(_)
         | Command::Replay(_)
         | Command::Render(_)
         | Command::Version
