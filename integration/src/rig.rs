@@ -11,6 +11,7 @@ use crate::artefacts;
 use crate::bootstrap::Bootstrap;
 use crate::delivery::{By, Delivery};
 use crate::envoy::{Envoy, Launch};
+use crate::istio::{self, Carrier};
 use crate::plugin::Plugin;
 use crate::running::Running;
 use crate::upstream::{Server, Upstream};
@@ -71,6 +72,16 @@ impl Rig {
     /// ports.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What Istio makes of the manifests in `envoy/istio/`: a gateway with the rollout `scorer`.
+    pub fn istio(carrier: Carrier) -> Self {
+        Self {
+            bootstrap: istio::bootstrap(carrier),
+            plugin: istio::plugin(carrier),
+            admin: AdminOn::Tcp,
+            ..Self::default()
+        }
     }
 
     /// The stable version's upstream.
@@ -261,7 +272,9 @@ impl Rig {
             std::fs::write(&bootstrap, self.bootstrap.to_json())
                 .expect("the bootstrap can be written");
             let (workers, drain_seconds) = (self.workers, self.drain_seconds);
-            let launch = Launch { bootstrap, log, admin, workers, core: None, drain_seconds };
+            let listener = self.bootstrap.listener_name();
+            let launch =
+                Launch { bootstrap, log, admin, workers, core: None, drain_seconds, listener };
             match Envoy::start(&launch).await {
                 Ok(envoy) => return (envoy, launch, delivery),
                 Err(failed) => error = failed,

@@ -83,7 +83,7 @@ impl Running {
         self.envoy.listener()
     }
 
-    /// Where another listener of this name listens.
+    /// Where another listener than the clients' listens.
     pub async fn listener(&self, name: &str) -> SocketAddr {
         envoy::listener(&self.admin, name).await
     }

@@ -141,6 +141,8 @@ fn container(istio: &Istio, envoy: &str) -> Value {
     json!({
         "name": "canaryctl",
         "image": istio.images.canaryctl,
+        // For who calls canaryctl in here by hand.
+        "env": [{"name": "CANARYCTL_ENVOYS", "value": envoy}],
         "args": ["run", "/etc/canaryctl/rollout.yaml", "--stay", "--envoy", envoy, "--journal", journal],
         "securityContext": {
             "runAsNonRoot": true,

@@ -20,6 +20,7 @@ mod guard;
 mod harness;
 mod headers;
 mod hostile;
+mod istio;
 mod kubernetes;
 mod layers;
 mod lease;

@@ -63,6 +63,7 @@ impl Proxy {
             workers,
             core,
             drain_seconds: 600,
+            listener: bootstrap.listener_name(),
         };
         let envoy = Envoy::start(&launch).await.unwrap_or_else(|error| panic!("{error}"));
         let proxy = Self { envoy, admin: Admin::new(admin), filter, _directory: directory };
