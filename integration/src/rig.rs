@@ -44,6 +44,7 @@ pub struct Rig {
     filter: bool,
     by: By,
     drain_seconds: u32,
+    last: fn(&mut Bootstrap),
 }
 
 impl Default for Rig {
@@ -60,6 +61,7 @@ impl Default for Rig {
             filter: true,
             by: By::Ecds,
             drain_seconds: 600,
+            last: |_| {},
         }
     }
 }
@@ -135,6 +137,11 @@ impl Rig {
     pub fn bootstrap(mut self, change: impl FnOnce(&mut Bootstrap)) -> Self {
         change(&mut self.bootstrap);
         self
+    }
+
+    /// Changes the bootstrap once all addresses stand in it, just before Envoy starts.
+    pub fn before_start(self, last: fn(&mut Bootstrap)) -> Self {
+        Self { last, ..self }
     }
 
     /// Where the admin listens.
@@ -239,6 +246,7 @@ impl Rig {
         for _ in 0..TRIES {
             let admin = self.admin_address(dir);
             self.bootstrap.admin(&admin);
+            (self.last)(&mut self.bootstrap);
             let (bootstrap, log) = (dir.path().join("envoy.json"), dir.path().join("envoy.log"));
             std::fs::write(&bootstrap, self.bootstrap.to_json())
                 .expect("the bootstrap can be written");

@@ -75,6 +75,9 @@ pub struct Behaviour {
     /// Whether a gRPC status stands in the headers of an answer without a body, instead of in
     /// trailers.
     pub grpc_trailers_only: bool,
+    /// Whether gRPC is answered as a stream: each message is sent back as it comes, and the status
+    /// follows when the client is done.
+    pub grpc_stream: bool,
     /// A service that this one calls for each request, handing on the version header that came with
     /// it; who answered there stands in `x-next-upstream`.
     pub next: Option<SocketAddr>,
@@ -112,6 +115,7 @@ impl Upstream {
             fault: Fault::None,
             grpc_error: 14,
             grpc_trailers_only: false,
+            grpc_stream: false,
             next: None,
             script: None,
         };

@@ -15,6 +15,7 @@ mod fake;
 mod files;
 mod get;
 mod list;
+mod render;
 mod set_weight;
 
 use std::process::{Command, Output};
