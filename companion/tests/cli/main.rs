@@ -15,6 +15,7 @@ mod fake;
 mod files;
 mod get;
 mod list;
+mod schema;
 mod set_weight;
 
 use std::process::{Command, Output};
