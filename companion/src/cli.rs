@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::admin::Target;
 use crate::error::Error;
-pub use controller::{History, Promote, Run, Status, Steer};
+pub use controller::{History, Promote, Report, Run, Status, Steer};
 pub use files::{Lint, PlanFile, ReplayFile};
 
 /// The environment's list of Envoys, used where there is no `--envoy`.
@@ -89,6 +89,9 @@ pub enum Command {
     Retry(Steer),
     /// Show past rollouts, as their journals tell them
     History(History),
+
+    /// Print one rollout as a self-contained HTML page
+    Report(Report),
     /// Check a rollout file or the filter's configuration: every fault with its line and path
     Lint(Lint),
     /// Tell beforehand how long a rollout takes, what it can see and what it can cost

@@ -12,6 +12,7 @@ pub mod controller;
 pub mod error;
 pub mod journal;
 pub mod observe;
+pub mod report;
 pub mod view;
 pub mod yaml;
 

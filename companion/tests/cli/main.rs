@@ -15,6 +15,7 @@ mod fake;
 mod files;
 mod get;
 mod list;
+mod report;
 mod schema;
 mod set_weight;
 
