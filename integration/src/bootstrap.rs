@@ -139,7 +139,8 @@ impl Bootstrap {
     /// # Panics
     /// When the shipped file isn't what it should be.
     pub fn add_layer(&mut self, layer: Value) {
-        let layers = self.0["layered_runtime"]["layers"].as_array_mut().expect("a list of layers");
+        let layers =
+            self.document["layered_runtime"]["layers"].as_array_mut().expect("a list of layers");
         layers.insert(layers.len() - 1, layer);
     }
 
