@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::admin::Target;
 use crate::error::Error;
-pub use controller::{History, Promote, Run, Status, Steer};
+pub use controller::{History, Promote, Report, Run, Status, Steer};
 pub use files::{Lint, PlanFile, ReplayFile};
 pub use render::{ControllerPlace, ExtensionKind, Render, RenderIstio, RenderWhat, Service};
 
@@ -91,6 +91,9 @@ pub enum Command {
     Retry(Steer),
     /// Show past rollouts, as their journals tell them
     History(History),
+
+    /// Print one rollout as a self-contained HTML page
+    Report(Report),
     /// Check a rollout file or the filter's configuration: every fault with its line and path
     Lint(Lint),
     /// Tell beforehand how long a rollout takes, what it can see and what it can cost

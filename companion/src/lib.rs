@@ -13,6 +13,7 @@ pub mod error;
 pub mod istio;
 pub mod journal;
 pub mod observe;
+pub mod report;
 pub mod view;
 pub mod yaml;
 

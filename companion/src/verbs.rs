@@ -7,6 +7,7 @@ pub(crate) mod history;
 mod list;
 mod look;
 mod render;
+mod report;
 mod run;
 mod set_weight;
 mod status;
@@ -16,6 +17,7 @@ mod traffic;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use canary_core::rollout::spec::Spec;
 use clap::CommandFactory;
 use serde_json::json;
 
@@ -83,6 +85,11 @@ impl Context {
     }
 }
 
+/// The rollout in a file's text, if it can be read.
+pub(crate) fn read_spec(source: &str) -> Option<Spec> {
+    files::spec(source, "the file").ok()
+}
+
 /// Runs a verb that only reads files, which is done without an HTTP client and its certificates;
 /// `None` where it is another.
 pub(crate) fn without_network(command: &Command, output: &Output) -> Option<Result<(), Failure>> {
@@ -112,6 +119,7 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::Resume(args) => steer::run(context, &args.name, "resume", false).await,
         Command::Retry(args) => steer::run(context, &args.name, "retry", false).await,
         Command::History(args) => history::run(context, &args),
+        Command::Report(args) => report::run(context, &args),
         Command::Abort { name } => abort::run(context, &name).await,
         Command::Plan(args) => files::forecast_measured(context, &args).await,
         // Done before anybody asked for the network.

@@ -91,13 +91,15 @@ impl Histogram {
 
     /// Adds all of another histogram: another Envoy's, or another stretch of time.
     pub fn merge(&mut self, other: &Self) {
-        let (mut at, mut new) = (0, Vec::new());
+        if self.is_empty() {
+            return self.0.clone_from(&other.0);
+        }
+        let (mut new, mut held) = (Vec::new(), self.0.iter_mut().peekable());
         for (bin, count) in other.bins() {
-            let rest = self.0.get(at..).unwrap_or_default();
-            at += rest.partition_point(|(held, _)| *held < bin);
-            match self.0.get_mut(at) {
-                Some((held, sum)) if *held == bin => *sum = sum.saturating_add(count),
-                _ => new.push((bin, count)),
+            while held.next_if(|(below, _)| *below < bin).is_some() {}
+            match held.next_if(|(same, _)| *same == bin) {
+                Some((_, sum)) => *sum = sum.saturating_add(count),
+                None => new.push((bin, count)),
             }
         }
         if !new.is_empty() {

@@ -134,7 +134,17 @@ impl Bootstrap {
             value.into();
     }
 
-    /// The connection manager of the only listener.
+    /// One more layer of the runtime, below the admin's.
+    ///
+    /// # Panics
+    /// When the shipped file isn't what it should be.
+    pub fn add_layer(&mut self, layer: Value) {
+        let layers =
+            self.document["layered_runtime"]["layers"].as_array_mut().expect("a list of layers");
+        layers.insert(layers.len() - 1, layer);
+    }
+
+    /// The connection manager of the clients' listener.
     pub fn connection_manager(&mut self) -> &mut Value {
         &mut self.listener()["filter_chains"][0]["filters"][0]["typed_config"]
     }

@@ -91,11 +91,11 @@ fn spawn(launch: &Launch) -> Child {
     command.kill_on_drop(true).spawn().expect("setpriv (util-linux) starts Envoy")
 }
 
-/// Where the listener of this name listens.
+/// Where the listener of this name listens, or the last one where none is called so.
 pub(crate) async fn listener(admin: &Admin, name: &str) -> SocketAddr {
     let listeners = admin.json("/listeners?format=json").await;
-    let mut statuses = listeners["listener_statuses"].as_array().into_iter().flatten();
-    let named = statuses.rfind(|status| status["name"] == name);
+    let all = listeners["listener_statuses"].as_array().map_or(&[][..], Vec::as_slice);
+    let named = all.iter().rfind(|status| status["name"] == name).or(all.last());
     let address = named.map(|status| &status["local_address"]["socket_address"]);
     let ip = address.and_then(|address| address["address"].as_str()?.parse().ok());
     let port = address.and_then(|address| address["port_value"].as_u64()?.try_into().ok());

@@ -141,7 +141,12 @@ impl Rig {
 
     /// The bootstrap with rescue.
     pub fn rescue(self) -> Self {
-        Self { bootstrap: Bootstrap::shipped("envoy/rescue.yaml"), ..self }
+        self.shipped("envoy/rescue.yaml")
+    }
+
+    /// The bootstrap in this file of the checkout.
+    pub fn shipped(self, file: &str) -> Self {
+        Self { bootstrap: Bootstrap::shipped(file), ..self }
     }
 
     /// Changes the bootstrap beyond addresses, paths and values.
@@ -194,6 +199,11 @@ impl Rig {
     /// by ECDS.
     pub fn listener_by_file(self) -> Self {
         Self { by: By::Lds, ..self }
+    }
+
+    /// The filter's configuration comes from a mounted ConfigMap.
+    pub fn filter_by_config_map(self) -> Self {
+        Self { by: By::ConfigMap, ..self }
     }
 
     /// How long Envoy drains a listener that was replaced, instead of its ten minutes.

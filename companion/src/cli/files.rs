@@ -11,8 +11,12 @@ use super::positive_duration;
 #[derive(Debug, Args)]
 pub struct Lint {
     /// The rollout file, or the filter's configuration
-    #[arg(short, long, value_name = "FILE")]
-    pub file: PathBuf,
+    #[arg(short, long, value_name = "FILE", required_unless_present = "schema")]
+    pub file: Option<PathBuf>,
+
+    /// Print the JSON schema of rollout files, for editors
+    #[arg(long, conflicts_with = "file")]
+    pub schema: bool,
 }
 
 /// `plan -f FILE [--rps N]`.

@@ -8,6 +8,7 @@ use canary_core::document::Problem;
 use canary_core::judge::observation::read_lines;
 use canary_core::rollout::plan::{Plan, Traffic, plan};
 use canary_core::rollout::replay::{Replayed, replay};
+use canary_core::rollout::schema::schema;
 use canary_core::rollout::spec::Spec;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -30,10 +31,13 @@ struct Finding {
     message: String,
 }
 
-/// `lint -f FILE`: a rollout file, or the filter's configuration, which has `rollouts`.
+/// `lint -f FILE`: a rollout file, or the filter's configuration, which has `rollouts`; `--schema`: what
+/// editors know of rollout files.
 pub(crate) fn lint(output: &Output, args: &Lint) -> Result<(), Failure> {
-    let file = args.file.display();
-    let source = text(&args.file)?;
+    let Some(path) = &args.file else {
+        return Ok(output.write(&format!("{:#}\n", schema()))?);
+    };
+    let (file, source) = (path.display(), text(path)?);
     let findings = findings(&source);
     let report = |_| {
         let line = |finding: &Finding| {

@@ -108,7 +108,8 @@ async fn serve(
 ) -> Result<(), Failure> {
     let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
     let (orders, queue) = mpsc::channel(api::QUEUE);
-    let api = Api { status, orders, access: Arc::new(access) };
+    let journal = Arc::new(engine.journal().path().to_owned());
+    let api = Api { status, orders, journal, access: Arc::new(access) };
     let (stop, stopped) = oneshot::channel();
     let teller = Teller::new(context.output, &listener, &engine);
     let server = tokio::spawn(api::serve(listener, api, stopped));

@@ -16,6 +16,8 @@ mod files;
 mod get;
 mod list;
 mod render;
+mod report;
+mod schema;
 mod set_weight;
 
 use std::process::{Command, Output};

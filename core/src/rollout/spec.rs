@@ -18,8 +18,8 @@
 //! notify: [{on: [aborted, completed], url: "https://chat.example.com/hook"}]
 //! ```
 
-mod read;
-mod read_steps;
+pub(super) mod read;
+pub(super) mod read_steps;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 //! the first that fails ends it.
 
 // As in the harness: what can't go on says so and ends.
-#![allow(clippy::expect_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod scenarios;
 mod system;
@@ -17,6 +17,7 @@ async fn main() {
     let (system, start) = (System::from_environment(), Instant::now());
     system.is_up().await;
     run("split", scenarios::split(&system)).await;
+    run("narrow door to the admin", scenarios::narrow_door(&system)).await;
     run("push of weights", scenarios::pushes(&system)).await;
     run("good rollout", scenarios::good(&system)).await;
     run("bad rollout", scenarios::bad(&system)).await;

@@ -24,6 +24,20 @@ pub(crate) async fn split(system: &System) -> String {
     format!("at 20 %, {by_canary} of {REQUESTS} answers by the canary")
 }
 
+/// What canaryctl doesn't need of the admin, nobody gets.
+pub(crate) async fn narrow_door(system: &System) -> String {
+    let admin = system.control().await;
+    for path in ["/", "/config_dump", "/clusters", "/certs", "/stats/recentlookups", "/help"] {
+        assert_eq!(admin.get(path).await.map(|(status, _)| status), Ok(404), "GET {path}");
+    }
+    for path in ["/quitquitquit", "/logging?level=trace", "/drain_listeners", "/runtime", "/stats"]
+    {
+        assert_eq!(admin.post(path).await.map(|(status, _)| status), Ok(404), "POST {path}");
+    }
+    assert_eq!(admin.get("/runtime_modify?canary.demo.weight=100").await.map(|a| a.0), Ok(404));
+    "everything but the four reads and /runtime_modify is a 404".to_owned()
+}
+
 /// Weights are pushed one after the other, and each is in force when canaryctl says so.
 pub(crate) async fn pushes(system: &System) -> String {
     let traffic = system.load(Load::ENDLESS).await.rate(RATE).spawn();
@@ -75,7 +89,8 @@ pub(crate) async fn guard(system: &System) -> String {
     let fails = |_| Ask::get("/").header(FAIL, CANARY);
     let tally = system.load(1_000).await.rate(RATE).each(fails).await;
     let failed = tally.with_status(503);
-    assert!((1..60).contains(&failed), "{tally:?}");
+    // A quarter of a second of 150 failures a second passes until all workers know.
+    assert!((1..100).contains(&failed), "{tally:?}");
     system.weight_in_force(0).await;
     assert_eq!(system.stat("demo.guard_tripped").await, 1);
     system.all_go_to(STABLE).await;
@@ -101,15 +116,16 @@ pub(crate) async fn restart_by_hand(system: &System) -> String {
 pub(crate) async fn restart_under_a_controller(system: &System) -> String {
     let controller = system.controller("steady").await;
     system.weight_in_force(50).await;
-    system.load(1_000).await.await;
-    let before = counted(system, &controller, 900).await;
+    let traffic = system.load(Load::ENDLESS).await.rate(RATE).spawn();
+    let before = counted(system, &controller, 500).await;
+    drop(traffic);
     let start = Instant::now();
     system.restart("envoy").await;
     system.is_up().await;
     system.weight_in_force(50).await;
     let back = start.elapsed();
-    system.load(1_000).await.await;
-    let after = counted(system, &controller, before + 900).await;
+    let _traffic = system.load(Load::ENDLESS).await.rate(RATE).spawn();
+    let after = counted(system, &controller, before + 500).await;
     controller.steer("abort").await;
     let ended = controller.ends().await;
     assert_eq!(ended.code, "1", "{}", ended.log);

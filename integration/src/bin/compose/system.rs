@@ -51,16 +51,20 @@ impl System {
 
     /// Waits until Envoy answers, with the filter alive and both versions behind it.
     pub(crate) async fn is_up(&self) {
-        let probe = async || match self.published("envoy", 9901).await {
-            Some(at) => Admin::new(AdminAddress::Tcp(at)).get("/ready").await.map(|(code, _)| code),
-            None => Err("no port".to_owned()),
-        };
+        let probe = async || self.control().await.get("/ready").await.map(|(code, _)| code);
         let ready = self.within("Envoy is ready", probe, |code| *code == Ok(200)).await;
         assert_eq!(ready, Ok(200));
         let alive = async || self.stat("filter.heartbeat").await;
         self.within("the filter's heartbeat", alive, |heartbeat| *heartbeat > 0).await;
         let whole = async || self.load(32).await.await.with_status(200);
         self.within("the service answers", whole, |good| *good == 32).await;
+    }
+
+    /// The door to Envoy's admin. Nobody listens on port 0: that is one that isn't published yet.
+    pub(crate) async fn control(&self) -> Admin {
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
+        let at = self.published("envoy", 9901).await.unwrap_or(nobody);
+        Admin::new(AdminAddress::Tcp(at))
     }
 
     pub(crate) async fn within<T: std::fmt::Debug>(
@@ -94,8 +98,7 @@ impl System {
 
     /// A statistic of the filter; 0 where Envoy doesn't know it or doesn't answer.
     pub(crate) async fn stat(&self, name: &str) -> u64 {
-        let Some(at) = self.published("envoy", 9901).await else { return 0 };
-        let admin = Admin::new(AdminAddress::Tcp(at));
+        let admin = self.control().await;
         if !admin.get("/ready").await.is_ok_and(|(code, _)| code == 200) {
             return 0;
         }
