@@ -3,12 +3,11 @@
 //! and where nothing returns all is stable within the lease.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use canary_integration::{Admin, Load, Rig, Running, Traffic, within};
+use canary_integration::{Admin, Load, Rig, Running, Traffic, free_port, within};
 use fastrand::Rng;
 use serde_json::Value;
 use tokio::process::{Child, Command};
@@ -122,8 +121,7 @@ struct Trial {
 
 impl Trial {
     async fn start(seed: u64) -> Self {
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-        let rig = Rig::new().unguarded().listen(free).start().await;
+        let rig = Rig::new().unguarded().listen(free_port()).start().await;
         let place = Place::with(ROLLOUT);
         let traffic = rig.load(Load::ENDLESS).rate(150.0).spawn();
         let controller = controller(&rig, &place);
