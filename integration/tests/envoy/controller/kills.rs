@@ -3,7 +3,7 @@
 //! and where nothing returns all is stable within the lease.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -123,7 +123,7 @@ struct Trial {
 impl Trial {
     async fn start(seed: u64) -> Self {
         let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-        let rig = Rig::new().unguarded().listen(SocketAddr::from(free)).start().await;
+        let rig = Rig::new().unguarded().listen(free).start().await;
         let place = Place::with(ROLLOUT);
         let traffic = rig.load(Load::ENDLESS).rate(150.0).spawn();
         let controller = controller(&rig, &place);
