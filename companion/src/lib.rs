@@ -10,6 +10,7 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod error;
+pub mod istio;
 pub mod journal;
 pub mod observe;
 pub mod report;

@@ -6,11 +6,13 @@ mod get;
 pub(crate) mod history;
 mod list;
 mod look;
+mod render;
 mod report;
 mod run;
 mod set_weight;
 mod status;
 mod steer;
+mod traffic;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +24,7 @@ use serde_json::json;
 use crate::admin::{Report, Target};
 use crate::api::access::Token;
 use crate::api::client::Client;
-use crate::cli::{Cli, Command, Get, GetWhat, Set, SetWhat};
+use crate::cli::{Cli, Command, Get, GetWhat, Render, RenderWhat, Set, SetWhat};
 use crate::controller::status::Status;
 use crate::error::{Error, Failure};
 use crate::output::Output;
@@ -95,8 +97,9 @@ pub(crate) fn without_network(command: &Command, output: &Output) -> Option<Resu
         Command::Version => version(output),
         Command::Completion { shell } => completion(*shell, output),
         Command::Lint(args) => files::lint(output, args),
-        Command::Plan(args) => files::forecast(output, args),
+        Command::Plan(args) => files::forecast(output, args, args.rps?),
         Command::Replay(args) => files::replay_file(output, args),
+        Command::Render(Render { what: RenderWhat::Istio(args) }) => render::istio(output, args),
         _ => return None,
     })
 }
@@ -118,10 +121,11 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::History(args) => history::run(context, &args),
         Command::Report(args) => report::run(context, &args),
         Command::Abort { name } => abort::run(context, &name).await,
+        Command::Plan(args) => files::forecast_measured(context, &args).await,
         // Done before anybody asked for the network.
         Command::Lint(_)
-        | Command::Plan(_)
         | Command::Replay(_)
+        | Command::Render(_)
         | Command::Version
         | Command::Completion { .. } => Ok(()),
     }

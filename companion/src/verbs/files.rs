@@ -13,10 +13,14 @@ use canary_core::rollout::spec::Spec;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::{Context, traffic};
 use crate::cli::{Lint, PlanFile, ReplayFile};
 use crate::error::{Error, Failure};
 use crate::output::Output;
 use crate::yaml::Document;
+
+/// The share of requests that fail where nobody says another.
+const BASELINE: f64 = 0.001;
 
 /// One thing that is wrong with a file.
 #[derive(Serialize)]
@@ -65,10 +69,21 @@ pub(crate) fn lint(output: &Output, args: &Lint) -> Result<(), Failure> {
     }
 }
 
-/// `plan -f FILE --rps N`.
-pub(crate) fn forecast(output: &Output, args: &PlanFile) -> Result<(), Failure> {
+/// `plan -f FILE --rps N`: with given traffic.
+pub(crate) fn forecast(output: &Output, args: &PlanFile, rps: f64) -> Result<(), Failure> {
+    let baseline = args.baseline.unwrap_or(BASELINE);
+    tell(output, &rollout(&args.file)?, Traffic { rps, baseline })
+}
+
+/// `plan -f FILE`: with the traffic that the Envoys have now.
+pub(crate) async fn forecast_measured(context: &Context, args: &PlanFile) -> Result<(), Failure> {
     let spec = rollout(&args.file)?;
-    let (plan, _) = plan(&spec, Traffic { rps: args.rps, baseline: args.baseline });
+    let traffic = traffic::measure(context, &spec, args).await?;
+    tell(&context.output, &spec, traffic)
+}
+
+fn tell(output: &Output, spec: &Spec, traffic: Traffic) -> Result<(), Failure> {
+    let (plan, _) = plan(spec, traffic);
     Ok(output.print(|| &plan, |_| plan_text(&plan))?)
 }
 
@@ -82,7 +97,8 @@ pub(crate) fn replay_file(output: &Output, args: &ReplayFile) -> Result<(), Fail
     Ok(output.print(|| &replayed, |_| replayed_text(&replayed))?)
 }
 
-fn text(path: &Path) -> Result<String, Error> {
+/// A file's text.
+pub(super) fn text(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path)
         .map_err(|error| Error::Usage { what: format!("{}: {error}", path.display()) })
 }

@@ -137,7 +137,7 @@ fn read(path: &Path) -> Result<String, Error> {
 }
 
 /// The Envoys: of the command line, else of the file, else of the environment.
-fn targets(context: &Context, spec: &Spec) -> Result<Vec<Target>, Error> {
+pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<Target>, Error> {
     if context.envoys_given || spec.envoys.is_empty() {
         return context.targets().map(<[Target]>::to_vec);
     }
