@@ -31,6 +31,14 @@ struct Finding {
     message: String,
 }
 
+/// What `lint` has to say.
+struct Findings {
+    /// What keeps the file from being used.
+    wrong: Vec<Finding>,
+    /// What can be used, but can't have been meant.
+    doubtful: Vec<Finding>,
+}
+
 /// `lint -f FILE`: a rollout file, or the filter's configuration, which has `rollouts`; `--schema`: what
 /// editors know of rollout files.
 pub(crate) fn lint(output: &Output, args: &Lint) -> Result<(), Failure> {
@@ -38,23 +46,23 @@ pub(crate) fn lint(output: &Output, args: &Lint) -> Result<(), Failure> {
         return Ok(output.write(&format!("{:#}\n", schema()))?);
     };
     let (file, source) = (path.display(), text(path)?);
-    let findings = findings(&source);
+    let Findings { wrong, doubtful } = findings(&source);
     let report = |_| {
-        let line = |finding: &Finding| {
+        let line = |finding: &Finding, what: &str| {
             let Finding { line, path, message } = finding;
             let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
-            format!("{file}:{line}: {path}{message}\n")
+            format!("{file}:{line}: {what}{path}{message}\n")
         };
-        if findings.is_empty() {
-            format!("{file}: ok\n")
-        } else {
-            findings.iter().map(line).collect()
-        }
+        let doubts: String = doubtful.iter().map(|one| line(one, "warning: ")).collect();
+        let faults: String = wrong.iter().map(|one| line(one, "")).collect();
+        if wrong.is_empty() { format!("{doubts}{file}: ok\n") } else { faults }
     };
-    let machine =
-        || json!({"file": file.to_string(), "ok": findings.is_empty(), "findings": findings});
+    let machine = || {
+        let ok = wrong.is_empty();
+        json!({"file": file.to_string(), "ok": ok, "findings": wrong, "warnings": doubtful})
+    };
     output.print(machine, report)?;
-    match findings.len() {
+    match wrong.len() {
         0 => Ok(()),
         1 => Err(Error::Usage { what: format!("{file}: 1 finding") }.into()),
         many => Err(Error::Usage { what: format!("{file}: {many} findings") }.into()),
@@ -95,21 +103,25 @@ pub(super) fn text(path: &Path) -> Result<String, Error> {
         .map_err(|error| Error::Usage { what: format!("{}: {error}", path.display()) })
 }
 
-fn findings(source: &str) -> Vec<Finding> {
+fn findings(source: &str) -> Findings {
     let document = match Document::read(source) {
         Ok(document) => document,
         Err(error) => {
             let line = error.line.unwrap_or(1);
-            return vec![Finding { line, path: String::new(), message: error.message }];
+            let wrong = vec![Finding { line, path: String::new(), message: error.message }];
+            return Findings { wrong, doubtful: Vec::new() };
         }
     };
-    let problems = if document.value.get("rollouts").is_some() {
-        Config::parse(document.value.to_string().as_bytes()).err()
+    let (problems, doubts) = if document.value.get("rollouts").is_some() {
+        (Config::parse(document.value.to_string().as_bytes()).err(), Vec::new())
     } else {
-        Spec::read(&document.value).err()
+        let spec = Spec::read(&document.value);
+        let doubts = spec.as_ref().map(Spec::doubts).unwrap_or_default();
+        (spec.err(), doubts)
     };
     let finding = |Problem { path, message }| Finding { line: document.line(&path), path, message };
-    problems.unwrap_or_default().into_iter().map(finding).collect()
+    let all = |problems: Vec<Problem>| problems.into_iter().map(finding).collect();
+    Findings { wrong: all(problems.unwrap_or_default()), doubtful: all(doubts) }
 }
 
 /// The rollout in a file.

@@ -50,6 +50,22 @@ fn a_good_file_is_ok_and_a_bad_one_is_told_line_by_line() {
 }
 
 #[test]
+fn what_waits_for_ever_is_warned_of() {
+    let dir = TempDir::new().unwrap();
+    let text = ROLLOUT.replace("duration: 20s, minRequests: 100", "untilConfident: true")
+        + "    - {name: sold, kind: conversion, signal: sold}\n";
+    let path = file(&dir, "rollout.yaml", &text);
+    let run = alone(&["lint", "-f", path.to_str().unwrap()]).exits(0);
+    assert!(
+        run.stdout.contains("yaml:9: warning: analysis.metrics[1].margin: with margin 0"),
+        "{run:?}"
+    );
+    let path = file(&dir, "fine.yaml", &text.replace("signal: sold", "signal: sold, margin: 1%"));
+    let found = alone(&["lint", "-f", path.to_str().unwrap(), "-o", "json"]).exits(0).json();
+    assert_eq!((&found["ok"], &found["warnings"]), (&json!(true), &json!([])));
+}
+
+#[test]
 fn a_replay_tells_what_the_file_would_have_decided() {
     let dir = TempDir::new().unwrap();
     let rollout = file(&dir, "rollout.yaml", ROLLOUT);

@@ -2,6 +2,7 @@
 //! back.
 
 mod full_disk;
+mod keyed;
 mod kills;
 
 use std::path::PathBuf;
