@@ -5,6 +5,9 @@
 //! and a leader that no longer renews (its VM has died) is followed by another within three
 //! intervals. Times are nanoseconds of the process's monotonic clock.
 
+mod inquiry;
+
+pub use inquiry::{Inquiry, Question};
 use serde::{Deserialize, Serialize};
 
 /// The leader's term, as all workers share it.

@@ -6,7 +6,7 @@ use canary_core::{
     config::{Config, Rollout},
     document::Problem,
     exchange::http_status,
-    poll::{Lead, Poller, Step, Term},
+    poll::{Inquiry, Lead, Poller, Question, Step, Term},
     runtime::{RolloutRuntime, RuntimeKey, Snapshot},
 };
 use log::{error, info, warn};
@@ -34,6 +34,7 @@ struct Work {
     plugin: Rc<Plugin>,
     metrics: FilterMetrics,
     poller: Poller,
+    inquiry: Inquiry,
     term: Record<Term>,
     /// Why the last poll failed, so that a lasting failure is logged once.
     last_failure: Option<String>,
@@ -91,7 +92,8 @@ impl Work {
         let names: Vec<_> = names.collect();
         info!("canary: configured with {} rollouts: {}", names.len(), names.join(", "));
         let poller = Poller::new(plugin.random(), interval);
-        Self { plugin, metrics, poller, term, last_failure: None }
+        let inquiry = Inquiry::default();
+        Self { plugin, metrics, poller, inquiry, term, last_failure: None }
     }
 
     fn tick(&mut self) {
@@ -120,12 +122,16 @@ impl Work {
         if !self.term.replace(&term, mark) {
             return;
         }
-        if self.poller.claimed(now_ns) == Lead::AwaitAnswer {
-            return;
+        if self.poller.claimed(now_ns) == Lead::Poll {
+            let question = self.inquiry.next(now_ns);
+            self.ask(question);
         }
+    }
+
+    fn ask(&mut self, question: Question) {
         let cluster = &self.plugin.config.runtime.cluster;
         let timeout = Duration::from_nanos(self.poller.timeout_ns());
-        if let Err(refused) = host::http_get(cluster, "/runtime", timeout) {
+        if let Err(refused) = host::http_get(cluster, question.path(), timeout) {
             let reason =
                 format!("Envoy refuses to call cluster `{cluster}` ({refused:?}); does it exist?");
             self.poll_failed(reason);
@@ -133,21 +139,35 @@ impl Work {
     }
 
     fn poll_answered(&mut self, body_size: usize) {
-        match read_runtime(body_size, &self.plugin.rollouts) {
+        let (answer, now_ns) = (answer(body_size), host::now_ns());
+        if self.inquiry.asked() == Some(Question::Counters) {
+            match self.inquiry.counters(answer.ok().as_deref(), now_ns) {
+                Some(question) => self.ask(question),
+                None => self.poll_succeeded(),
+            }
+            return;
+        }
+        match answer.and_then(|body| read_runtime(&body, &self.plugin.rollouts)) {
             Ok(snapshot) => {
-                self.poller.settled();
-                self.metrics.poll_success.add(1);
-                if self.last_failure.take().is_some() {
-                    info!("canary: the runtime can be polled again");
-                }
-                self.apply(&snapshot);
+                let applied = self.apply(&snapshot);
+                self.inquiry.runtime(body_size, applied, now_ns);
+                self.poll_succeeded();
             }
             Err(reason) => self.poll_failed(reason),
         }
     }
 
+    fn poll_succeeded(&mut self) {
+        self.poller.settled();
+        self.metrics.poll_success.add(1);
+        if self.last_failure.take().is_some() {
+            info!("canary: the runtime can be polled again");
+        }
+    }
+
     fn poll_failed(&mut self, reason: String) {
         self.poller.settled();
+        self.inquiry.failed();
         self.metrics.poll_failure.add(1);
         if self.last_failure.as_ref() != Some(&reason) {
             warn!("canary: polling the runtime failed, the last weight holds: {reason}");
@@ -155,13 +175,14 @@ impl Work {
         }
     }
 
-    /// Takes what the runtime says into the shared records.
-    fn apply(&self, snapshot: &Snapshot) {
-        let now_ns = host::now_ns();
+    /// Takes what the runtime says into the shared records; false where one of them was too busy.
+    fn apply(&self, snapshot: &Snapshot) -> bool {
+        let (now_ns, mut applied) = (host::now_ns(), true);
         for live in &self.plugin.rollouts {
             let name = &live.rollout.name;
             let runtime = RolloutRuntime::of(snapshot, name);
             let faults = live.control.update(|control| control.apply(&runtime, now_ns));
+            applied &= faults.is_some();
             for fault in faults.into_iter().flat_map(|(_, faults)| faults) {
                 self.metrics.invalid_runtime.add(1);
                 let key = RuntimeKey::new(name, fault.setting);
@@ -175,6 +196,7 @@ impl Work {
                 live.show(now_ns);
             }
         }
+        applied
     }
 }
 
@@ -192,14 +214,18 @@ fn readable_here(config: Config) -> Result<Config, Vec<Problem>> {
     }
 }
 
-fn read_runtime(body_size: usize, rollouts: &[Live]) -> Result<Snapshot, String> {
+/// The body of the admin's answer.
+fn answer(body_size: usize) -> Result<Vec<u8>, String> {
     let status = host::http_get_status().ok_or("no answer")?;
     if http_status(&status) != Some(200) {
         return Err(format!("status {}", String::from_utf8_lossy(&status)));
     }
-    let body = host::http_get_body(body_size).ok_or("no body")?;
+    Ok(host::http_get_body(body_size).ok_or("no body")?)
+}
+
+fn read_runtime(body: &[u8], rollouts: &[Live]) -> Result<Snapshot, String> {
     let wanted = |name: &str| rollouts.iter().any(|live| live.rollout.name == name);
-    Snapshot::read(&body, wanted).map_err(|error| error.to_string())
+    Snapshot::read(body, wanted).map_err(|error| error.to_string())
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
