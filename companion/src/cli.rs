@@ -1,5 +1,9 @@
 //! The command line: what can be asked, and the checks that need no Envoy.
 
+mod controller;
+mod files;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use canary_core::duration;
@@ -11,6 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::admin::Target;
 use crate::error::Error;
+pub use controller::{History, Promote, Run, Status, Steer};
+pub use files::{Lint, PlanFile, ReplayFile};
 
 /// The environment's list of Envoys, used where there is no `--envoy`.
 pub const ENVOYS_VARIABLE: &str = "CANARYCTL_ENVOYS";
@@ -36,6 +42,14 @@ pub struct Cli {
     #[arg(long, global = true, default_value = "5s", value_parser = positive_duration, value_name = "DURATION")]
     pub request_timeout: Duration,
 
+    /// The controller that `run` started, for the verbs that steer or show it
+    #[arg(long, global = true, value_name = "URL", value_parser = controller::url)]
+    pub controller: Option<reqwest::Url>,
+
+    /// A file with the token of a controller that demands one; else CANARYCTL_TOKEN
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -59,10 +73,33 @@ pub enum Command {
     Get(Get),
     /// Show all rollouts
     List,
+    /// Execute a rollout file: the controller
+    Run(Run),
+    /// Say in one word how a rollout is: Healthy, Progressing, Paused or Degraded
+    ///
+    /// The exit code is 1 for Degraded alone.
+    Status(Status),
+    /// Leave the step that a running rollout is in, or go on after a pause
+    Promote(Promote),
+    /// Hold a running rollout at its weight
+    Pause(Steer),
+    /// Let a paused rollout go on
+    Resume(Steer),
+    /// Begin a rollout again that was rolled back
+    Retry(Steer),
+    /// Show past rollouts, as their journals tell them
+    History(History),
+    /// Check a rollout file or the filter's configuration: every fault with its line and path
+    Lint(Lint),
+    /// Tell beforehand how long a rollout takes, what it can see and what it can cost
+    Plan(PlanFile),
+    /// Tell what a rollout file would have decided on recorded counts, or on a journal
+    Replay(ReplayFile),
     /// Send everything back to stable at once: weight 0 and the kill switch, in one update
     ///
-    /// Never refused because of an owner. The kill switch holds from the very next request on;
-    /// `set weight` above 0 releases it.
+    /// Goes to the controller where one runs the rollout, and works without one, too. Never refused
+    /// because of an owner. The kill switch holds from the very next request on; `set weight` above 0
+    /// releases it.
     Abort {
         /// The rollout
         #[arg(value_parser = rollout_name)]
@@ -154,6 +191,11 @@ pub enum GetWhat {
 }
 
 impl Cli {
+    /// Whether Envoys are named on the command line.
+    pub const fn names_envoys(&self) -> bool {
+        !self.envoys.is_empty()
+    }
+
     /// The Envoys to talk to: those of `--envoy`, else those of the environment.
     ///
     /// # Errors

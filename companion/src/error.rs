@@ -1,7 +1,11 @@
 //! What can go wrong, what each of it means for the exit code, and what to do about it.
 
+mod hint;
+
 use std::collections::BTreeSet;
 use std::io;
+
+use crate::journal::JournalError;
 
 /// The exit codes, the same for every verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +136,69 @@ pub enum Error {
         /// What the filter's statistics say about it.
         why: String,
     },
+    /// A journal can't be used.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
+    /// A journal holds an unfinished rollout that this file did not begin.
+    #[error("{journal}: {why}")]
+    OtherFile {
+        /// The journal.
+        journal: String,
+        /// How the files differ.
+        why: String,
+    },
+    /// The address for the controller's interface is not to be had.
+    #[error("can't listen on {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// No controller answers.
+    #[error("no controller at {url}: {cause}")]
+    NoController {
+        /// Where it was looked for.
+        url: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// The controller runs another rollout.
+    #[error("{url}: {cause}")]
+    NotHere {
+        /// The controller.
+        url: String,
+        /// What it said.
+        cause: String,
+    },
+    /// The controller refused a command, or the request.
+    #[error("{url}: {cause}")]
+    RefusedByController {
+        /// The controller.
+        url: String,
+        /// What it said.
+        cause: String,
+    },
+    /// The controller did not answer in time, or the rollout did not end in time.
+    #[error("{what}")]
+    Late {
+        /// What was waited for.
+        what: String,
+    },
+    /// The controller was asked to stop.
+    #[error("stopped before the end: {what}")]
+    Stopped {
+        /// What that means for the weight.
+        what: String,
+    },
+    /// The rollout was rolled back.
+    #[error("rollout \"{rollout}\" is Degraded: {reason}")]
+    Degraded {
+        /// The rollout.
+        rollout: String,
+        /// Why.
+        reason: String,
+    },
     /// The result could not be written.
     #[error("can't write the result: {0}")]
     Output(io::Error),
@@ -144,75 +211,27 @@ impl Error {
     /// What this failure means for the exit code where it stands alone.
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::NoEnvoy | Self::UnknownRollout { .. } => Exit::Usage,
+            Self::Usage { .. }
+            | Self::NoEnvoy
+            | Self::UnknownRollout { .. }
+            | Self::OtherFile { .. }
+            | Self::NotHere { .. } => Exit::Usage,
+            Self::Journal(JournalError::Locked { .. }) => Exit::Failed,
+            Self::Journal(_) | Self::Listen { .. } | Self::NoController { .. } => Exit::Unavailable,
             Self::Unreachable { .. }
             | Self::NotEnvoy { .. }
             | Self::NoAdminLayer { .. }
             | Self::Refused { .. } => Exit::Unavailable,
-            Self::NoAnswer { .. } | Self::NotInForce { .. } => Exit::TimedOut,
+            Self::NoAnswer { .. } | Self::NotInForce { .. } | Self::Late { .. } => Exit::TimedOut,
             Self::OtherOwner { .. }
+            | Self::RefusedByController { .. }
+            | Self::Stopped { .. }
+            | Self::Degraded { .. }
             | Self::Overridden { .. }
             | Self::GuardTripped { .. }
             | Self::Output(_)
             | Self::System(_) => Exit::Failed,
         }
-    }
-
-    /// What to do next.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::NoEnvoy => {
-                "name its admin interface with --envoy http://127.0.0.1:9901 or \
-                 --envoy unix:///run/envoy/admin.sock, or set CANARYCTL_ENVOYS"
-            }
-            Self::Unreachable { .. } => {
-                "check that Envoy runs and that this is the address of its admin interface \
-                 (`admin: address:` in its bootstrap)"
-            }
-            Self::NoAnswer { .. } => {
-                "Envoy is busy or this is not its admin interface; --request-timeout gives it longer"
-            }
-            Self::NotEnvoy { .. } => {
-                "check that this is the address of Envoy's admin interface and not of one of its \
-                 listeners"
-            }
-            Self::NoAdminLayer { .. } => {
-                "add a layer to Envoy's bootstrap and restart it: layered_runtime: {layers: [{name: \
-                 admin, admin_layer: {}}]}"
-            }
-            Self::UnknownRollout { known, .. } if known.is_empty() => {
-                "no canary filter has started on this Envoy; its log says why (a refused \
-                 configuration, a missing .wasm)"
-            }
-            Self::UnknownRollout { known, .. } => {
-                let names: Vec<&str> = known.iter().map(String::as_str).collect();
-                return Some(format!("rollouts there: {}", names.join(", ")));
-            }
-            Self::OtherOwner { .. } => {
-                "steer it through its owner, stop it at once with `canaryctl abort`, or take it \
-                 over with --takeover"
-            }
-            Self::Overridden { .. } => {
-                "a runtime layer above the admin layer sets this key; make admin the last layer or \
-                 change it there"
-            }
-            Self::GuardTripped { rollout, .. } => {
-                return Some(format!(
-                    "look at what failed with `canaryctl get rollout {rollout}`; a new epoch clears \
-                     the guard: `canaryctl set weight {rollout} PERCENT --reset-guard`"
-                ));
-            }
-            Self::NotInForce { .. } => {
-                "see Envoy's log; `/stats?filter=wasmcustom.canary.filter` shows the filter's polls"
-            }
-            Self::Refused { .. } => {
-                "whatever stands before Envoy's admin interface must let POST /runtime_modify through"
-            }
-            Self::Usage { .. } | Self::Output(_) | Self::System(_) => {
-                return None;
-            }
-        };
-        Some(hint.to_owned())
     }
 }
 
@@ -247,6 +266,11 @@ impl Failure {
     pub fn refused(errors: Vec<Error>) -> Self {
         let exit = errors.first().map_or(Exit::Failed, Error::exit);
         Self { exit, errors, untouched: true }
+    }
+
+    /// Whether this says how a rollout ended, rather than that something went wrong.
+    pub fn is_degraded(&self) -> bool {
+        self.errors.iter().all(|error| matches!(error, Error::Degraded { .. }))
     }
 
     /// Whether the only trouble is that nobody reads the result any more (`canaryctl … | head -1`).

@@ -11,6 +11,12 @@ pub(crate) fn owner() -> String {
     from_parts(user.as_deref().unwrap_or("canaryctl"), &host.to_string_lossy())
 }
 
+/// The same for a controller: nobody else is called like that, not even the same person's next one.
+pub(crate) fn controller(random: u32) -> String {
+    let person: String = owner().chars().take(100).collect();
+    format!("{person}/run-{random:08x}")
+}
+
 fn from_parts(user: &str, host: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._@:/-".contains(c) { c } else { '-' };
     let name = if user.contains('@') { user.to_owned() } else { format!("{user}@{host}") };

@@ -6,11 +6,16 @@
 //! failure means for the exit code and what to do about it.
 
 pub mod admin;
+pub mod api;
 pub mod cli;
+pub mod controller;
 pub mod error;
+pub mod journal;
 pub mod observe;
 pub mod view;
+pub mod yaml;
 
+mod http;
 mod identity;
 mod output;
 mod verbs;
@@ -51,11 +56,10 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Version => return verbs::version(&output),
         Command::Completion { shell } => return verbs::completion(*shell, &output),
-        Command::Set(_) | Command::Get(_) | Command::List | Command::Abort { .. } => {}
+        _ => {}
     }
-    let targets = cli.targets()?;
-    let fleet = verbs::Context { targets, deadline: cli.request_timeout, output };
+    let context = verbs::Context::of(&cli, output)?;
     // One thread is plenty: the work is waiting for Envoys.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(Error::System)?.block_on(verbs::run(&fleet, cli.command))
+    runtime.map_err(Error::System)?.block_on(verbs::execute(&context, cli.command))
 }

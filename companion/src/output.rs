@@ -1,7 +1,9 @@
 //! Printing: results on stdout as text or JSON, messages on stderr; colours only on a terminal.
 
+mod history;
 mod json;
 mod screen;
+mod status;
 mod text;
 
 use std::io::{self, IsTerminal, Write};
@@ -13,8 +15,10 @@ use crate::admin::Report;
 use crate::cli::Format;
 use crate::error::{Error, Failure};
 
-pub(crate) use json::{aborted, rollout, set};
+pub(crate) use history::history_text;
+pub(crate) use json::{aborted, controlled, rollout, set};
 pub(crate) use screen::Screen;
+pub(crate) use status::{controlled_text, progress, status_text, steered_text};
 pub(crate) use text::{aborted_text, list_text, rollout_text, set_text};
 
 /// What came of a verb on one Envoy.
@@ -162,7 +166,8 @@ pub(crate) fn remark(text: &str) {
     message(&format!("{} {text}", Paint::for_stderr().warning("warning:")));
 }
 
-fn message(line: &str) {
+/// Tells on stderr.
+pub(crate) fn message(line: &str) {
     // There is nobody left to tell where stderr is closed.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -1,40 +1,104 @@
 //! The verbs: each gathers what it needs, lets a pure function decide, applies and reports.
 
 mod abort;
+mod files;
 mod get;
+pub(crate) mod history;
 mod list;
 mod look;
+mod run;
 mod set_weight;
+mod status;
+mod steer;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::CommandFactory;
 use serde_json::json;
 
 use crate::admin::{Report, Target};
+use crate::api::access::Token;
+use crate::api::client::Client;
 use crate::cli::{Cli, Command, Get, GetWhat, Set, SetWhat};
+use crate::controller::status::Status;
 use crate::error::{Error, Failure};
 use crate::output::Output;
 
 /// What every verb is given.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The Envoys.
-    pub(crate) targets: Vec<Target>,
+    /// The Envoys; empty where none is named.
+    targets: Vec<Target>,
+    /// Whether they were named on the command line, and not just in the environment.
+    pub(crate) envoys_given: bool,
+    /// The controller, which may not be there.
+    pub(crate) controller: Client,
+    /// Whether it was named.
+    pub(crate) controller_given: bool,
+    /// Where the controller's token is.
+    pub(crate) token_file: Option<PathBuf>,
     /// The longest that one request may take.
     pub(crate) deadline: Duration,
     /// Where results go.
     pub(crate) output: Output,
 }
 
-/// Runs a verb that talks to Envoys.
-pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+impl Context {
+    pub(crate) fn of(cli: &Cli, output: Output) -> Result<Self, Error> {
+        let targets = match cli.targets() {
+            Err(Error::NoEnvoy) => Vec::new(),
+            targets => targets?,
+        };
+        let token = Token::find(cli.token_file.as_deref())?;
+        Ok(Self {
+            targets,
+            envoys_given: cli.names_envoys(),
+            controller: Client::new(cli.controller.as_ref(), token)?,
+            controller_given: cli.controller.is_some(),
+            token_file: cli.token_file.clone(),
+            deadline: cli.request_timeout,
+            output,
+        })
+    }
+
+    /// The Envoys.
+    ///
+    /// # Errors
+    /// Where none is named.
+    pub(crate) fn targets(&self) -> Result<&[Target], Error> {
+        if self.targets.is_empty() { Err(Error::NoEnvoy) } else { Ok(&self.targets) }
+    }
+
+    /// What the controller says of a rollout; `None` where it says nothing. A controller that was named
+    /// must answer.
+    pub(crate) async fn ask_controller(&self, rollout: &str) -> Result<Option<Status>, Error> {
+        match self.controller.status(rollout).await {
+            Ok(status) => Ok(Some(status)),
+            Err(error) if self.controller_given => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Runs a verb.
+pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Set(Set { what: SetWhat::Weight(args) }) => set_weight::run(context, &args).await,
         Command::Get(Get { what: GetWhat::Rollout { name, watch, interval } }) => {
             get::run(context, &name, watch.then_some(interval)).await
         }
         Command::List => list::run(context).await,
+        Command::Run(args) => run::run(context, &args).await,
+        Command::Status(args) => status::run(context, &args).await,
+        Command::Promote(args) => steer::run(context, &args.name, "promote", args.full).await,
+        Command::Pause(args) => steer::run(context, &args.name, "pause", false).await,
+        Command::Resume(args) => steer::run(context, &args.name, "resume", false).await,
+        Command::Retry(args) => steer::run(context, &args.name, "retry", false).await,
+        Command::History(args) => history::run(context, &args),
+        Command::Lint(args) => files::lint(context, &args),
+        Command::Plan(args) => files::forecast(context, &args),
+        Command::Replay(args) => files::replay_file(context, &args),
         Command::Abort { name } => abort::run(context, &name).await,
         Command::Version => version(&context.output),
         Command::Completion { shell } => completion(shell, &context.output),

@@ -211,8 +211,10 @@ pub fn responder(rollout: &Rollout, upstream: &Upstream) -> Responder {
         return Responder::KillSwitch;
     }
     let retried = upstream.attempts.is_some_and(|attempts| attempts > 1);
-    let by_canary = upstream.role.as_deref() == Some(Role::Canary.as_str().as_bytes());
-    if is_rescue(rollout, cluster) && retried && !by_canary {
+    let by = |role: Role| upstream.role.as_deref() == Some(role.as_str().as_bytes());
+    // Where the canary has no healthy endpoint, stable answers the first attempt.
+    let by_stable = by(Role::Stable) || (retried && !by(Role::Canary));
+    if is_rescue(rollout, cluster) && by_stable {
         return Responder::Rescue;
     }
     Responder::Chosen

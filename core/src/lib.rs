@@ -22,6 +22,7 @@ pub mod names;
 pub mod pointer;
 pub mod poll;
 pub mod role;
+pub mod rollout;
 pub mod runtime;
 pub mod signal;
 pub mod stat_name;

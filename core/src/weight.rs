@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// Parts per million in the whole: 100 %.
 pub const PPM: u32 = 1_000_000;
 
@@ -119,6 +121,23 @@ impl fmt::Display for Weight {
     }
 }
 
+/// A JSON number of percent, whole where it is whole.
+impl Serialize for Weight {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_multiple_of(PPM_PER_PERCENT) {
+            return serializer.serialize_u32(self.0 / PPM_PER_PERCENT);
+        }
+        serializer.serialize_f64(self.percent())
+    }
+}
+
+impl<'de> Deserialize<'de> for Weight {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        Self::from_json(&number).map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +185,8 @@ mod tests {
             assert_eq!(Weight::parse_percent(&weight.to_string()), Ok(weight));
             let number: serde_json::Number = serde_json::from_str(&weight.to_string()).unwrap();
             assert_eq!(Weight::from_json(&number), Ok(weight));
+            let json = serde_json::to_value(weight).unwrap();
+            assert_eq!(serde_json::from_value::<Weight>(json).unwrap(), weight);
         }
     }
 }

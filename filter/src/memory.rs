@@ -1,6 +1,9 @@
 //! Who was seen and who failed in this window: what makes the client the unit of counting.
 
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    rc::{Rc, Weak},
+};
 
 use canary_core::{
     assign::Assignment,
@@ -13,18 +16,30 @@ use canary_core::{
 
 use crate::shared::Record;
 
+thread_local! {
+    /// What this VM remembers, by rollout, as long as a plugin has it: a pushed configuration knows
+    /// whom the one before has seen.
+    static REMEMBERED: RefCell<Vec<(String, Weak<Local>)>> = const { RefCell::new(Vec::new()) };
+}
+
 /// One rollout's memory of clients in one VM; empty in a rollout without affinity.
 pub(crate) struct Memory {
     keyed: Option<Keyed>,
 }
 
 struct Keyed {
-    /// Clients that this VM has seen. Each VM counts a client once, which errs on the side of waiting.
-    seen: RefCell<ClientSet>,
-    /// Clients that this VM knows to have failed: it need not ask again.
-    known_failed: RefCell<ClientSet>,
+    local: Rc<Local>,
     /// Clients that have failed, process-wide.
     failed: Record<ClientSet>,
+}
+
+/// What one VM remembers of a rollout's clients.
+#[derive(Default)]
+struct Local {
+    /// Clients that were seen. Each VM counts a client once, which errs on the side of waiting.
+    seen: RefCell<ClientSet>,
+    /// Clients that are known to have failed: the VM need not ask again.
+    known_failed: RefCell<ClientSet>,
 }
 
 /// What a finished request adds to the units of counting.
@@ -42,7 +57,7 @@ impl Memory {
         let keyed = rollout.keyed().then(|| {
             let failed = Record::failed(&rollout.name);
             failed.create(ClientSet::default);
-            Keyed { seen: RefCell::default(), known_failed: RefCell::default(), failed }
+            Keyed { local: Local::of(&rollout.name), failed }
         });
         Self { keyed }
     }
@@ -54,7 +69,7 @@ impl Memory {
             return Unit::Request;
         };
         let (key, window_turn) = (assignment.client, control.window_turn());
-        let insert = |client| keyed.seen.borrow_mut().insert(window_turn, client);
+        let insert = |client| keyed.local.seen.borrow_mut().insert(window_turn, client);
         let first = !assignment.forced() && key.is_none_or(insert);
         Unit::Client { key, first, window_turn }
     }
@@ -76,9 +91,23 @@ impl Memory {
     }
 }
 
+impl Local {
+    fn of(rollout: &str) -> Rc<Self> {
+        REMEMBERED.with_borrow_mut(|remembered| {
+            remembered.retain(|(_, local)| local.strong_count() > 0);
+            let known = remembered.iter().find(|(name, _)| name == rollout);
+            known.and_then(|(_, local)| local.upgrade()).unwrap_or_else(|| {
+                let local = Rc::new(Self::default());
+                remembered.push((rollout.to_owned(), Rc::downgrade(&local)));
+                local
+            })
+        })
+    }
+}
+
 impl Keyed {
     fn newly_failed(&self, window_turn: u32, client: KeyHash) -> bool {
-        if !self.known_failed.borrow_mut().insert(window_turn, client) {
+        if !self.local.known_failed.borrow_mut().insert(window_turn, client) {
             return false;
         }
         // What can't be stored counts: rather twice, by two workers, than never.

@@ -3,7 +3,10 @@
 //! A pushed configuration makes a new plugin beside the old one. Requests in flight keep theirs,
 //! and with it the rules they began under; what the workers share, and Envoy's metrics, are the same.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use canary_core::{
     assign::{Assignment, Headers, assign},
@@ -19,8 +22,12 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::{guard::Watch, host, memory::Memory, metrics::RolloutMetrics, shared::Record};
 
 thread_local! {
-    /// The newest plugin of each rollout in this VM: the one that shows and polls for it.
-    static NEWEST: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
+    /// The last plugin's generation in this VM.
+    static LAST: Cell<u64> = const { Cell::new(0) };
+    /// The rollouts of the plugins that live in this VM, each with its plugin's generation. The
+    /// newest one of a rollout shows and polls for it, until it ends: Envoy takes an older plugin
+    /// up again where its configuration comes back while requests still run under it.
+    static LIVING: RefCell<Vec<(String, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A configuration at work.
@@ -55,11 +62,10 @@ pub(crate) struct Live {
 impl Plugin {
     /// Puts a configuration to work.
     pub(crate) fn new(mut config: Config) -> Rc<Self> {
-        let generation = NEWEST.with_borrow_mut(|newest| {
-            let generation = newest.values().max().map_or(1, |last| last + 1);
-            newest.extend(config.rollouts.iter().map(|rollout| (rollout.name.clone(), generation)));
-            generation
-        });
+        let generation = LAST.get() + 1;
+        LAST.set(generation);
+        let names = config.rollouts.iter().map(|rollout| (rollout.name.clone(), generation));
+        LIVING.with_borrow_mut(|living| living.extend(names));
         let secrets = config.token_headers();
         let rollouts = std::mem::take(&mut config.rollouts).into_iter().map(Live::new).collect();
         // Without entropy the time still tells the VMs apart.
@@ -89,7 +95,10 @@ impl Plugin {
     /// Whether a rollout's state is this plugin's to show: an older one, whose requests run out,
     /// would show the weight of a configuration that holds no more.
     pub(crate) fn shows(&self, live: &Live) -> bool {
-        NEWEST.with_borrow(|newest| newest.get(&live.rollout.name) == Some(&self.generation))
+        let newer = |(name, generation): &(String, u64)| {
+            *generation > self.generation && *name == live.rollout.name
+        };
+        !LIVING.with_borrow(|living| living.iter().any(newer))
     }
 
     /// Hands what has gathered to Envoy and to the guards.
@@ -100,6 +109,9 @@ impl Plugin {
 
 impl Drop for Plugin {
     fn drop(&mut self) {
+        LIVING.with_borrow_mut(|living| {
+            living.retain(|(_, generation)| *generation != self.generation);
+        });
         self.flush(host::now_ns());
     }
 }

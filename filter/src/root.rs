@@ -3,10 +3,10 @@
 use std::{rc::Rc, time::Duration};
 
 use canary_core::{
-    config::{Config, Rollout},
+    config::{Config, Signal, Source},
     document::Problem,
     exchange::http_status,
-    poll::{Inquiry, Lead, Poller, Question, Step, Term},
+    poll::{Ask, Lead, Poller, Step, Term},
     runtime::{RolloutRuntime, RuntimeKey, Snapshot},
 };
 use log::{error, info, warn};
@@ -34,7 +34,6 @@ struct Work {
     plugin: Rc<Plugin>,
     metrics: FilterMetrics,
     poller: Poller,
-    inquiry: Inquiry,
     term: Record<Term>,
     /// Why the last poll failed, so that a lasting failure is logged once.
     last_failure: Option<String>,
@@ -92,8 +91,7 @@ impl Work {
         let names: Vec<_> = names.collect();
         info!("canary: configured with {} rollouts: {}", names.len(), names.join(", "));
         let poller = Poller::new(plugin.random(), interval);
-        let inquiry = Inquiry::default();
-        Self { plugin, metrics, poller, inquiry, term, last_failure: None }
+        Self { plugin, metrics, poller, term, last_failure: None }
     }
 
     fn tick(&mut self) {
@@ -122,16 +120,15 @@ impl Work {
         if !self.term.replace(&term, mark) {
             return;
         }
-        if self.poller.claimed(now_ns) == Lead::Poll {
-            let question = self.inquiry.next(now_ns);
-            self.ask(question);
+        if let Lead::Poll(ask) = self.poller.claimed(now_ns) {
+            self.ask(ask);
         }
     }
 
-    fn ask(&mut self, question: Question) {
+    fn ask(&mut self, ask: Ask) {
         let cluster = &self.plugin.config.runtime.cluster;
         let timeout = Duration::from_nanos(self.poller.timeout_ns());
-        if let Err(refused) = host::http_get(cluster, question.path(), timeout) {
+        if let Err(refused) = host::http_get(cluster, ask.path(), timeout) {
             let reason =
                 format!("Envoy refuses to call cluster `{cluster}` ({refused:?}); does it exist?");
             self.poll_failed(reason);
@@ -139,35 +136,43 @@ impl Work {
     }
 
     fn poll_answered(&mut self, body_size: usize) {
-        let (answer, now_ns) = (answer(body_size), host::now_ns());
-        if self.inquiry.asked() == Some(Question::Counters) {
-            match self.inquiry.counters(answer.ok().as_deref(), now_ns) {
-                Some(question) => self.ask(question),
-                None => self.poll_succeeded(),
+        let answered = match self.poller.asked() {
+            Some(Ask::Loads) => self.loads_answered(body_size),
+            Some(Ask::Runtime) => self.runtime_answered(body_size),
+            None => return,
+        };
+        match answered {
+            Ok(Answered::Settled) => {
+                self.poller.settled();
+                self.metrics.poll_success.add(1);
+                if self.last_failure.take().is_some() {
+                    info!("canary: the runtime can be polled again");
+                }
             }
-            return;
-        }
-        match answer.and_then(|body| read_runtime(&body, &self.plugin.rollouts)) {
-            Ok(snapshot) => {
-                let applied = self.apply(&snapshot);
-                self.inquiry.runtime(body_size, applied, now_ns);
-                self.poll_succeeded();
-            }
+            Ok(Answered::AskMore) => self.ask(Ask::Runtime),
             Err(reason) => self.poll_failed(reason),
         }
     }
 
-    fn poll_succeeded(&mut self) {
-        self.poller.settled();
-        self.metrics.poll_success.add(1);
-        if self.last_failure.take().is_some() {
-            info!("canary: the runtime can be polled again");
+    fn loads_answered(&mut self, body_size: usize) -> Result<Answered, String> {
+        let status = host::http_get_status().ok_or(NO_ANSWER)?;
+        // An admin that shows no statistics can still show the runtime.
+        let loads =
+            if http_status(&status) == Some(200) { host::http_get_body(body_size) } else { None };
+        let moved = self.poller.moved(&loads.unwrap_or_default(), host::now_ns());
+        Ok(if moved { Answered::AskMore } else { Answered::Settled })
+    }
+
+    fn runtime_answered(&mut self, body_size: usize) -> Result<Answered, String> {
+        let snapshot = read_runtime(body_size, &self.plugin.rollouts)?;
+        if self.apply(&snapshot) {
+            self.poller.read(body_size, host::now_ns());
         }
+        Ok(Answered::Settled)
     }
 
     fn poll_failed(&mut self, reason: String) {
         self.poller.settled();
-        self.inquiry.failed();
         self.metrics.poll_failure.add(1);
         if self.last_failure.as_ref() != Some(&reason) {
             warn!("canary: polling the runtime failed, the last weight holds: {reason}");
@@ -175,14 +180,15 @@ impl Work {
         }
     }
 
-    /// Takes what the runtime says into the shared records; false where one of them was too busy.
+    /// Takes what the runtime says into the shared records. False where one could not be written.
     fn apply(&self, snapshot: &Snapshot) -> bool {
-        let (now_ns, mut applied) = (host::now_ns(), true);
+        let now_ns = host::now_ns();
+        let mut stored = true;
         for live in &self.plugin.rollouts {
             let name = &live.rollout.name;
             let runtime = RolloutRuntime::of(snapshot, name);
             let faults = live.control.update(|control| control.apply(&runtime, now_ns));
-            applied &= faults.is_some();
+            stored &= faults.is_some();
             for fault in faults.into_iter().flat_map(|(_, faults)| faults) {
                 self.metrics.invalid_runtime.add(1);
                 let key = RuntimeKey::new(name, fault.setting);
@@ -196,36 +202,44 @@ impl Work {
                 live.show(now_ns);
             }
         }
-        applied
+        stored
     }
 }
 
+/// How a poll goes on after an answer.
+enum Answered {
+    /// It is over.
+    Settled,
+    /// The runtime has moved and is to be read.
+    AskMore,
+}
+
+/// Envoy calls back without headers where the call timed out or the connection failed.
+const NO_ANSWER: &str = "no answer";
+
 /// Refuses a body signal in a module that was built without the hooks for one.
 fn readable_here(config: Config) -> Result<Config, Vec<Problem>> {
-    let bodies = config.rollouts.iter().position(Rollout::reads_bodies);
-    match bodies.filter(|_| !cfg!(feature = "body")) {
+    let body = |signal: &Signal| matches!(signal.source, Source::ResponseJson { .. });
+    let found = config.rollouts.iter().enumerate().find_map(|(rollout, known)| {
+        known.signals.iter().position(body).map(|signal| (rollout, signal))
+    });
+    match found.filter(|_| !cfg!(feature = "body")) {
         None => Ok(config),
-        Some(rollout) => Err(vec![Problem {
-            path: format!("rollouts[{rollout}].signals"),
-            message:
-                "this module has no body hooks; a response_json signal needs canary_filter.wasm"
-                    .to_owned(),
+        Some((rollout, signal)) => Err(vec![Problem {
+            path: format!("rollouts[{rollout}].signals[{signal}].from.response_json"),
+            message: "this module has no body hooks; canary_filter.wasm has".to_owned(),
         }]),
     }
 }
 
-/// The body of the admin's answer.
-fn answer(body_size: usize) -> Result<Vec<u8>, String> {
-    let status = host::http_get_status().ok_or("no answer")?;
+fn read_runtime(body_size: usize, rollouts: &[Live]) -> Result<Snapshot, String> {
+    let status = host::http_get_status().ok_or(NO_ANSWER)?;
     if http_status(&status) != Some(200) {
         return Err(format!("status {}", String::from_utf8_lossy(&status)));
     }
-    Ok(host::http_get_body(body_size).ok_or("no body")?)
-}
-
-fn read_runtime(body: &[u8], rollouts: &[Live]) -> Result<Snapshot, String> {
+    let body = host::http_get_body(body_size).ok_or("no body")?;
     let wanted = |name: &str| rollouts.iter().any(|live| live.rollout.name == name);
-    Snapshot::read(body, wanted).map_err(|error| error.to_string())
+    Snapshot::read(&body, wanted).map_err(|error| error.to_string())
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

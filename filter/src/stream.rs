@@ -218,7 +218,12 @@ fn upstream(rollout: &Rollout) -> Upstream {
     if !cluster.as_deref().is_some_and(|cluster| exchange::is_rescue(rollout, cluster)) {
         return Upstream { cluster, ..Upstream::default() };
     }
-    let attempts = host::property_u64(&["upstream", "request_attempt_count"]);
     let metadata = ["xds", "upstream_host_metadata", "filter_metadata", "canary", "role"];
-    Upstream { cluster, attempts, role: host::property(&metadata) }
+    let role = host::property(&metadata);
+    // Only where the endpoint doesn't say who it is does the number of attempts tell.
+    let attempts = match role {
+        Some(_) => None,
+        None => host::property_u64(&["upstream", "request_attempt_count"]),
+    };
+    Upstream { cluster, attempts, role }
 }

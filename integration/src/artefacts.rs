@@ -59,6 +59,28 @@ pub fn filter_headers() -> PathBuf {
     built("dist/canary_filter_headers.wasm")
 }
 
+/// The filter without body hooks, as built by `./scripts/build`.
+///
+/// # Panics
+/// When it isn't there, with the command that builds it.
+#[must_use]
+pub fn filter_without_body_hooks() -> PathBuf {
+    let module = root().join("dist/canary_filter_headers.wasm");
+    existing(module, "the filter isn't built: run ./scripts/build")
+}
+
+/// The filter with a fault (`integration/panicking-filter`).
+///
+/// # Panics
+/// When it isn't there, with the command that builds it.
+#[must_use]
+pub fn panicking_filter() -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    let module = target.join("wasm32-wasip1/wasm/panicking_filter.wasm");
+    let build = "cargo build -p panicking-filter --target wasm32-wasip1 --profile wasm";
+    existing(module, &format!("the filter with a fault isn't built: {build}"))
+}
+
 /// canaryctl, as built by `./scripts/build`.
 ///
 /// # Panics

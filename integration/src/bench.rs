@@ -2,6 +2,7 @@
 //! compares, and holds the outcome against targets.
 
 mod blast;
+mod judge;
 mod overhead;
 mod process;
 mod report;
@@ -9,12 +10,13 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub use report::{Report, Target};
+pub use report::{Report, Row, Sheet, Target};
 
 /// A benchmark by its name. The flag says: quickly, for a first look.
 type Bench = (&'static str, fn(bool) -> Report);
 
-const BENCHES: &[Bench] = &[("overhead", overhead::run), ("blast", blast::run)];
+const BENCHES: &[Bench] =
+    &[("overhead", overhead::run), ("blast", blast::run), ("judge", judge::run)];
 
 struct Options {
     run: fn(bool) -> Report,
@@ -91,6 +93,7 @@ mod tests {
         assert!(options.quick);
         assert_eq!(options.json, Some(PathBuf::from("figures.json")));
         assert!(!parse("blast").unwrap().quick);
+        assert!(parse("judge").is_ok());
     }
 
     #[test]

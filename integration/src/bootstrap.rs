@@ -80,6 +80,17 @@ impl Bootstrap {
         source["watched_directory"]["path"] = json!(ecds.parent().expect("a file has a directory"));
     }
 
+    /// The file that holds the listener, and the listener that was here. Its directory is watched.
+    pub(crate) fn listeners_from(&mut self, lds: &Path) -> Value {
+        let mut listener = self.listener().take();
+        listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
+        self.0["static_resources"]["listeners"] = json!([]);
+        let watched = lds.parent().expect("a file has a directory");
+        self.0["dynamic_resources"]["lds_config"] = json!({"resource_api_version": "V3",
+            "path_config_source": {"path": lds, "watched_directory": {"path": watched}}});
+        listener
+    }
+
     /// A value in the runtime's lowest layer. Envoy's number format isn't ours, so it's text.
     pub fn static_runtime(&mut self, key: &str, value: &str) {
         named(&mut self.0["layered_runtime"]["layers"], "base")["static_layer"][key] = value.into();
@@ -154,7 +165,7 @@ pub(crate) fn read_yaml(file: &Path) -> Value {
 }
 
 /// The entry of a list with this `name`.
-fn named<'a>(list: &'a mut Value, name: &str) -> &'a mut Value {
+pub(crate) fn named<'a>(list: &'a mut Value, name: &str) -> &'a mut Value {
     let entries =
         list.as_array_mut().unwrap_or_else(|| panic!("no list where {name} was looked for"));
     entries

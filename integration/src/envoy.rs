@@ -21,6 +21,7 @@ pub(crate) struct Launch {
     pub(crate) workers: u32,
     /// The one core for all its threads; none: wherever this process may run.
     pub(crate) core: Option<usize>,
+    pub(crate) drain_seconds: u32,
 }
 
 /// A running Envoy; it's killed when it's dropped, and by the kernel when this thread ends without
@@ -77,6 +78,7 @@ fn spawn(launch: &Launch) -> Child {
     command.args(["--pdeathsig", "KILL", "--"]).arg(artefacts::envoy());
     command.arg("-c").arg(&launch.bootstrap);
     command.args(["--concurrency", &launch.workers.to_string(), "--disable-hot-restart"]);
+    command.args(["--drain-time-s", &launch.drain_seconds.to_string()]);
     command.args([
         "--log-level",
         "warning",

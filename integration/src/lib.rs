@@ -22,6 +22,7 @@ pub mod artefacts;
 pub mod bench;
 mod bootstrap;
 mod client;
+mod delivery;
 mod envoy;
 mod eventually;
 mod load;

@@ -1,7 +1,5 @@
-//! The filter's ECDS resource: the shipped one with another configuration, put in place as Envoy
-//! wants it.
+//! The filter's ECDS resource: the shipped one with another configuration.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -57,23 +55,17 @@ impl Plugin {
         self.wasm()["vm_config"]["code"]["local"]["filename"] = json!(module);
     }
 
-    /// Puts the resource where Envoy looks for it, in one step.
-    ///
-    /// # Panics
-    /// When the file can't be written.
-    pub fn write(&self, ecds: &Path) {
+    /// The resources as ECDS delivers them.
+    pub(crate) fn resources(&self) -> Value {
         let mut document = self.document.clone();
         wasm(&mut document)["configuration"]["value"] = self.configuration.to_string().into();
-        put(ecds, &format!("{document:#}"));
+        document
     }
-}
 
-/// Writes beside the watched directory and moves the file in: Envoy acts on the move.
-pub(crate) fn put(ecds: &Path, text: &str) {
-    let watched = ecds.parent().expect("a file has a directory");
-    let draft = watched.with_extension("draft");
-    fs::write(&draft, text).expect("the ECDS file can be written");
-    fs::rename(&draft, ecds).expect("the ECDS file can be moved into place");
+    /// The filter's own part of that, as a listener has it.
+    pub(crate) fn typed_config(&self) -> Value {
+        self.resources()["resources"][0]["typed_config"].clone()
+    }
 }
 
 fn wasm(document: &mut Value) -> &mut Value {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::admin::AdminAddress;
 use crate::artefacts;
 use crate::bootstrap::Bootstrap;
+use crate::delivery::{By, Delivery};
 use crate::envoy::{Envoy, Launch};
 use crate::plugin::Plugin;
 use crate::running::Running;
@@ -41,6 +42,8 @@ pub struct Rig {
     workers: u32,
     module: Option<PathBuf>,
     filter: bool,
+    by: By,
+    drain_seconds: u32,
 }
 
 impl Default for Rig {
@@ -55,6 +58,8 @@ impl Default for Rig {
             workers: 2,
             module: None,
             filter: true,
+            by: By::Ecds,
+            drain_seconds: 600,
         }
     }
 }
@@ -167,6 +172,17 @@ impl Rig {
         self.wasm(&artefacts::filter())
     }
 
+    /// The filter's configuration stands in the listener, and that in a file: pushes come by LDS, not
+    /// by ECDS.
+    pub fn listener_by_file(self) -> Self {
+        Self { by: By::Lds, ..self }
+    }
+
+    /// How long Envoy drains a listener that was replaced, instead of its ten minutes.
+    pub fn drain_seconds(self, seconds: u32) -> Self {
+        Self { drain_seconds: seconds, ..self }
+    }
+
     /// Another module than the shipped configuration's.
     pub fn wasm(self, module: &Path) -> Self {
         Self { module: Some(module.to_path_buf()), ..self }
@@ -195,8 +211,8 @@ impl Rig {
         let roles = self.plugin.configuration()["rollouts"][0].clone();
         let stable = self.upstream(&roles["stable"], &self.stable.clone());
         let canary = self.upstream(&roles["canary"], &self.canary.clone());
-        let (envoy, launch) = self.envoy(&dir).await;
-        let running = Running::new(envoy, launch, self.plugin, [stable, canary], dir);
+        let (envoy, launch, delivery) = self.envoy(&dir).await;
+        let running = Running::new(envoy, launch, delivery, [stable, canary], dir);
         if self.filter {
             running.filter_is_alive().await;
         }
@@ -215,13 +231,10 @@ impl Rig {
     }
 
     /// Writes the configuration and starts Envoy, again where its TCP port was taken meanwhile.
-    async fn envoy(&mut self, dir: &TempDir) -> (Envoy, Launch) {
-        let ecds = Running::ecds(dir);
-        std::fs::create_dir(ecds.parent().expect("a file has a directory"))
-            .expect("a directory for ECDS");
-        self.plugin.write(&ecds);
-        self.bootstrap.filter_from(&ecds);
+    async fn envoy(&mut self, dir: &TempDir) -> (Envoy, Launch, Delivery) {
         self.bootstrap.listen(self.listen);
+        let plugin = self.plugin.clone();
+        let delivery = Delivery::begin(self.by, dir.path(), &mut self.bootstrap, plugin);
         let mut error = String::new();
         for _ in 0..TRIES {
             let admin = self.admin_address(dir);
@@ -229,9 +242,10 @@ impl Rig {
             let (bootstrap, log) = (dir.path().join("envoy.json"), dir.path().join("envoy.log"));
             std::fs::write(&bootstrap, self.bootstrap.to_json())
                 .expect("the bootstrap can be written");
-            let launch = Launch { bootstrap, log, admin, workers: self.workers, core: None };
+            let (workers, drain_seconds) = (self.workers, self.drain_seconds);
+            let launch = Launch { bootstrap, log, admin, workers, core: None, drain_seconds };
             match Envoy::start(&launch).await {
-                Ok(envoy) => return (envoy, launch),
+                Ok(envoy) => return (envoy, launch, delivery),
                 Err(failed) => error = failed,
             }
             if !matches!(self.admin, AdminOn::Tcp) {

@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Output;
 use std::thread;
 
@@ -16,10 +15,11 @@ use tokio::process::Command;
 use crate::admin::Admin;
 use crate::artefacts;
 use crate::client::{Answer, Ask, Client};
+use crate::delivery::Delivery;
 use crate::envoy::{self, Envoy, Launch};
 use crate::eventually::eventually;
 use crate::load::Load;
-use crate::plugin::{self, Plugin};
+use crate::plugin::Plugin;
 use crate::stats::{self, Stats};
 use crate::trace::Callback;
 use crate::upstream::Server;
@@ -30,28 +30,23 @@ use crate::upstream::Server;
 pub struct Running {
     envoy: Envoy,
     launch: Launch,
-    plugin: Plugin,
+    delivery: Delivery,
     admin: Admin,
     stable: Server,
     canary: Server,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 impl Running {
     pub(crate) fn new(
         envoy: Envoy,
         launch: Launch,
-        plugin: Plugin,
+        delivery: Delivery,
         [stable, canary]: [Server; 2],
         dir: TempDir,
     ) -> Self {
         let admin = Admin::new(launch.admin.clone());
-        Self { envoy, launch, plugin, admin, stable, canary, dir }
-    }
-
-    /// Where the filter's ECDS file lies: alone in its directory, which Envoy watches.
-    pub(crate) fn ecds(dir: &TempDir) -> PathBuf {
-        dir.path().join("ecds").join("canary.json")
+        Self { envoy, launch, delivery, admin, stable, canary, _dir: dir }
     }
 
     /// The stable version's upstream.
@@ -244,21 +239,26 @@ impl Running {
         eventually("the filter's heartbeat", probe, |heartbeat| *heartbeat > 0).await;
     }
 
-    /// Pushes another configuration of the filter, by ECDS. It doesn't wait for Envoy to take it.
-    pub fn push_config(&mut self, change: impl FnOnce(&mut Value)) {
-        change(self.plugin.configuration());
-        self.plugin.write(&Self::ecds(&self.dir));
+    /// The filter's configuration as it was pushed last.
+    pub fn configuration(&mut self) -> Value {
+        self.delivery.plugin.configuration().clone()
     }
 
-    /// Pushes any text as the ECDS file.
-    pub fn push_ecds(&self, text: &str) {
-        plugin::put(&Self::ecds(&self.dir), text);
+    /// Pushes another configuration of the filter. It doesn't wait for Envoy to take it.
+    pub fn push_config(&mut self, change: impl FnOnce(&mut Value)) {
+        change(self.delivery.plugin.configuration());
+        self.delivery.push();
+    }
+
+    /// Pushes any text as the file that Envoy watches.
+    pub fn push_text(&self, text: &str) {
+        self.delivery.push_text(text);
     }
 
     /// Changes the plugin's resource beyond its configuration, and pushes it.
     pub fn push_plugin(&mut self, change: impl FnOnce(&mut Plugin)) {
-        change(&mut self.plugin);
-        self.plugin.write(&Self::ecds(&self.dir));
+        change(&mut self.delivery.plugin);
+        self.delivery.push();
     }
 
     /// Kills Envoy and starts it again with the same configuration.

@@ -61,6 +61,8 @@ pub struct Behaviour {
     pub latency: Duration,
     /// The body; the version's name where none is given.
     pub body: Option<Bytes>,
+    /// In pieces of so many bytes, each sent by itself and without a content length.
+    pub chunks: Option<usize>,
     /// Further headers of every answer.
     pub headers: Vec<(String, String)>,
     /// What goes wrong below HTTP.
@@ -102,6 +104,7 @@ impl Upstream {
             error_status: 503,
             latency: Duration::ZERO,
             body: None,
+            chunks: None,
             headers: Vec::new(),
             fault: Fault::None,
             grpc_error: 14,

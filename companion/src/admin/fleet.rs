@@ -68,6 +68,39 @@ impl Fleet {
         self.members.is_empty()
     }
 
+    /// Whether a target stands for no Envoy now because its name could not be resolved.
+    pub fn is_unresolved(&self) -> bool {
+        self.members.iter().any(|member| member.admin.is_err())
+    }
+
+    /// The Envoys by how results call them.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.url.as_str())
+    }
+
+    /// Asks some of the Envoys at once, by how results call them.
+    pub async fn some<T>(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        ask: impl AsyncFn(&Admin) -> Result<T, Error>,
+    ) -> Vec<Report<T>> {
+        let wanted = |member: &&Member| wanted(&member.url);
+        let ask = &ask;
+        stream::iter(self.members.iter().filter(wanted))
+            .map(|member| async move {
+                let result = match &member.admin {
+                    Ok(admin) => ask(admin).await,
+                    Err(cause) => {
+                        Err(Error::Unreachable { url: member.url.clone(), cause: cause.clone() })
+                    }
+                };
+                Report { url: member.url.clone(), result }
+            })
+            .buffered(AT_ONCE)
+            .collect()
+            .await
+    }
+
     /// Asks every Envoy at once; the reports come in the order of the members.
     pub async fn each<T>(&self, ask: impl AsyncFn(&Admin) -> Result<T, Error>) -> Vec<Report<T>> {
         let ready =

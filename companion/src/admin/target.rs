@@ -109,6 +109,14 @@ impl Target {
         Ok(self.pin(url, &addresses))
     }
 
+    /// Whether it is a name, whose addresses may change.
+    pub fn is_name(&self) -> bool {
+        match self {
+            Self::Http(url) => name_to_resolve(url).is_some(),
+            Self::Unix(_) => false,
+        }
+    }
+
     fn at(&self, route: Route) -> Address {
         Address { url: self.to_string(), route }
     }

@@ -5,13 +5,14 @@ use canary_core::weight::Weight;
 use serde::{Serialize, Serializer};
 
 use super::EnvoyState;
+use crate::controller::status::{self as controller, Status};
 use crate::view::{Side, View};
 
 /// `get rollout`, and each element of `list`.
 #[derive(Serialize)]
 pub(crate) struct RolloutJson<'v> {
     rollout: &'v str,
-    // Phases and what they wait for are the controller's.
+    // Phases and what they wait for are the controller's: null without one.
     phase: Option<&'v str>,
     weight: WeightJson,
     stable: SideJson<'v>,
@@ -64,11 +65,16 @@ pub(crate) struct AbortedJson<'v> {
     envoys: Vec<EnvoyJson<'v>>,
 }
 
-pub(crate) fn rollout<'v>(view: &'v View, envoys: &'v [EnvoyState]) -> RolloutJson<'v> {
+/// A rollout as the Envoys show it, with what its controller says of it, if one does.
+pub(crate) fn rollout<'v>(
+    view: &'v View,
+    envoys: &'v [EnvoyState],
+    controlled: Option<&'v Status>,
+) -> RolloutJson<'v> {
     let measured = |share: f64| Decimal::rounded(share * 100.0, 4);
     RolloutJson {
         rollout: &view.rollout,
-        phase: None,
+        phase: controlled.map(|status| status.phase.as_str()),
         weight: WeightJson {
             set: view.set.map(percent),
             in_force: view.in_force.map(percent),
@@ -78,9 +84,47 @@ pub(crate) fn rollout<'v>(view: &'v View, envoys: &'v [EnvoyState]) -> RolloutJs
         canary: side(&view.canary),
         guard_tripped: view.guard_tripped,
         lease_expired: view.lease_expired,
-        waits_for: None,
+        waits_for: controlled.and_then(|status| status.waits_for.as_deref()),
         envoys: each(envoys),
     }
+}
+
+/// A rollout as its controller shows it.
+pub(crate) fn controlled(status: &Status) -> RolloutJson<'_> {
+    RolloutJson {
+        rollout: &status.rollout,
+        phase: Some(status.phase.as_str()),
+        weight: WeightJson {
+            set: status.weight.set.map(Decimal),
+            in_force: status.weight.in_force.map(Decimal),
+            measured: status.weight.measured.map(Decimal),
+        },
+        stable: controlled_side(&status.stable),
+        canary: controlled_side(&status.canary),
+        guard_tripped: status.guard_tripped,
+        lease_expired: status.lease_expired,
+        waits_for: status.waits_for.as_deref(),
+        envoys: controlled_envoys(status),
+    }
+}
+
+fn controlled_side(side: &controller::Side) -> SideJson<'_> {
+    SideJson {
+        version: side.version.as_deref(),
+        requests: Some(side.requests),
+        failures: Some(side.failures),
+        p50_ms: side.p50_ms.map(Decimal),
+        p95_ms: side.p95_ms.map(Decimal),
+        p99_ms: side.p99_ms.map(Decimal),
+    }
+}
+
+fn controlled_envoys(status: &Status) -> Vec<EnvoyJson<'_>> {
+    status.envoys.iter().map(envoy_json).collect()
+}
+
+fn envoy_json(envoy: &controller::EnvoyStatus) -> EnvoyJson<'_> {
+    EnvoyJson { url: &envoy.url, ok: envoy.ok, error: envoy.error.as_deref() }
 }
 
 pub(crate) fn set<'v>(

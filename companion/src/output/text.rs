@@ -8,13 +8,13 @@ use super::{EnvoyState, Paint};
 use crate::view::{Side, View};
 
 /// What stands where nothing is known.
-const UNKNOWN: &str = "-";
+pub(super) const UNKNOWN: &str = "-";
 
 /// A table without lines, its first column to the left and the others to the right.
-struct Table(comfy_table::Table);
+pub(super) struct Table(comfy_table::Table);
 
 impl Table {
-    fn new<'c>(header: impl IntoIterator<Item = &'c str>) -> Self {
+    pub(super) fn new<'c>(header: impl IntoIterator<Item = &'c str>) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         let mut table = Self(table);
@@ -22,11 +22,11 @@ impl Table {
         table
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
         self.0.add_row(cells.into_iter().map(|cell| comfy_table::Cell::new(cell.into())));
     }
 
-    fn render(mut self, left_columns: usize) -> String {
+    pub(super) fn render(mut self, left_columns: usize) -> String {
         for (index, column) in self.0.column_iter_mut().enumerate() {
             let left = index < left_columns;
             column.set_cell_alignment(if left {

@@ -9,6 +9,7 @@ use futures_util::future::try_join;
 
 use super::{Context, conclude, look, split};
 use crate::admin::{Admin, Fleet, Report};
+use crate::controller::status::{EnvoyStatus, Status};
 use crate::error::{Error, Failure};
 use crate::output::{self, EnvoyState};
 
@@ -21,9 +22,52 @@ struct Seen {
     runtime: Snapshot,
 }
 
-/// Aborts. Only a name that every Envoy answers for and none knows is refused: in doubt, abort.
+/// The longest that an abort waits for a controller, where it can do without.
+const CONTROLLER_WITHIN: Duration = Duration::from_secs(2);
+/// The longest that it waits where it can't.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Aborts through the controller, which knows the whole fleet, where one runs the rollout; and on the
+/// Envoys that are named, whatever the controller says. With neither there is nothing to abort.
 pub(crate) async fn run(context: &Context, rollout: &str) -> Result<(), Failure> {
-    let fleet = Fleet::resolve(&context.targets, context.deadline).await;
+    let steer = context.controller.steer(rollout, "abort", false);
+    let late = |_| Error::Late { what: "the controller does not answer".to_owned() };
+    let within = if context.targets().is_err() { PATIENCE } else { CONTROLLER_WITHIN };
+    let answer = tokio::time::timeout(within, steer).await;
+    let controlled = answer.map_err(late).and_then(|answer| answer);
+    match controlled {
+        Ok(status) if context.targets().is_err() => aborted(context, &status),
+        Ok(_) => directly(context, rollout, true).await,
+        Err(Error::NoController { .. } | Error::NotHere { .. }) if !context.controller_given => {
+            directly(context, rollout, false).await
+        }
+        Err(error) if context.targets().is_err() => Err(error.into()),
+        Err(error) => {
+            output::remark(&format!("{error}; aborting without the controller"));
+            directly(context, rollout, false).await
+        }
+    }
+}
+
+/// Shows what the controller did.
+fn aborted(context: &Context, status: &Status) -> Result<(), Failure> {
+    let state = |one: &EnvoyStatus| EnvoyState { url: one.url.clone(), error: one.error.clone() };
+    let envoys: Vec<EnvoyState> = status.envoys.iter().map(state).collect();
+    context.output.print(
+        || output::aborted(&status.rollout, &envoys),
+        |paint| output::aborted_text(&status.rollout, &envoys, paint),
+    )?;
+    let error = |one: &EnvoyState| {
+        let cause = one.error.clone()?;
+        Some(Error::Unreachable { url: one.url.clone(), cause })
+    };
+    conclude(envoys.iter().filter_map(error).collect(), envoys.len())
+}
+
+/// Aborts on the Envoys themselves. Only a name that every Envoy answers for and none knows is refused:
+/// in doubt, abort. With `controlled`, the controller has aborted already.
+async fn directly(context: &Context, rollout: &str, controlled: bool) -> Result<(), Failure> {
+    let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
     let seen = fleet.each(async |admin| look_briefly(admin).await).await;
     if let Some(unknown) = unknown_everywhere(&seen, rollout) {
         return Err(Failure::refused(unknown));
@@ -35,7 +79,8 @@ pub(crate) async fn run(context: &Context, rollout: &str) -> Result<(), Failure>
     if !stopped.is_empty() {
         let (json, text) = (output::aborted, output::aborted_text);
         context.output.print(|| json(rollout, &envoys), |paint| text(rollout, &envoys, paint))?;
-        owners(&seen, rollout).iter().for_each(|owner| {
+        let owners = if controlled { BTreeSet::new() } else { owners(&seen, rollout) };
+        owners.iter().for_each(|owner| {
             output::remark(&format!("{owner} drives this rollout and may set its weight again"));
         });
     }

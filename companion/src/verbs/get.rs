@@ -16,19 +16,27 @@ pub(crate) async fn run(
     rollout: &str,
     interval: Option<Duration>,
 ) -> Result<(), Failure> {
+    if context.targets().is_err() {
+        return from_controller(context, rollout, interval).await;
+    }
     let mut earlier: Option<Look> = None;
     let mut screen = Screen::default();
     let mut said = BTreeSet::new();
     loop {
-        let now = Look::take(context, rollout).await;
+        let controlled = context.ask_controller(rollout).await?;
+        let now = Look::take(context, rollout).await?;
         if earlier.is_none() && now.observed.is_empty() {
             return conclude(now.errors, now.envoys.len());
         }
         let view = View::of(rollout, &now.observed, earlier.as_ref().map(|look| &look.observed));
         screen.show(
             &context.output,
-            || output::rollout(&view, &now.envoys),
-            |paint| output::rollout_text(&view, &now.envoys, paint),
+            || output::rollout(&view, &now.envoys, controlled.as_ref()),
+            |paint| {
+                let controller = controlled.as_ref().map(|status| output::progress(status, paint));
+                let envoys = output::rollout_text(&view, &now.envoys, paint);
+                format!("{envoys}{}", controller.unwrap_or_default())
+            },
         )?;
         for new in view.remarks.iter().filter(|remark| said.insert((*remark).clone())) {
             screen.leave();
@@ -42,6 +50,30 @@ pub(crate) async fn run(
     }
 }
 
+/// Shows what the controller knows, where no Envoy is named.
+async fn from_controller(
+    context: &Context,
+    rollout: &str,
+    interval: Option<Duration>,
+) -> Result<(), Failure> {
+    let mut screen = Screen::default();
+    loop {
+        let status = match context.controller.status(rollout).await {
+            Err(Error::NoController { .. }) if !context.controller_given => {
+                return Err(Error::NoEnvoy.into());
+            }
+            status => status?,
+        };
+        screen.show(
+            &context.output,
+            || output::controlled(&status),
+            |paint| output::status_text(&status, paint),
+        )?;
+        let Some(interval) = interval else { return Ok(()) };
+        tokio::time::sleep(interval).await;
+    }
+}
+
 /// One look at every Envoy.
 struct Look {
     observed: Observed,
@@ -50,11 +82,11 @@ struct Look {
 }
 
 impl Look {
-    async fn take(context: &Context, rollout: &str) -> Self {
-        let fleet = Fleet::resolve(&context.targets, context.deadline).await;
+    async fn take(context: &Context, rollout: &str) -> Result<Self, Error> {
+        let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
         let reports = fleet.each(async |admin| look::at(admin, rollout).await).await;
         let envoys = EnvoyState::of(&reports);
         let (observed, errors) = split(reports);
-        Self { observed: observed.into_iter().collect(), errors, envoys }
+        Ok(Self { observed: observed.into_iter().collect(), errors, envoys })
     }
 }

@@ -11,7 +11,16 @@ use crate::view::{Observed, View};
 /// Shows every rollout of every Envoy, each summed over the Envoys that have it. As JSON, a list of what
 /// `get rollout` gives for each.
 pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
-    let fleet = Fleet::resolve(&context.targets, context.deadline).await;
+    let controlled = match context.controller.list().await {
+        Err(error) if context.controller_given => return Err(error.into()),
+        controlled => controlled.unwrap_or_default(),
+    };
+    if context.targets().is_err() && !controlled.is_empty() {
+        let json = || controlled.iter().map(output::controlled).collect::<Vec<_>>();
+        context.output.print(json, |paint| output::controlled_text(&controlled, paint))?;
+        return Ok(());
+    }
+    let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
     let reports = fleet.each(async |admin| look::all(admin).await).await;
     let envoys = EnvoyState::of(&reports);
     let (answers, errors) = split(reports);
@@ -28,8 +37,11 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
         by_rollout.iter().map(|(rollout, seen)| View::of(rollout, seen, None)).collect();
     let states: Vec<Vec<EnvoyState>> =
         views.iter().map(|view| of(view, &by_rollout, &envoys)).collect();
-    let json = || views.iter().zip(&states).map(|(view, envoys)| output::rollout(view, envoys));
-    let json = || json().collect::<Vec<_>>();
+    let status = |view: &View| controlled.iter().find(|status| status.rollout == view.rollout);
+    let each = || views.iter().zip(&states);
+    let json = || {
+        each().map(|(view, envoys)| output::rollout(view, envoys, status(view))).collect::<Vec<_>>()
+    };
     context.output.print(json, |paint| output::list_text(&views, paint))?;
     if views.is_empty() {
         output::remark("no rollouts: no canary filter has started on these Envoys");

@@ -24,7 +24,7 @@ const EVERY: Duration = Duration::from_millis(50);
 /// owner, nothing is changed anywhere.
 pub(crate) async fn run(context: &Context, args: &SetWeight) -> Result<(), Failure> {
     let wish = wish(args)?;
-    let fleet = Fleet::resolve(&context.targets, context.deadline).await;
+    let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
     let before = fleet.each(async |admin| before(admin, &args.name).await).await;
     let update = plan::decide(&wish, &before)?;
     let apply = async |admin: &Admin| apply(admin, &wish, &update, args.timeout).await;

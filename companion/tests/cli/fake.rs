@@ -1,6 +1,8 @@
 //! An Envoy admin interface that does what a test says: a runtime with an admin layer, the statistics
 //! of a filter that follows it, and every way of failing.
 
+mod traffic;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -14,6 +16,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+pub(crate) use traffic::Traffic;
+
 /// How the filter behind the admin interface follows the runtime.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filter {
@@ -25,6 +29,8 @@ pub(crate) enum Filter {
     CannotPoll,
     /// Its guard has tripped: nothing gets through in this epoch.
     Tripped,
+    /// Its guard has tripped in the epoch that the runtime shows.
+    StaysTripped,
 }
 
 /// Everything a test may set, and what the fake saw.
@@ -52,6 +58,8 @@ pub(crate) struct Envoy {
     /// The bodies of `/runtime_modify`, in order.
     pub(crate) updates: Vec<String>,
     polls: u64,
+    /// Requests that flow through it, if any do.
+    pub(crate) traffic: Option<Traffic>,
 }
 
 type Shared = Arc<Mutex<Envoy>>;
@@ -100,7 +108,7 @@ impl Fake {
     }
 }
 
-fn runtime() -> &'static Runtime {
+pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -135,6 +143,7 @@ impl Envoy {
             read_only: false,
             updates: Vec::new(),
             polls: 0,
+            traffic: None,
         };
         envoy.rollout("scorer", "3.1", "3.2");
         envoy
@@ -175,7 +184,15 @@ impl Envoy {
             {"version_info": push, "ecds_filter": {"name": "canary", "typed_config": wasm}}]});
     }
 
-    fn merged(&self) -> BTreeMap<String, String> {
+    /// As after a restart of the process: nothing is set, and nothing was counted.
+    pub(crate) fn restart(&mut self) {
+        self.runtime.clear();
+        self.numbers.clear();
+        self.rollout("scorer", "3.1", "3.2");
+        self.traffic.iter_mut().for_each(Traffic::restart);
+    }
+
+    pub(crate) fn merged(&self) -> BTreeMap<String, String> {
         let mut merged = self.runtime.clone();
         merged.extend(self.above.clone());
         merged
@@ -198,12 +215,17 @@ impl Envoy {
         if self.filter == Filter::Tripped && self.merged().contains_key("canary.scorer.epoch") {
             self.filter = Filter::Follows;
         }
-        let tripped = self.filter == Filter::Tripped;
+        let tripped = matches!(self.filter, Filter::Tripped | Filter::StaysTripped);
         self.numbers.insert("wasmcustom.canary.scorer.guard_tripped".to_owned(), tripped.into());
         if let Some(weight) = self.merged().get("canary.scorer.weight").filter(|_| !tripped) {
             let ppm = (weight.parse::<f64>().unwrap() * 10_000.0).round() as u64;
             self.numbers.insert("wasmcustom.canary.scorer.weight_ppm".to_owned(), ppm);
         }
+        if let Some(epoch) = self.merged().get("canary.scorer.epoch") {
+            let epoch = epoch.parse().unwrap();
+            self.numbers.insert("wasmcustom.canary.scorer.epoch".to_owned(), epoch);
+        }
+        traffic::flow(self);
     }
 }
 
@@ -240,7 +262,7 @@ async fn modify(State(envoy): State<Shared>, body: String) -> Response {
     }
     for pair in body.split('&') {
         let (key, value) = pair.split_once('=').unwrap();
-        let value = value.replace("%3A", ":").replace("%40", "@");
+        let value = value.replace("%3A", ":").replace("%40", "@").replace("%2F", "/");
         assert!(!value.contains('%'), "{value}: decode this in the fake");
         if value.is_empty() {
             envoy.runtime.remove(key);

@@ -9,8 +9,10 @@
 )]
 
 mod abort;
+mod controller;
 mod errors;
 mod fake;
+mod files;
 mod get;
 mod list;
 mod set_weight;

@@ -119,6 +119,8 @@ fn who_answered() {
     assert_eq!(upstream("c", None, None), Responder::Chosen);
     assert_eq!(upstream("s", None, None), Responder::KillSwitch);
     assert_eq!(upstream("c-rescued", Some(1), Some("canary")), Responder::Chosen);
+    assert_eq!(upstream("c-rescued", Some(1), Some("stable")), Responder::Rescue);
+    assert_eq!(upstream("c-rescued", Some(1), None), Responder::Chosen);
     assert_eq!(upstream("c-rescued", Some(2), Some("stable")), Responder::Rescue);
     assert_eq!(upstream("c-rescued", Some(2), Some("canary")), Responder::Chosen);
     assert_eq!(upstream("c-rescued", Some(2), None), Responder::Rescue);

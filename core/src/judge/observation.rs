@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use read::{LineError, MAX_CLASSES, MAX_LINE, MAX_SIGNALS, read_lines};
 
@@ -130,7 +130,7 @@ impl Observation {
 #[derive(Serialize)]
 struct Line<'a> {
     t: f64,
-    weight: Percent,
+    weight: Weight,
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -151,7 +151,7 @@ impl Serialize for Observation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Line {
             t: self.t,
-            weight: Percent(self.weight),
+            weight: self.weight,
             window: self.window,
             keyed: self.keyed,
             stable: &self.roles.stable,
@@ -161,6 +161,19 @@ impl Serialize for Observation {
             measurements: &self.measurements,
         }
         .serialize(serializer)
+    }
+}
+
+/// A line inside of another document, as a journal has it.
+impl<'de> Deserialize<'de> for Observation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read::deserialize(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Measurement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read::measurement(deserializer)
     }
 }
 
@@ -184,19 +197,6 @@ impl<'a> From<&'a Signal> for KnownRoles<'a> {
 
 fn known_roles(signals: &BTreeMap<String, Signal>) -> BTreeMap<&str, KnownRoles<'_>> {
     signals.iter().map(|(name, signal)| (name.as_str(), signal.into())).collect()
-}
-
-/// A weight as a JSON number of percent, whole where it is whole.
-struct Percent(Weight);
-
-impl Serialize for Percent {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let percent = self.0.percent();
-        if percent.fract() == 0.0 {
-            return serializer.serialize_u64(percent as u64);
-        }
-        serializer.serialize_f64(percent)
-    }
 }
 
 /// Values as Prometheus writes them: what JSON has no number for is text.

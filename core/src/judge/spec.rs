@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::prometheus::condition::Condition;
 
-pub use read::percentage;
+pub use read::{FALSE_ABORT, percentage};
 
 /// The most metrics in a file.
 pub const MAX_METRICS: usize = 32;

@@ -1,6 +1,6 @@
 //! Verdicts: what each metric concludes, with every number that led there.
 
-mod reason;
+pub(crate) mod reason;
 
 #[cfg(test)]
 #[cfg(not(target_arch = "wasm32"))]

@@ -1,9 +1,13 @@
 //! What a benchmark found: cells with their medians and targets, as a table and as JSON.
 
+mod sheet;
+
 use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
+
+pub use sheet::{Row, Sheet};
 
 /// What a cell's median must keep to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,6 +41,7 @@ pub struct Report {
     bench: &'static str,
     machine: String,
     cells: Vec<Cell>,
+    sheets: Vec<Sheet>,
     notes: Vec<String>,
 }
 
@@ -46,7 +51,7 @@ impl Report {
     #[must_use]
     pub fn new(bench: &'static str, circumstances: &str) -> Self {
         let machine = format!("{}{circumstances}", super::process::machine());
-        Self { bench, machine, cells: Vec::new(), notes: Vec::new() }
+        Self { bench, machine, cells: Vec::new(), sheets: Vec::new(), notes: Vec::new() }
     }
 
     /// Adds what was measured of one thing; its median is held against the target.
@@ -66,6 +71,11 @@ impl Report {
         self.cells.push(Cell { name, unit, values, target });
     }
 
+    /// Adds a table with columns of its own.
+    pub fn sheet(&mut self, sheet: Sheet) {
+        self.sheets.push(sheet);
+    }
+
     /// Adds a line that stands below the table.
     pub fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
@@ -75,12 +85,14 @@ impl Report {
     #[must_use]
     pub fn all_met(&self) -> bool {
         self.cells.iter().all(|cell| cell.met() != Some(false))
+            && self.sheets.iter().all(Sheet::all_met)
     }
 
     /// For programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let cells: Vec<Value> = self.cells.iter().map(Cell::to_json).collect();
+        let sheets = self.sheets.iter().flat_map(Sheet::to_json);
+        let cells: Vec<Value> = self.cells.iter().map(Cell::to_json).chain(sheets).collect();
         json!({"bench": self.bench, "machine": self.machine, "cells": cells})
     }
 }
@@ -128,14 +140,21 @@ impl Cell {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(["", "median", "quartiles", "range", "n", "target", ""]);
-        table.add_rows(self.cells.iter().map(Cell::row));
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
+        writeln!(f, "{} on {}", self.bench, self.machine)?;
+        if !self.cells.is_empty() {
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING);
+            table.set_header(["", "median", "quartiles", "range", "n", "target", ""]);
+            table.add_rows(self.cells.iter().map(Cell::row));
+            for column in table.column_iter_mut().skip(1) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            writeln!(f, "{table}")?;
         }
-        writeln!(f, "{} on {}\n{table}", self.bench, self.machine)?;
+        self.sheets.iter().try_for_each(|sheet| write!(f, "\n{sheet}"))?;
+        if !self.sheets.is_empty() {
+            writeln!(f)?;
+        }
         self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
     }
 }

@@ -21,14 +21,18 @@ pub(super) fn answer(
     seen: &Seen,
     error: bool,
 ) -> Response<Body> {
+    let whole = |status, body| match behaviour.chunks {
+        Some(size) => chunked(status, body, size),
+        None => plain(status, body),
+    };
     let mut response = match behaviour.script.as_ref().and_then(|script| script(seen)) {
-        Some((status, body)) => plain(status, body),
+        Some((status, body)) => whole(status, body),
         None if behaviour.fault == Fault::Truncate && !error => {
             truncated(&body(version, behaviour))
         }
         None if is_grpc(seen) => grpc(behaviour, error),
         None if error => plain(behaviour.error_status, Bytes::from(version.to_owned())),
-        None => plain(behaviour.status, body(version, behaviour)),
+        None => whole(behaviour.status, body(version, behaviour)),
     };
     let headers = response.headers_mut();
     headers.insert("x-upstream", value(version));
@@ -66,6 +70,24 @@ pub(super) fn upgrade(version: &str, request: Request<Incoming>) -> Response<Bod
 
 fn plain(status: u16, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Full::new(body).map_err(never).boxed());
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    response
+}
+
+/// Sends the body piece by piece.
+fn chunked(status: u16, body: Bytes, size: usize) -> Response<Body> {
+    let (mut sender, channel) = Channel::<Bytes, io::Error>::new(1);
+    tokio::spawn(async move {
+        let mut rest = body;
+        while !rest.is_empty() {
+            let piece = rest.split_to(size.min(rest.len()));
+            if sender.send_data(piece).await.is_err() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut response = Response::new(channel.boxed());
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     response
 }

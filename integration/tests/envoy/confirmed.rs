@@ -144,7 +144,7 @@ async fn an_expired_lease_holds_from_that_moment_on_all_workers() {
 /// The moment of a trip is the end of the failure that is one too many.
 #[tokio::test]
 async fn a_trip_holds_from_that_moment_on_all_workers() {
-    let rig = slow().canary(Upstream::ok().failing(503).latency_ms(5)).weight(50.0).start().await;
+    let rig = slow().canary(Upstream::ok().failing(503).latency_ms(60)).weight(50.0).start().await;
     let traffic = traffic(&rig);
     goes_on(&rig, &traffic, 1_000).await;
     let tally = traffic.stop().await;
@@ -152,7 +152,7 @@ async fn a_trip_holds_from_that_moment_on_all_workers() {
     let mut ends: Vec<_> = failures.map(|outcome| outcome.at + outcome.took).collect();
     ends.sort();
     // Envoy counts a request a moment after its last byte is sent.
-    let tripped = ends[20] + Duration::from_millis(10);
+    let tripped = ends[20] + Duration::from_millis(15);
     let stale = tally.count(|outcome| on_canary(outcome) && outcome.at > tripped);
     assert_eq!(stale, 0, "{} canary requests in all", ends.len());
     assert!(tally.count(|outcome| outcome.at > tripped) > 500);

@@ -1,145 +1,244 @@
-//! Signals: what the versions answer, and what it does to the business.
+//! Signals: what is counted of requests, of response headers and of JSON bodies, for each version by
+//! itself; and the module that has no body hooks.
 
-use canary_integration::{Ask, Rig, Running, Stats, Upstream, artefacts};
-use hyper::Method;
+use std::collections::BTreeMap;
+
+use canary_integration::{Ask, Rig, Running, Seen, Stats, Upstream, artefacts};
+use hyper::{Method, body::Bytes};
 use serde_json::{Value, json};
+use wasmparser::{Parser, Payload};
 
-/// A rig with these signals, at half and half.
-async fn counting(signals: Value, stable: Upstream, canary: Upstream) -> Running {
-    let configured = |config: &mut Value| config["rollouts"][0]["signals"] = signals;
-    let rig = Rig::new().reading_bodies().config(configured).weight(50.0);
-    rig.stable(stable).canary(canary).start().await
+/// A rig with these signals and without a guard.
+fn with(signals: Value) -> Rig {
+    Rig::new().reading_bodies().unguarded().rollout(|rollout| rollout["signals"] = signals)
 }
 
-/// Each bin's count of a signal for a role.
-fn bins<const N: usize>(stats: &Stats, role: &str, signal: &str, bins: [&str; N]) -> [u64; N] {
-    bins.map(|bin| stats.of(role, &format!("signal.{signal}.{bin}")))
+fn label() -> Value {
+    json!([{"name": "label", "from": {"response_json": "/predictions/*/label"},
+        "categories": ["cat", {"value": "a dog", "bin": "dog"}, {"value": "Hund", "bin": "dog"}]}])
 }
 
-fn label(pointer: &str, max_body: &str) -> Value {
-    json!([{"name": "label", "from": {"response_json": pointer, "max_body": max_body},
-            "categories": ["cat", "dog", "0", "true"]}])
+/// Answers with the body that is the request's.
+fn echo() -> Upstream {
+    Upstream::ok().script(|seen: &Seen| {
+        let status = seen.path.trim_start_matches('/').parse().unwrap_or(200);
+        Some((status, seen.body.clone()))
+    })
 }
 
-const LABELS: [&str; 6] = ["cat", "dog", "0", "true", "other", "unreadable"];
-
-#[tokio::test]
-async fn categories_of_every_element_of_a_json_body_side_by_side() {
-    let stable = Upstream::ok().body(r#"{"predictions": ["cat", "cat", "dog"]}"#);
-    let canary = Upstream::ok().body(r#"{"predictions": ["dog", 0, true, "horse", null]}"#);
-    let rig = counting(label("/predictions/*", "64KiB"), stable, canary).await;
-    rig.load(200).concurrency(8).await;
-    let stats = rig.counted(200).await;
-    let (s, c) = (stats.of("stable", "rq_total"), stats.of("canary", "rq_total"));
-    assert!(s > 50 && c > 50);
-    assert_eq!(bins(&stats, "stable", "label", LABELS), [2 * s, s, 0, 0, 0, 0]);
-    assert_eq!(bins(&stats, "canary", "label", LABELS), [0, c, c, c, c, c]);
+fn post(body: impl Into<Bytes>) -> Ask {
+    Ask::new(Method::POST, "/").body(body)
 }
 
-#[tokio::test]
-async fn a_body_in_many_chunks_is_read_and_one_beyond_the_limit_is_unreadable_and_untouched() {
-    let padded =
-        |length: usize| format!(r#"{{"label": "cat", "padding": "{}"}}"#, "x".repeat(length));
-    let (fits, large) = (padded(300_000), padded(900_000));
-    let stable = Upstream::ok().body(fits.clone());
-    let canary = Upstream::ok().body(large.clone());
-    let rig = counting(label("/label", "512KiB"), stable, canary).await;
-    for _ in 0..40 {
-        let answer = rig.get("/").await;
-        let sent = if answer.version() == Some("1.0.0") { &fits } else { &large };
-        assert!(answer.text() == *sent, "a body was changed");
+/// What was counted of a role, by `signal.bin`.
+fn bins(stats: &Stats, role: &str) -> BTreeMap<String, u64> {
+    let start = format!("demo.{role}.");
+    let of_role = stats.values.iter().filter(|(name, _)| name.starts_with(&start));
+    let of_signal = of_role.filter_map(|(name, count)| {
+        let (_, bin) = name.split_once(".signal.")?;
+        (*count > 0).then(|| (bin.to_owned(), *count))
+    });
+    of_signal.collect()
+}
+
+fn expected(bins: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    bins.iter().map(|(bin, count)| ((*bin).to_owned(), *count)).collect()
+}
+
+/// Sends these and tells what was counted of the canary, which gets all of them.
+async fn of_canary(rig: &Running, asks: Vec<Ask>) -> BTreeMap<String, u64> {
+    let (before, sent) = (rig.canary().seen(), asks.len() as u64);
+    for ask in asks {
+        rig.request(ask).await;
     }
-    let stats = rig.counted(40).await;
-    let (s, c) = (stats.of("stable", "rq_total"), stats.of("canary", "rq_total"));
-    assert!(s > 5 && c > 5);
-    assert_eq!(bins(&stats, "stable", "label", LABELS), [s, 0, 0, 0, 0, 0]);
-    assert_eq!(bins(&stats, "canary", "label", LABELS), [0, 0, 0, 0, 0, c]);
+    bins(&rig.counted(before + sent).await, "canary")
 }
 
 #[tokio::test]
-async fn compressed_broken_and_missing_are_unreadable_and_failures_are_not_read() {
-    let by_path = |seen: &canary_integration::Seen| match seen.path.as_str() {
-        "/broken" => Some((200, "{\"label\": \"cat\"".into())),
-        "/missing" => Some((200, "{}".into())),
-        "/empty" => Some((200, "".into())),
-        "/failed" => Some((500, "{\"label\": \"cat\"}".into())),
-        _ => None,
-    };
-    let plain = Upstream::ok().script(by_path).body(r#"{"label": "cat"}"#);
-    let zipped = plain.clone().header("content-encoding", "gzip");
-    let rig = counting(label("/label", "64KiB"), plain, zipped).await;
-    let paths = ["/broken", "/missing", "/empty", "/failed", "/"];
-    let tally = rig.load(500).each(move |number| Ask::get(paths[number as usize % 5])).await;
-    let stats = rig.counted(500).await;
-    let read = |version| {
-        tally.count(|outcome| outcome.version.as_deref() == Some(version) && outcome.status == 200)
-    };
-    let [cat, .., unreadable] = bins(&stats, "stable", "label", LABELS);
-    assert!(cat > 20 && cat + unreadable == read("1.0.0"), "{cat} {unreadable} {tally:?}");
-    assert_eq!(bins(&stats, "canary", "label", LABELS), [0, 0, 0, 0, 0, read("1.1.0")]);
-}
-
-#[tokio::test]
-async fn bins_of_a_header_and_conversions_of_a_request() {
-    let signals = json!([
-        {"name": "score", "from": {"response_header": "x-model-score"}, "bins": [0.2, 0.8]},
-        {"name": "checkout", "from": {"request": {"method": "POST", "path_prefix": "/orders"}}, "conversion": true},
-    ]);
-    let scored = |score: &str| Upstream::ok().header("x-model-score", score);
-    let rig = counting(signals, scored("0.2"), scored("NaN")).await;
-    let shape = |number: u64| match number % 3 {
-        0 => Ask::new(Method::POST, "/orders/7"),
-        1 => Ask::get("/orders/7"),
-        _ => Ask::new(Method::POST, "/cart"),
-    };
-    let tally = rig.load(300).each(shape).await;
-    let stats = rig.counted(300).await;
-    let (s, c) = (tally.of_version("1.0.0"), tally.of_version("1.1.0"));
-    assert_eq!(bins(&stats, "stable", "score", ["b0", "b1", "b2", "unreadable"]), [0, s, 0, 0]);
-    assert_eq!(bins(&stats, "canary", "score", ["b0", "b1", "b2", "unreadable"]), [0, 0, 0, c]);
-    let converted = |role| stats.of(role, "signal.checkout.converted");
-    assert_eq!(converted("stable") + converted("canary"), 100);
-    assert!(converted("stable") > 20 && converted("canary") > 20);
-}
-
-#[tokio::test]
-async fn with_affinity_each_clients_first_answer_is_counted_apart() {
-    let signals = label("/label", "64KiB");
-    let keyed = |config: &mut Value| {
-        config["rollouts"][0]["signals"] = signals;
-        config["rollouts"][0]["affinity"] = json!([{"header": "x-user-id"}]);
-    };
-    let cat = || Upstream::ok().body(r#"{"label": "cat"}"#);
-    let rig = Rig::new().reading_bodies().workers(1).config(keyed).weight(50.0);
-    let rig = rig.stable(cat()).canary(cat()).start().await;
-    let user = |number: u64| Ask::get("/").header("x-user-id", format!("user-{}", number % 20));
-    rig.load(200).concurrency(1).each(user).await;
+async fn categories_out_of_a_json_body_for_each_version() {
+    let says =
+        |label: &str| Upstream::ok().body(json!({"predictions": [{"label": label}]}).to_string());
+    let rig = with(label()).stable(says("cat")).canary(says("a dog")).weight(50.0).start().await;
+    let tally = rig.load(200).await;
     let stats = rig.counted(200).await;
-    let sum = |metric: &str| stats.of("stable", metric) + stats.of("canary", metric);
-    assert_eq!((sum("signal.label.cat"), sum("signal_first.label.cat")), (200, 20));
-    assert_eq!(sum("client_total"), 20);
+    assert_eq!(bins(&stats, "stable"), expected(&[("label.cat", tally.of_version("1.0.0"))]));
+    assert_eq!(bins(&stats, "canary"), expected(&[("label.dog", tally.of_version("1.1.0"))]));
+    let (series, labels) =
+        ("canary_signal{", ["signal=\"label\"", "bin=\"dog\"", "role=\"canary\""]);
+    let lines = rig.prometheus().await;
+    let line = lines
+        .iter()
+        .find(|line| line.starts_with(series) && labels.iter().all(|label| line.contains(label)));
+    let count = line.unwrap().rsplit(' ').next().unwrap().to_owned();
+    assert_eq!(count, tally.of_version("1.1.0").to_string());
 }
 
-/// The names of the functions that a module exports.
-fn exports(module: &std::path::Path) -> Vec<String> {
+/// However the body comes: at once, byte by byte, by either protocol. And it reaches the client as
+/// it was.
+#[tokio::test]
+async fn every_element_counts_however_the_body_is_cut() {
+    let body = r#"{"predictions": [{"label": "cat"}, {"label": "Hund"}, {"label": "a dog"},
+        {"label": "bird"}, {"label": 1}, {"label": true}, {"label": null}, {"label": []}, {}]}"#;
+    let once = [("cat", 1), ("dog", 2), ("other", 3), ("unreadable", 2)];
+    for (turn, chunks) in [None, Some(1), Some(7), Some(64)].into_iter().enumerate() {
+        let upstream = echo().with(|behaviour| behaviour.chunks = chunks);
+        let rig = with(label()).canary(upstream).weight(100.0).start().await;
+        for ask in [post(body), post(body).http2()] {
+            assert_eq!(rig.request(ask).await.text(), body, "unchanged");
+        }
+        let counted = bins(&rig.counted(2).await, "canary");
+        let twice = once.map(|(bin, count)| (format!("label.{bin}"), 2 * count));
+        assert_eq!(counted, BTreeMap::from(twice), "{turn}: in chunks of {chunks:?}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_and_booleans_count_by_their_json_text_and_at_most_64_of_them() {
+    let categories = json!(["0", "1", "true", {"value": "1.5", "bin": "more"}]);
+    let signals = json!([
+        {"name": "class", "from": {"response_json": "/predictions/*"}, "categories": categories},
+        {"name": "first", "from": {"response_json": "/predictions/0"}, "bins": [0, 1]}]);
+    let rig = with(signals).canary(echo()).weight(100.0).start().await;
+    let asks = vec![post(r#"{"predictions": [0, 1, 1, "1", 1.5, true, 2, 1.0]}"#)];
+    let classes = [("class.0", 1), ("class.1", 3), ("class.true", 1), ("class.more", 1)];
+    let rest = [("class.other", 2), ("first.b1", 1)];
+    assert_eq!(of_canary(&rig, asks).await, expected(&[&classes[..], &rest].concat()));
+    let long = json!({"predictions": vec![1; 1_000]}).to_string();
+    assert_eq!(of_canary(&rig, vec![post(long)]).await["class.1"], 3 + 64);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_unreadable_and_reaches_the_client_all_the_same() {
+    let small = json!([{"name": "label", "from": {"response_json": "/l", "max_body": "100B"}, "categories": ["cat"]}]);
+    let rig = with(small).canary(echo()).weight(100.0).start().await;
+    let fits = format!("{:<100}", r#"{"l": "cat"}"#);
+    let too_long = format!("{:<101}", r#"{"l": "cat"}"#);
+    let huge = vec![b' '; 300_000];
+    let bodies: [&[u8]; 8] = [
+        too_long.as_bytes(),
+        &huge,
+        b"",
+        b"{",
+        b"[]",
+        b"{\"l\": {}}",
+        b"\xff\xfe",
+        b"{\"l\": \"cat\"} x",
+    ];
+    for body in bodies {
+        let answer = rig.request(post(body.to_vec())).await;
+        assert_eq!(&answer.body[..], body);
+    }
+    rig.request(Ask::new(Method::HEAD, "/")).await;
+    rig.request(post(fits)).await;
+    let counted = bins(&rig.counted(10).await, "canary");
+    assert_eq!(counted, expected(&[("label.unreadable", 9), ("label.cat", 1)]));
+    // A compressed body is not unpacked.
+    rig.canary()
+        .change(|behaviour| behaviour.headers.push(("content-encoding".into(), "gzip".into())));
+    let counted = of_canary(&rig, vec![post(r#"{"l": "cat"}"#)]).await;
+    assert_eq!(counted, expected(&[("label.unreadable", 10), ("label.cat", 1)]));
+}
+
+#[tokio::test]
+async fn failures_are_not_read() {
+    let rig = with(label()).canary(echo()).weight(100.0).start().await;
+    let cat = || post(r#"{"predictions": [{"label": "cat"}]}"#);
+    let asks = vec![cat().path("/500"), cat().path("/503"), cat().path("/404"), cat()];
+    assert_eq!(of_canary(&rig, asks).await, expected(&[("label.cat", 2)]));
+    assert_eq!(rig.stats().await.of("canary", "rq_failure"), 2);
+}
+
+#[tokio::test]
+async fn bins_of_a_header() {
+    let signals = json!([{"name": "score", "from": {"response_header": "X-Model-Score"}, "bins": [0.2, 0.4, 0.6]}]);
+    let rig = with(signals).weight(100.0).start().await;
+    let scores = ["-1", "0.2", "0.39999", "0.4", "0.7", "1e3", "inf", "NaN", "cat", ""];
+    for score in scores {
+        rig.canary().change(|behaviour| {
+            behaviour.headers = vec![("x-model-score".to_owned(), score.to_owned())];
+        });
+        rig.get("/").await;
+    }
+    rig.canary().change(|behaviour| behaviour.headers.clear());
+    rig.get("/").await;
+    let counted = bins(&rig.counted(11).await, "canary");
+    let bins = [
+        ("score.b0", 1),
+        ("score.b1", 2),
+        ("score.b2", 1),
+        ("score.b3", 3),
+        ("score.unreadable", 4),
+    ];
+    assert_eq!(counted, expected(&bins));
+}
+
+#[tokio::test]
+async fn conversions_out_of_the_request_a_header_and_a_body() {
+    let signals = json!([
+        {"name": "ordered", "from": {"request": {"method": "POST", "path_prefix": "/orders"}}, "conversion": true},
+        {"name": "deleted", "from": {"request": {"method": "DELETE"}}, "conversion": true},
+        {"name": "clicked", "from": {"response_header": "x-clicked"}, "conversion": true},
+        {"name": "paid", "from": {"response_json": "/paid"}, "conversion": true}]);
+    let canary = echo().header("x-clicked", "1");
+    let rig = with(signals).canary(canary).weight(100.0).start().await;
+    let ask = |method: Method, path: &str, paid: &str| {
+        Ask::new(method, path).body(format!("{{\"paid\": {paid}}}"))
+    };
+    let asks = vec![
+        ask(Method::POST, "/orders", "true"),
+        ask(Method::POST, "/orders/7?x=y", "false").http2(),
+        ask(Method::GET, "/orders", "1"),
+        ask(Method::POST, "/order", "0"),
+        ask(Method::DELETE, "/orders", "null"),
+        ask(Method::POST, "/500", "true"),
+    ];
+    let counted = of_canary(&rig, asks).await;
+    let bins = [
+        ("ordered.converted", 2),
+        ("deleted.converted", 1),
+        ("clicked.converted", 5),
+        ("paid.converted", 2),
+    ];
+    assert_eq!(counted, expected(&bins), "a conversion that failed is none");
+}
+
+/// The hooks that a module exports.
+fn hooks(module: &std::path::Path) -> Vec<String> {
     let bytes = std::fs::read(module).unwrap();
-    let parsed = wasmparser::Parser::new(0).parse_all(&bytes);
-    let sections = parsed.filter_map(|payload| match payload.unwrap() {
-        wasmparser::Payload::ExportSection(exports) => Some(exports),
+    let payloads = Parser::new(0).parse_all(&bytes).map(Result::unwrap);
+    let exports = payloads.filter_map(|payload| match payload {
+        Payload::ExportSection(exports) => Some(exports),
         _ => None,
     });
-    sections.flatten().map(|export| export.unwrap().name.to_owned()).collect()
+    exports.flatten().map(|export| export.unwrap().name.to_owned()).collect()
+}
+
+/// Envoy hands a module whatever it has hooks for, so what isn't exported costs nothing.
+#[test]
+fn without_body_signals_the_module_has_no_hook_that_sees_a_body() {
+    let bodies = |hooks: &[String]| {
+        let of_bodies = hooks.iter().filter(|hook| hook.contains("body") || hook.contains("data"));
+        of_bodies.cloned().collect::<Vec<_>>()
+    };
+    let headers = hooks(&artefacts::filter_without_body_hooks());
+    assert_eq!(bodies(&headers), [] as [&str; 0]);
+    let whole = hooks(&artefacts::filter());
+    assert_eq!(bodies(&whole), ["proxy_on_response_body"], "no request's body, ever");
+    assert!(headers.iter().any(|hook| hook == "proxy_on_response_headers"), "{headers:?}");
 }
 
 #[tokio::test]
-async fn the_module_without_body_hooks_has_none_and_says_so() {
-    let bodies = |name: &String| name.contains("body");
-    assert!(!exports(&artefacts::filter_headers()).iter().any(bodies));
-    let full: Vec<_> = exports(&artefacts::filter()).into_iter().filter(bodies).collect();
-    assert_eq!(full, ["proxy_on_response_body"]);
-    let mut rig = Rig::new().weight(100.0).start().await;
-    rig.push_config(|config| config["rollouts"][0]["signals"] = label("/label", "64KiB"));
-    let refusal = "rollouts[0].signals: this module has no body hooks";
-    rig.eventually("the refusal", async || rig.logs(), |logs| logs.contains(refusal)).await;
-    rig.all_go_to("1.1.0").await;
+async fn the_module_without_body_hooks_reads_headers_and_refuses_a_body_signal_by_its_path() {
+    let mut signals = json!([{"name": "by", "from": {"response_header": "x-upstream"}, "categories": [{"value": "1.1.0", "bin": "new"}]}]);
+    let rig = with(signals.clone()).wasm(&artefacts::filter_without_body_hooks()).weight(100.0);
+    let mut rig = rig.start().await;
+    let (tally, callbacks) = rig.traced(async { rig.load(20).await }).await;
+    assert_eq!(tally.of_version("1.1.0"), 20);
+    assert!(!callbacks.iter().any(|callback| callback.name.contains("body")), "never called");
+    assert_eq!(bins(&rig.counted(20).await, "canary"), expected(&[("by.new", 20)]));
+    signals.as_array_mut().unwrap().extend(label().as_array().unwrap().clone());
+    rig.push_config(|config| config["rollouts"][0]["signals"] = signals);
+    let refusal = "canary: configuration refused: rollouts[0].signals[1].from.response_json: this module has no body hooks";
+    rig.eventually("the refusal", async || rig.logs(), |log| log.contains(refusal)).await;
+    assert_eq!(rig.load(50).await.of_version("1.1.0"), 50, "the last good one stays");
 }

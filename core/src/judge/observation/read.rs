@@ -4,8 +4,8 @@ mod parts;
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use self::parts::{Bins, Classes, Count, Limited, Percent, Sample};
 use super::{Clients, Measurement, Observation, RoleCounts, Signal};
@@ -62,6 +62,16 @@ fn in_order(observation: Observation, latest: &mut f64) -> Result<Observation, P
     }
     *latest = observation.t;
     Ok(observation)
+}
+
+/// A line inside of another document.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Observation, D::Error> {
+    Line::deserialize(from).map(Into::into)
+}
+
+/// A measurement inside of another document.
+pub(super) fn measurement<'de, D: Deserializer<'de>>(from: D) -> Result<Measurement, D::Error> {
+    Measured::deserialize(from).map(Into::into)
 }
 
 pub(super) fn read(line: &str) -> Result<Observation, Problem> {

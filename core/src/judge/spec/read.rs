@@ -11,7 +11,8 @@ use crate::names::is_signal;
 /// The longest name of a metric or signal.
 const MAX_NAME: usize = 63;
 
-const FALSE_ABORT: f64 = 0.01;
+/// The tolerated probability of a false abort where the file does not say.
+pub const FALSE_ABORT: f64 = 0.01;
 const MARGIN: f64 = 0.001;
 const TOLERANCE: f64 = 1.1;
 

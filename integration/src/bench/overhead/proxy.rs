@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::variant::{self, VERSIONS, Variant};
 use crate::admin::{Admin, AdminAddress};
+use crate::delivery::{By, Delivery};
 use crate::envoy::{Envoy, Launch};
 use crate::eventually::eventually;
 use crate::load::Load;
@@ -38,11 +39,9 @@ impl Proxy {
         let directory = tempfile::Builder::new().prefix("canary-bench-").tempdir();
         let directory = directory.expect("a temporary directory");
         let (mut bootstrap, plugin) = variant.prepare();
-        if let Some(plugin) = &plugin {
-            let ecds = directory.path().join("ecds/canary.json");
-            std::fs::create_dir(directory.path().join("ecds")).expect("a directory for ECDS");
-            plugin.write(&ecds);
-            bootstrap.filter_from(&ecds);
+        let filter = plugin.is_some();
+        if let Some(plugin) = plugin {
+            Delivery::begin(By::Ecds, directory.path(), &mut bootstrap, plugin);
         }
         let admin = AdminAddress::Unix(directory.path().join("admin.sock"));
         bootstrap.admin(&admin);
@@ -57,9 +56,15 @@ impl Proxy {
         std::fs::write(&file, bootstrap.to_json()).expect("the bootstrap can be written");
         let log = directory.path().join("envoy.log");
         let (workers, core) = (place.workers, place.core);
-        let launch = Launch { bootstrap: file, log, admin: admin.clone(), workers, core };
+        let launch = Launch {
+            bootstrap: file,
+            log,
+            admin: admin.clone(),
+            workers,
+            core,
+            drain_seconds: 600,
+        };
         let envoy = Envoy::start(&launch).await.unwrap_or_else(|error| panic!("{error}"));
-        let filter = plugin.is_some();
         let proxy = Self { envoy, admin: Admin::new(admin), filter, _directory: directory };
         proxy.ticks().await;
         proxy

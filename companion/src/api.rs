@@ -1,0 +1,59 @@
+//! The controller's HTTP interface: JSON on a loopback address.
+//!
+//! Whoever can talk to it can steer releases, so a browser that visits a hostile page must not be
+//! the way in ([`access`]), and beyond loopback everybody needs a token.
+
+pub mod access;
+pub mod client;
+mod metrics;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use canary_core::rollout::seen::Command;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::controller::status::Status;
+use access::Access;
+
+/// How many commands wait at most.
+pub const QUEUE: usize = 16;
+
+/// A command on its way to the controller.
+#[derive(Debug)]
+pub struct Order {
+    /// What is asked for.
+    pub command: Command,
+    /// Where the answer goes: what the rollout is after it, or why it was refused.
+    pub reply: oneshot::Sender<Result<Arc<Status>, String>>,
+}
+
+/// What the interface shows, and where it sends commands.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The rollout as it is now.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// Commands to the controller.
+    pub orders: mpsc::Sender<Order>,
+    /// Who may come in.
+    pub access: Arc<Access>,
+}
+
+/// Opens the address.
+///
+/// # Errors
+/// What the system says.
+pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// Serves until `stop` says so, or its sender is gone.
+pub async fn serve(listener: TcpListener, api: Api, stop: oneshot::Receiver<()>) {
+    let stopped = async {
+        let _ = stop.await;
+    };
+    // Nothing that a client does ends the server; what ends it is `stop`.
+    let _ = axum::serve(listener, routes::router(api)).with_graceful_shutdown(stopped).await;
+}

@@ -1,0 +1,141 @@
+//! A client of a running controller.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::access::Token;
+use crate::controller::status::Status;
+use crate::error::Error;
+
+/// Where a controller is looked for that was not named.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:8411";
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// Somewhat longer than the controller lets a command wait.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// The most bytes that are read of an answer.
+const LIMIT: usize = 16 << 20;
+
+/// A controller.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<Token>,
+}
+
+impl Client {
+    /// A client of the controller at a URL, or at the default one.
+    ///
+    /// # Errors
+    /// Where no HTTP client can be made.
+    pub fn new(url: Option<&Url>, token: Option<Token>) -> Result<Self, Error> {
+        let base = match url {
+            Some(url) => url.clone(),
+            None => Url::parse(DEFAULT_URL).map_err(|error| unusable(DEFAULT_URL, &error))?,
+        };
+        let mut client =
+            crate::http::client().connect_timeout(CONNECT_WITHIN).timeout(ANSWER_WITHIN);
+        if base.scheme() == "http" {
+            client = client.tls_certs_only(Vec::new());
+        }
+        let http = client.build().map_err(|error| unusable(base.as_str(), &error))?;
+        Ok(Self { http, base, token })
+    }
+
+    /// A rollout as it is now.
+    ///
+    /// # Errors
+    /// No controller, none that runs this rollout, or not allowed.
+    pub async fn status(&self, rollout: &str) -> Result<Status, Error> {
+        self.ask(Method::GET, &["api", "v1", "rollouts", rollout], None).await
+    }
+
+    /// All of the controller's rollouts.
+    ///
+    /// # Errors
+    /// No controller, or not allowed.
+    pub async fn list(&self) -> Result<Vec<Status>, Error> {
+        self.ask(Method::GET, &["api", "v1", "rollouts"], None).await
+    }
+
+    /// Steers a rollout; gives what it is after that.
+    ///
+    /// # Errors
+    /// As for [`Client::status`], and where the controller refuses.
+    pub async fn steer(&self, rollout: &str, verb: &str, full: bool) -> Result<Status, Error> {
+        let query = full.then_some("full");
+        self.ask(Method::POST, &["api", "v1", "rollouts", rollout, verb], query).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: Option<&str>,
+    ) -> Result<T, Error> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url.set_query(query);
+        let mut request = self.http.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.header(reqwest::header::AUTHORIZATION, token.bearer());
+        }
+        let mut answer = request.send().await.map_err(|error| self.failed(&error))?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.failed(&error))? {
+            if body.len() + chunk.len() > LIMIT {
+                return Err(self.strange("a longer answer than any controller's"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if answer.status().is_success() {
+            return serde_json::from_slice(&body)
+                .map_err(|_| self.strange("not the answer of a controller"));
+        }
+        Err(self.refused(answer.status(), &body))
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
+        let said = serde_json::from_slice::<Value>(body).ok();
+        let said = said.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str);
+        let Some(said) = said else {
+            return self.strange(&format!("answered {status}, as no controller does"));
+        };
+        let (url, cause) = (self.url(), said.to_owned());
+        match status {
+            StatusCode::NOT_FOUND => Error::NotHere { url, cause },
+            StatusCode::GATEWAY_TIMEOUT => Error::Late { what: format!("{url}: {cause}") },
+            StatusCode::SERVICE_UNAVAILABLE => Error::NoController { url, cause },
+            _ => Error::RefusedByController { url, cause },
+        }
+    }
+
+    fn failed(&self, error: &reqwest::Error) -> Error {
+        if error.is_timeout() && !error.is_connect() {
+            return Error::Late { what: format!("{}: no answer in time", self.url()) };
+        }
+        unusable(&self.url(), error)
+    }
+
+    fn strange(&self, what: &str) -> Error {
+        Error::NoController { url: self.url(), cause: what.to_owned() }
+    }
+
+    fn url(&self) -> String {
+        self.base.as_str().trim_end_matches('/').to_owned()
+    }
+}
+
+fn unusable(url: &str, error: &dyn std::error::Error) -> Error {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    Error::NoController { url: url.to_owned(), cause: cause.to_string() }
+}

@@ -1,0 +1,170 @@
+//! Doing what core says. What came of it comes back as something seen: of writes at the next look,
+//! of questions and messages as an [`Answer`]. Nothing here waits for a hook.
+
+use std::collections::BTreeMap;
+
+use canary_core::judge::observation::Measurement;
+use canary_core::judge::spec::{PrometheusSpec, Rule};
+use canary_core::rollout::action::{self, Action};
+use canary_core::rollout::seen::{Delivery, GateAnswer, Seen};
+use canary_core::rollout::spec::Spec;
+use canary_core::rollout::state::State;
+use reqwest::Client;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::hooks::{self, Payload};
+use super::{prometheus, words};
+use crate::admin::{Admin, Fleet};
+use crate::error::Error;
+
+/// How many answers wait at most.
+const QUEUE: usize = 256;
+
+/// What came of a question or a message.
+#[derive(Debug)]
+pub enum Answer {
+    /// A gate's.
+    Gate(GateAnswer),
+    /// A metric's, by its name.
+    Measured(String, Measurement),
+    /// A notification's.
+    Told(Delivery),
+}
+
+/// Does things, some of them in the background; what is under way ends with it.
+#[derive(Debug)]
+pub struct Actor {
+    http: Result<Client, String>,
+    tasks: JoinSet<()>,
+    sender: mpsc::Sender<Answer>,
+    answers: mpsc::Receiver<Answer>,
+}
+
+/// What came of the writes of one step.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Envoys that were written, with the error where there was one.
+    pub results: BTreeMap<String, Option<Error>>,
+}
+
+impl Default for Actor {
+    fn default() -> Self {
+        let (sender, answers) = mpsc::channel(QUEUE);
+        let http = crate::http::client().build().map_err(|error| hooks::cause(&error));
+        Self { http, tasks: JoinSet::new(), sender, answers }
+    }
+}
+
+impl Actor {
+    /// Does all of it. Writes are done when this returns, the rest is under way.
+    pub async fn act(
+        &mut self,
+        actions: &[Action],
+        spec: &Spec,
+        state: &State,
+        fleet: &Fleet,
+    ) -> Written {
+        while self.tasks.try_join_next().is_some() {}
+        let mut written = Written::default();
+        for action in actions {
+            match action {
+                Action::Write { envoys, target, nonce } => {
+                    let update = action::update(&spec.rollout, target, nonce);
+                    let wanted = |url: &str| envoys.iter().any(|envoy| envoy == url);
+                    let write = async |admin: &Admin| admin.modify(&update).await;
+                    for report in fleet.some(wanted, write).await {
+                        written.results.insert(report.url, report.result.err());
+                    }
+                }
+                other => self.start(other, spec, state),
+            }
+        }
+        written
+    }
+
+    /// Puts everything that was answered since into what is seen.
+    pub fn collect(&mut self, seen: &mut Seen) {
+        while let Ok(answer) = self.answers.try_recv() {
+            match answer {
+                Answer::Gate(answer) => seen.gates.push(answer),
+                Answer::Told(delivery) => seen.notified.push(delivery),
+                Answer::Measured(metric, measurement) => {
+                    seen.measurements.insert(metric, measurement);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, action: &Action, spec: &Spec, state: &State) {
+        let http = match &self.http {
+            Ok(http) => http.clone(),
+            Err(why) => return self.answer(without_client(action, why)),
+        };
+        match action {
+            Action::AskGate { gate: index, attempt } => {
+                let Some(gate) = spec.gates.get(*index).cloned() else { return };
+                let payload = Payload::of_gate(spec, state, *index, *attempt);
+                let index = *index;
+                self.spawn(
+                    async move { Answer::Gate(hooks::ask(&http, index, &gate, &payload).await) },
+                );
+            }
+            Action::Measure { metric } => {
+                let Some(query) = query(spec, metric).cloned() else { return };
+                let metric = metric.clone();
+                self.spawn(async move {
+                    Answer::Measured(metric, prometheus::measure(&http, &query).await)
+                });
+            }
+            Action::Notify(notice) => {
+                let Some(hook) = spec.notify.get(notice.hook) else { return };
+                let (url, number) = (hook.url.clone(), notice.number);
+                let message = words::event(&notice.event, spec);
+                let payload = Payload::of_notice(spec, state, notice, &message);
+                self.spawn(async move {
+                    Answer::Told(hooks::tell(&http, number, &url, &payload).await)
+                });
+            }
+            Action::Write { .. } => {}
+        }
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = Answer> + Send + 'static) {
+        let sender = self.sender.clone();
+        self.tasks.spawn(async move {
+            // Who does not listen any more has no use for it.
+            let _ = sender.send(work.await).await;
+        });
+    }
+
+    fn answer(&self, answer: Option<Answer>) {
+        if let Some(answer) = answer {
+            let _ = self.sender.try_send(answer);
+        }
+    }
+}
+
+/// The answer where there is no HTTP client to ask with.
+fn without_client(action: &Action, why: &str) -> Option<Answer> {
+    Some(match action {
+        Action::AskGate { gate, .. } => {
+            Answer::Gate(GateAnswer { gate: *gate, passed: false, said: why.to_owned() })
+        }
+        Action::Measure { metric } => {
+            Answer::Measured(metric.clone(), Measurement::Outage(why.to_owned()))
+        }
+        Action::Notify(notice) => {
+            Answer::Told(Delivery { notice: notice.number, delivered: false })
+        }
+        Action::Write { .. } => return None,
+    })
+}
+
+fn query<'s>(spec: &'s Spec, metric: &str) -> Option<&'s PrometheusSpec> {
+    let of_name = spec.analysis.metrics.iter().find(|one| one.name == metric)?;
+    match &of_name.rule {
+        Rule::Prometheus(query) => Some(query),
+        _ => None,
+    }
+}

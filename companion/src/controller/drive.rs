@@ -1,0 +1,276 @@
+//! The controller's loop: look, step, act, tell; again every second, and at once for a command.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use canary_core::rollout::Now;
+use canary_core::rollout::action::Action;
+use canary_core::rollout::event::Event;
+use canary_core::rollout::seen::Seen;
+use canary_core::rollout::state::Phase;
+use canary_core::weight::Weight;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::act::{Actor, Written};
+use super::engine::{Effects, Engine};
+use super::gather::{Gatherer, Look};
+use super::status::{Parts, Status};
+use super::words;
+use crate::api::Order;
+use crate::error::{Error, Failure};
+
+/// How long notifications are waited for after the rollout's end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Who is told what happens.
+pub trait Audience {
+    /// Something happened; each event as data and in a sentence.
+    ///
+    /// # Errors
+    /// Where nobody can be told any more.
+    fn happened(&mut self, events: &[(Event, String)], status: &Status) -> Result<(), Error>;
+
+    /// The rollout was looked at.
+    ///
+    /// # Errors
+    /// Where nobody can be told any more.
+    fn looked(&mut self, status: &Status) -> Result<(), Error>;
+
+    /// A person should know something.
+    fn remark(&mut self, text: &str);
+}
+
+/// Where commands come from, and where the status goes.
+#[derive(Debug)]
+pub struct Lines {
+    /// Commands.
+    pub orders: mpsc::Receiver<Order>,
+    /// The status.
+    pub status: watch::Sender<Arc<Status>>,
+}
+
+/// A controller.
+pub struct Controller<A> {
+    engine: Engine,
+    gatherer: Gatherer,
+    actor: Actor,
+    lines: Lines,
+    audience: A,
+    stay: bool,
+    ended: bool,
+    /// Since when the rollout has been at its end, with notifications still on their way.
+    farewell: Option<Instant>,
+    failed: BTreeMap<String, String>,
+    envoy_errors: u64,
+}
+
+enum Next {
+    Looked(Box<Look>),
+    Ordered(Order),
+    Stop,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let on = |kind| signal(kind).map_err(Error::System);
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The status of a rollout that has just begun or goes on.
+pub fn first_status(engine: &Engine) -> Status {
+    status(engine, &BTreeMap::new(), 0)
+}
+
+fn status(engine: &Engine, failed: &BTreeMap<String, String>, envoy_errors: u64) -> Status {
+    let waits = engine.waits().to_string();
+    Status::of(&Parts {
+        spec: engine.spec(),
+        state: engine.state(),
+        waits_for: Some(waits).filter(|waits| !waits.is_empty()),
+        versions: engine.versions(),
+        times: engine.times(),
+        envoys: engine.envoys(),
+        failed,
+        decisions: engine.decisions(),
+        envoy_errors,
+    })
+}
+
+impl<A: Audience> Controller<A> {
+    /// A controller; with `stay` it goes on serving after the rollout's end.
+    pub fn new(engine: Engine, gatherer: Gatherer, lines: Lines, audience: A, stay: bool) -> Self {
+        Self {
+            engine,
+            gatherer,
+            actor: Actor::default(),
+            lines,
+            audience,
+            stay,
+            ended: false,
+            farewell: None,
+            failed: BTreeMap::new(),
+            envoy_errors: 0,
+        }
+    }
+
+    /// Runs the rollout to its end, or until a signal. `under_way` is what was being asked and told
+    /// when an earlier controller was stopped.
+    ///
+    /// # Errors
+    /// Where the rollout was rolled back, the controller was stopped, or the journal can't be written.
+    pub async fn run(mut self, tick: Duration, under_way: Vec<Action>) -> Result<(), Failure> {
+        let mut signals = Signals::new()?;
+        let mut ticks = tokio::time::interval(tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.act(&under_way).await?;
+        loop {
+            match self.next(&mut ticks, &mut signals).await {
+                Next::Stop => return Err(self.stopped().into()),
+                Next::Ordered(order) => self.obey(order).await?,
+                Next::Looked(look) => self.look(*look).await?,
+            }
+            if self.has_ended()? && !self.stay {
+                return self.conclude();
+            }
+        }
+    }
+
+    /// Waits for what comes first. A look that a command interrupts has changed nothing.
+    async fn next(&mut self, ticks: &mut Interval, signals: &mut Signals) -> Next {
+        let weight = self.engine.state().target().map_or(Weight::ZERO, |target| target.weight);
+        let gatherer = &mut self.gatherer;
+        let look = async {
+            ticks.tick().await;
+            gatherer.look(weight).await
+        };
+        tokio::select! {
+            biased;
+            () = signals.any() => Next::Stop,
+            Some(order) = self.lines.orders.recv() => Next::Ordered(order),
+            look = look => Next::Looked(Box::new(look)),
+        }
+    }
+
+    async fn look(&mut self, look: Look) -> Result<(), Failure> {
+        let Look { envoys, observation, errors, notes } = look;
+        self.envoy_errors += errors.len() as u64;
+        notes.iter().for_each(|note| self.audience.remark(note));
+        if self.ended {
+            // Nothing is decided any more, and so there is nothing to write down.
+            self.publish();
+            return Ok(self.audience.looked(&self.lines.status.borrow())?);
+        }
+        self.step(Seen { envoys, observation, ..Seen::default() }).await?;
+        Ok(self.audience.looked(&self.lines.status.borrow())?)
+    }
+
+    async fn obey(&mut self, order: Order) -> Result<(), Failure> {
+        let seen = Seen { commands: vec![order.command], ..Seen::default() };
+        let effects = self.step(seen).await?;
+        let refused = effects.replies.into_iter().find_map(|reply| reply.refused);
+        let status = Arc::clone(&self.lines.status.borrow());
+        // Who asked may have gone away.
+        let _ = order.reply.send(refused.map_or(Ok(status), Err));
+        Ok(())
+    }
+
+    /// Core's step, on the disk before anything of it is done.
+    async fn step(&mut self, mut seen: Seen) -> Result<Effects, Failure> {
+        self.actor.collect(&mut seen);
+        let effects = self.engine.advance(seen, now()).map_err(Error::Journal)?;
+        self.act(&effects.actions).await?;
+        self.publish();
+        if !effects.events.is_empty() {
+            let say = |event: &Event| (event.clone(), words::event(event, self.engine.spec()));
+            let events: Vec<_> = effects.events.iter().map(say).collect();
+            self.audience.happened(&events, &self.lines.status.borrow())?;
+        }
+        Ok(effects)
+    }
+
+    async fn act(&mut self, actions: &[Action]) -> Result<(), Failure> {
+        let (spec, state) = (self.engine.spec(), self.engine.state());
+        let Written { results } = self.actor.act(actions, spec, state, self.gatherer.fleet()).await;
+        let nowhere = |error: &Option<Error>| matches!(error, Some(Error::NoAdminLayer { .. }));
+        if !results.is_empty() && results.values().all(nowhere) {
+            let errors: Vec<Error> = results.into_values().flatten().collect();
+            let total = errors.len();
+            return Failure::of_some(errors, total).map_or(Ok(()), Err);
+        }
+        for (url, error) in results {
+            match error {
+                Some(error) => {
+                    self.envoy_errors += 1;
+                    self.failed.insert(url, error.to_string());
+                }
+                None => {
+                    self.failed.remove(&url);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let status = status(&self.engine, &self.failed, self.envoy_errors);
+        self.lines.status.send_replace(Arc::new(status));
+    }
+
+    /// Whether it is over; the first time that goes into the journal. Notifications are waited for, but
+    /// not long: whoever is not there to be told must not hold the end.
+    fn has_ended(&mut self) -> Result<bool, Failure> {
+        let state = self.engine.state();
+        let at_end = matches!(state.phase(), Phase::Healthy | Phase::Degraded);
+        let late = at_end && self.farewell.get_or_insert_with(Instant::now).elapsed() > LAST_WORDS;
+        if !at_end {
+            self.farewell = None;
+        }
+        let over = state.is_over() || late;
+        if over && !self.ended {
+            self.engine.end().map_err(Error::Journal)?;
+        }
+        self.ended = over;
+        Ok(over)
+    }
+
+    fn conclude(&self) -> Result<(), Failure> {
+        if self.engine.state().phase() == Phase::Healthy {
+            return Ok(());
+        }
+        let reason = self.engine.state().ending().map(ToString::to_string).unwrap_or_default();
+        Err(Error::Degraded { rollout: self.engine.spec().rollout.clone(), reason }.into())
+    }
+
+    fn stopped(&self) -> Error {
+        let what = words::left_behind(&self.lines.status.borrow(), self.engine.spec());
+        Error::Stopped { what }
+    }
+}
+
+/// The host's clocks.
+fn now() -> Now {
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(boot.tv_nsec).unwrap_or(0);
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { monotonic: Duration::new(seconds, nanos), unix: unix.as_secs() }
+}

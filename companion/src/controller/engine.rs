@@ -1,0 +1,279 @@
+//! Core's steps, each written down before anything is done about it; and how a rollout goes on after
+//! its controller was stopped, however that was.
+//!
+//! The engine neither waits nor talks to anybody. Resuming takes the last snapshot of the journal and
+//! repeats the steps behind it with what was seen then: core is a pure function, so it arrives at the
+//! very state that the stopped controller had. What it had decided but not done shows by itself,
+//! since core goes by what Envoys show; only questions and messages on their way are sent again.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use canary_core::histogram::Histogram;
+use canary_core::judge::counts::Pair;
+use canary_core::judge::observation::Observation;
+use canary_core::role::Role;
+use canary_core::rollout::action::Action;
+use canary_core::rollout::event::{Event, Reply};
+use canary_core::rollout::seen::{Envoy, Seen};
+use canary_core::rollout::spec::Spec;
+use canary_core::rollout::state::State;
+use canary_core::rollout::waits::Waits;
+use canary_core::rollout::{Now, Stepped, step};
+
+use super::record::{End, Record, Snapshot, Start, StepRecord};
+use crate::error::Error;
+use crate::journal::{self, Journal, JournalError, timestamp};
+
+/// After how many steps at most there is a snapshot.
+const SNAPSHOT_EVERY: u32 = 600;
+
+/// A rollout with its journal.
+#[derive(Debug)]
+pub struct Engine {
+    spec: Spec,
+    state: State,
+    journal: Journal,
+    versions: Pair<Option<String>>,
+    times: Pair<Histogram>,
+    envoys: BTreeMap<String, Envoy>,
+    /// The Envoys as the journal showed them last; `None` since a snapshot.
+    written: Option<BTreeMap<String, Envoy>>,
+    waits: Waits,
+    decisions: u64,
+    steps_since_snapshot: u32,
+}
+
+/// What has to be done after a step, and what is to be told.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// What to do.
+    pub actions: Vec<Action>,
+    /// What happened.
+    pub events: Vec<Event>,
+    /// What became of the commands, in their order.
+    pub replies: Vec<Reply>,
+}
+
+impl Engine {
+    /// Begins a rollout: its start is in the journal when this returns.
+    ///
+    /// # Errors
+    /// Where the journal can't be written.
+    pub fn begin(spec: Spec, journal: Journal, start: Start) -> Result<Self, JournalError> {
+        let state = State::new(&spec, &start.owner, start.takeover);
+        let versions = start.versions.clone();
+        let mut engine = Self::with(spec, journal, state, versions);
+        let snapshot = engine.snapshot();
+        engine.journal.append(&[Record::Start(start), snapshot])?;
+        Ok(engine)
+    }
+
+    /// Goes on with the rollout that begins at a position of the journal. Gives also what was on its
+    /// way when the controller was stopped.
+    ///
+    /// # Errors
+    /// Where the journal can't be read, or holds a rollout of another file.
+    pub fn resume(spec: Spec, journal: Journal, begin: u64) -> Result<(Self, Vec<Action>), Error> {
+        let path = journal.path().to_owned();
+        let state = State::new(&spec, "", false);
+        let mut engine = Self::with(spec, journal, state, Pair::default());
+        let snapshot = journal::last_snapshot(&path, begin)?;
+        let start = journal::records::<Record>(&path, begin)?.take(1);
+        let (mut line, mut last) = (None, Vec::new());
+        for record in start.chain(journal::records::<Record>(&path, snapshot.unwrap_or(begin))?) {
+            match record? {
+                Record::Start(start) => {
+                    engine.state = State::new(&engine.spec, &start.owner, start.takeover);
+                    engine.versions = start.versions;
+                }
+                Record::State(snapshot) => engine.restore(snapshot)?,
+                Record::Observation(counts) => line = Some(*counts),
+                Record::Step(record) => last = engine.repeat(*record, line.take()),
+                Record::End(_) => {}
+            }
+        }
+        last.retain(|action| !matches!(action, Action::Write { .. }));
+        Ok((engine, last))
+    }
+
+    fn with(spec: Spec, journal: Journal, state: State, versions: Pair<Option<String>>) -> Self {
+        Self {
+            spec,
+            state,
+            journal,
+            versions,
+            times: Pair::default(),
+            envoys: BTreeMap::new(),
+            written: None,
+            waits: Waits::default(),
+            decisions: 0,
+            steps_since_snapshot: 0,
+        }
+    }
+
+    /// Takes a step. When this returns, it is on the disk.
+    ///
+    /// # Errors
+    /// Where the journal can't be written: then nothing may be done, and the engine is of no more use.
+    pub fn advance(&mut self, seen: Seen, now: Now) -> Result<Effects, JournalError> {
+        let stepped = step(&self.spec, self.state.clone(), seen.clone(), now);
+        self.looked(&seen.envoys);
+        let mut records = records(seen, now, &stepped, self.written.as_ref());
+        self.written = Some(self.envoys.clone());
+        let effects = self.take(stepped);
+        self.steps_since_snapshot += 1;
+        if self.steps_since_snapshot >= SNAPSHOT_EVERY || !effects.events.is_empty() {
+            records.push(self.snapshot());
+            self.steps_since_snapshot = 0;
+            self.written = None;
+        }
+        self.journal.append(&records)?;
+        Ok(effects)
+    }
+
+    /// Writes down that the rollout is over.
+    ///
+    /// # Errors
+    /// Where the journal can't be written.
+    pub fn end(&mut self) -> Result<(), JournalError> {
+        let at = timestamp(SystemTime::now());
+        let (phase, reason) = (self.state.phase(), self.state.ending().cloned());
+        self.journal.append(&[Record::End(End { at, phase, reason })])
+    }
+
+    /// The file.
+    pub const fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The state.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What the rollout waits for.
+    pub const fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
+    /// Every Envoy as it was last.
+    pub const fn envoys(&self) -> &BTreeMap<String, Envoy> {
+        &self.envoys
+    }
+
+    /// The versions' labels.
+    pub const fn versions(&self) -> &Pair<Option<String>> {
+        &self.versions
+    }
+
+    /// Times since the rollout's start.
+    pub const fn times(&self) -> &Pair<Histogram> {
+        &self.times
+    }
+
+    /// How much was decided since the rollout's start.
+    pub const fn decisions(&self) -> u64 {
+        self.decisions
+    }
+
+    /// The journal.
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// One step of the past once more. Gives what had to be done.
+    fn repeat(&mut self, record: StepRecord, line: Option<Observation>) -> Vec<Action> {
+        let StepRecord { now, mut seen, counted, same_envoys, .. } = record;
+        if counted {
+            // Measurements are in `seen` already.
+            seen.observation =
+                line.map(|line| Observation { measurements: BTreeMap::new(), ..line });
+        }
+        if same_envoys {
+            seen.envoys.clone_from(&self.envoys);
+        }
+        self.looked(&seen.envoys);
+        self.written = Some(self.envoys.clone());
+        let stepped = step(&self.spec, self.state.clone(), seen, now);
+        self.steps_since_snapshot += 1;
+        self.take(stepped).actions
+    }
+
+    /// Where nobody looked, the Envoys are as they were.
+    fn looked(&mut self, envoys: &BTreeMap<String, Envoy>) {
+        if !envoys.is_empty() {
+            self.envoys.clone_from(envoys);
+        }
+    }
+
+    fn take(&mut self, stepped: Stepped) -> Effects {
+        let Stepped { state, actions, events, replies, line, waits, .. } = stepped;
+        if let Some(line) = &line {
+            for role in Role::ALL {
+                if let Some(times) = &line.roles.of(role).rq_time_us {
+                    self.times.of_mut(role).merge(times);
+                }
+            }
+        }
+        self.state = state;
+        self.waits = waits;
+        self.decisions += events.len() as u64;
+        Effects { actions, events, replies }
+    }
+
+    fn snapshot(&self) -> Record {
+        Record::State(Snapshot {
+            // Maps with text keys and finite numbers: this cannot fail.
+            state: serde_json::to_value(&self.state).unwrap_or_default(),
+            times: self.times.clone(),
+            decisions: self.decisions,
+        })
+    }
+
+    fn restore(&mut self, snapshot: Snapshot) -> Result<(), Error> {
+        let state = State::resume(&snapshot.state.to_string(), &self.spec);
+        self.state = state.map_err(|error| Error::OtherFile {
+            journal: self.journal.path().display().to_string(),
+            why: error.to_string(),
+        })?;
+        self.times = snapshot.times;
+        self.decisions = snapshot.decisions;
+        self.steps_since_snapshot = 0;
+        Ok(())
+    }
+}
+
+/// What is written down of a step. `before` are the Envoys that the last record showed.
+fn records(
+    mut seen: Seen,
+    now: Now,
+    stepped: &Stepped,
+    before: Option<&BTreeMap<String, Envoy>>,
+) -> Vec<Record> {
+    let mut records = Vec::new();
+    if let (Some(line), true) = (&stepped.line, seen.observation.is_some()) {
+        records.push(Record::Observation(Box::new(line.clone())));
+        seen.observation = None;
+    }
+    let counted = !records.is_empty();
+    let same_envoys = !seen.envoys.is_empty() && before == Some(&seen.envoys);
+    if same_envoys {
+        seen.envoys = BTreeMap::new();
+    }
+    let happened = !stepped.events.is_empty();
+    let verdicts = stepped.verdicts.iter().filter(|_| happened).map(StepRecord::verdict);
+    records.push(Record::Step(Box::new(StepRecord {
+        at: timestamp(SystemTime::now()),
+        now,
+        seen,
+        counted,
+        same_envoys,
+        phase: stepped.state.phase(),
+        events: stepped.events.clone(),
+        actions: stepped.actions.clone(),
+        replies: stepped.replies.clone(),
+        verdicts: verdicts.collect(),
+    })));
+    records
+}

@@ -1,0 +1,120 @@
+//! What stands in a journal of the controller.
+//!
+//! Each step of core is a `step` record: what was seen, at what time, and what came of it. The line
+//! of counts that was judged is a record of its own before it, so that a journal is also a recording
+//! for `replay`. Core is a pure function, so from these records the same state comes again; a `state`
+//! record now and then keeps that short.
+
+use canary_core::histogram::Histogram;
+use canary_core::judge::counts::Pair;
+use canary_core::judge::observation::Observation;
+use canary_core::judge::verdict::Verdict;
+use canary_core::rollout::Now;
+use canary_core::rollout::action::Action;
+use canary_core::rollout::ending::Ending;
+use canary_core::rollout::event::{Event, Reply};
+use canary_core::rollout::seen::Seen;
+use canary_core::rollout::state::Phase;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "camelCase")]
+pub enum Record {
+    /// A rollout begins.
+    Start(Start),
+    /// What was counted; belongs to the step record behind it.
+    Observation(Box<Observation>),
+    /// Core took a step.
+    Step(Box<StepRecord>),
+    /// Everything that the rollout knows.
+    State(Snapshot),
+    /// The rollout is over.
+    End(End),
+}
+
+/// How a rollout began.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Start {
+    /// When, for people.
+    pub at: String,
+    /// Its name.
+    pub rollout: String,
+    /// The rollout file, as it was.
+    pub file: String,
+    /// As whom the controller writes.
+    pub owner: String,
+    /// Whether it takes the rollout from another owner.
+    pub takeover: bool,
+    /// The versions' labels.
+    pub versions: Pair<Option<String>>,
+    /// The version of `canaryctl`.
+    pub canaryctl: String,
+}
+
+/// One step: what went in, and what came out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepRecord {
+    /// When, for people.
+    pub at: String,
+    /// The clocks.
+    pub now: Now,
+    /// What was seen; the counts are in the record before this one if `counted` says so, and the
+    /// Envoys are left out if they are as they were.
+    pub seen: Seen,
+    /// Whether the counts are in the record before this one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted: bool,
+    /// Whether the Envoys are as in the last record that shows them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_envoys: bool,
+    /// The phase after it.
+    pub phase: Phase,
+    /// What happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// What is being done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
+    /// What became of commands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replies: Vec<Reply>,
+    /// The verdicts with their numbers, where something happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<Value>,
+}
+
+/// Everything that the rollout knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// Core's state.
+    pub state: Value,
+    /// Times since the rollout's start.
+    pub times: Pair<Histogram>,
+    /// Decisions since the rollout's start.
+    pub decisions: u64,
+}
+
+/// How a rollout ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct End {
+    /// When, for people.
+    pub at: String,
+    /// Healthy or Degraded.
+    pub phase: Phase,
+    /// Why.
+    pub reason: Option<Ending>,
+}
+
+impl StepRecord {
+    /// A verdict with its numbers.
+    pub fn verdict(verdict: &Verdict) -> Value {
+        // Numbers and texts: this cannot fail.
+        serde_json::to_value(verdict).unwrap_or_default()
+    }
+}

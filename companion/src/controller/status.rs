@@ -1,0 +1,263 @@
+//! A rollout as the controller shows it: over its interface, on the screen, to Prometheus. Pure.
+
+use std::collections::BTreeMap;
+
+use canary_core::histogram::Histogram;
+use canary_core::judge::counts::{Pair, Trials};
+use canary_core::judge::verdict::{Conclusion, Verdict};
+use canary_core::rollout::seen::{Envoy, Shown};
+use canary_core::rollout::spec::Spec;
+use canary_core::rollout::state::{Phase, State};
+use canary_core::weight::Weight;
+use serde::{Deserialize, Serialize};
+
+/// Everything that is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The rollout's name.
+    pub rollout: String,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The step it is in, from 1; `None` before the first and behind the last.
+    pub step: Option<usize>,
+    /// How many steps the file has.
+    pub steps: usize,
+    /// 1 at first, one more at each retry.
+    pub attempt: u32,
+    /// The weights, in percent.
+    pub weight: Weights,
+    /// The version that serves by default, since the rollout's start.
+    pub stable: Side,
+    /// The version under trial, since the rollout's start.
+    pub canary: Side,
+    /// Whether the guard has tripped on any Envoy.
+    pub guard_tripped: Option<bool>,
+    /// Whether the lease ran out on any Envoy.
+    pub lease_expired: Option<bool>,
+    /// What it waits for, in a sentence; `None` at its end.
+    pub waits_for: Option<String>,
+    /// Why it ended or is being rolled back.
+    pub reason: Option<String>,
+    /// Every metric as it stands.
+    pub metrics: Vec<Metric>,
+    /// Whether the canary's share contradicts the weight.
+    pub split_mismatch: bool,
+    /// Every Envoy.
+    pub envoys: Vec<EnvoyStatus>,
+    /// As whom the controller writes.
+    pub owner: Option<String>,
+    /// How long the rollout has run, in seconds, without what passed while nobody looked.
+    pub seconds: f64,
+    /// Decisions since the rollout's start: everything that happened in it.
+    pub decisions: u64,
+    /// Requests to Envoys that failed since this process began.
+    pub envoy_errors: u64,
+}
+
+/// The weights, in percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Weights {
+    /// What was written.
+    pub set: Option<f64>,
+    /// What the filters say; `None` where they differ.
+    pub in_force: Option<f64>,
+    /// The canary's share of requests since the weight was set.
+    pub measured: Option<f64>,
+}
+
+/// One version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Side {
+    /// Its label.
+    pub version: Option<String>,
+    /// Requests.
+    pub requests: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// The median time, in milliseconds.
+    pub p50_ms: Option<f64>,
+    /// The 95th percentile, in milliseconds.
+    pub p95_ms: Option<f64>,
+    /// The 99th percentile, in milliseconds.
+    pub p99_ms: Option<f64>,
+}
+
+/// One metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// Its kind, as in the file.
+    pub kind: String,
+    /// `pass`, `fail` or `insufficient`.
+    pub verdict: String,
+    /// The verdict in a sentence.
+    pub reason: String,
+    /// The evidence against the canary, as a part of what rolls it back: 1 does. 0 where there is none.
+    pub evidence: f64,
+    /// The certificate, as a part of what it must reach; `None` where the kind has none.
+    pub certificate: Option<f64>,
+}
+
+/// One Envoy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvoyStatus {
+    /// How results call it.
+    pub url: String,
+    /// Whether it answered last and took what was written last.
+    pub ok: bool,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// What a status is made of.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The file.
+    pub spec: &'a Spec,
+    /// The state.
+    pub state: &'a State,
+    /// What it waits for.
+    pub waits_for: Option<String>,
+    /// The versions' labels.
+    pub versions: &'a Pair<Option<String>>,
+    /// Times since the rollout's start.
+    pub times: &'a Pair<Histogram>,
+    /// Every Envoy as it is.
+    pub envoys: &'a BTreeMap<String, Envoy>,
+    /// What went wrong in writing, by Envoy.
+    pub failed: &'a BTreeMap<String, String>,
+    /// See [`Status::decisions`].
+    pub decisions: u64,
+    /// See [`Status::envoy_errors`].
+    pub envoy_errors: u64,
+}
+
+impl Status {
+    /// Puts the parts together.
+    pub fn of(parts: &Parts<'_>) -> Self {
+        let Parts { spec, state, .. } = parts;
+        let totals = state.totals();
+        let side = |version: &Option<String>, trials, times| side(version.clone(), trials, times);
+        let split = state.judge().split();
+        let all = || parts.envoys.values().filter_map(shown);
+        Self {
+            rollout: spec.rollout.clone(),
+            phase: state.phase(),
+            step: state.step().map(|index| index + 1),
+            steps: spec.steps.len(),
+            attempt: state.attempt(),
+            weight: Weights {
+                set: set(parts),
+                in_force: common(all().map(|shown| shown.in_force)).map(Weight::percent),
+                measured: split.measured.map(|share| rounded(share * 100.0, 4)),
+            },
+            stable: side(&parts.versions.stable, totals.stable, &parts.times.stable),
+            canary: side(&parts.versions.canary, totals.canary, &parts.times.canary),
+            guard_tripped: any(all().map(|shown| shown.guard_tripped)),
+            lease_expired: any(all().map(|shown| shown.lease_expired)),
+            waits_for: parts.waits_for.clone(),
+            reason: state.ending().map(ToString::to_string),
+            metrics: state.judge().verdicts().iter().map(metric).collect(),
+            split_mismatch: split.mismatch,
+            envoys: envoys(parts),
+            owner: state.target().and_then(|target| target.owner.clone()),
+            seconds: rounded(state.clock().as_secs_f64(), 3),
+            decisions: parts.decisions,
+            envoy_errors: parts.envoy_errors,
+        }
+    }
+
+    /// Whether the rollout has ended.
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Healthy | Phase::Degraded)
+    }
+}
+
+/// What was written last; at the end, what stays.
+fn set(parts: &Parts<'_>) -> Option<f64> {
+    let target = parts.state.target().map(|target| target.weight);
+    let left = || match parts.state.phase() {
+        Phase::Healthy => Some(Weight::FULL),
+        Phase::Degraded => Some(Weight::ZERO),
+        _ => None,
+    };
+    target.or_else(left).map(Weight::percent)
+}
+
+fn side(version: Option<String>, trials: Trials, times: &Histogram) -> Side {
+    let quantile = |share| times.quantile(share).map(|us| rounded(us / 1_000.0, 3));
+    Side {
+        version,
+        requests: trials.trials,
+        failures: trials.events,
+        p50_ms: quantile(0.5),
+        p95_ms: quantile(0.95),
+        p99_ms: quantile(0.99),
+    }
+}
+
+fn metric(verdict: &Verdict) -> Metric {
+    let share = |log: f64, limit: f64| rounded((log / limit).clamp(0.0, 1.0), 4);
+    let failed = verdict.conclusion == Conclusion::Fail;
+    let evidence = verdict.evidence.map(|evidence| share(evidence.log_e, evidence.log_needed()));
+    Metric {
+        name: verdict.metric.clone(),
+        kind: verdict.kind.to_string(),
+        verdict: match verdict.conclusion {
+            Conclusion::Pass => "pass",
+            Conclusion::Fail => "fail",
+            Conclusion::Insufficient => "insufficient",
+        }
+        .to_owned(),
+        reason: verdict.reason(),
+        evidence: if failed { 1.0 } else { evidence.unwrap_or(0.0) },
+        certificate: verdict.certificate.map(|certificate| {
+            if certificate.certified_at.is_some() {
+                1.0
+            } else {
+                share(certificate.log_e, certificate.log_limit)
+            }
+        }),
+    }
+}
+
+const fn shown(envoy: &Envoy) -> Option<&Shown> {
+    match envoy {
+        Envoy::Shows(shown) => Some(shown),
+        Envoy::Unreachable(_) => None,
+    }
+}
+
+fn envoys(parts: &Parts<'_>) -> Vec<EnvoyStatus> {
+    let status = |(url, envoy): (&String, &Envoy)| {
+        let unreachable = match envoy {
+            Envoy::Unreachable(why) => Some(why.clone()),
+            Envoy::Shows(_) => None,
+        };
+        let error = unreachable.or_else(|| parts.failed.get(url).cloned());
+        // Messages begin with the address, which stands beside this one already.
+        let bare = |text: String| {
+            let rest = text.strip_prefix(url.as_str()).and_then(|rest| rest.strip_prefix(": "));
+            rest.map(str::to_owned).unwrap_or(text)
+        };
+        EnvoyStatus { url: url.clone(), ok: error.is_none(), error: error.map(bare) }
+    };
+    parts.envoys.iter().map(status).collect()
+}
+
+/// What all say, if they say the same.
+fn common<T: PartialEq>(mut said: impl Iterator<Item = Option<T>>) -> Option<T> {
+    let first = said.next()??;
+    said.all(|other| other.as_ref() == Some(&first)).then_some(first)
+}
+
+/// True where any is, unknown where none is known.
+fn any(flags: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    flags.flatten().reduce(|one, other| one || other)
+}
+
+fn rounded(value: f64, decimals: i32) -> f64 {
+    let scale = 10f64.powi(decimals);
+    (value * scale).round() / scale
+}

@@ -1,0 +1,193 @@
+//! The journal: everything that happened in a rollout, one JSON object a line, written down and on
+//! the disk before anything is done about it.
+//!
+//! A line is a record: `{"record": …, "at": …, …}`. A rollout begins with a `start` record and is over
+//! with an `end` record; one file holds one rollout after the other. What a crash has torn off is the
+//! last line alone, since each is one write followed by a sync: opening drops it and says so.
+//!
+//! A lock file beside the journal keeps a second controller on the same host away. It is the
+//! kernel's lock and goes with the process that holds it, however that ends.
+
+mod lines;
+mod lock;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+pub use lines::{Line, Lines, Scan, last_snapshot, records};
+
+use lock::Lock;
+
+/// The longest record that is written or read, in bytes.
+pub const MAX_RECORD: usize = 4 << 20;
+
+/// What keeps a journal from being used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It can't be opened, read or written.
+    #[error("{path}: can't {what} the journal: {cause}", path = .path.display())]
+    Io {
+        /// The journal.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Another controller on this host has it open.
+    #[error("{path}: another controller{} writes this journal", holder(*.pid), path = .path.display())]
+    Locked {
+        /// The journal.
+        path: PathBuf,
+        /// Its process, where it said so.
+        pid: Option<u32>,
+    },
+    /// A line other than the last is no record.
+    #[error("{path}: line {line} is no record: {cause}", path = .path.display())]
+    Broken {
+        /// The journal.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A record is longer than any reader takes.
+    #[error("{path}: a record of {length} bytes; at most {MAX_RECORD} are written", path = .path.display())]
+    TooLong {
+        /// The journal.
+        path: PathBuf,
+        /// The record's length in bytes.
+        length: usize,
+    },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or(String::new(), |pid| format!(" (process {pid})"))
+}
+
+/// A journal that this process alone writes.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    /// Where the last whole record ends, in bytes.
+    end: u64,
+    /// Whether an earlier write failed: the file may end in a part of a record.
+    torn: bool,
+    _lock: Lock,
+}
+
+/// What a journal held when it was opened.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Where the last rollout begins, if there is one that has not ended.
+    pub unfinished: Option<u64>,
+    /// Where the last rollout begins, if there is one that has ended.
+    pub finished: Option<u64>,
+    /// What a person should know: what was dropped.
+    pub notes: Vec<String>,
+}
+
+impl Journal {
+    /// Opens a journal for writing and makes it where there is none; a torn last line is cut off.
+    ///
+    /// # Errors
+    /// [`JournalError`] where it can't be written or locked, or holds something else than records.
+    pub fn open(path: &Path) -> Result<(Self, Found), JournalError> {
+        let failed = |what, cause| JournalError::Io { path: path.to_owned(), what, cause };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|cause| failed("make the folder of", cause))?;
+        }
+        let lock = Lock::take(path)?;
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path);
+        let file = file.map_err(|cause| failed("open", cause))?;
+        let scan = Scan::of(path)?;
+        let mut notes = Vec::new();
+        if let Some(torn) = scan.torn {
+            file.set_len(scan.end).map_err(|cause| failed("cut the torn line off", cause))?;
+            notes.push(format!(
+                "{}: dropped a torn last line of {torn} bytes: it was being written when the \
+                 controller was stopped, and nothing was done about it",
+                path.display()
+            ));
+        }
+        let last = scan.starts.last().copied();
+        let finished = last.filter(|_| scan.unfinished.is_none());
+        let found = Found { unfinished: scan.unfinished, finished, notes };
+        Ok((Self { file, path: path.to_owned(), end: scan.end, torn: false, _lock: lock }, found))
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes records and waits until they are on the disk: all of them, or none counts.
+    ///
+    /// # Errors
+    /// [`JournalError`] where they are not; then nothing may be done that they speak of.
+    pub fn append<R: Serialize>(&mut self, records: &[R]) -> Result<(), JournalError> {
+        let mut text = Vec::new();
+        for record in records {
+            let begin = text.len();
+            serde_json::to_writer(&mut text, record)
+                .map_err(|error| self.failed("write", io::Error::other(error)))?;
+            let length = text.len() - begin;
+            if length > MAX_RECORD {
+                return Err(JournalError::TooLong { path: self.path.clone(), length });
+            }
+            text.push(b'\n');
+        }
+        let written = self.write(&text).map_err(|cause| self.failed("write", cause));
+        if written.is_ok() {
+            self.end += text.len() as u64;
+        } else {
+            self.torn = true;
+            // Best effort: the next write, or the next start, cuts off what is left.
+            let _ = self.file.set_len(self.end);
+        }
+        written
+    }
+
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.end)?;
+            self.file.seek(SeekFrom::Start(self.end))?;
+            self.torn = false;
+        }
+        self.file.write_all(text)?;
+        self.file.sync_data()
+    }
+
+    fn failed(&self, what: &'static str, cause: io::Error) -> JournalError {
+        JournalError::Io { path: self.path.clone(), what, cause }
+    }
+}
+
+/// The folder of the journals of those rollouts that name none: `$XDG_STATE_HOME/canaryctl`, else
+/// `~/.local/state/canaryctl`. `None` where neither is known.
+pub fn default_folder() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let absolute = |path: &PathBuf| path.is_absolute();
+    let state = set("XDG_STATE_HOME").map(PathBuf::from).filter(absolute);
+    let home = || set("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    state.or_else(home).map(|state| state.join("canaryctl"))
+}
+
+/// The journal of a rollout that names none.
+pub fn default_path(rollout: &str) -> Option<PathBuf> {
+    Some(default_folder()?.join(format!("{rollout}.jsonl")))
+}
+
+/// A moment as journals write it, for people; no decision reads it.
+pub fn timestamp(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}

@@ -1,0 +1,204 @@
+//! YAML and JSON files as JSON values, with the line on which each path stands.
+//!
+//! YAML 1.2: `on` and `no` are words, not truth values. A key that stands twice is an error, and so
+//! is a file that unfolds to more than a rollout can need: anchors and merge keys are bounded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use serde_saphyr::{Options, Spanned};
+
+/// The largest file that is read, in bytes.
+pub const MAX_FILE: usize = 1 << 20;
+/// The most values in a file, what anchors repeat included.
+const MAX_VALUES: usize = 50_000;
+/// The deepest nesting.
+const MAX_DEPTH: usize = 64;
+
+/// A file's content.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// What it says.
+    pub value: Value,
+    /// The line of each path, from 1.
+    lines: BTreeMap<String, u64>,
+}
+
+/// Why a text is no document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// Where, from 1, if that can be told.
+    pub line: Option<u64>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for SyntaxError {}
+
+impl Document {
+    /// Reads a YAML document; JSON is YAML.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with its form.
+    pub fn read(text: &str) -> Result<Self, SyntaxError> {
+        if text.len() > MAX_FILE {
+            let message = format!("{} bytes; at most {MAX_FILE} are read", text.len());
+            return Err(SyntaxError { line: None, message });
+        }
+        let read = serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, options());
+        let tree = read.map_err(|error| syntax_error(&error))?;
+        let mut lines = BTreeMap::new();
+        let value = unfold(tree, String::new(), None, &mut lines);
+        Ok(Self { value, lines })
+    }
+
+    /// The line on which a path stands, from 1; for what is missing, that of what it is missing in.
+    pub fn line(&self, path: &str) -> u64 {
+        let mut path = path;
+        loop {
+            if let Some(line) = self.lines.get(path) {
+                return *line;
+            }
+            match path.rfind(['.', '[']) {
+                Some(at) => path = path.get(..at).unwrap_or_default(),
+                None if path.is_empty() => return 1,
+                None => path = "",
+            }
+        }
+    }
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: MAX_VALUES,
+            max_events: MAX_VALUES * 4,
+            max_depth: MAX_DEPTH,
+            max_documents: 1,
+        },
+        strict_booleans: true,
+        with_snippet: false,
+    }
+}
+
+fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {
+    let line = error.location().map(|location| location.line());
+    SyntaxError { line, message: error.to_string() }
+}
+
+/// A value whose parts know their lines.
+enum Tree {
+    Leaf(Value),
+    List(Vec<Spanned<Tree>>),
+    Map(Vec<(Spanned<String>, Spanned<Tree>)>),
+}
+
+/// The value, with the line of each of its paths noted. A field stands where its key does.
+fn unfold(
+    tree: Spanned<Tree>,
+    path: String,
+    key_line: Option<u64>,
+    lines: &mut BTreeMap<String, u64>,
+) -> Value {
+    let line = key_line.unwrap_or_else(|| tree.referenced.line());
+    let value = match tree.value {
+        Tree::Leaf(value) => value,
+        Tree::List(items) => {
+            let items = items.into_iter().enumerate();
+            items.map(|(at, item)| unfold(item, format!("{path}[{at}]"), None, lines)).collect()
+        }
+        Tree::Map(fields) => {
+            let mut map = Map::new();
+            for (key, field) in fields {
+                let line = Some(key.referenced.line());
+                let dot = if path.is_empty() { "" } else { "." };
+                let at = format!("{path}{dot}{}", key.value);
+                map.insert(key.value, unfold(field, at, line, lines));
+            }
+            Value::Object(map)
+        }
+    };
+    lines.insert(path, line);
+    value
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Planter)
+    }
+}
+
+struct Planter;
+
+impl<'de> Visitor<'de> for Planter {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Tree, E> {
+        Ok(Tree::Leaf(flag.into()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Tree, E> {
+        Ok(Tree::Leaf(number.into()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Tree, E> {
+        Ok(Tree::Leaf(number.into()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Tree, E> {
+        // What JSON has no number for is text, which whoever wants a number refuses by name.
+        let text = || Value::from(number.to_string());
+        Ok(Tree::Leaf(Number::from_f64(number).map_or_else(text, Value::from)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
+        Ok(Tree::Leaf(text.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Leaf(Value::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Leaf(Value::Null))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Tree::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Tree, A::Error> {
+        let mut map = Vec::new();
+        while let Some(field) = fields.next_entry()? {
+            map.push(field);
+        }
+        Ok(Tree::Map(map))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Many Envoys, and what can happen to them.
+
+use super::*;
+use crate::fake::Filter;
+use crate::nobody;
+
+#[test]
+fn an_envoy_that_cannot_be_reached_is_named_and_does_not_hold_the_others() {
+    let (place, envoy, gone) = (Place::new(), busy(0), nobody());
+    let mut rollout = quick(&[&envoy]);
+    rollout["envoys"].as_array_mut().unwrap().push(json!(gone));
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears(&format!("{gone} can't be reached"));
+    let status = controller.comes_to(|status| status["envoys"].as_array().unwrap().len() == 2);
+    let named = status["envoys"].as_array().unwrap().iter().find(|one| one["url"] == json!(gone));
+    assert_eq!(named.unwrap()["ok"], false, "{status:#}");
+    assert_eq!(controller.ends(), 0, "{:#?}", controller.said);
+}
+
+#[test]
+fn counts_of_all_envoys_are_summed_and_all_hold_leases() {
+    let (place, one, two) = (Place::new(), busy(0), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&one, &two])), &[]);
+    controller.hears("paused");
+    let leases = || [&one, &two].map(|envoy| envoy.envoy().merged()["canary.scorer.lease"].clone());
+    let first = leases();
+    let end = Instant::now() + PATIENCE;
+    while leases().iter().zip(&first).any(|(now, first)| now == first) {
+        assert!(Instant::now() < end, "leases are renewed");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let status = controller.comes_to(|status| status["canary"]["requests"].as_u64() > Some(50));
+    assert_eq!(status["lease_expired"], false, "{status:#}");
+    let lines = place.records().into_iter().filter(|record| record["record"] == "observation");
+    let sum: u64 = lines.map(|line| line["canary"]["total"].as_u64().unwrap_or(0)).sum();
+    let counted =
+        |envoy: &Fake| envoy.envoy().numbers["wasmcustom.canary.scorer.canary.3.2.rq_total"];
+    let all = counted(&one) + counted(&two);
+    assert!(sum <= all && sum + 60 > all, "{sum} of {all}");
+}
+
+#[test]
+fn a_restarted_envoy_is_set_again_and_nothing_is_lost() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &[]);
+    controller.hears("paused");
+    let before = controller.comes_to(|status| status["canary"]["requests"].as_u64() > Some(20));
+    envoy.envoy().restart();
+    controller.hears("Envoy has restarted");
+    let after = controller.comes_to(|status| status["weight"]["in_force"] == 5);
+    assert!(after["canary"]["requests"].as_u64() >= before["canary"]["requests"].as_u64());
+    assert_eq!(after["phase"], "Paused");
+    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5");
+}
+
+#[test]
+fn a_guard_that_trips_anywhere_rolls_all_of_them_back() {
+    let (place, one, two) = (Place::new(), busy(0), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&one, &two])), &[]);
+    controller.hears("paused");
+    one.envoy().numbers.insert("wasmcustom.canary.scorer.guard_tripped".to_owned(), 1);
+    one.envoy().filter = Filter::StaysTripped;
+    assert_eq!(controller.ends(), 1);
+    assert!(controller.said("the guard tripped on"), "{:#?}", controller.said);
+    for envoy in [&one, &two] {
+        assert_eq!(envoy.envoy().merged()["canary.scorer.enabled"], "0");
+    }
+}
+
+#[test]
+fn what_must_be_right_before_the_start() {
+    let (place, envoy, gone) = (Place::new(), busy(0), nobody());
+    let ends = |rollout: &Value| {
+        let mut controller = Controller::spawn(&place, &place.file(rollout), &[]);
+        let code = controller.ends();
+        (code, controller.said.join("\n"))
+    };
+    let mut nowhere = quick(&[]);
+    nowhere["envoys"] = json!([gone]);
+    let (code, said) = ends(&nowhere);
+    assert!(code == 4 && said.contains("can't connect"), "{code} {said}");
+    let mut unknown = quick(&[&envoy]);
+    unknown["rollout"] = json!("other");
+    let (code, said) = ends(&unknown);
+    assert!(code == 2 && said.contains("no rollout \"other\""), "{code} {said}");
+    let mut wrong = quick(&[&envoy]);
+    wrong["steps"][0]["setWeight"] = json!(101);
+    let (code, said) = ends(&wrong);
+    assert!(code == 2 && said.contains("steps[0].setWeight"), "{code} {said}");
+    assert!(envoy.envoy().updates.is_empty(), "nothing was touched");
+    envoy.envoy().admin_layer = false;
+    let (code, said) = ends(&quick(&[&envoy]));
+    assert!(code == 4 && said.contains("no admin layer"), "{code} {said}");
+}

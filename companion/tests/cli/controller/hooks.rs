@@ -1,0 +1,143 @@
+//! Gates, notifications and Prometheus: web servers that a test controls.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::fake::runtime;
+
+/// What a web server answers and was asked.
+struct Said {
+    status: u16,
+    body: String,
+    /// Method, path with query, and body.
+    asked: Vec<(String, String)>,
+}
+
+/// A web server that stops when it is dropped.
+struct Web {
+    url: String,
+    said: Arc<Mutex<Said>>,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Web {
+    fn start(status: u16, body: &str) -> Self {
+        let said = Said { status, body: body.to_owned(), asked: Vec::new() };
+        let said = Arc::new(Mutex::new(said));
+        let listener = runtime().block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().fallback(answer).with_state(Arc::clone(&said));
+        let server = runtime().spawn(async { axum::serve(listener, app).await.unwrap() });
+        Self { url, said, server }
+    }
+
+    fn answers(&self, status: u16, body: &str) {
+        let mut said = self.said.lock().unwrap();
+        (said.status, said.body) = (status, body.to_owned());
+    }
+
+    /// The bodies that it was sent.
+    fn bodies(&self) -> Vec<Value> {
+        let said = self.said.lock().unwrap();
+        said.asked.iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect()
+    }
+}
+
+async fn answer(State(said): State<Arc<Mutex<Said>>>, request: Request) -> impl IntoResponse {
+    let path = request.uri().to_string();
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    let mut said = said.lock().unwrap();
+    said.asked.push((path, String::from_utf8(body.to_vec()).unwrap()));
+    (StatusCode::from_u16(said.status).unwrap(), said.body.clone())
+}
+
+#[test]
+fn a_gate_holds_the_promotion_until_it_consents() {
+    let (place, envoy, gate) = (Place::new(), busy(0), Web::start(403, "no"));
+    let mut rollout = quick(&[&envoy]);
+    rollout["gates"] = json!([{"before": "promotion", "url": gate.url, "timeout": "2s"}]);
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears("holds it: 403 Forbidden");
+    let waiting = controller.comes_to(|status| status["weight"]["in_force"] == 50);
+    assert!(waiting["waits_for"].as_str().unwrap().contains(&gate.url), "{waiting:#}");
+    gate.answers(204, "");
+    controller.hears("lets it pass");
+    assert_eq!(controller.ends(), 0);
+    let asked = gate.bodies();
+    assert_eq!((&asked[0]["name"], &asked[0]["phase"]), (&json!("scorer"), &json!("Progressing")));
+    assert!(asked[0]["namespace"].is_string() && asked[0]["metadata"].is_object(), "{asked:#?}");
+}
+
+#[test]
+fn a_gate_never_blocks_a_rollback() {
+    let (place, envoy, gate) = (Place::new(), busy(0), Web::start(500, ""));
+    let mut rollout = quick(&[&envoy]);
+    rollout["gates"] = json!([{"before": "promotion", "url": gate.url, "timeout": "2s"}]);
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears("holds it: 500");
+    envoy.envoy().traffic.as_mut().unwrap().canary_fails = 30;
+    controller.hears("rolling back");
+    assert_eq!(controller.ends(), 1);
+}
+
+#[test]
+fn notifications_are_told_and_never_wait() {
+    let (place, envoy, hook) = (Place::new(), busy(0), Web::start(200, ""));
+    let dead = super::super::nobody();
+    let mut rollout = quick(&[&envoy]);
+    rollout["notify"] = json!([
+        {"on": ["started", "completed"], "url": hook.url},
+        {"on": ["started"], "url": dead},
+    ]);
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears("Healthy");
+    assert_eq!(controller.ends(), 0);
+    let told = hook.bodies();
+    let topics: Vec<&Value> = told.iter().map(|body| &body["metadata"]["topic"]).collect();
+    assert_eq!(topics, [&json!("started"), &json!("completed")]);
+    assert!(told[1]["metadata"]["eventMessage"].as_str().unwrap().contains("Healthy"), "{told:#?}");
+}
+
+#[test]
+fn a_prometheus_outage_holds_and_a_bad_value_aborts() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let value = |value: &str| {
+        format!(r#"{{"status":"success","data":{{"resultType":"scalar","result":[1,"{value}"]}}}}"#)
+    };
+    let prometheus = Web::start(503, "down");
+    let mut rollout = quick(&[&envoy]);
+    rollout["analysis"]["metrics"].as_array_mut().unwrap().push(json!({
+        "name": "gpu", "kind": "prometheus", "address": prometheus.url, "query": "gpu{a=\"b\"} + 1",
+        "failureCondition": "result > 0.9", "interval": "1s", "failureLimit": 0,
+    }));
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears("step 1 of 2");
+    let held = controller.comes_to(|status| {
+        let enough = status["canary"]["requests"].as_u64() > Some(60);
+        enough && status["waits_for"].as_str().is_some_and(|waits| waits.contains("gpu"))
+    });
+    assert_eq!(
+        (&held["phase"], &held["weight"]["set"]),
+        (&json!("Progressing"), &json!(5)),
+        "{held:#}"
+    );
+    prometheus.answers(200, &value("0.5"));
+    controller.hears("step 2 of 2");
+    prometheus.answers(200, &value("0.95"));
+    controller.hears("rolling back to stable: gpu");
+    assert_eq!(controller.ends(), 1);
+    let asked = prometheus.said.lock().unwrap().asked[0].0.clone();
+    assert!(asked.starts_with("/api/v1/query?query=gpu%7B"), "{asked}");
+}

@@ -1,0 +1,97 @@
+//! The controller's interface: who may come in, and what it shows.
+
+use reqwest::header::{HeaderMap, HeaderName};
+
+use super::*;
+use crate::fake::runtime;
+
+/// A request with some headers; gives the status and the body.
+fn http(method: &str, url: &str, headers: &[(&'static str, &str)]) -> (u16, String) {
+    let headers: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+        .collect();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    runtime().block_on(async {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.request(method.parse().unwrap(), url).headers(headers);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    })
+}
+
+#[test]
+fn pages_of_other_origins_and_rebound_names_are_refused() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &[]);
+    controller.hears("paused");
+    let abort = format!("{}/api/v1/rollouts/scorer/abort", controller.url);
+    let evil: [&[(&'static str, &str)]; 4] = [
+        &[("origin", "http://evil.example")],
+        &[("origin", "null")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("host", "evil.example")],
+    ];
+    for headers in evil {
+        assert_eq!(http("POST", &abort, headers).0, 403, "{headers:?}");
+        let list = format!("{}/api/v1/rollouts", controller.url);
+        assert_eq!(http("GET", &list, headers).0, 403, "{headers:?}");
+    }
+    let status = controller.ctl(&["status", "scorer"]).exits(0);
+    assert_eq!(status.stdout, "Paused\n", "none of it did anything");
+    assert_eq!(http("POST", &abort, &[("origin", &controller.url)]).0, 200, "its own page");
+}
+
+#[test]
+fn what_it_shows() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &[]);
+    controller.hears("paused");
+    let get = |path: &str| http("GET", &format!("{}{path}", controller.url), &[]);
+    assert_eq!(get("/healthz"), (200, "ok\n".to_owned()));
+    let (status, list) = get("/api/v1/rollouts");
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(
+        (status, &list[0]["rollout"], &list[0]["phase"]),
+        (200, &json!("scorer"), &json!("Paused"))
+    );
+    let (status, one) = get("/api/v1/rollouts/scorer");
+    let one: Value = serde_json::from_str(&one).unwrap();
+    assert_eq!((status, &one["step"], &one["steps"]), (200, &json!(1), &json!(1)));
+    assert_eq!(get("/api/v1/rollouts/other").0, 404);
+    assert_eq!(get("/nowhere").0, 404);
+    let (status, metrics) = get("/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "canaryctl_phase{rollout=\"scorer\",phase=\"Paused\"} 1",
+        "canaryctl_phase{rollout=\"scorer\",phase=\"Healthy\"} 0",
+        "canaryctl_step{rollout=\"scorer\"} 1",
+        "canaryctl_weight_percent{rollout=\"scorer\",kind=\"set\"} 5",
+        "canaryctl_evidence_ratio{rollout=\"scorer\",metric=\"failures\"} ",
+        "# TYPE canaryctl_decisions_total counter",
+        "canaryctl_envoy_errors_total{rollout=\"scorer\"} 0",
+    ] {
+        assert!(metrics.contains(line), "no {line} in\n{metrics}");
+    }
+}
+
+#[test]
+fn beyond_loopback_a_token_is_demanded() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let file = place.file(&patient(&[&envoy]));
+    let everywhere = ["--listen", "0.0.0.0:0"];
+    let mut refused = command(&["run", file.to_str().unwrap()]);
+    run(refused.args(everywhere)).exits(2).says("demands a token");
+    assert!(envoy.envoy().updates.is_empty());
+    let token = place.folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef-secret\n").unwrap();
+    let with_token = ["--token-file", token.to_str().unwrap()];
+    let mut controller = Controller::start(&place, &file, &with_token);
+    controller.hears("paused");
+    controller.ctl(&["status", "scorer"]).exits(1).says("a token is needed");
+    controller.ctl(&["pause", "scorer"]).exits(1).says("a token is needed");
+    let with = |verb: &str| controller.ctl(&[&[verb, "scorer"][..], &with_token].concat());
+    assert_eq!(with("status").exits(0).stdout, "Paused\n");
+    with("abort").exits(0);
+    assert_eq!(http("GET", &format!("{}/healthz", controller.url), &[]).0, 200);
+}

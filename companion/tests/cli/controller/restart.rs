@@ -1,0 +1,164 @@
+//! What a stopped controller leaves behind, and how the next one goes on.
+
+use std::process::Command;
+
+use super::*;
+
+fn weights(records: &[Value]) -> Vec<Value> {
+    let steps = records.iter().filter_map(|record| record["events"].as_array());
+    let events = steps.flatten().filter(|event| event["event"] == "step");
+    events.map(|event| event["weight"].clone()).collect()
+}
+
+#[test]
+fn killed_at_any_time_it_goes_on_where_it_was() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let file = place.file(&quick(&[&envoy]));
+    let mut owners = Vec::new();
+    for kill_at in ["started", "step 1 of 2", "step 2 of 2", "promoting"] {
+        let mut controller = Controller::start(&place, &file, &[]);
+        if !weights(&place.records()).is_empty() {
+            controller.said("going on with the rollout");
+        } else {
+            controller.hears(kill_at);
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        controller.kill();
+        owners.extend(envoy.envoy().merged().get("canary.scorer.owner").cloned());
+    }
+    let mut last = Controller::start(&place, &file, &[]);
+    assert_eq!(last.ends(), 0, "{:#?}", last.said);
+    assert!(last.said("going on with the rollout"), "{:#?}", last.said);
+    let records = place.records();
+    assert_eq!(weights(&records), [json!(5), json!(50)], "each decision once");
+    assert_eq!(records.iter().filter(|record| record["record"] == "start").count(), 1);
+    owners.dedup();
+    assert_eq!(owners.len(), 1, "the same owner all along: {owners:?}");
+}
+
+#[test]
+fn a_torn_journal_loses_its_last_line_alone() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let file = place.file(&patient(&[&envoy]));
+    let mut controller = Controller::start(&place, &file, &[]);
+    controller.hears("paused");
+    controller.kill();
+    let whole = std::fs::read(place.journal()).unwrap();
+    std::fs::write(place.journal(), &whole[..whole.len() - 7]).unwrap();
+    let mut again = Controller::start(&place, &file, &[]);
+    assert!(again.said("dropped a torn last line"), "{:#?}", again.said);
+    again.comes_to(|status| status["phase"] == "Paused");
+    again.ctl(&["abort", "scorer"]).exits(0);
+    assert_eq!(again.ends(), 1);
+}
+
+#[test]
+fn another_file_does_not_go_on_with_a_rollout() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &[]);
+    controller.hears("paused");
+    controller.kill();
+    let mut other = Controller::spawn(&place, &place.file(&quick(&[&envoy])), &[]);
+    assert_eq!(other.ends(), 2);
+    assert!(other.said("another rollout file"), "{:#?}", other.said);
+}
+
+#[test]
+fn a_signal_stops_it_and_changes_no_weight() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let file = place.file(&patient(&[&envoy]));
+    let mut controller = Controller::start(&place, &file, &[]);
+    controller.hears("paused");
+    let pid = controller.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(controller.ends(), 1);
+    assert!(controller.said("the weight stays at 5 %"), "{:#?}", controller.said);
+    assert!(controller.said("back to stable within 3s"), "{:#?}", controller.said);
+    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5");
+    let in_force = || ctl_get(&envoy)["weight"]["in_force"].clone();
+    let end = Instant::now() + PATIENCE;
+    while in_force() != json!(0) {
+        assert!(Instant::now() < end, "the lease must run out");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut again = Controller::start(&place, &file, &[]);
+    again.comes_to(|status| status["weight"]["in_force"] == 5);
+    again.kill();
+}
+
+#[test]
+fn what_was_decided_stays_decided() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let file = place.file(&quick(&[&envoy]));
+    let mut controller = Controller::start(&place, &file, &["--stay"]);
+    controller.hears("Healthy");
+    let end = Instant::now() + PATIENCE;
+    let journal = || std::fs::read_to_string(place.journal()).unwrap();
+    while !journal().contains("\"record\":\"end\"") {
+        assert!(Instant::now() < end, "the end is written down");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    controller.kill();
+    let updates = envoy.envoy().updates.len();
+    let again = Controller::start(&place, &file, &["--stay"]);
+    assert!(again.said("has been decided"), "{:#?}", again.said);
+    again.ctl(&["status", "scorer", "--watch"]).exits(0);
+    assert_eq!(envoy.envoy().updates.len(), updates, "nothing is set again");
+    drop(again);
+    let mut anew = Controller::start(&place, &file, &[]);
+    anew.hears("step 1 of 2: weight 5 %");
+}
+
+fn ctl_get(envoy: &Fake) -> Value {
+    super::super::ctl(&[envoy], &["get", "rollout", "scorer", "-o", "json"]).exits(0).json()
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_is_refused_before_anything_is_done() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let file = place.file(&quick(&[&envoy]));
+    let nowhere = ["--journal", "/proc/nowhere/journal.jsonl"];
+    let mut refused = command(&["run", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    run(refused.args(nowhere)).exits(4).says("can't make the folder of the journal");
+    assert!(envoy.envoy().updates.is_empty());
+}
+
+#[test]
+fn nothing_is_done_that_the_full_disk_does_not_hold() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let file = place.file(&patient(&[&envoy]));
+    // The system's limit on a file's size fails writes as a full disk does.
+    let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
+    let mut limited = Command::new("sh");
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_canaryctl"), "run", file.to_str().unwrap()]);
+    limited.args(["--tick", "20ms", "--listen", "127.0.0.1:0"]);
+    limited.args(["--journal", place.journal().to_str().unwrap()]);
+    limited.env_clear().env("USER", "ann").env("PATH", "/usr/bin:/bin");
+    run(&mut limited).exits(4).says("can't write the journal").says("make room");
+    let records = place.records();
+    assert_ne!(records.last().unwrap()["record"], "end");
+    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5", "the lease brings it back");
+    let again = Controller::start(&place, &file, &[]);
+    assert!(again.said("going on with the rollout"), "{:#?}", again.said);
+    again.comes_to(|status| status["phase"] == "Paused");
+}
+
+#[test]
+fn two_controllers_never_drive_one_rollout() {
+    let (place, other, envoy) = (Place::new(), Place::new(), busy(0));
+    let file = place.file(&patient(&[&envoy]));
+    let mut first = Controller::start(&place, &file, &[]);
+    first.hears("paused");
+    let mut same_journal = Controller::spawn(&place, &file, &[]);
+    assert_eq!(same_journal.ends(), 1);
+    assert!(same_journal.said("another controller (process "), "{:#?}", same_journal.said);
+    let mut same_rollout = Controller::spawn(&other, &file, &[]);
+    assert_eq!(same_rollout.ends(), 1);
+    assert!(same_rollout.said("is driven by ann@desk/run-"), "{:#?}", same_rollout.said);
+    assert!(!other.journal().exists() || other.records().is_empty());
+    super::super::ctl(&[&envoy], &["set", "weight", "scorer", "9"]).exits(1).says("is driven by");
+    let second = Controller::start(&other, &file, &["--takeover"]);
+    assert_eq!(first.ends(), 1);
+    assert!(first.said("drives this rollout now"), "{:#?}", first.said);
+    second.comes_to(|status| status["phase"] == "Paused" && status["weight"]["in_force"] == 5);
+}

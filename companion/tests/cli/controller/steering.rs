@@ -1,0 +1,120 @@
+//! The verbs that steer and show a running rollout.
+
+use super::*;
+use crate::ctl;
+
+#[test]
+fn promote_pause_resume() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut rollout = patient(&[&envoy]);
+    rollout["steps"] =
+        json!([{"setWeight": 5}, {"pause": {}}, {"setWeight": 20}, {"pause": {"duration": "1h"}}]);
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears("paused");
+    assert_eq!(controller.ctl(&["status", "scorer"]).exits(0).stdout, "Paused\n");
+    let promoted = controller.ctl(&["promote", "scorer"]).exits(0);
+    assert!(promoted.stdout.starts_with("scorer: promote: "), "{promoted:?}");
+    controller.hears("step 2 of 2: weight 20 %");
+    controller.ctl(&["pause", "scorer"]).exits(0);
+    controller.ctl(&["resume", "scorer"]).exits(0);
+    controller.ctl(&["resume", "scorer"]).exits(1).says("it is not paused");
+    assert_eq!(controller.ctl(&["status", "scorer"]).exits(0).stdout, "Progressing\n");
+    let late = ["status", "scorer", "--watch", "--timeout", "300ms"];
+    controller.ctl(&late).exits(3).says("still Progressing");
+    controller.ctl(&["retry", "scorer"]).exits(1).says("only a rollout that was rolled back");
+    controller.ctl(&["promote", "scorer", "--full"]).exits(0);
+    let watched = controller.ctl(&["status", "scorer", "--watch"]).exits(0);
+    assert_eq!(watched.stdout, "Healthy\n");
+    assert_eq!(controller.ends(), 0);
+}
+
+#[test]
+fn abort_and_retry() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &["--stay"]);
+    controller.hears("paused");
+    controller.ctl(&["abort", "scorer"]).exits(0);
+    let runtime = envoy.envoy().merged();
+    assert_eq!((&*runtime["canary.scorer.weight"], &*runtime["canary.scorer.enabled"]), ("0", "0"));
+    controller.hears("Degraded");
+    let degraded = controller.ctl(&["status", "scorer", "--watch"]).exits(1);
+    assert_eq!(degraded.stdout, "Degraded\n");
+    controller.ctl(&["retry", "scorer"]).exits(0);
+    controller.hears("started again, attempt 2");
+    controller.hears("paused");
+    assert_eq!(envoy.envoy().merged()["canary.scorer.enabled"], "100");
+}
+
+#[test]
+fn the_controller_aborts_when_somebody_else_does() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &[]);
+    controller.hears("paused");
+    ctl(&[&envoy], &["abort", "scorer"]).exits(0).says("drives this rollout");
+    assert_eq!(controller.ends(), 1);
+    assert!(controller.said("the kill switch was thrown"), "{:#?}", controller.said);
+    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "0");
+}
+
+#[test]
+fn get_and_list_ask_the_controller() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &[]);
+    controller.hears("paused");
+    let got = controller.comes_to(|status| status["canary"]["requests"].as_u64() > Some(20));
+    let keys: Vec<&String> = got.as_object().unwrap().keys().collect();
+    let contract = [
+        "canary",
+        "envoys",
+        "guard_tripped",
+        "lease_expired",
+        "phase",
+        "rollout",
+        "stable",
+        "waits_for",
+        "weight",
+    ];
+    assert_eq!(keys, contract);
+    assert_eq!(got["phase"], "Paused");
+    assert_eq!((&got["weight"]["set"], &got["weight"]["in_force"]), (&json!(5), &json!(5)));
+    let measured = got["weight"]["measured"].as_f64().unwrap();
+    assert!((3.0..7.0).contains(&measured), "{got:#}");
+    assert_eq!(
+        (&got["stable"]["version"], &got["canary"]["version"]),
+        (&json!("3.1"), &json!("3.2"))
+    );
+    assert!(got["waits_for"].as_str().unwrap().contains("promote"), "{got:#}");
+    assert_eq!(got["envoys"], json!([{"url": envoy.url, "ok": true, "error": null}]));
+    let text = controller.ctl(&["get", "rollout", "scorer"]).exits(0).stdout;
+    assert!(text.contains("Paused  step 1 of 1") && text.contains("failures  "), "{text}");
+    let with_envoy =
+        controller.ctl(&["get", "rollout", "scorer", "-o", "json", "--envoy", &envoy.url]);
+    assert_eq!(with_envoy.exits(0).json()["phase"], "Paused");
+    assert_eq!(controller.ctl(&["list", "-o", "json"]).exits(0).json()[0]["phase"], "Paused");
+    assert!(controller.ctl(&["list"]).exits(0).stdout.starts_with("scorer  Paused"));
+    controller.ctl(&["get", "rollout", "other"]).exits(2).says("no rollout \"other\" here");
+}
+
+#[test]
+fn without_a_controller() {
+    let nobody = super::super::nobody();
+    for verb in ["status", "promote", "pause", "resume", "retry", "abort"] {
+        let gone = run(&mut command(&[verb, "scorer", "--controller", &nobody]));
+        gone.exits(4).says("no controller at").says("canaryctl run FILE");
+    }
+}
+
+#[test]
+fn history() {
+    let (place, envoy) = (Place::new(), busy(30));
+    let mut controller = Controller::start(&place, &place.file(&quick(&[&envoy])), &[]);
+    assert_eq!(controller.ends(), 1);
+    let journal = place.journal();
+    let from = ["--journal", journal.to_str().unwrap()];
+    let past = run(command(&["history", "-o", "json"]).args(from)).exits(0).json();
+    assert_eq!((&past[0]["rollout"], &past[0]["phase"]), (&json!("scorer"), &json!("Degraded")));
+    assert!(past[0]["reason"].as_str().unwrap().starts_with("failures: "), "{past:#}");
+    let told = run(command(&["history", "scorer"]).args(from)).exits(0).stdout;
+    assert!(told.contains("step 1 of 2: weight 5 %") && told.contains("rolling back"), "{told}");
+    run(command(&["history", "other"]).args(from)).exits(2).says("no journal tells of");
+}

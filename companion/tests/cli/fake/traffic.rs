@@ -1,0 +1,70 @@
+//! Requests through a fake Envoy: as many as time allows, split as its filter would, with a lease
+//! that runs out as the filter's does.
+
+use std::time::{Duration, Instant};
+
+use super::Envoy;
+
+/// Steady traffic.
+pub(crate) struct Traffic {
+    per_second: f64,
+    /// How many of a hundred of each version's requests fail.
+    pub(crate) stable_fails: u64,
+    pub(crate) canary_fails: u64,
+    /// Whether clients are counted, too, as with affinity.
+    last: Instant,
+    /// Requests of each version since the start of the process.
+    stable: f64,
+    canary: f64,
+    lease: Option<(String, Instant)>,
+}
+
+impl Traffic {
+    pub(crate) fn new(per_second: f64, canary_fails: u64) -> Self {
+        Self {
+            per_second,
+            stable_fails: 0,
+            canary_fails,
+            last: Instant::now(),
+            stable: 0.0,
+            canary: 0.0,
+            lease: None,
+        }
+    }
+
+    /// As after a restart of the process.
+    pub(crate) fn restart(&mut self) {
+        (self.stable, self.canary, self.lease) = (0.0, 0.0, None);
+    }
+}
+
+const WEIGHT: &str = "wasmcustom.canary.scorer.weight_ppm";
+const EXPIRED: &str = "wasmcustom.canary.scorer.lease_expired";
+
+/// Lets pass what came since the last time.
+pub(super) fn flow(envoy: &mut Envoy) {
+    let Some(mut traffic) = envoy.traffic.take() else { return };
+    let runtime = envoy.merged();
+    let lease = runtime.get("canary.scorer.lease");
+    if lease != traffic.lease.as_ref().map(|(text, _)| text) {
+        traffic.lease = lease.map(|text| (text.clone(), Instant::now()));
+    }
+    let expired = traffic.lease.as_ref().is_some_and(|(text, since)| {
+        let seconds: u64 = text.split(':').next().unwrap().parse().unwrap();
+        since.elapsed() > Duration::from_secs(seconds)
+    });
+    envoy.numbers.insert(EXPIRED.to_owned(), expired.into());
+    if expired {
+        envoy.numbers.insert(WEIGHT.to_owned(), 0);
+    }
+    let off = runtime.get("canary.scorer.enabled").is_some_and(|enabled| enabled == "0");
+    let weight = if off { 0.0 } else { envoy.numbers[WEIGHT] as f64 / 1e6 };
+    let requests = traffic.per_second * traffic.last.elapsed().as_secs_f64();
+    traffic.last = Instant::now();
+    traffic.stable += requests * (1.0 - weight);
+    traffic.canary += requests * weight;
+    let (stable, canary) = (traffic.stable as u64, traffic.canary as u64);
+    envoy.version("scorer", "stable", "3.1", stable, stable * traffic.stable_fails / 100);
+    envoy.version("scorer", "canary", "3.2", canary, canary * traffic.canary_fails / 100);
+    envoy.traffic = Some(traffic);
+}

@@ -1,0 +1,94 @@
+//! `lint`, `plan` and `replay`: the verbs that only read files.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{Run, ctl};
+
+const ROLLOUT: &str = "\
+rollout: scorer
+steps:
+  - setWeight: 5
+  - pause: {duration: 20s, minRequests: 100}
+analysis:
+  falseAbort: 1%
+  metrics:
+    - {name: failures, kind: failureRate, margin: 0.1%}
+";
+
+fn file(dir: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = dir.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// A recording of a minute, with so many failures of the canary each second.
+fn recording(failures: u64) -> String {
+    let line = |t: u64| {
+        json!({"t": t, "weight": 5, "stable": {"total": 950, "failure": 1},
+               "canary": {"total": 50, "failure": failures}})
+    };
+    (0..60).map(|t| format!("{}\n", line(t))).collect()
+}
+
+#[test]
+fn a_good_file_is_ok_and_a_bad_one_is_told_line_by_line() {
+    let dir = TempDir::new().unwrap();
+    let good = file(&dir, "good.yaml", ROLLOUT);
+    alone(&["lint", "-f", good.to_str().unwrap()]).exits(0);
+    let bad = file(&dir, "bad.yaml", &ROLLOUT.replace("setWeight: 5", "setWeight: 500"));
+    let run = alone(&["lint", "-f", bad.to_str().unwrap()]).exits(2);
+    assert!(run.stdout.contains("bad.yaml:3: steps[0].setWeight: "), "{run:?}");
+    let plugin = file(&dir, "plugin.json", "{\n\"rollouts\": [\n{\"name\": \"A\"}]}");
+    let run = alone(&["lint", "-f", plugin.to_str().unwrap(), "-o", "json"]).exits(2);
+    let findings = run.json();
+    assert_eq!(findings["findings"][0]["path"], json!("rollouts[0].name"), "{findings}");
+    assert_eq!((&findings["findings"][0]["line"], &findings["ok"]), (&json!(3), &json!(false)));
+}
+
+#[test]
+fn a_replay_tells_what_the_file_would_have_decided() {
+    let dir = TempDir::new().unwrap();
+    let rollout = file(&dir, "rollout.yaml", ROLLOUT);
+    for (failures, outcome) in [(0, "completed"), (25, "aborted")] {
+        let recorded = file(&dir, "recording.jsonl", &recording(failures));
+        let (recorded, rollout) = (recorded.to_str().unwrap(), rollout.to_str().unwrap());
+        let replayed = alone(&["replay", recorded, "-f", rollout, "-o", "json"]).exits(0).json();
+        assert_eq!(replayed["outcome"], json!(outcome), "{replayed}");
+        for field in ["at", "reason", "canary_requests", "canary_failures"] {
+            assert!(!replayed[field].is_null(), "{field} in {replayed}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_recording_is_told_with_its_line() {
+    let dir = TempDir::new().unwrap();
+    let rollout = file(&dir, "rollout.yaml", ROLLOUT);
+    let recorded = file(
+        &dir,
+        "recording.jsonl",
+        &format!("{}x\n", recording(0).lines().next().unwrap().to_owned() + "\n"),
+    );
+    let arguments = ["replay", recorded.to_str().unwrap(), "-f", rollout.to_str().unwrap()];
+    alone(&arguments).exits(2).says("line 2");
+}
+
+#[test]
+fn a_plan_has_every_step() {
+    let dir = TempDir::new().unwrap();
+    let rollout = file(&dir, "rollout.yaml", ROLLOUT);
+    let arguments = ["plan", "-f", rollout.to_str().unwrap(), "--rps", "1000", "-o", "json"];
+    let plan = alone(&arguments).exits(0).json();
+    assert_eq!(plan["steps"][0]["weight"], json!(5), "{plan}");
+    assert_eq!(plan["seconds"], json!(20), "{plan}");
+    assert!(plan["harm"]["1"].as_f64().unwrap() < 200.0, "{plan}");
+    alone(&["plan", "-f", rollout.to_str().unwrap(), "--rps", "0"]).exits(2);
+}
+
+/// The verb, with no Envoy named.
+fn alone(arguments: &[&str]) -> Run {
+    ctl(&[], arguments)
+}

@@ -1,0 +1,68 @@
+//! The judge's figures, simulated through the same code that judges rollouts: how often it is wrong about
+//! a canary that is no worse, how soon it finds one that is, how soon it certifies, and how near the
+//! planner's forecast comes.
+//!
+//! Every run has a seed of its own, and a line of counts each second. The decision rules of Flagger, Argo
+//! Rollouts and Kayenta, re-implemented, watch the same streams.
+
+mod certificate;
+mod clients;
+mod drift;
+mod false_abort;
+mod figures;
+mod forecast;
+mod latency;
+mod power;
+mod restarts;
+mod rig;
+mod rivals;
+
+use super::Report;
+
+/// How much of everything.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    /// Runs of a cell with a target.
+    runs: u64,
+    /// Runs where they are long or only stand for comparison.
+    few: u64,
+}
+
+const FULL: Extent = Extent { runs: 2_000, few: 1_000 };
+const QUICK: Extent = Extent { runs: 300, few: 100 };
+
+/// Runs it.
+pub(super) fn run(quick: bool) -> Report {
+    let extent = if quick { QUICK } else { FULL };
+    let Extent { runs, few } = extent;
+    let mut report =
+        Report::new("judge", &format!("; seed {}, {runs} or {few} runs a cell", rig::SEED));
+    report.sheet(false_abort::tell(extent));
+    report.sheet(power::tell(extent));
+    report.sheet(power::tell_compared(extent));
+    report.sheet(latency::tell(extent));
+    report.sheet(drift::tell(extent));
+    report.sheet(certificate::tell_good(extent));
+    report.sheet(certificate::tell_bad(extent));
+    report.sheet(forecast::tell(extent));
+    eprintln!();
+    for note in [
+        "Intervals are Wilson's. A target of a share holds for the share measured, of quantiles for both.",
+        "* Decision rules re-implemented from documented defaults, on the same streams; not the products. Flagger: \
+         each minute success ≥ 99 % (p99 ≤ 500 ms), rolled back in the interval after 5 failed checks. Argo: each \
+         minute success ≥ 95 %, rolled back with the 4th failed measurement. Kayenta: Mann-Whitney at 98 % on a value \
+         a minute, judged each 10 minutes. Undecided streams count with all of their failures.",
+    ] {
+        report.note(note);
+    }
+    if quick {
+        report.note("Quick: so few runs only show that everything runs; a share can miss its target by chance.");
+    }
+    report
+}
+
+/// Says on standard error what was just finished, and gives its name back.
+fn told(name: String) -> String {
+    eprint!("\r\x1b[Kjudge: {name}");
+    name
+}

@@ -1,0 +1,276 @@
+//! A pushed configuration, by ECDS and by LDS: no request fails, what the workers share stays, what
+//! is under way ends by the old rules, and a bad one changes nothing.
+
+use std::time::Duration;
+
+use canary_integration::{Ask, Load, Rig, Running, Seen, Tally, Traffic, Upstream};
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+
+/// By ECDS as shipped, and with the filter in a listener that comes by LDS.
+fn both() -> [Rig; 2] {
+    [Rig::new(), Rig::new().listener_by_file()]
+}
+
+fn call_canary(config: &mut Value, version: &str) {
+    config["rollouts"][0]["canary"]["version"] = version.into();
+}
+
+/// Steady traffic that shall not notice anything.
+fn steady(rig: &Running) -> Traffic {
+    rig.load(Load::ENDLESS).concurrency(16).rate(600.0).spawn()
+}
+
+fn all_answered(tally: &Tally, least: u64) {
+    assert_eq!(tally.with_status(200), tally.requests(), "{tally:?}");
+    assert!(tally.requests() > least, "too little traffic to tell: {tally:?}");
+}
+
+#[tokio::test]
+async fn no_request_fails_while_configurations_change() {
+    for rig in both() {
+        let mut rig = rig.weight(100.0).start().await;
+        let traffic = steady(&rig);
+        for version in ["1.2.0", "1.3.0", "1.4.0", "1.5.0"] {
+            rig.push_config(|config| call_canary(config, version));
+            rig.all_go_to(version).await;
+        }
+        rig.polled(2).await;
+        all_answered(&traffic.stop().await, 400);
+        // Nothing is lost of what was counted under any of them.
+        rig.counted(rig.canary().seen() + rig.stable().seen()).await;
+        assert_eq!(rig.stat("filter.config_rejected").await, 0);
+    }
+}
+
+/// What the runtime set, the lease, the clients that have failed and those that were seen, and the
+/// counters: a push touches none of it. (That a tripped guard stays, the guard's own tests show.)
+#[tokio::test]
+async fn what_is_shared_and_counted_stays() {
+    let by_user = |number: u64| Ask::get("/").header("x-user-id", (number % 20).to_string());
+    for rig in both() {
+        let ill = Upstream::ok().failing(500);
+        let rig = rig.stable(ill.clone()).canary(ill).unguarded().workers(1);
+        let mut rig = rig.affinity(json!([{"header": "x-user-id"}])).start().await;
+        let changes = [("canary.demo.weight", "50"), ("canary.demo.lease", "5:a")];
+        rig.runtime_modify(&changes).await;
+        rig.weight_in_force(500_000).await;
+        rig.load(100).each(by_user).await;
+        let clients = |stats: &canary_integration::Stats| {
+            ["client_total", "client_failure", "client_first_failure"]
+                .map(|metric| stats.of("stable", metric) + stats.of("canary", metric))
+        };
+        assert_eq!(clients(&rig.counted(100).await), [20; 3]);
+        rig.push_config(|config| config["rollouts"][0]["weight"] = 7.0.into());
+        rig.configured(2).await;
+        assert_eq!(rig.stat("demo.weight_ppm").await, 500_000, "the runtime's weight holds on");
+        rig.load(100).each(by_user).await;
+        assert_eq!(clients(&rig.counted(200).await), [20; 3], "no client is new by a push");
+        // The lease goes on as well, and ends when it would have.
+        let expired = async || rig.stat("demo.lease_expired").await;
+        rig.eventually("the lease's end", expired, |expired| *expired == 1).await;
+    }
+}
+
+/// What was decided under a configuration is stamped, judged and counted by it.
+#[tokio::test]
+async fn requests_under_way_end_by_the_old_rules() {
+    for rig in both() {
+        let canary = Upstream::ok()
+            .script(|seen: &Seen| seen.path.starts_with("/404").then(|| (404, Bytes::new())));
+        let mut rig = rig.canary(canary).unguarded().weight(100.0).start().await;
+        let latency = |rig: &Running, milliseconds| {
+            rig.canary()
+                .change(|behaviour| behaviour.latency = Duration::from_millis(milliseconds));
+        };
+        latency(&rig, 2_500);
+        let old = rig.load(20).concurrency(20).each(|_| Ask::get("/404")).spawn();
+        rig.eventually("twenty under way", async || rig.canary().seen(), |seen| *seen == 20).await;
+        latency(&rig, 0);
+        rig.push_config(|config| {
+            call_canary(config, "1.2.0");
+            config["rollouts"][0]["failure"] = json!({"http": ["404"]});
+        });
+        rig.all_go_to("1.2.0").await;
+        let before = rig.canary().seen() - 20 + rig.stable().seen();
+        let new = rig.load(30).each(|_| Ask::get("/404")).await;
+        assert_eq!((new.of_version("1.2.0"), new.with_status(404)), (30, 30), "{new:?}");
+        assert!(
+            rig.stats().await.value("demo.canary.1.1.0.rq_4xx") == 0,
+            "they are still under way"
+        );
+        let old = old.finished().await;
+        assert_eq!((old.of_version("1.1.0"), old.with_status(404)), (20, 20), "{old:?}");
+        let stats = rig.counted(before + 50).await;
+        let value = |name: &str| stats.value(&format!("demo.canary.{name}"));
+        assert_eq!((value("1.1.0.rq_4xx"), value("1.1.0.rq_failure")), (20, 0));
+        assert_eq!((value("1.2.0.rq_4xx"), value("1.2.0.rq_failure")), (30, 30));
+    }
+}
+
+/// While requests still run under a configuration, Envoy takes it up again where it comes back,
+/// without a word to the filter: it must go on polling.
+#[tokio::test]
+async fn a_configuration_that_comes_back_while_its_requests_run_goes_on() {
+    for rig in both() {
+        let mut rig = rig.weight(100.0).start().await;
+        rig.canary().change(|behaviour| behaviour.latency = Duration::from_secs(5));
+        let slow = rig.load(16).concurrency(16).spawn();
+        rig.eventually("sixteen under way", async || rig.canary().seen(), |seen| *seen == 16).await;
+        rig.canary().change(|behaviour| behaviour.latency = Duration::ZERO);
+        rig.push_config(|config| call_canary(config, "1.2.0"));
+        rig.all_go_to("1.2.0").await;
+        rig.push_config(|config| call_canary(config, "1.1.0"));
+        rig.all_go_to("1.1.0").await;
+        rig.polled(2).await;
+        rig.runtime_modify(&[("canary.demo.weight", "0")]).await;
+        rig.all_go_to("1.0.0").await;
+        rig.weight_in_force(0).await;
+        let tally = slow.finished().await;
+        assert_eq!((tally.of_version("1.1.0"), tally.with_status(200)), (16, 16), "{tally:?}");
+    }
+}
+
+/// And so it must when the one in between has ended.
+#[tokio::test]
+async fn a_configuration_that_came_back_outlives_the_one_in_between() {
+    let mut rig = Rig::new().listener_by_file().drain_seconds(2).weight(100.0).start().await;
+    for version in ["1.2.0", "1.1.0"] {
+        rig.push_config(|config| call_canary(config, version));
+        rig.all_go_to(version).await;
+    }
+    let draining = async || {
+        let stats = rig
+            .admin()
+            .json("/stats?filter=total_listeners_draining|total_filter_chains_draining&format=json")
+            .await;
+        let stats = stats["stats"].as_array().unwrap().clone();
+        stats.iter().map(|stat| stat["value"].as_u64().unwrap()).sum::<u64>()
+    };
+    rig.eventually("nothing drains any more", draining, |draining| *draining == 0).await;
+    rig.polled(2).await;
+    rig.runtime_modify(&[("canary.demo.weight", "0")]).await;
+    rig.all_go_to("1.0.0").await;
+    rig.weight_in_force(0).await;
+}
+
+/// Rollouts come and go; one that comes back finds what was in force for it.
+#[tokio::test]
+async fn rollouts_come_and_go() {
+    let second = |config: &mut Value| {
+        let mut rollout = config["rollouts"][0].clone();
+        rollout["name"] = "second".into();
+        rollout["match"] = json!({"path_prefixes": ["/second"]});
+        rollout["canary"]["version"] = "2.0.0".into();
+        config["rollouts"].as_array_mut().unwrap().insert(0, rollout);
+    };
+    for rig in both() {
+        let mut rig = rig.weight(100.0).start().await;
+        rig.runtime_modify(&[("canary.second.weight", "0")]).await;
+        let traffic = steady(&rig);
+        rig.push_config(second);
+        let weight = async || rig.stats().await.values.get("second.weight_ppm").copied();
+        rig.eventually("the second rollout's weight", weight, |ppm| *ppm == Some(0)).await;
+        let on_second = async || rig.get("/second").await.version().map(str::to_owned);
+        let is =
+            |version: &'static str| move |found: &Option<String>| found.as_deref() == Some(version);
+        rig.eventually("it is on stable", on_second, is("1.0.0")).await;
+        rig.push_config(|config| {
+            config["rollouts"].as_array_mut().unwrap().remove(0);
+        });
+        let on_second = async || rig.get("/second").await.version().map(str::to_owned);
+        rig.eventually("it is gone", on_second, is("1.1.0")).await;
+        rig.push_config(second);
+        let on_second = async || rig.get("/second").await.version().map(str::to_owned);
+        rig.eventually("it is back on stable", on_second, is("1.0.0")).await;
+        rig.polled(2).await;
+        all_answered(&traffic.stop().await, 30);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_push_is_refused_with_its_path_and_the_last_good_one_stays() {
+    for rig in both() {
+        let mut rig = rig.weight(100.0).start().await;
+        let traffic = steady(&rig);
+        let good = rig.configuration();
+        for (number, (path, change)) in bad().into_iter().enumerate() {
+            rig.push_config(change);
+            let said = format!("canary: configuration refused: {path}");
+            rig.eventually(&said, async || rig.logs(), |log| log.contains(&said)).await;
+            let rejected = async || rig.stat("filter.config_rejected").await;
+            let least = number as u64 + 1;
+            rig.eventually("it is counted", rejected, |rejected| *rejected >= least).await;
+            rig.push_config(|config| config.clone_from(&good));
+        }
+        assert_eq!(
+            rig.load(100).concurrency(32).await.of_version("1.1.0"),
+            100,
+            "the last good one"
+        );
+        rig.push_config(|config| call_canary(config, "1.2.0"));
+        rig.all_go_to("1.2.0").await;
+        rig.polled(2).await;
+        all_answered(&traffic.stop().await, 30);
+    }
+}
+
+type Change = fn(&mut Value);
+
+/// What is wrong, and where.
+fn bad() -> [(&'static str, Change); 5] {
+    [
+        ("rollouts[0].wieght: unknown field", |config| config["rollouts"][0]["wieght"] = 5.into()),
+        ("rollouts[0].weight: ", |config| config["rollouts"][0]["weight"] = 101.into()),
+        ("rollouts[0].canary.version: is stable's version", |config| {
+            config["rollouts"][0]["canary"]["version"] = "1.0.0".into();
+        }),
+        ("rollouts[1].name: rollout `demo` stands here twice", |config| {
+            let again = config["rollouts"][0].clone();
+            config["rollouts"].as_array_mut().unwrap().push(again);
+        }),
+        ("runtime.interval: expected a duration", |config| {
+            config["runtime"] = json!({"interval": "soon"});
+        }),
+    ]
+}
+
+/// How often Envoy has said that it can't take a module.
+fn complaints(rig: &Running) -> usize {
+    let log = rig.logs();
+    ["Invalid path", "Failed to load Wasm", "Unable to create Wasm"]
+        .map(|complaint| log.matches(complaint).count())
+        .iter()
+        .sum()
+}
+
+/// What isn't even a plugin: a file that is no resource, a module that is missing or none.
+#[tokio::test]
+async fn a_broken_resource_or_module_leaves_the_last_good_one() {
+    for rig in both() {
+        let mut rig = rig.weight(100.0).start().await;
+        let corrupt = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(corrupt.path(), b"\0asm\x01\0\0\0 and then nothing sensible").unwrap();
+        let traffic = steady(&rig);
+        rig.push_text("{\"resources\": [");
+        rig.eventually("Envoy says so", async || rig.logs(), |log| log.contains("JSON")).await;
+        let good = canary_integration::artefacts::filter();
+        for module in ["/nowhere/canary_filter.wasm".as_ref(), corrupt.path()] {
+            let before = complaints(&rig);
+            rig.push_plugin(|plugin| plugin.code(module));
+            rig.eventually("Envoy refuses it", async || complaints(&rig), |now| *now > before)
+                .await;
+        }
+        assert_eq!(
+            rig.load(100).concurrency(32).await.of_version("1.1.0"),
+            100,
+            "the last good one"
+        );
+        rig.push_plugin(|plugin| {
+            plugin.code(&good);
+            call_canary(plugin.configuration(), "1.2.0");
+        });
+        rig.all_go_to("1.2.0").await;
+        all_answered(&traffic.stop().await, 30);
+    }
+}
