@@ -197,16 +197,16 @@ fn join(path: &str, field: &str) -> String {
 /// A value as an error message shows it: its kind, and what it says when that is short.
 fn describe(value: &Value) -> String {
     const LONGEST: usize = 60;
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-        short => {
-            let text = short.to_string();
-            if text.chars().count() <= LONGEST {
-                return text;
-            }
-            format!("{}…", text.chars().take(LONGEST).collect::<String>())
-        }
+    let text = match value {
+        Value::Null => return "null".to_owned(),
+        Value::Array(_) => return "a list".to_owned(),
+        Value::Object(_) => return "an object".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => serde_json::to_string(text).unwrap_or_default(),
+    };
+    match text.char_indices().nth(LONGEST) {
+        None => text,
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or(&text)),
     }
 }

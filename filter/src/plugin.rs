@@ -3,7 +3,7 @@
 //! A pushed configuration makes a new plugin beside the old one. Requests in flight keep theirs,
 //! and with it the rules they began under; what the workers share, and Envoy's metrics, are the same.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use canary_core::{
     assign::{Assignment, Headers, assign},
@@ -20,7 +20,7 @@ use crate::{guard::Watch, host, memory::Memory, metrics::RolloutMetrics, shared:
 
 thread_local! {
     /// The newest plugin of each rollout in this VM: the one that shows and polls for it.
-    static NEWEST: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static NEWEST: RefCell<Vec<(String, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A configuration at work.
@@ -54,7 +54,8 @@ impl Plugin {
     /// Puts a configuration to work.
     pub(crate) fn new(mut config: Config) -> Rc<Self> {
         let generation = NEWEST.with_borrow_mut(|newest| {
-            let generation = newest.values().max().map_or(1, |last| last + 1);
+            let generation = newest.iter().map(|(_, last)| last + 1).max().unwrap_or(1);
+            newest.retain(|(name, _)| config.rollouts.iter().all(|rollout| rollout.name != *name));
             newest.extend(config.rollouts.iter().map(|rollout| (rollout.name.clone(), generation)));
             generation
         });
@@ -86,7 +87,10 @@ impl Plugin {
     /// Whether a rollout's state is this plugin's to show: an older one, whose requests run out,
     /// would show the weight of a configuration that holds no more.
     pub(crate) fn shows(&self, live: &Live) -> bool {
-        NEWEST.with_borrow(|newest| newest.get(&live.rollout.name) == Some(&self.generation))
+        NEWEST.with_borrow(|newest| {
+            let mut own = newest.iter().filter(|(_, generation)| *generation == self.generation);
+            own.any(|(name, _)| *name == live.rollout.name)
+        })
     }
 
     /// Hands what has gathered to Envoy and to the guards.

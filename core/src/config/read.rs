@@ -1,6 +1,6 @@
 //! Reads the plugin's JSON into a checked configuration, every problem named by its path.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -41,13 +41,12 @@ fn read(root: &Node<'_>, problems: &mut Problems) -> Option<Config> {
 }
 
 fn read_rollouts(list: &Node<'_>, problems: &mut Problems) -> Option<Vec<Rollout>> {
-    let mut names = BTreeSet::new();
-    let mut rollouts = Vec::new();
+    let mut rollouts: Vec<Rollout> = Vec::new();
     for item in list.list(MAX_ROLLOUTS, problems)? {
         let Some(rollout) = read_rollout(&item, problems) else {
             continue;
         };
-        if !names.insert(rollout.name.clone()) {
+        if rollouts.iter().any(|known| known.name == rollout.name) {
             let path = format!("{}.name", item.path());
             problems.add(&path, format!("rollout `{}` stands here twice", rollout.name));
         }
@@ -338,5 +337,5 @@ fn text(text: &str) -> Option<String> {
 /// What can be a header's value as it stands: printable ASCII without a space at either end.
 fn header_text(value: &str) -> Option<String> {
     let printable = value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    text(value).filter(|_| printable && value.trim() == value)
+    text(value).filter(|_| printable && value.trim_ascii() == value)
 }
