@@ -132,6 +132,18 @@ impl Config {
         })?;
         read::config(&value)
     }
+
+    /// The headers that carry testers' tokens, each once.
+    pub fn token_headers(&self) -> Vec<String> {
+        let mut headers = Vec::new();
+        let forced = self.rollouts.iter().filter_map(|rollout| rollout.forced.as_ref());
+        for token in forced.filter_map(|forced| forced.token.as_ref()) {
+            if !headers.contains(&token.header) {
+                headers.push(token.header.clone());
+            }
+        }
+        headers
+    }
 }
 
 impl Rollout {

@@ -109,7 +109,7 @@ impl Control {
         self.epoch.turn
     }
 
-    /// How often the window or the epoch has changed: what the memory of clients belongs to.
+    /// How often the window has changed: what the memory of clients belongs to.
     pub fn window_turn(&self) -> u32 {
         self.window.turn
     }

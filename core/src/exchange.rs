@@ -223,10 +223,13 @@ pub fn is_rescue(rollout: &Rollout, cluster: &[u8]) -> bool {
     cluster.strip_suffix(RESCUE_SUFFIX) == Some(rollout.canary.cluster.as_bytes())
 }
 
-/// Whether a content type is gRPC's.
+/// Whether a content type is gRPC's: `application/grpc`, `application/grpc+proto` and so on. Not
+/// gRPC-Web's, whose status stands in the body, where nobody looks: it goes by its HTTP status.
 pub fn is_grpc(content_type: &[u8]) -> bool {
-    let prefix = b"application/grpc";
-    content_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    let begins = |prefix: &[u8]| {
+        content_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    begins(b"application/grpc") && !begins(b"application/grpc-web")
 }
 
 /// Reads a `:status`; `None` for what is no HTTP status.

@@ -1,5 +1,9 @@
 //! Which requests a rollout takes: by authority and by path prefix.
 
+use std::cell::OnceCell;
+
+use crate::assign::Headers;
+
 /// At most so many entries in either list.
 pub const MAX_ENTRIES: usize = 64;
 
@@ -21,38 +25,55 @@ pub enum Authority {
     Suffix(String),
 }
 
+/// What of a request the rollouts look at, asked for when the first one does and only once: each
+/// answer costs a call into Envoy.
+pub struct Target<'a, H> {
+    request: &'a H,
+    host: OnceCell<Option<Vec<u8>>>,
+    path: OnceCell<Option<Vec<u8>>>,
+}
+
+impl<'a, H: Headers> Target<'a, H> {
+    /// Of this request.
+    pub fn of(request: &'a H) -> Self {
+        Self { request, host: OnceCell::new(), path: OnceCell::new() }
+    }
+
+    /// The host in lower case, without its port.
+    fn host(&self) -> Option<&[u8]> {
+        let read = || {
+            let mut authority = self.request.get(":authority")?;
+            authority.make_ascii_lowercase();
+            authority.truncate(without_port(&authority).len());
+            Some(authority)
+        };
+        self.host.get_or_init(read).as_deref()
+    }
+
+    /// The raw path without its query.
+    fn path(&self) -> Option<&[u8]> {
+        let read = || {
+            let mut path = self.request.get(":path")?;
+            let end = path.iter().position(|byte| matches!(byte, b'?' | b'#'));
+            path.truncate(end.unwrap_or(path.len()));
+            Some(path)
+        };
+        self.path.get_or_init(read).as_deref()
+    }
+}
+
 impl Match {
-    /// Whether a request is this rollout's. Both arguments are asked only where they matter.
-    pub fn takes<A, P>(&self, authority: A, path: P) -> bool
-    where
-        A: FnOnce() -> Option<Vec<u8>>,
-        P: FnOnce() -> Option<Vec<u8>>,
-    {
-        self.takes_authority(authority) && self.takes_path(path)
-    }
-
-    fn takes_authority(&self, authority: impl FnOnce() -> Option<Vec<u8>>) -> bool {
-        if self.authorities.is_empty() {
-            return true;
-        }
-        let Some(mut authority) = authority() else {
-            return false;
+    /// Whether a request is this rollout's.
+    pub fn takes<H: Headers>(&self, target: &Target<'_, H>) -> bool {
+        let host =
+            || target.host().is_some_and(|host| self.authorities.iter().any(|one| one.takes(host)));
+        let path = || {
+            let begins = |path: &[u8]| {
+                self.path_prefixes.iter().any(|prefix| path.starts_with(prefix.as_bytes()))
+            };
+            target.path().is_some_and(begins)
         };
-        authority.make_ascii_lowercase();
-        let host = without_port(&authority);
-        self.authorities.iter().any(|wanted| wanted.takes(host))
-    }
-
-    fn takes_path(&self, path: impl FnOnce() -> Option<Vec<u8>>) -> bool {
-        if self.path_prefixes.is_empty() {
-            return true;
-        }
-        let Some(path) = path() else {
-            return false;
-        };
-        let end = path.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
-        let path = path.get(..end).unwrap_or(&path);
-        self.path_prefixes.iter().any(|prefix| path.starts_with(prefix.as_bytes()))
+        (self.authorities.is_empty() || host()) && (self.path_prefixes.is_empty() || path())
     }
 }
 
@@ -96,10 +117,23 @@ fn without_port(authority: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
+    /// A request with this authority and path, which notes what it is asked for.
+    struct Request<'a>(Option<&'a str>, Option<&'a str>, RefCell<Vec<String>>);
+
+    impl Headers for Request<'_> {
+        fn get(&self, name: &str) -> Option<Vec<u8>> {
+            self.2.borrow_mut().push(name.to_owned());
+            let value = if name == ":path" { self.1 } else { self.0 };
+            value.map(Into::into)
+        }
+    }
+
     fn takes(matches: &Match, authority: &str, path: &str) -> bool {
-        matches.takes(|| Some(authority.into()), || Some(path.into()))
+        matches.takes(&Target::of(&Request(Some(authority), Some(path), RefCell::default())))
     }
 
     #[test]
@@ -131,7 +165,7 @@ mod tests {
         ] {
             assert!(!takes(&matches, host, "/"), "{host}");
         }
-        assert!(!matches.takes(|| None, || Some(b"/".to_vec())));
+        assert!(!matches.takes(&Target::of(&Request(None, Some("/"), RefCell::default()))));
     }
 
     #[test]
@@ -148,9 +182,18 @@ mod tests {
     }
 
     #[test]
-    fn no_condition_takes_everything_and_asks_nothing() {
-        let nothing = Match::default();
-        assert!(nothing.takes(|| panic!("asked for the host"), || panic!("asked for the path")));
+    fn a_request_is_asked_for_what_matters_and_only_once() {
+        let request = Request(Some("a.test"), Some("/x"), RefCell::default());
+        let target = Target::of(&request);
+        assert!(Match::default().takes(&target) && request.2.borrow().is_empty());
+        let other = Match {
+            authorities: vec![Authority::Exact("b.test".to_owned())],
+            path_prefixes: vec!["/".to_owned()],
+        };
+        assert!(!other.takes(&target) && *request.2.borrow() == [":authority"]);
+        let own = Match { authorities: vec![Authority::Exact("a.test".to_owned())], ..other };
+        assert!(own.takes(&target) && own.takes(&target));
+        assert_eq!(*request.2.borrow(), [":authority", ":path"]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) struct Watch {
     recent: Record<RecentFailures>,
     /// Outcomes that are not in the shared score yet, in their order.
     pending: RefCell<Vec<Event>>,
-    /// Stable successes since the last tick: they only count, so they may come late.
+    /// Stable successes since the score was last written: they only count, so they may come late.
     stable_successes: Cell<u64>,
 }
 
@@ -64,11 +64,10 @@ impl Watch {
 
     /// Brings what has gathered since the last tick into the shared score.
     pub(crate) fn flush(&self, control: &Control, weight: Weight) -> bool {
-        let successes = self.stable_successes.take();
-        if successes == 0 && self.pending.borrow().is_empty() {
+        if self.stable_successes.get() == 0 && self.pending.borrow().is_empty() {
             return false;
         }
-        self.apply(Some(Event::StableSuccesses(successes)), control, weight)
+        self.apply(None, control, weight)
     }
 
     /// What a finished request is to the guard. A keyed client's failures within ten seconds of one
@@ -97,6 +96,8 @@ impl Watch {
     fn apply(&self, event: Option<Event>, control: &Control, weight: Weight) -> bool {
         let mut pending = self.pending.borrow_mut();
         if pending.len() < MAX_PENDING {
+            // Whatever is written takes them along, so that stable's failure share isn't overrated.
+            pending.push(Event::StableSuccesses(self.stable_successes.take()));
             pending.extend(event);
         }
         let epoch_turn = control.epoch_turn();

@@ -31,6 +31,8 @@ pub(crate) struct Plugin {
     pub(crate) config: Config,
     /// The rollouts, in the configuration's order.
     pub(crate) rollouts: Vec<Live>,
+    /// The headers that carry testers' tokens. No upstream may see one, whichever rollout's it is.
+    pub(crate) secrets: Vec<String>,
     random: RefCell<Xoshiro256PlusPlus>,
 }
 
@@ -59,11 +61,12 @@ impl Plugin {
             newest.extend(config.rollouts.iter().map(|rollout| (rollout.name.clone(), generation)));
             generation
         });
+        let secrets = config.token_headers();
         let rollouts = std::mem::take(&mut config.rollouts).into_iter().map(Live::new).collect();
         // Without entropy the time still tells the VMs apart.
         let seed = host::entropy().map_or_else(host::now_ns, u64::from_le_bytes);
         let random = RefCell::new(Xoshiro256PlusPlus::seed_from_u64(seed));
-        Rc::new(Self { generation, config, rollouts, random })
+        Rc::new(Self { generation, config, rollouts, secrets, random })
     }
 
     /// A uniformly random number.

@@ -7,6 +7,7 @@ use canary_core::{
     config::Rollout,
     cookie,
     exchange::{self, Exchange, Responder, Upstream, grpc_status, http_status, is_grpc},
+    matching::Target,
     role::Role,
     signal::{self, Body, Reading},
 };
@@ -67,11 +68,14 @@ impl HttpContext for Stream {
         let Some(plugin) = &self.plugin else {
             return Action::Continue;
         };
-        let found = plugin.rollouts.iter().enumerate().find(|(_, live)| takes(&live.rollout));
         let names = &plugin.config.headers;
         remove_if_sent(&names.route);
-        let Some((rollout, live)) = found else {
+        let target = Target::of(&RequestHeaders);
+        let mut rollouts = plugin.rollouts.iter().enumerate();
+        let Some((rollout, live)) = rollouts.find(|(_, live)| live.rollout.matches.takes(&target))
+        else {
             remove_if_sent(&names.version);
+            plugin.secrets.iter().for_each(|header| remove_if_sent(header));
             return Action::Continue;
         };
         let now_ns = host::now_ns();
@@ -175,18 +179,12 @@ impl Taken {
     }
 }
 
-fn takes(rollout: &Rollout) -> bool {
-    rollout.matches.takes(|| host::request_header(":authority"), || host::request_header(":path"))
-}
-
 /// Tells the router and the upstream what was decided, and removes what a client may have sent in
 /// its place. A stable request is left as it is wherever possible: a changed one is routed twice.
 fn tell_upstream(plugin: &Plugin, rollout: &Rollout, role: Role) {
     let names = &plugin.config.headers;
     let version = &rollout.backend(role).version;
-    if let Some(token) = rollout.forced.as_ref().and_then(|forced| forced.token.as_ref()) {
-        remove_if_sent(&token.header);
-    }
+    plugin.secrets.iter().for_each(|header| remove_if_sent(header));
     match role {
         Role::Canary => {
             host::set_request_header(&names.version, version);

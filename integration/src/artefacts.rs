@@ -32,13 +32,31 @@ pub fn envoy() -> PathBuf {
     })
 }
 
-/// The filter, as built by `./scripts/build`.
+/// A file that `./scripts/build` makes, by its path in the checkout: `dist/canary_filter.wasm`.
+///
+/// # Panics
+/// When it isn't there, with the command that builds it.
+#[must_use]
+pub fn built(file: &str) -> PathBuf {
+    existing(root().join(file), &format!("{file} isn't built: run ./scripts/build"))
+}
+
+/// The filter with all its hooks.
 ///
 /// # Panics
 /// When it isn't there, with the command that builds it.
 #[must_use]
 pub fn filter() -> PathBuf {
-    existing(root().join("dist/canary_filter.wasm"), "the filter isn't built: run ./scripts/build")
+    built("dist/canary_filter.wasm")
+}
+
+/// The filter without body hooks.
+///
+/// # Panics
+/// When it isn't there, with the command that builds it.
+#[must_use]
+pub fn filter_headers() -> PathBuf {
+    built("dist/canary_filter_headers.wasm")
 }
 
 /// canaryctl, as built by `./scripts/build`.
@@ -47,7 +65,7 @@ pub fn filter() -> PathBuf {
 /// When it isn't there, with the command that builds it.
 #[must_use]
 pub fn canaryctl() -> PathBuf {
-    existing(root().join("dist/canaryctl"), "canaryctl isn't built: run ./scripts/build")
+    built("dist/canaryctl")
 }
 
 fn existing(file: PathBuf, otherwise: &str) -> PathBuf {

@@ -113,6 +113,21 @@ impl Bootstrap {
         self.upstream(name, at, "0");
     }
 
+    /// One more route, before all others.
+    ///
+    /// # Panics
+    /// When the shipped file isn't what it should be.
+    pub fn add_route(&mut self, route: Value) {
+        let routes = &mut self.connection_manager()["route_config"]["virtual_hosts"][0]["routes"];
+        routes.as_array_mut().expect("a list of routes").insert(0, route);
+    }
+
+    /// Without the early removal of the filter's headers: the filter alone keeps a client's copies
+    /// out.
+    pub fn without_early_removal(&mut self) {
+        self.connection_manager()["early_header_mutation_extensions"] = json!([]);
+    }
+
     /// Regexes of the stats tags, by label.
     #[must_use]
     pub fn stats_tags(&self) -> Vec<(String, String)> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
-use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -75,6 +75,20 @@ impl Ask {
     pub fn http2(mut self) -> Self {
         self.http2 = true;
         self
+    }
+
+    /// Another path.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
+    /// Whether its content type is gRPC's.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        let content = self.headers.get(CONTENT_TYPE);
+        content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"))
     }
 
     fn into_request(self) -> Request<Full<Bytes>> {

@@ -19,6 +19,8 @@ pub(crate) struct Launch {
     pub(crate) log: PathBuf,
     pub(crate) admin: AdminAddress,
     pub(crate) workers: u32,
+    /// The one core for all its threads; none: wherever this process may run.
+    pub(crate) core: Option<usize>,
 }
 
 /// A running Envoy; it's killed when it's dropped, and by the kernel when this thread ends without
@@ -64,12 +66,16 @@ impl Envoy {
 /// is itself killed leaves nothing behind.
 fn spawn(launch: &Launch) -> Child {
     let log = OpenOptions::new().create(true).append(true).open(&launch.log).expect("a log file");
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(artefacts::envoy())
-        .arg("-c")
-        .arg(&launch.bootstrap);
+    let mut command = match launch.core {
+        Some(core) => {
+            let mut pinned = Command::new("taskset");
+            pinned.args(["--cpu-list", &core.to_string(), "setpriv"]);
+            pinned
+        }
+        None => Command::new("setpriv"),
+    };
+    command.args(["--pdeathsig", "KILL", "--"]).arg(artefacts::envoy());
+    command.arg("-c").arg(&launch.bootstrap);
     command.args(["--concurrency", &launch.workers.to_string(), "--disable-hot-restart"]);
     command.args([
         "--log-level",

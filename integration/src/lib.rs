@@ -19,6 +19,7 @@
 
 mod admin;
 pub mod artefacts;
+pub mod bench;
 mod bootstrap;
 mod client;
 mod envoy;
@@ -28,6 +29,7 @@ mod plugin;
 mod rig;
 mod running;
 mod stats;
+mod trace;
 mod upstream;
 
 pub use admin::{Admin, AdminAddress};
@@ -39,4 +41,5 @@ pub use plugin::Plugin;
 pub use rig::{AdminOn, Rig};
 pub use running::Running;
 pub use stats::{Bin, Stats};
+pub use trace::Callback;
 pub use upstream::{Behaviour, Fault, Script, Seen, Server, Upstream};

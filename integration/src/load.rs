@@ -110,6 +110,12 @@ impl Traffic {
         self.take()
     }
 
+    /// Waits until all of it is sent and answered, and gives what was seen since the last `take`.
+    pub async fn finished(mut self) -> Tally {
+        self.finish().await;
+        self.take()
+    }
+
     async fn finish(&mut self) {
         while let Some(done) = self.connections.join_next().await {
             done.expect("a client's connection doesn't panic");

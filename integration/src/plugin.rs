@@ -42,6 +42,16 @@ impl Plugin {
         wasm(&mut self.document)
     }
 
+    /// The module that the shipped file runs, by its path in the checkout.
+    ///
+    /// # Panics
+    /// When it names none.
+    #[must_use]
+    pub fn shipped_code(&mut self) -> String {
+        let code = &self.wasm()["vm_config"]["code"]["local"]["filename"];
+        code.as_str().expect("the module's file").to_owned()
+    }
+
     /// The module to run.
     pub fn code(&mut self, module: &Path) {
         self.wasm()["vm_config"]["code"]["local"]["filename"] = json!(module);

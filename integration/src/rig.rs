@@ -78,14 +78,14 @@ impl Rig {
 
     /// The weight in the filter's configuration, in percent.
     pub fn weight(self, percent: f64) -> Self {
-        self.config(|config| config["rollouts"][0]["weight"] = percent.into())
+        self.rollout(|rollout| rollout["weight"] = percent.into())
     }
 
     /// The names of the two versions.
     pub fn versions(self, stable: &str, canary: &str) -> Self {
-        self.config(|config| {
-            config["rollouts"][0]["stable"]["version"] = stable.into();
-            config["rollouts"][0]["canary"]["version"] = canary.into();
+        self.rollout(|rollout| {
+            rollout["stable"]["version"] = stable.into();
+            rollout["canary"]["version"] = canary.into();
         })
     }
 
@@ -93,6 +93,21 @@ impl Rig {
     pub fn config(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(self.plugin.configuration());
         self
+    }
+
+    /// Changes the rollout `demo` in the filter's configuration.
+    pub fn rollout(self, change: impl FnOnce(&mut Value)) -> Self {
+        self.config(|config| change(&mut config["rollouts"][0]))
+    }
+
+    /// Where a client's key comes from, as the rollout's `affinity` has it.
+    pub fn affinity(self, sources: Value) -> Self {
+        self.rollout(|rollout| rollout["affinity"] = sources)
+    }
+
+    /// Without the guard, which would end what a test of failures wants to count.
+    pub fn unguarded(self) -> Self {
+        self.rollout(|rollout| rollout["guard"] = serde_json::json!({"enabled": false}))
     }
 
     /// Changes how Envoy loads the filter.
@@ -147,7 +162,12 @@ impl Rig {
         self
     }
 
-    /// Another module than the built filter.
+    /// The module that reads response bodies, for signals; the shipped configuration's doesn't.
+    pub fn reading_bodies(self) -> Self {
+        self.wasm(&artefacts::filter())
+    }
+
+    /// Another module than the shipped configuration's.
     pub fn wasm(self, module: &Path) -> Self {
         Self { module: Some(module.to_path_buf()), ..self }
     }
@@ -169,7 +189,8 @@ impl Rig {
     pub async fn start(mut self) -> Running {
         let dir =
             tempfile::Builder::new().prefix("canary-").tempdir().expect("a temporary directory");
-        let module = self.module.take().unwrap_or_else(artefacts::filter);
+        let shipped = self.plugin.shipped_code();
+        let module = self.module.take().unwrap_or_else(|| artefacts::built(&shipped));
         self.plugin.code(&module);
         let roles = self.plugin.configuration()["rollouts"][0].clone();
         let stable = self.upstream(&roles["stable"], &self.stable.clone());
@@ -208,7 +229,7 @@ impl Rig {
             let (bootstrap, log) = (dir.path().join("envoy.json"), dir.path().join("envoy.log"));
             std::fs::write(&bootstrap, self.bootstrap.to_json())
                 .expect("the bootstrap can be written");
-            let launch = Launch { bootstrap, log, admin, workers: self.workers };
+            let launch = Launch { bootstrap, log, admin, workers: self.workers, core: None };
             match Envoy::start(&launch).await {
                 Ok(envoy) => return (envoy, launch),
                 Err(failed) => error = failed,

@@ -21,6 +21,7 @@ use crate::eventually::eventually;
 use crate::load::Load;
 use crate::plugin::{self, Plugin};
 use crate::stats::{self, Stats};
+use crate::trace::Callback;
 use crate::upstream::Server;
 
 /// A running rig. It ends when it's dropped, and shows Envoy's log where that happens by a failing
@@ -214,6 +215,29 @@ impl Running {
         .await
     }
 
+    /// Waits until so many configurations were taken by every worker, the first one among them.
+    pub async fn configured(&self, times: usize) {
+        let workers = usize::try_from(self.launch.workers).expect("not that many");
+        // The main thread's VM is configured, too, after one that Envoy tries each out in.
+        let all = times * (workers + 2);
+        let probe = async || self.logs().matches("canary: configured with").count();
+        eventually("every worker is configured", probe, |lines| *lines >= all).await;
+    }
+
+    /// Waits until so many canary requests are counted.
+    pub async fn counted_on_canary(&self, requests: u64) {
+        let probe = async || self.stats().await.of("canary", "rq_total");
+        eventually("the canary's requests are counted", probe, |total| *total == requests).await;
+    }
+
+    /// Waits until the runtime was polled so many times more: after three of them, each of which comes
+    /// a whole interval after the last, every worker has taken over what the runtime said before.
+    pub async fn polled(&self, polls: u64) {
+        let before = self.stat("filter.poll_success").await;
+        let probe = async || self.stat("filter.poll_success").await;
+        eventually("further polls", probe, |now| *now >= before + polls).await;
+    }
+
     /// Waits until the filter's timer ticks.
     pub(crate) async fn filter_is_alive(&self) {
         let probe = async || self.stat("filter.heartbeat").await;
@@ -257,6 +281,23 @@ impl Running {
             .env("CANARYCTL_ENVOYS", self.admin.address().to_string())
             .kill_on_drop(true);
         command.output().await.expect("canaryctl runs")
+    }
+
+    /// What the filter was called for while `what` ran, and what it asked of Envoy each time. Slow:
+    /// Envoy logs every call.
+    ///
+    /// # Panics
+    /// When the admin doesn't answer.
+    pub async fn traced<T>(&self, what: impl Future<Output = T>) -> (T, Vec<Callback>) {
+        let level = async |level| {
+            let answer = self.admin.post(&format!("/logging?wasm={level}")).await;
+            assert_eq!(answer.expect("the admin answers").0, 200);
+        };
+        let before = self.logs().len();
+        level("trace").await;
+        let result = what.await;
+        level("info").await;
+        (result, Callback::read(&self.logs()[before..]))
     }
 
     /// Everything Envoy has logged.

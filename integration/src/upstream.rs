@@ -2,6 +2,7 @@
 //! faults, gRPC, upgrades.
 
 mod answer;
+mod relay;
 mod server;
 
 use std::fmt;
@@ -69,6 +70,9 @@ pub struct Behaviour {
     /// Whether a gRPC status stands in the headers of an answer without a body, instead of in
     /// trailers.
     pub grpc_trailers_only: bool,
+    /// A service that this one calls for each request, handing on the version header that came with
+    /// it; who answered there stands in `x-next-upstream`.
+    pub next: Option<SocketAddr>,
     /// Decides by request; where it gives nothing, the rest of the behaviour holds.
     pub script: Option<Script>,
 }
@@ -102,6 +106,7 @@ impl Upstream {
             fault: Fault::None,
             grpc_error: 14,
             grpc_trailers_only: false,
+            next: None,
             script: None,
         };
         Self { behaviour, at: SocketAddr::from(([127, 0, 0, 1], 0)), down: false }
@@ -157,6 +162,12 @@ impl Upstream {
         script: impl Fn(&Seen) -> Option<(u16, Bytes)> + Send + Sync + 'static,
     ) -> Self {
         self.with(|behaviour| behaviour.script = Some(Arc::new(script)))
+    }
+
+    /// Calls this service for each request; see [`Behaviour::next`].
+    #[must_use]
+    pub fn calls(self, next: SocketAddr) -> Self {
+        self.with(|behaviour| behaviour.next = Some(next))
     }
 
     /// Anything else that a behaviour has.

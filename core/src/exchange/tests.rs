@@ -132,6 +132,7 @@ fn what_clients_and_upstreams_may_write() {
             && is_grpc(b"Application/gRPC+proto")
             && !is_grpc(b"application/json")
             && !is_grpc(b"")
+            && !is_grpc(b"application/grpc-web+proto")
     );
     assert_eq!(
         (http_status(b"200"), http_status(b"99"), http_status(b"\xff"), http_status(b"600")),

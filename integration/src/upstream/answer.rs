@@ -23,16 +23,12 @@ pub(super) fn answer(
 ) -> Response<Body> {
     let mut response = match behaviour.script.as_ref().and_then(|script| script(seen)) {
         Some((status, body)) => plain(status, body),
+        None if behaviour.fault == Fault::Truncate && !error => {
+            truncated(&body(version, behaviour))
+        }
         None if is_grpc(seen) => grpc(behaviour, error),
         None if error => plain(behaviour.error_status, Bytes::from(version.to_owned())),
-        None => {
-            let body = behaviour.body.clone().unwrap_or_else(|| Bytes::from(version.to_owned()));
-            if behaviour.fault == Fault::Truncate {
-                truncated(&body)
-            } else {
-                plain(behaviour.status, body)
-            }
-        }
+        None => plain(behaviour.status, body(version, behaviour)),
     };
     let headers = response.headers_mut();
     headers.insert("x-upstream", value(version));
@@ -41,6 +37,10 @@ pub(super) fn answer(
             .append(HeaderName::from_bytes(name.as_bytes()).expect("a header name"), value(text));
     }
     response
+}
+
+fn body(version: &str, behaviour: &Behaviour) -> Bytes {
+    behaviour.body.clone().unwrap_or_else(|| Bytes::from(version.to_owned()))
 }
 
 /// Whether the request asks for an upgrade, as a websocket client does.

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use super::answer::{self, Body};
-use super::{Behaviour, Fault, Seen, Upstream};
+use super::{Behaviour, Fault, Seen, Upstream, relay};
 
 /// How many requests are remembered; of older ones only the count.
 const REMEMBERED: usize = 20_000;
@@ -155,7 +155,11 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         Fault::Hang => std::future::pending().await,
         Fault::None | Fault::Truncate => {}
     }
-    Ok(answer::answer(&state.version, &behaviour, &seen, error))
+    let mut response = answer::answer(&state.version, &behaviour, &seen, error);
+    if let Some(next) = behaviour.next {
+        relay::call(next, &seen, response.headers_mut()).await?;
+    }
+    Ok(response)
 }
 
 impl State {

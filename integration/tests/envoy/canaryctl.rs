@@ -38,7 +38,7 @@ async fn a_weight_is_set_and_followed_on_a_socket_and_on_a_port() {
 
 #[tokio::test]
 async fn get_shows_what_the_clients_saw() {
-    let rig = Rig::new().start().await;
+    let rig = Rig::new().unguarded().start().await;
     run(&rig, &["set", "weight", "demo", "30"]).await;
     rig.canary().change(|behaviour| behaviour.errors = 0.5);
     let tally = rig.load(1_000).await;
@@ -52,6 +52,7 @@ async fn get_shows_what_the_clients_saw() {
         (&shown["stable"]["version"], &shown["canary"]["version"]),
         (&json!("1.0.0"), &json!("1.1.0"))
     );
+    assert_eq!(shown["guard_tripped"], json!(false));
     let weight = |field: &str| shown["weight"][field].as_f64();
     assert_eq!((weight("set"), weight("in_force")), (Some(30.0), Some(30.0)));
 }
@@ -107,4 +108,17 @@ async fn an_envoy_without_an_admin_layer_is_named_as_such() {
     let output = rig.canaryctl(&["set", "weight", "demo", "5"]).await;
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
     assert!(text(&output).contains("admin"), "{}", text(&output));
+}
+
+#[tokio::test]
+async fn get_shows_that_the_guard_has_tripped() {
+    let rig = Rig::new().start().await;
+    run(&rig, &["set", "weight", "demo", "30"]).await;
+    rig.canary().change(|behaviour| behaviour.errors = 1.0);
+    rig.load(1_000).await;
+    rig.weight_in_force(0).await;
+    let shown = rollout(&rig).await;
+    assert_eq!(shown["guard_tripped"], json!(true), "{shown:#}");
+    assert_eq!(shown["weight"]["in_force"].as_f64(), Some(0.0), "{shown:#}");
+    assert_eq!(shown["weight"]["set"].as_f64(), Some(30.0), "{shown:#}");
 }

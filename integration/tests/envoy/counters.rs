@@ -34,20 +34,6 @@ async fn classes_and_failures_are_the_clients_per_version() {
 }
 
 #[tokio::test]
-async fn local_replies_are_the_canarys_failures() {
-    let mut rig = Rig::new().canary(Upstream::down()).weight(100.0).start().await;
-    let refused = rig.load(20).await;
-    assert_eq!((refused.with_status(503), refused.of_version("1.1.0")), (20, 20), "{refused:?}");
-    rig.canary_mut().up();
-    rig.canary().change(|behaviour| behaviour.fault = Fault::Reset);
-    let reset = rig.load(20).await;
-    assert_eq!(reset.with_status(503), 20, "{reset:?}");
-    let stats = rig.counted(40).await;
-    assert_eq!((stats.of("canary", "rq_failure"), stats.of("canary", "rq_5xx")), (40, 40));
-    assert_eq!(stats.of("stable", "rq_total"), 0);
-}
-
-#[tokio::test]
 async fn times_are_counted_in_microseconds_per_version() {
     let (stable, canary) = (Upstream::ok().latency_ms(5), Upstream::ok().latency_ms(60));
     let rig = Rig::new().stable(stable).canary(canary).weight(50.0).start().await;

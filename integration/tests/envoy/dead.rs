@@ -1,6 +1,6 @@
 //! Dead means stable: what Envoy does with the shipped configuration when there is no filter.
 
-use canary_integration::{AdminOn, Ask, Rig};
+use canary_integration::{AdminOn, Ask, Bootstrap, Rig};
 
 #[tokio::test]
 async fn without_the_filters_file_stable_answers_everything() {
@@ -40,10 +40,7 @@ async fn without_the_filter_a_clients_route_header_reaches_no_upstream_and_no_ot
 /// Shows that the test above can fail: with the early removal taken out, the header does decide.
 #[tokio::test]
 async fn it_is_the_early_removal_that_protects_the_route() {
-    let unprotected = |manager: &mut canary_integration::Bootstrap| {
-        manager.connection_manager()["early_header_mutation_extensions"] = serde_json::json!([]);
-    };
-    let rig = Rig::new().without_filter().bootstrap(unprotected).start().await;
+    let rig = Rig::new().without_filter().bootstrap(Bootstrap::without_early_removal).start().await;
     let answer = rig.request(Ask::get("/").header("x-canary-route", "demo-canary")).await;
     assert_eq!(answer.upstream(), Some("1.1.0"));
     rig.runtime_modify(&[("canary.demo.enabled", "0")]).await;

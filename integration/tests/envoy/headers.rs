@@ -39,10 +39,7 @@ async fn a_client_that_sends_the_route_header_reaches_neither_the_canary_nor_ano
 /// them itself.
 #[tokio::test]
 async fn the_filter_removes_forged_headers_by_itself() {
-    let late = |bootstrap: &mut Bootstrap| {
-        bootstrap.connection_manager()["early_header_mutation_extensions"] = json!([]);
-    };
-    forge(&Rig::new().bootstrap(late).start().await).await;
+    forge(&Rig::new().bootstrap(Bootstrap::without_early_removal).start().await).await;
 }
 
 #[tokio::test]

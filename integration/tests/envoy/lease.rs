@@ -19,9 +19,7 @@ async fn a_lease_that_runs_out_leaves_stable() {
     .await;
     // The same text again is no renewal.
     rig.runtime_modify(&[("canary.demo.lease", "2:a")]).await;
-    let polls = rig.stat("filter.poll_success").await;
-    let probe = async || rig.stat("filter.poll_success").await;
-    rig.eventually("three more polls", probe, |now| *now >= polls + 3).await;
+    rig.polled(3).await;
     assert_eq!(rig.get("/").await.version(), Some("1.0.0"));
     // A new nonce is, and no lease at all is none that could end.
     rig.runtime_modify(&[("canary.demo.lease", "60:b")]).await;

@@ -13,18 +13,12 @@ async fn garbage_in_the_runtime_is_counted_once_and_the_last_good_value_stays() 
         let probe = async || rig.stat("filter.invalid_runtime").await;
         rig.eventually(&format!("{changes} is counted"), probe, |count| *count == garbage).await;
     }
-    polls_go_on(&rig, 3).await;
+    rig.polled(3).await;
     assert_eq!(rig.stat("filter.invalid_runtime").await, 8, "once per change, not once per poll");
     assert_eq!(rig.logs().matches("canary.demo.weight is `101`").count(), 1, "and logged once");
     assert_eq!(rig.load(50).await.of_version("1.1.0"), 50);
     rig.runtime_modify(&[("canary.demo.weight", "0"), ("canary.demo.lease", "soon")]).await;
     rig.all_go_to("1.0.0").await;
-}
-
-async fn polls_go_on(rig: &Running, polls: u64) {
-    let before = rig.stat("filter.poll_success").await;
-    let probe = async || rig.stat("filter.poll_success").await;
-    rig.eventually("further polls", probe, |now| *now >= before + polls).await;
 }
 
 /// A rig whose filter polls this upstream instead of Envoy's admin.

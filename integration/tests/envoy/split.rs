@@ -50,10 +50,7 @@ async fn share_is(rig: &Running, percent: f64, requests: u64) -> bool {
 
 #[tokio::test]
 async fn a_user_stays_with_a_version_and_growth_takes_nobody_back() {
-    let by_user = |config: &mut serde_json::Value| {
-        config["rollouts"][0]["affinity"] = json!([{"header": "x-user-id"}]);
-    };
-    let rig = Rig::new().weight(20.0).config(by_user).start().await;
+    let rig = Rig::new().weight(20.0).affinity(json!([{"header": "x-user-id"}])).start().await;
     let small = canary_users(&rig).await;
     assert_eq!(small, canary_users(&rig).await, "the same users get the same versions");
     rig.runtime_modify(&[("canary.demo.weight", "60")]).await;

@@ -16,10 +16,8 @@ async fn workers_used(rig: &Running) -> usize {
 
 #[tokio::test]
 async fn workers_agree_on_every_user() {
-    let by_user = |config: &mut serde_json::Value| {
-        config["rollouts"][0]["affinity"] = json!([{"header": "x-user-id"}]);
-    };
-    let rig = Rig::new().workers(2).weight(50.0).config(by_user).start().await;
+    let rig =
+        Rig::new().workers(2).weight(50.0).affinity(json!([{"header": "x-user-id"}])).start().await;
     // Forty times the same five users, on forty connections.
     let user = |number: u64| number % 5;
     let tally = rig.load(200).concurrency(40).each(move |number| {

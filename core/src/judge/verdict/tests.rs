@@ -1,0 +1,67 @@
+use super::*;
+
+fn verdict(conclusion: Conclusion, log_e: f64) -> Verdict {
+    let counts = Pair {
+        stable: Trials { trials: 8_117, events: 9 },
+        canary: Trials { trials: 431, events: 12 },
+    };
+    Verdict {
+        metric: "failures".to_owned(),
+        kind: Kind::FailureRate,
+        conclusion,
+        evidence: Some(Evidence {
+            log_e,
+            omega: 0.5,
+            window_share: 1.0,
+            window: None,
+            log_limit: 100f64.ln(),
+        }),
+        certificate: None,
+        findings: Findings::Shares { unit: Unit::Requests, counts, ratio: 1.0, margin: 0.001 },
+        missing: Some(Missing { what: Lack::Block, have: 12, need: 30 }),
+        lines: Lines::default(),
+    }
+}
+
+#[test]
+fn the_reason_names_both_figures_the_margin_and_the_evidence() {
+    assert_eq!(
+        verdict(Conclusion::Fail, 2_120f64.ln()).reason(),
+        "failures: the canary failed 12 of 431 (2.78 %) requests, stable 9 of 8117 (0.111 %); \
+         tolerated is stable's share + 0.1 points; the odds against the canary are 2120 to 1, \
+         the limit is 200 to 1"
+    );
+    assert!(
+        verdict(Conclusion::Pass, 0.25f64.ln())
+            .reason()
+            .ends_with("no sign of more than that (odds 1 to 4, limit 200 to 1)")
+    );
+    assert_eq!(
+        verdict(Conclusion::Insufficient, 0.0).reason(),
+        "failures: not enough data since the step's start: 12 of the 30 observations that close a \
+         block"
+    );
+    assert!(verdict(Conclusion::Fail, 230.3).reason().contains("are 10^100 to 1"));
+}
+
+#[test]
+fn evidence_is_weighted_by_its_shares() {
+    let mut evidence = verdict(Conclusion::Pass, 200f64.ln()).evidence.unwrap();
+    assert!((evidence.log_needed() - 200f64.ln()).abs() < 1e-12);
+    evidence.log_e += 1e-9;
+    assert!(evidence.suffices());
+    evidence.window_share = 0.5;
+    assert!(!evidence.suffices(), "a window's share raises the limit");
+}
+
+#[test]
+fn json_holds_every_number() {
+    let json = serde_json::to_value(verdict(Conclusion::Fail, 9.0)).unwrap();
+    assert_eq!(json["conclusion"], "fail");
+    assert_eq!(json["kind"], "failureRate");
+    assert_eq!(json["evidence"]["omega"], 0.5);
+    assert_eq!(json["findings"]["of"], "shares");
+    assert_eq!(json["findings"]["counts"]["canary"]["events"], 12);
+    assert_eq!(json["findings"]["margin"], 0.001);
+    assert!(json["reason"].as_str().unwrap().starts_with("failures: the canary failed 12"));
+}

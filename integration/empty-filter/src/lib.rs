@@ -1,0 +1,33 @@
+//! A filter that does nothing, with every hook that the SDK exports: what it costs to have any
+//! filter at all.
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+struct Root;
+struct Stream;
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl Context for Stream {}
+impl HttpContext for Stream {}
+
+/// What Envoy starts the module with. The SDK's macro writes a function without a docstring.
+#[allow(missing_docs)]
+mod entry {
+    use super::Root;
+
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|_| Box::new(Root));
+    }}
+}

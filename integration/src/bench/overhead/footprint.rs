@@ -1,0 +1,84 @@
+//! What the filter takes without a request: bytes on disk, memory a worker, processor time for the
+//! poll.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::proxy::{Place, Proxy};
+use super::upstream::Upstream;
+use super::variant::with_and_without;
+use crate::artefacts;
+use crate::bench::Target::AtMost;
+use crate::bench::{Report, process};
+
+/// Enough connections and requests that every worker has run the filter.
+const REQUESTS: u64 = 5_000;
+const MANY: u32 = 5;
+const FOREIGN_KEYS: usize = 1_000;
+const WINDOW: Duration = Duration::from_secs(3);
+
+/// The modules' sizes.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn module_sizes(report: &mut Report) {
+    let modules =
+        [("without body hooks", artefacts::filter_headers()), ("full", artefacts::filter())];
+    for (name, file) in modules {
+        let bytes = std::fs::metadata(file).expect("the module is there").len();
+        report.cell(format!("module, {name}"), "KB", vec![bytes as f64 / 1e3], Some(AtMost(200.0)));
+    }
+}
+
+/// What one more worker takes with the filter beyond what it takes without.
+pub(super) async fn memory(repeats: usize, upstream: &Upstream, report: &mut Report) {
+    let mut megabytes = Vec::new();
+    for repeat in 0..repeats {
+        eprint!("\rmemory: {} of {repeats} ", repeat + 1);
+        let [with, without] = with_and_without();
+        let mut a_worker = [0.0; 2];
+        for (variant, a_worker) in [with, without].iter().zip(&mut a_worker) {
+            let one = resident(variant, 1, upstream).await;
+            let many = resident(variant, MANY, upstream).await;
+            *a_worker = (many - one) / f64::from(MANY - 1);
+        }
+        megabytes.push((a_worker[0] - a_worker[1]) / 1e6);
+    }
+    eprintln!();
+    report.cell("memory a worker", "MB", megabytes, Some(AtMost(2.0)));
+}
+
+#[allow(clippy::cast_precision_loss)]
+async fn resident(variant: &super::variant::Variant, workers: u32, upstream: &Upstream) -> f64 {
+    let place = Place { upstream: upstream.at(), workers, core: None, foreign_keys: 0 };
+    let proxy = Proxy::start(variant, place).await;
+    let tally = proxy.load(REQUESTS).await;
+    assert_eq!(tally.with_status(200), REQUESTS, "{tally:?}");
+    process::resident_bytes(proxy.pid()) as f64
+}
+
+/// What an idle Envoy with the filter takes beyond an idle one without, both at the same time, with
+/// a thousand runtime keys that are somebody else's.
+#[allow(clippy::cast_precision_loss)]
+pub(super) async fn idle(windows: usize, upstream: &Upstream, report: &mut Report) {
+    let place =
+        Place { upstream: upstream.at(), workers: 2, core: None, foreign_keys: FOREIGN_KEYS };
+    let [with, without] = with_and_without();
+    let proxies = [Proxy::start(&with, place).await, Proxy::start(&without, place).await];
+    let mut percent = Vec::new();
+    for window in 0..windows {
+        eprint!("\ridle: {} of {windows} ", window + 1);
+        let (start, before) = (Instant::now(), proxies.each_ref().map(cpu));
+        sleep(WINDOW).await;
+        let (elapsed, after) = (start.elapsed().as_nanos() as f64, proxies.each_ref().map(cpu));
+        let [with, without] = [0, 1].map(|number| after[number] - before[number]);
+        percent.push(100.0 * (with - without) / elapsed);
+    }
+    eprintln!();
+    let name = "poll at 250 ms with 1,000 foreign keys";
+    report.cell(name, "% of a core", percent, Some(AtMost(1.0)));
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn cpu(proxy: &Proxy) -> f64 {
+    process::cpu_ns(proxy.pid()) as f64
+}

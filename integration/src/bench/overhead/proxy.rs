@@ -1,0 +1,106 @@
+//! An Envoy of one variant, running.
+
+use std::net::SocketAddr;
+
+use tempfile::TempDir;
+
+use super::variant::{self, VERSIONS, Variant};
+use crate::admin::{Admin, AdminAddress};
+use crate::envoy::{Envoy, Launch};
+use crate::eventually::eventually;
+use crate::load::Load;
+use crate::stats::{self, Stats};
+
+/// A running Envoy; it ends when it's dropped.
+pub(super) struct Proxy {
+    envoy: Envoy,
+    admin: Admin,
+    filter: bool,
+    _directory: TempDir,
+}
+
+/// What is not the variant's to say.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Where the upstream is.
+    pub(super) upstream: SocketAddr,
+    /// Envoy's worker threads.
+    pub(super) workers: u32,
+    /// Envoy's core; none: any.
+    pub(super) core: Option<usize>,
+    /// How many runtime keys there are that are not the filter's.
+    pub(super) foreign_keys: usize,
+}
+
+impl Proxy {
+    /// Starts it and waits until it serves and its filter, where it has one of ours, lives.
+    pub(super) async fn start(variant: &Variant, place: Place) -> Self {
+        let directory = tempfile::Builder::new().prefix("canary-bench-").tempdir();
+        let directory = directory.expect("a temporary directory");
+        let (mut bootstrap, plugin) = variant.prepare();
+        if let Some(plugin) = &plugin {
+            let ecds = directory.path().join("ecds/canary.json");
+            std::fs::create_dir(directory.path().join("ecds")).expect("a directory for ECDS");
+            plugin.write(&ecds);
+            bootstrap.filter_from(&ecds);
+        }
+        let admin = AdminAddress::Unix(directory.path().join("admin.sock"));
+        bootstrap.admin(&admin);
+        bootstrap.listen(SocketAddr::from(([127, 0, 0, 1], 0)));
+        for (cluster, version) in ["demo-stable", "demo-canary"].into_iter().zip(VERSIONS) {
+            bootstrap.upstream(cluster, place.upstream, version);
+        }
+        for number in 0..place.foreign_keys {
+            bootstrap.static_runtime(&format!("somebody.elses.feature_{number}"), "100");
+        }
+        let file = directory.path().join("envoy.json");
+        std::fs::write(&file, bootstrap.to_json()).expect("the bootstrap can be written");
+        let log = directory.path().join("envoy.log");
+        let (workers, core) = (place.workers, place.core);
+        let launch = Launch { bootstrap: file, log, admin: admin.clone(), workers, core };
+        let envoy = Envoy::start(&launch).await.unwrap_or_else(|error| panic!("{error}"));
+        let filter = plugin.is_some();
+        let proxy = Self { envoy, admin: Admin::new(admin), filter, _directory: directory };
+        proxy.ticks().await;
+        proxy
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.envoy.listener()
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.envoy.id().expect("Envoy runs")
+    }
+
+    /// So many requests, each from another client.
+    pub(super) fn load(&self, requests: u64) -> Load {
+        Load::new(self.address(), requests).concurrency(50).each(variant::ask)
+    }
+
+    /// Makes sure that it does what its name says: what does nothing is fast.
+    pub(super) async fn check(&self, variant: &Variant) {
+        let tally = self.load(2_000).await;
+        assert_eq!(tally.with_status(200), 2_000, "{}: {tally:?}", variant.name);
+        let stamps = VERSIONS.map(|version| tally.of_version(version));
+        let (least, most) = match variant.canary_percent {
+            Some(percent) => (20.0 * percent * 0.6, 20.0 * percent * 1.4),
+            None => (0.0, 0.0),
+        };
+        let stamped = if variant.canary_percent.is_some() { 2_000 } else { 0 };
+        #[allow(clippy::cast_precision_loss)]
+        let on_canary = stamps[1] as f64;
+        let right = stamps[0] + stamps[1] == stamped && (least..=most).contains(&on_canary);
+        assert!(right, "{}: {tally:?}", variant.name);
+    }
+
+    /// Waits until our filter's timer ticks.
+    async fn ticks(&self) {
+        if !self.filter {
+            return;
+        }
+        let probe = async || Stats::parse(&self.admin.json(stats::QUERY).await);
+        let lives = |stats: &Stats| stats.value("filter.poll_success") > 0;
+        eventually("the filter's first poll", probe, lives).await;
+    }
+}

@@ -1,0 +1,8 @@
+//! Measures: `scripts/bench` builds and runs it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    canary_integration::bench::main(&arguments)
+}
