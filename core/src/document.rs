@@ -48,6 +48,15 @@ impl Problems {
     }
 }
 
+/// What a text must look like.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// What would be right, for the message where it is not.
+    pub expected: &'static str,
+    /// Whether a text is right.
+    pub fits: fn(&str) -> bool,
+}
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct Node<'a> {
@@ -146,6 +155,18 @@ impl<'a> Node<'a> {
         number
     }
 
+    /// Text by a rule. Where it breaks it, that is noted and the text reads as empty: reading goes on,
+    /// and [`Problems::finish`] refuses the whole in the end.
+    pub fn ruled(&self, rule: &Rule, problems: &mut Problems) -> String {
+        match self.value.as_str().filter(|text| (rule.fits)(text)) {
+            Some(text) => text.to_owned(),
+            None => {
+                self.expected(problems, rule.expected);
+                String::new()
+            }
+        }
+    }
+
     /// Text that `parse` understands; `what` says in an error what would have been right.
     pub fn parsed<T>(
         &self,
@@ -178,6 +199,12 @@ impl<'a> Object<'a> {
     pub fn get(&self, field: &str) -> Option<Node<'a>> {
         let value = self.map.get(field).filter(|value| !value.is_null())?;
         Some(Node { value, path: join(&self.path, field) })
+    }
+
+    /// The text of a field that must be there, by a rule; empty as in [`Node::ruled`].
+    pub fn ruled(&self, field: &str, rule: &Rule, problems: &mut Problems) -> String {
+        let node = self.require(field, problems);
+        node.map(|node| node.ruled(rule, problems)).unwrap_or_default()
     }
 
     /// A field that must be there.
