@@ -4,10 +4,7 @@
 //! histogram's samples can't be, but many in a row cost a third of what each alone does in the
 //! middle of a request. Envoy never frees a metric, so names are defined once a VM.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-};
+use std::cell::{Cell, RefCell};
 
 use canary_core::{
     config::{Rollout, Signal},
@@ -23,21 +20,28 @@ use crate::{
 };
 
 thread_local! {
-    /// Envoy's numbers for the metrics that this VM has defined.
-    static DEFINED: RefCell<BTreeMap<(MetricKind, String), u32>> = const { RefCell::new(BTreeMap::new()) };
+    /// Envoy's numbers for the metrics that this VM has defined, in order of their names. (A tree
+    /// would be four kilobytes of code.)
+    static DEFINED: RefCell<Vec<Defined>> = const { RefCell::new(Vec::new()) };
 }
+
+/// A metric's name, its kind and Envoy's number for it.
+struct Defined(String, MetricKind, u32);
 
 /// Envoy's number for a metric. None where Envoy refuses it: then it is not counted, and requests
 /// go on.
 fn define(kind: MetricKind, name: &StatName<'_>) -> Option<u32> {
+    let name = name.defined();
     DEFINED.with_borrow_mut(|defined| {
-        let key = (kind, name.defined());
-        if let Some(id) = defined.get(&key) {
-            return Some(*id);
+        let sought = |known: &Defined| (known.0.as_str(), known.1).cmp(&(name.as_str(), kind));
+        match defined.binary_search_by(sought) {
+            Ok(place) => defined.get(place).map(|known| known.2),
+            Err(place) => {
+                let id = host::define_metric(kind, &name)?;
+                defined.insert(place, Defined(name, kind, id));
+                Some(id)
+            }
         }
-        let id = host::define_metric(kind, &key.1)?;
-        defined.insert(key, id);
-        Some(id)
     })
 }
 

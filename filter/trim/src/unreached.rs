@@ -14,9 +14,15 @@ use walrus::{
     passes::gc,
 };
 
-/// What std would do at a panic or without memory if the SDK had set no hook: print, then abort.
-const REPLACED: [&str; 2] =
-    ["std::panicking::default_hook", "std::alloc::default_alloc_error_hook"];
+/// Functions that nothing reaches, or that only tell of a panic what the trap behind them says, too:
+/// what std would print at a panic or without memory if the SDK had set no hook, the text that broken
+/// string slicing is refused with (Rust's lints keep it out of the filter), and contexts of TCP streams.
+const NEVER_RUN: [&str; 4] = [
+    "std::panicking::default_hook",
+    "std::alloc::default_alloc_error_hook",
+    "core::str::slice_error_fail_rt",
+    "proxy_wasm::dispatcher::Dispatcher::create_stream_context",
+];
 
 /// Empties them, and removes what only they needed. Answers with their number.
 pub(crate) fn remove(module: &mut Module) -> usize {
@@ -28,7 +34,7 @@ pub(crate) fn remove(module: &mut Module) -> usize {
             // Without the compiler's hash at the end.
             let name = format!("{:#}", demangle(function.name.as_deref().unwrap_or_default()));
             let method = is_default_method(&name) && !called.contains(&function.id());
-            (method || REPLACED.contains(&name.as_str())) && !is_empty(&function.kind)
+            (method || NEVER_RUN.contains(&name.as_str())) && !is_empty(&function.kind)
         });
         let never: Vec<FunctionId> = never.map(|function| function.id()).collect();
         if never.is_empty() {
