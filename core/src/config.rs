@@ -4,6 +4,7 @@
 
 mod failure;
 mod read;
+mod rules;
 mod signal;
 #[cfg(test)]
 mod tests;

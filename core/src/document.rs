@@ -48,6 +48,15 @@ impl Problems {
     }
 }
 
+/// What a text must look like.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// What would be right, for the message where it is not.
+    pub expected: &'static str,
+    /// Whether a text is right.
+    pub fits: fn(&str) -> bool,
+}
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct Node<'a> {
@@ -146,6 +155,18 @@ impl<'a> Node<'a> {
         number
     }
 
+    /// Text by a rule. Where it breaks it, that is noted and the text reads as empty: reading goes on,
+    /// and [`Problems::finish`] refuses the whole in the end.
+    pub fn ruled(&self, rule: &Rule, problems: &mut Problems) -> String {
+        match self.value.as_str().filter(|text| (rule.fits)(text)) {
+            Some(text) => text.to_owned(),
+            None => {
+                self.expected(problems, rule.expected);
+                String::new()
+            }
+        }
+    }
+
     /// Text that `parse` understands; `what` says in an error what would have been right.
     pub fn parsed<T>(
         &self,
@@ -180,6 +201,12 @@ impl<'a> Object<'a> {
         Some(Node { value, path: join(&self.path, field) })
     }
 
+    /// The text of a field that must be there, by a rule; empty as in [`Node::ruled`].
+    pub fn ruled(&self, field: &str, rule: &Rule, problems: &mut Problems) -> String {
+        let node = self.require(field, problems);
+        node.map(|node| node.ruled(rule, problems)).unwrap_or_default()
+    }
+
     /// A field that must be there.
     pub fn require(&self, field: &str, problems: &mut Problems) -> Option<Node<'a>> {
         let node = self.get(field);
@@ -197,16 +224,16 @@ fn join(path: &str, field: &str) -> String {
 /// A value as an error message shows it: its kind, and what it says when that is short.
 fn describe(value: &Value) -> String {
     const LONGEST: usize = 60;
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-        short => {
-            let text = short.to_string();
-            if text.chars().count() <= LONGEST {
-                return text;
-            }
-            format!("{}…", text.chars().take(LONGEST).collect::<String>())
-        }
+    let text = match value {
+        Value::Null => return "null".to_owned(),
+        Value::Array(_) => return "a list".to_owned(),
+        Value::Object(_) => return "an object".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => serde_json::to_string(text).unwrap_or_default(),
+    };
+    match text.char_indices().nth(LONGEST) {
+        None => text,
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or(&text)),
     }
 }

@@ -261,7 +261,8 @@ pub fn http_status(text: &[u8]) -> Option<u16> {
 /// Reads a `grpc-status`. What can't be read is UNKNOWN (2), as gRPC's clients take it.
 pub fn grpc_status(text: &[u8]) -> u32 {
     const UNKNOWN: u32 = 2;
-    std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(UNKNOWN)
+    let text = std::str::from_utf8(text.trim_ascii());
+    text.ok().and_then(|text| text.parse().ok()).unwrap_or(UNKNOWN)
 }
 
 /// The gRPC status that an HTTP status stands for where the response has none

@@ -81,7 +81,7 @@ impl Steps {
     /// Rounded down, which errs on the side of not tripping.
     pub fn new(share: f64, q0: f64) -> Self {
         let p0 = share * Q1 + (1.0 - share) * q0;
-        let step = |ratio: f64| (1000.0 * ratio.ln()).floor() as i64;
+        let step = |ratio: f64| (1000.0 * libm::log(ratio)).floor() as i64;
         Self {
             canary_failure: step(Q1 / p0),
             canary_success: step((1.0 - Q1) / (1.0 - p0)),

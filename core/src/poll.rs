@@ -8,6 +8,8 @@
 //! What a poll costs is Envoy's rendering of the whole runtime: with a thousand foreign keys some
 //! milliseconds. So where the last answer was large, the leader first asks for Envoy's own counters
 //! of runtime loads, which is several times cheaper, and reads the runtime only when they have moved.
+//! Where they can't be seen, or are dear to find among tens of thousands of statistics, it reads the
+//! runtime at once.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
@@ -32,12 +34,18 @@ pub struct Poller {
     read: Option<Read>,
     /// The counters of runtime loads as the running poll found them.
     probed: Option<u64>,
+    /// When the question that is open was asked.
+    asked_ns: u64,
+    /// Until then the counters are of no use: they were not there, or not worth the wait.
+    useless_until_ns: u64,
 }
 
 /// What is known of the runtime that was read last.
 #[derive(Clone, Copy, Debug)]
 struct Read {
     at_ns: u64,
+    /// How long its answer took.
+    took_ns: u64,
     /// Whether its answer was large enough for a probe to be worth it.
     large: bool,
     /// The counters of runtime loads just before, as a hash; `None`: not asked.
@@ -84,7 +92,7 @@ impl Ask {
     /// The path of Envoy's admin.
     pub const fn path(self) -> &'static str {
         match self {
-            Self::Loads => "/stats?filter=%5Eruntime%5C.load_(success%7Cerror)%24",
+            Self::Loads => "/stats?type=Counters&filter=%5Eruntime%5C.load_(success%7Cerror)%24",
             Self::Runtime => "/runtime",
         }
     }
@@ -92,7 +100,8 @@ impl Ask {
 
 /// A runtime of more bytes is probed before it is read.
 const LARGE: usize = 16 * 1024;
-/// The runtime is read at least so often, whatever its counters say: ten seconds.
+/// The runtime is read at least so often, whatever its counters say, and counters that were of no use
+/// are looked at so seldom: ten seconds.
 const READ_AGAIN_NS: u64 = 10_000_000_000;
 
 /// How many intervals a term lasts beyond its last renewal. With a tick every quarter of an interval
@@ -102,7 +111,16 @@ const TERM_INTERVALS: u64 = 2;
 impl Poller {
     /// A worker called `me` that polls every `interval_ns` when it leads.
     pub fn new(me: u64, interval_ns: u64) -> Self {
-        Self { me, interval_ns, in_flight: None, last_sent_ns: None, read: None, probed: None }
+        Self {
+            me,
+            interval_ns,
+            in_flight: None,
+            last_sent_ns: None,
+            read: None,
+            probed: None,
+            asked_ns: 0,
+            useless_until_ns: 0,
+        }
     }
 
     /// How often a worker wakes: four times an interval, so that what the leader has read is taken
@@ -143,8 +161,9 @@ impl Poller {
         }
         self.last_sent_ns = Some(now_ns);
         self.probed = None;
-        let worth_it = self.read.is_some_and(|read| read.large);
+        let worth_it = self.read.is_some_and(|read| read.large) && now_ns >= self.useless_until_ns;
         let ask = if worth_it { Ask::Loads } else { Ask::Runtime };
+        self.asked_ns = now_ns;
         self.in_flight = Some((now_ns, ask));
         Lead::Poll(ask)
     }
@@ -158,10 +177,16 @@ impl Poller {
     /// True: the runtime is to be read now, as part of the same poll.
     pub fn moved(&mut self, loads: &[u8], now_ns: u64) -> bool {
         self.probed = (!loads.trim_ascii().is_empty()).then(|| xxh64(loads, 0));
+        let took_ns = now_ns.saturating_sub(self.asked_ns);
+        let dear = self.read.is_some_and(|read| took_ns > read.took_ns / 2);
+        if self.probed.is_none() || dear {
+            self.useless_until_ns = now_ns.saturating_add(READ_AGAIN_NS);
+        }
         let fresh = |read: &Read| now_ns.saturating_sub(read.at_ns) < READ_AGAIN_NS;
         let known = self.read.filter(fresh).and_then(|read| read.loads);
         let moved = self.probed.is_none() || self.probed != known;
         if moved {
+            self.asked_ns = now_ns;
             self.in_flight = self.in_flight.map(|(sent, _)| (sent, Ask::Runtime));
         }
         moved
@@ -170,7 +195,9 @@ impl Poller {
     /// The runtime was read, in an answer of so many bytes, and is in force. Until this is said, the
     /// next poll reads it again.
     pub fn read(&mut self, size: usize, now_ns: u64) {
-        self.read = Some(Read { at_ns: now_ns, large: size > LARGE, loads: self.probed });
+        let took_ns = now_ns.saturating_sub(self.asked_ns);
+        let large = size > LARGE;
+        self.read = Some(Read { at_ns: now_ns, took_ns, large, loads: self.probed });
     }
 
     /// The poll was answered, or could not be sent.
@@ -296,10 +323,41 @@ mod tests {
         assert_eq!(next("load_success: 2", 90_000), [Loads]);
         assert_eq!(next("load_success: 3", 90_000), [Loads, Runtime]);
         assert_eq!(next("load_success: 3", 90_000), [Loads]);
-        assert_eq!(next("", 90_000), [Loads, Runtime], "an Envoy that does not show the counters");
-        assert_eq!(next("\n", 90_000), [Loads, Runtime]);
-        assert_eq!(next("load_success: 1", 100), [Loads, Runtime]);
-        assert_eq!(next("load_success: 1", 100), [Runtime], "small again");
+        assert_eq!(next("load_success: 4", 100), [Loads, Runtime]);
+        assert_eq!(next("load_success: 4", 100), [Runtime], "small again");
+    }
+
+    #[test]
+    fn counters_that_are_not_there_are_asked_for_every_ten_seconds() {
+        for nothing in ["", "\n"] {
+            let mut poller = Poller::new(1, INTERVAL);
+            let polls = (1..=400).map(|tick| poll(&mut poller, tick * INTERVAL, nothing, 90_000));
+            let polls: Vec<_> = polls.collect();
+            assert!(polls.iter().all(|asked| asked.contains(&Ask::Runtime)));
+            let probes = polls.iter().filter(|asked| asked.contains(&Ask::Loads)).count();
+            assert!((9..=11).contains(&probes), "{probes} probes in 100 seconds");
+        }
+    }
+
+    #[test]
+    fn counters_that_take_as_long_as_the_runtime_are_asked_for_every_ten_seconds() {
+        let mut poller = Poller::new(1, INTERVAL);
+        let (mut now, mut probes) = (0, 0);
+        for _ in 0..400 {
+            now += INTERVAL;
+            let Lead::Poll(first) = poller.claimed(now) else { panic!("the last is answered") };
+            let (mut reads, mut later) = (first == Ask::Runtime, now);
+            if first == Ask::Loads {
+                probes += 1;
+                later += 3_000_000;
+                reads = poller.moved(b"load_success: 1", later);
+            }
+            if reads {
+                poller.read(90_000, later + 4_000_000);
+            }
+            poller.settled();
+        }
+        assert!((8..=11).contains(&probes), "{probes} probes in 100 seconds");
     }
 
     #[test]

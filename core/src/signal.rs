@@ -1,5 +1,7 @@
 //! Signals at work: from what an answer says to the bins that are counted.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::{
@@ -109,8 +111,8 @@ pub fn of_headers(rollout: &Rollout, header: impl Fn(&str) -> Option<Vec<u8>>) -
     for (place, signal) in rollout.signals.iter().enumerate() {
         if let Source::ResponseHeader(name) = &signal.source {
             let value = header(name);
-            let text = value.as_deref().and_then(|value| std::str::from_utf8(value).ok());
-            let bin = signal.bin(text.map(str::trim));
+            let text = value.as_deref().and_then(|value| str::from_utf8(value.trim_ascii()).ok());
+            let bin = signal.bin(text.map(Found::text));
             readings.extend(bin.map(|bin| Reading { signal: place, bin }));
         }
     }
@@ -136,29 +138,65 @@ fn bins_of(signal: &Signal, pointer: &Pointer, document: Option<&Value>) -> Vec<
     if values.is_empty() {
         return signal.bin(None).into_iter().collect();
     }
-    values.into_iter().filter_map(|value| signal.bin(text_of(value).as_deref())).collect()
+    values.into_iter().filter_map(|value| signal.bin(Found::value(value))).collect()
 }
 
-/// A value as it is compared: a string's text, a number's or boolean's JSON text.
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+/// A value that was found, as it is compared.
+struct Found<'a> {
+    /// A string's text, a number's or boolean's JSON text.
+    text: Cow<'a, str>,
+    /// What a JSON number says: its text need not give it back to the last bit.
+    number: Option<f64>,
+}
+
+impl<'a> Found<'a> {
+    fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self { text: text.into(), number: None }
     }
+
+    fn value(value: &'a Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Some(Self::text(text)),
+            Value::Bool(flag) => Some(Self::text(if *flag { "true" } else { "false" })),
+            Value::Number(number) => {
+                Some(Self { text: number.to_string().into(), number: number.as_f64() })
+            }
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    fn number(&self) -> Option<f64> {
+        self.number.or_else(|| number(&self.text))
+    }
+}
+
+/// The number that a text says: a JSON number or an infinity, with either sign. It is read as the
+/// configuration's limits are, so that a value that is written like a limit is equal to it.
+fn number(text: &str) -> Option<f64> {
+    let size = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let size = if ["inf", "infinity"].iter().any(|word| size.eq_ignore_ascii_case(word)) {
+        f64::INFINITY
+    } else if size.starts_with(|first: char| first.is_ascii_digit()) {
+        serde_json::from_slice::<Value>(size.as_bytes()).ok()?.as_f64()?
+    } else {
+        return None;
+    };
+    Some(if text.starts_with('-') { -size } else { size })
 }
 
 impl Signal {
     /// The place of the bin that a value counts in; `None` as the value: there was nothing to read.
     /// `None` as the answer: a conversion that did not happen.
-    fn bin(&self, value: Option<&str>) -> Option<usize> {
+    fn bin(&self, found: Option<Found<'_>>) -> Option<usize> {
         match &self.bins {
-            Bins::Conversion => value.is_some_and(happened).then_some(0),
-            Bins::Categories(categories) => Some(category(categories, value)),
+            Bins::Conversion => found.is_some_and(|found| happened(&found.text)).then_some(0),
+            Bins::Categories(categories) => {
+                Some(category(categories, found.as_ref().map(|found| &*found.text)))
+            }
             Bins::Limits(limits) => {
-                let number = value.and_then(|value| value.parse::<f64>().ok());
+                let number = found.and_then(|found| found.number());
                 let bin = |number: f64| limits.iter().filter(|limit| **limit <= number).count();
-                Some(number.filter(|number| !number.is_nan()).map_or(limits.len() + 1, bin))
+                Some(number.map_or(limits.len() + 1, bin))
             }
         }
     }
@@ -250,12 +288,19 @@ mod tests {
             ("0.39", "b1"),
             ("0.4", "b2"),
             ("1e9", "b2"),
+            ("-3e-05", "b0"),
+            ("+0.3", "b1"),
             ("-inf", "b0"),
+            ("+Inf", "b2"),
+            ("infinity", "b2"),
             (" 0.3 ", "b1"),
             ("NaN", "unreadable"),
             ("", "unreadable"),
             ("x", "unreadable"),
             ("0,3", "unreadable"),
+            ("--1", "unreadable"),
+            ("1 2", "unreadable"),
+            ("\"1\"", "unreadable"),
         ] {
             let readings = of_headers(&rollout, |_| Some(value.into()));
             assert_eq!(named(&rollout, readings), [format!("score.{bin}")], "{value}");

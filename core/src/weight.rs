@@ -104,8 +104,10 @@ impl Weight {
         if !(0.0..=100.0).contains(&percent) {
             return Err(WeightError::OutOfRange);
         }
-        // The shortest decimal that reads back as this float is what the file said.
-        Self::parse_percent(&format!("{percent}"))
+        // Reading a decimal and dividing both round to the nearest float, so a weight's decimal and
+        // its quotient are the same float; and no two weights share one.
+        let nearest = Self((percent * f64::from(PPM_PER_PERCENT)).round() as u32);
+        if nearest.percent() == percent { Ok(nearest) } else { Err(WeightError::Syntax) }
     }
 }
 

@@ -54,10 +54,10 @@ impl Stream {
         Self { plugin, taken: None }
     }
 
-    fn taken(&mut self) -> Option<(&Live, &mut Taken)> {
-        let taken = self.taken.as_mut()?;
-        let live = self.plugin.as_ref()?.rollouts.get(taken.rollout)?;
-        Some((live, taken))
+    fn taken(&mut self) -> Option<(&Plugin, &Live, &mut Taken)> {
+        let (plugin, taken) = (self.plugin.as_deref()?, self.taken.as_mut()?);
+        let live = plugin.rollouts.get(taken.rollout)?;
+        Some((plugin, live, taken))
     }
 }
 
@@ -91,12 +91,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        let Some(version_header) =
-            self.plugin.as_ref().map(|plugin| plugin.config.headers.version.clone())
-        else {
-            return Action::Continue;
-        };
-        let Some((live, taken)) = self.taken() else {
+        let Some((plugin, live, taken)) = self.taken() else {
             return Action::Continue;
         };
         let status = host::response_header(":status").as_deref().and_then(http_status);
@@ -105,7 +100,8 @@ impl HttpContext for Stream {
             Role::Canary => exchange::responder(&live.rollout, &upstream(&live.rollout)),
         };
         let stamped = taken.exchange.answered(status.unwrap_or(0), by);
-        host::set_response_header(&version_header, &live.rollout.backend(stamped).version);
+        let version = &live.rollout.backend(stamped).version;
+        host::set_response_header(&plugin.config.headers.version, version);
         if taken.exchange.is_grpc()
             && let Some(status) = host::response_header("grpc-status")
         {
@@ -121,7 +117,7 @@ impl HttpContext for Stream {
 
     #[cfg(feature = "body")]
     fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
-        if let Some((_, taken)) = self.taken()
+        if let Some((_, _, taken)) = self.taken()
             && let Some(body) = taken.body.as_mut().filter(|body| body.wants_more())
             && let Some(chunk) = host::response_body(size)
         {
@@ -131,7 +127,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        if let Some((_, taken)) = self.taken()
+        if let Some((_, _, taken)) = self.taken()
             && taken.exchange.is_grpc()
             && let Some(status) = host::response_trailer("grpc-status")
         {
@@ -145,7 +141,7 @@ impl HttpContext for Stream {
 /// disconnect, whichever comes. Counting here saves the calls of two more callbacks a request.
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some((live, taken)) = self.taken() {
+        if let Some((_, live, taken)) = self.taken() {
             let now_ns = host::now_ns();
             if taken.exchange.broken_off() {
                 let flags = host::property_u64(&["response", "flags"]);

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use serde_json::Value;
+
 use crate::document::{Node, Problems};
 
 /// The names of the gRPC status codes, indexed by code (gRPC's `statuscodes.md`).
@@ -58,39 +60,41 @@ impl FailureRule {
     }
 
     /// Reads the `failure` object; a list that is left out keeps its default.
-    pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
-        let object = node.object(&["http", "grpc"], problems)?;
+    pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Self {
         let mut rule = Self::default();
+        let Some(object) = node.object(&["http", "grpc"], problems) else {
+            return rule;
+        };
         if let Some(list) = object.get("http") {
-            let items = list.list(MAX_ENTRIES, problems)?;
-            let expected = "a class such as 5xx, a code such as 429 or a range such as 500-503";
-            let read = |item: &Node<'_>| match item.value().as_u64() {
-                Some(code) => {
-                    u16::try_from(code).ok().filter(|code| is_status(*code)).map(|code| code..=code)
-                }
-                None => item.value().as_str().and_then(http_range),
-            };
-            let mut ranges = Vec::with_capacity(items.len());
-            for item in items {
-                match read(&item) {
-                    Some(range) => ranges.push(range),
-                    None => item.expected(problems, expected),
+            rule.http.clear();
+            for item in list.list(MAX_ENTRIES, problems).unwrap_or_default() {
+                match http_statuses(item.value()) {
+                    Some(range) => rule.http.push(range),
+                    None => item.expected(
+                        problems,
+                        "a class such as 5xx, a code such as 429 or a range such as 500-503",
+                    ),
                 }
             }
-            rule.http = ranges;
         }
         if let Some(list) = object.get("grpc") {
-            let mut bits = 0;
-            for item in list.list(MAX_ENTRIES, problems)? {
+            rule.grpc = 0;
+            for item in list.list(MAX_ENTRIES, problems).unwrap_or_default() {
                 let expected = "a gRPC status name other than OK, such as UNAVAILABLE";
                 if let Some(code) = item.parsed(expected, grpc_code, problems) {
-                    bits |= 1 << code;
+                    rule.grpc |= 1 << code;
                 }
             }
-            rule.grpc = bits;
         }
-        Some(rule)
+        rule
     }
+}
+
+fn http_statuses(value: &Value) -> Option<RangeInclusive<u16>> {
+    let Some(code) = value.as_u64() else {
+        return value.as_str().and_then(http_range);
+    };
+    u16::try_from(code).ok().filter(|code| is_status(*code)).map(|code| code..=code)
 }
 
 fn is_status(code: u16) -> bool {

@@ -1,8 +1,10 @@
 //! Signals: what is counted of the answers (outputs) and of the business (conversions).
 
+use super::rules::{
+    BIN, CATEGORY_VALUE, METHOD, PATH_PREFIX, PLAIN_CATEGORY, SIGNAL_NAME, header_name,
+};
 use crate::{
     document::{Node, Object, Problems},
-    names,
     pointer::Pointer,
 };
 
@@ -14,8 +16,6 @@ const MAX_BINS: usize = 64;
 const DEFAULT_MAX_BODY: usize = 64 * 1024;
 /// What may be read at most: 1 MiB, for every request in flight.
 const LARGEST_MAX_BODY: usize = 1024 * 1024;
-/// The longest category value, in bytes.
-const LONGEST_VALUE: usize = 256;
 
 /// One thing that is counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,24 +70,18 @@ pub struct Category {
 }
 
 impl Signal {
-    /// Reads one entry of `signals`.
+    /// Reads one entry of `signals`; `None` where it is not clear what it counts.
     pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
         let known = ["name", "from", "categories", "bins", "conversion"];
         let object = node.object(&known, problems)?;
-        let name = object.require("name", problems).and_then(|name| {
-            let read = |text| names::is_signal(text).then_some(text);
-            name.parsed("a name of 1 to 63 characters a-z, 0-9 and _", read, problems)
-        });
+        let name = object.ruled("name", &SIGNAL_NAME, problems);
         let source = object.require("from", problems).and_then(|from| read_source(&from, problems));
         let bins = read_bins(&object, problems);
-        let signal = Self { name: name?.to_owned(), source: source?, bins: bins? };
+        let signal = Self { name, source: source?, bins: bins? };
         let of_request = matches!(signal.source, Source::Request { .. });
         if of_request && signal.bins != Bins::Conversion {
-            node.problem(
-                problems,
-                "a signal from the request is a conversion: say \"conversion\": true",
-            );
-            return None;
+            let message = "a signal from the request is a conversion: say \"conversion\": true";
+            node.problem(problems, message);
         }
         Some(signal)
     }
@@ -96,47 +90,45 @@ impl Signal {
 fn read_source(node: &Node<'_>, problems: &mut Problems) -> Option<Source> {
     let known = ["response_json", "max_body", "response_header", "request"];
     let object = node.object(&known, problems)?;
-    let sources = ["response_json", "response_header", "request"];
-    if sources.iter().filter(|field| object.get(field).is_some()).count() != 1 {
-        node.problem(
-            problems,
-            "exactly one of response_json, response_header and request is needed",
-        );
-        return None;
-    }
-    if let Some(json) = object.get("response_json") {
-        let expected =
-            "a JSON pointer (RFC 6901) such as /predictions/0/label, with * for every element";
-        let pointer = json.parsed(expected, Pointer::parse, problems);
-        let max_body = match object.get("max_body") {
-            None => Some(DEFAULT_MAX_BODY),
-            Some(size) => size.parsed("a size such as 64KiB, at most 1MiB", body_size, problems),
-        };
-        return Some(Source::ResponseJson { pointer: pointer?, max_body: max_body? });
-    }
-    if let Some(misplaced) = object.get("max_body") {
+    if object.get("response_json").is_none()
+        && let Some(misplaced) = object.get("max_body")
+    {
         misplaced.problem(problems, "only response_json has a body to limit");
     }
-    if let Some(header) = object.get("response_header") {
-        return header.parsed("a header's name", header_name, problems).map(Source::ResponseHeader);
+    let sources = ["response_json", "response_header", "request"].map(|field| object.get(field));
+    match sources {
+        [Some(json), None, None] => read_response_json(&json, &object, problems),
+        [None, Some(header), None] => Some(Source::ResponseHeader(header_name(&header, problems))),
+        [None, None, Some(request)] => read_request(&request, problems),
+        _ => {
+            let message = "exactly one of response_json, response_header and request is needed";
+            node.problem(problems, message);
+            None
+        }
     }
-    read_request(&object.get("request")?, problems)
+}
+
+fn read_response_json(
+    json: &Node<'_>,
+    object: &Object<'_>,
+    problems: &mut Problems,
+) -> Option<Source> {
+    let expected =
+        "a JSON pointer (RFC 6901) such as /predictions/0/label, with * for every element";
+    let pointer = json.parsed(expected, Pointer::parse, problems);
+    let max_body = match object.get("max_body") {
+        None => Some(DEFAULT_MAX_BODY),
+        Some(size) => size.parsed("a size such as 64KiB, at most 1MiB", body_size, problems),
+    };
+    Some(Source::ResponseJson { pointer: pointer?, max_body: max_body? })
 }
 
 fn read_request(node: &Node<'_>, problems: &mut Problems) -> Option<Source> {
     let object = node.object(&["method", "path_prefix"], problems)?;
-    let token = |text: &str| names::is_token(text).then(|| text.to_owned());
-    let method = match object.get("method") {
-        None => None,
-        Some(method) => Some(method.parsed("a method such as POST", token, problems)?),
-    };
-    let path_prefix = match object.get("path_prefix") {
-        None => None,
-        Some(path) => Some(path.parsed("a path that begins with /", path_prefix, problems)?),
-    };
+    let method = object.get("method").map(|method| method.ruled(&METHOD, problems));
+    let path_prefix = object.get("path_prefix").map(|path| path.ruled(&PATH_PREFIX, problems));
     if method.is_none() && path_prefix.is_none() {
         node.problem(problems, "a method, a path_prefix or both are needed");
-        return None;
     }
     Some(Source::Request { method, path_prefix })
 }
@@ -147,8 +139,8 @@ fn read_bins(object: &Object<'_>, problems: &mut Problems) -> Option<Bins> {
         Some(flag) => flag.flag(problems)?,
     };
     match (object.get("categories"), object.get("bins"), conversion) {
-        (Some(list), None, false) => read_categories(&list, problems).map(Bins::Categories),
-        (None, Some(list), false) => read_limits(&list, problems).map(Bins::Limits),
+        (Some(list), None, false) => Some(Bins::Categories(read_categories(&list, problems))),
+        (None, Some(list), false) => Some(Bins::Limits(read_limits(&list, problems))),
         (None, None, true) => Some(Bins::Conversion),
         _ => {
             let message = "exactly one of categories, bins and \"conversion\": true is needed";
@@ -158,69 +150,54 @@ fn read_bins(object: &Object<'_>, problems: &mut Problems) -> Option<Bins> {
     }
 }
 
-fn read_categories(list: &Node<'_>, problems: &mut Problems) -> Option<Vec<Category>> {
-    // `other` and `unreadable` take the last two bins.
-    let items = list.list(MAX_BINS - 2, problems)?;
-    if items.is_empty() {
-        list.problem(problems, "at least one category is needed");
-        return None;
-    }
-    let mut categories: Vec<Category> = Vec::with_capacity(items.len());
-    for item in items {
-        let category = read_category(&item, problems)?;
-        if categories.iter().any(|known| known.value == category.value) {
-            item.problem(problems, format!("category `{}` is listed twice", category.value));
-            return None;
+fn read_categories(list: &Node<'_>, problems: &mut Problems) -> Vec<Category> {
+    let mut categories: Vec<Category> = Vec::new();
+    for item in read_list(list, "at least one category is needed", problems) {
+        let category = read_category(&item, problems);
+        let value = &category.value;
+        if !value.is_empty() && categories.iter().any(|known| known.value == *value) {
+            item.problem(problems, format!("category `{value}` is listed twice"));
         }
         categories.push(category);
     }
-    Some(categories)
+    categories
 }
 
-fn read_category(item: &Node<'_>, problems: &mut Problems) -> Option<Category> {
-    let bin = |text: &str| {
-        (names::is_bin(text) && !["other", "unreadable"].contains(&text)).then(|| text.to_owned())
-    };
-    let expected = "1 to 63 letters, digits, _ and -, other than `other` and `unreadable`";
-    if item.value().is_string() {
-        let advice = format!("{expected}; for other texts write {{\"value\": …, \"bin\": …}}");
-        let bin = item.parsed(&advice, bin, problems)?;
-        return Some(Category { value: bin.clone(), bin });
+/// A list of at least one bin. `other` and `unreadable` take the last two of the bins there may be.
+fn read_list<'a>(list: &Node<'a>, needed: &str, problems: &mut Problems) -> Vec<Node<'a>> {
+    let items = list.list(MAX_BINS - 2, problems);
+    if items.as_ref().is_some_and(Vec::is_empty) {
+        list.problem(problems, needed);
     }
-    let object = item.object(&["value", "bin"], problems)?;
-    let value = object.require("value", problems).and_then(|value| {
-        let short = |text: &str| (text.len() <= LONGEST_VALUE).then(|| text.to_owned());
-        value.parsed("a text of at most 256 bytes", short, problems)
-    });
-    let bin = object.require("bin", problems).and_then(|node| node.parsed(expected, bin, problems));
-    Some(Category { value: value?, bin: bin? })
+    items.unwrap_or_default()
 }
 
-fn read_limits(list: &Node<'_>, problems: &mut Problems) -> Option<Vec<f64>> {
-    let items = list.list(MAX_BINS - 2, problems)?;
-    let mut limits: Vec<f64> = Vec::with_capacity(items.len());
-    for item in items {
-        let limit = item.number(problems)?;
+fn read_category(item: &Node<'_>, problems: &mut Problems) -> Category {
+    if item.value().is_string() {
+        let bin = item.ruled(&PLAIN_CATEGORY, problems);
+        return Category { value: bin.clone(), bin };
+    }
+    let Some(object) = item.object(&["value", "bin"], problems) else {
+        return Category { value: String::new(), bin: String::new() };
+    };
+    Category {
+        value: object.ruled("value", &CATEGORY_VALUE, problems),
+        bin: object.ruled("bin", &BIN, problems),
+    }
+}
+
+fn read_limits(list: &Node<'_>, problems: &mut Problems) -> Vec<f64> {
+    let mut limits: Vec<f64> = Vec::new();
+    for item in read_list(list, "at least one limit is needed", problems) {
+        let Some(limit) = item.number(problems) else {
+            continue;
+        };
         if limits.last().is_some_and(|last| *last >= limit) {
             item.problem(problems, "bin limits must rise");
-            return None;
         }
         limits.push(limit);
     }
-    if limits.is_empty() {
-        list.problem(problems, "at least one limit is needed");
-        return None;
-    }
-    Some(limits)
-}
-
-pub(super) fn header_name(text: &str) -> Option<String> {
-    names::is_token(text).then(|| text.to_ascii_lowercase())
-}
-
-pub(super) fn path_prefix(text: &str) -> Option<String> {
-    let fits = text.starts_with('/') && text.len() <= 1024 && text.is_ascii();
-    fits.then(|| text.to_owned())
+    limits
 }
 
 /// Bytes, from a text such as `64KiB`; 1 byte to 1 MiB.

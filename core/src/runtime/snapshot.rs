@@ -4,10 +4,9 @@
 //! each layer: 87 KB at a thousand keys. It is therefore skimmed: one pass, no value tree, and
 //! nothing is kept but the final value of the keys that belong to a wanted rollout.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{MAX_VALUE, RuntimeKey, Setting};
 
@@ -17,7 +16,17 @@ pub const MAX_KEYS: usize = 4_096;
 /// The final values of the runtime keys that belong to rollouts. An empty value counts as a missing
 /// key: that is how Envoy shows an override that was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot(BTreeMap<String, BTreeMap<Setting, String>>);
+pub struct Snapshot {
+    /// In order of the rollouts' names and of the settings.
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    rollout: String,
+    setting: Setting,
+    value: String,
+}
 
 /// An answer that is not what Envoy's `/runtime` gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,193 +50,249 @@ impl Snapshot {
     /// [`ReadError`] where the bytes are no JSON object with an object `entries`, where a wanted key
     /// has no text as its final value, or where more than [`MAX_KEYS`] keys are wanted.
     pub fn read(answer: &[u8], wanted: impl Fn(&str) -> bool) -> Result<Self, ReadError> {
-        let mut snapshot = Self::default();
-        let mut json = serde_json::Deserializer::from_slice(answer);
-        let found = AnswerVisitor { entries: EntriesSeed { wanted, snapshot: &mut snapshot } };
-        json.deserialize_map(found)
-            .and_then(|()| json.end())
-            .map_err(|error| ReadError(error.to_string()))?;
-        Ok(snapshot)
+        Self::skim(answer, &wanted)
+    }
+
+    fn skim(answer: &[u8], wanted: &dyn Fn(&str) -> bool) -> Result<Self, ReadError> {
+        // Other products' keys and values need not be UTF-8.
+        let answer = String::from_utf8_lossy(answer);
+        let mut reader = Reader::new(wanted);
+        let mut json = serde_json::Deserializer::from_slice(answer.as_bytes());
+        let skim = Skim { reader: &mut reader, place: Place::Answer };
+        let read = skim.deserialize(&mut json).and_then(|()| json.end());
+        read.map_err(|error| ReadError(error.to_string()))?;
+        reader.problem.map_or(Ok(reader.snapshot), |problem| Err(ReadError(problem)))
     }
 
     /// The value of a rollout's setting; `None` where there is none.
     pub fn get(&self, rollout: &str, setting: Setting) -> Option<&str> {
-        self.0.get(rollout)?.get(&setting).map(String::as_str)
+        let place = self.place(rollout, setting).ok()?;
+        self.entries.get(place).map(|entry| entry.value.as_str())
     }
 
     /// The rollouts that have at least one key, in order of their names.
     pub fn rollouts(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        let mut last = None;
+        let names = self.entries.iter().map(|entry| entry.rollout.as_str());
+        names.filter(move |name| last.replace(*name) != Some(*name))
     }
 
-    fn insert(&mut self, key: RuntimeKey<'_>, value: String) {
-        self.0.entry(key.rollout.to_owned()).or_default().insert(key.setting, value);
+    fn insert(&mut self, entry: Entry) {
+        match self.place(&entry.rollout, entry.setting) {
+            Ok(place) => self.entries.splice(place..=place, [entry]),
+            Err(place) => self.entries.splice(place..place, [entry]),
+        };
+    }
+
+    /// Where a setting stands, or else belongs.
+    fn place(&self, rollout: &str, setting: Setting) -> Result<usize, usize> {
+        let sought = (rollout, setting);
+        self.entries.binary_search_by(|entry| (&*entry.rollout, entry.setting).cmp(&sought))
     }
 }
 
-/// The answer: an object whose field `entries` is read and whose others are skipped.
-struct AnswerVisitor<'s, W> {
-    entries: EntriesSeed<'s, W>,
+/// Where in the answer the reader stands.
+#[derive(Clone, Copy)]
+enum Place {
+    /// The whole answer.
+    Answer,
+    /// `entries`: the keys of the whole runtime.
+    Entries,
+    /// A wanted key.
+    Entry,
+    /// A wanted key's `final_value`.
+    Value,
 }
 
-impl<'de, W: Fn(&str) -> bool> Visitor<'de> for AnswerVisitor<'_, W> {
-    type Value = ();
+/// What was read so far.
+struct Reader<'a> {
+    wanted: &'a dyn Fn(&str) -> bool,
+    snapshot: Snapshot,
+    entries_seen: bool,
+    kept: usize,
+    /// The wanted key whose entry is read, and its final value as soon as it is found.
+    key: Option<(String, Setting)>,
+    value: Option<String>,
+    /// What is wrong first with an answer that is sound JSON.
+    problem: Option<String>,
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with entries")
+impl<'a> Reader<'a> {
+    fn new(wanted: &'a dyn Fn(&str) -> bool) -> Self {
+        let (snapshot, entries_seen, kept) = (Snapshot::default(), false, 0);
+        Self { wanted, snapshot, entries_seen, kept, key: None, value: None, problem: None }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut entries = Some(self.entries);
-        while let Some(is_entries) = map.next_key_seed(KeySeed(|key: &[u8]| key == b"entries"))? {
-            if !is_entries {
-                map.next_value::<IgnoredAny>()?;
-            } else if let Some(seed) = entries.take() {
-                map.next_value_seed(seed)?;
-            } else {
-                return Err(A::Error::duplicate_field("entries"));
+    /// What stands in a field of an object; `None`: nothing that is read.
+    fn enter(&mut self, object: Place, field: &str) -> Option<Place> {
+        match object {
+            Place::Answer if field == "entries" => {
+                if std::mem::replace(&mut self.entries_seen, true) {
+                    self.wrong("entries twice");
+                }
+                Some(Place::Entries)
             }
+            Place::Entries => {
+                let key = RuntimeKey::parse(field).filter(|key| (self.wanted)(key.rollout))?;
+                self.key = Some((key.rollout.to_owned(), key.setting));
+                self.value = None;
+                Some(Place::Entry)
+            }
+            Place::Entry if field == "final_value" => Some(Place::Value),
+            Place::Answer | Place::Entry | Place::Value => None,
         }
-        if entries.is_some() { Err(A::Error::missing_field("entries")) } else { Ok(()) }
+    }
+
+    /// The end of an object.
+    fn leave(&mut self, object: Place) {
+        match object {
+            Place::Answer if !self.entries_seen => self.wrong("no entries"),
+            Place::Entry => self.keep(),
+            Place::Answer | Place::Entries | Place::Value => {}
+        }
+    }
+
+    fn keep(&mut self) {
+        let Some(value) = self.value.take() else {
+            return self.wrong("no final_value");
+        };
+        let Some((rollout, setting)) = self.key.take().filter(|_| !value.is_empty()) else {
+            return;
+        };
+        self.kept += 1;
+        if self.kept > MAX_KEYS {
+            return self.wrong(&format!("more than {MAX_KEYS} keys of rollouts"));
+        }
+        self.snapshot.insert(Entry { rollout, setting, value });
+    }
+
+    /// Takes the text of a wanted key.
+    fn text(&mut self, text: &str) {
+        let end = text.ceil_char_boundary(MAX_VALUE + 1);
+        self.value = text.get(..end).map(str::to_owned);
+    }
+
+    /// Something else stands at a place than belongs there.
+    fn found(&mut self, place: Place, what: &str) {
+        let expected = match place {
+            Place::Answer => "an object with entries",
+            Place::Entries => "an object of runtime keys",
+            Place::Entry => "an object with final_value",
+            Place::Value => "a string",
+        };
+        self.wrong(&format!("expected {expected}, found {what}"));
+    }
+
+    fn wrong(&mut self, problem: &str) {
+        let at = match &self.key {
+            Some((rollout, setting)) => format!("{}: ", RuntimeKey::new(rollout, *setting)),
+            None => String::new(),
+        };
+        self.problem.get_or_insert(at + problem);
     }
 }
 
-/// `entries`: the keys of the whole runtime.
-struct EntriesSeed<'s, W> {
-    wanted: W,
-    snapshot: &'s mut Snapshot,
+/// Takes what stands at one place of the answer.
+struct Skim<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    place: Place,
 }
 
-impl<'de, W: Fn(&str) -> bool> DeserializeSeed<'de> for EntriesSeed<'_, W> {
+impl<'de> DeserializeSeed<'de> for Skim<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de, W: Fn(&str) -> bool> Visitor<'de> for EntriesSeed<'_, W> {
+/// Every kind of value is answered for here: serde's own refusal would show the value, and bring the
+/// printing of floats with it, which is a tenth of the whole filter.
+impl<'de> Visitor<'de> for Skim<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of runtime keys")
+        f.write_str("an answer of /runtime")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let wanted = &self.wanted;
-        let keep = |key: &[u8]| -> Option<String> {
-            let text = std::str::from_utf8(key).ok()?;
-            RuntimeKey::parse(text).filter(|key| wanted(key.rollout)).map(|_| text.to_owned())
-        };
-        let mut count = 0;
-        while let Some(kept) = map.next_key_seed(KeySeed(keep))? {
-            let Some(text) = kept else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let value = map.next_value_seed(EntrySeed)?;
-            let Some(key) = RuntimeKey::parse(&text) else {
-                continue;
-            };
-            if value.is_empty() {
-                continue;
-            }
-            count += 1;
-            if count > MAX_KEYS {
-                return Err(A::Error::custom(format_args!(
-                    "more than {MAX_KEYS} keys of rollouts"
-                )));
-            }
-            self.snapshot.insert(key, value);
+        let Self { reader, place: object } = self;
+        if matches!(object, Place::Value) {
+            reader.found(object, "an object");
         }
+        while let Some(inside) = map.next_key_seed(Field { reader, object })? {
+            match inside {
+                Some(place) => map.next_value_seed(Skim { reader, place })?,
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        reader.leave(object);
+        Ok(())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        match self.place {
+            Place::Value => self.reader.text(text),
+            place => self.reader.found(place, "a string"),
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        self.reader.found(self.place, "a list");
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.reader.found(self.place, "null");
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.reader.found(self.place, "a boolean");
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        self.reader.found(self.place, "a number");
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        self.reader.found(self.place, "a number");
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.reader.found(self.place, "a number");
         Ok(())
     }
 }
 
-/// One wanted entry: the text of its `final_value`.
-struct EntrySeed;
+/// Takes the name of a field, and says what stands in it. Most names belong to others: none is kept.
+struct Field<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    object: Place,
+}
 
-impl<'de> DeserializeSeed<'de> for EntrySeed {
-    type Value = String;
+impl<'de> DeserializeSeed<'de> for Field<'_, '_> {
+    type Value = Option<Place>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_map(self)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for EntrySeed {
-    type Value = String;
+impl Visitor<'_> for Field<'_, '_> {
+    type Value = Option<Place>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with final_value")
+        f.write_str("the name of a field")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<String, A::Error> {
-        let mut value = None;
-        while let Some(is_final) = map.next_key_seed(KeySeed(|key: &[u8]| key == b"final_value"))? {
-            if is_final {
-                value = Some(map.next_value_seed(ValueSeed)?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        value.ok_or_else(|| A::Error::missing_field("final_value"))
-    }
-}
-
-/// A key, handed to a function as the bytes it has: other products' keys need not be UTF-8, and none
-/// of them is worth an allocation.
-struct KeySeed<F>(F);
-
-impl<'de, T, F: FnOnce(&[u8]) -> T> DeserializeSeed<'de> for KeySeed<F> {
-    type Value = T;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        deserializer.deserialize_bytes(self)
-    }
-}
-
-impl<T, F: FnOnce(&[u8]) -> T> Visitor<'_> for KeySeed<F> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<T, E> {
-        Ok((self.0)(bytes))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<T, E> {
-        Ok((self.0)(text.as_bytes()))
-    }
-}
-
-/// A value: text, made valid UTF-8 and cut behind [`MAX_VALUE`].
-struct ValueSeed;
-
-impl<'de> DeserializeSeed<'de> for ValueSeed {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_bytes(self)
-    }
-}
-
-impl Visitor<'_> for ValueSeed {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<String, E> {
-        let kept = bytes.get(..=MAX_VALUE).unwrap_or(bytes);
-        Ok(String::from_utf8_lossy(kept).into_owned())
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
-        self.visit_bytes(text.as_bytes())
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.reader.enter(self.object, name))
     }
 }
 

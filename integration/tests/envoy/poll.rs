@@ -100,3 +100,52 @@ async fn a_cluster_that_is_not_there_is_a_failed_poll_with_its_name_in_the_log()
     assert_eq!(rig.load(50).await.of_version("1.1.0"), 50);
     assert_eq!(rig.logs().matches("cluster `nowhere`").count(), 1, "{}", rig.logs());
 }
+
+/// A thousand keys that are somebody else's: 110 KB of JSON, which Envoy takes milliseconds to write.
+fn crowded(rig: Rig) -> Rig {
+    (0..1_000).fold(rig, |rig, number| rig.runtime(&format!("somebody.elses.key_{number}"), "100"))
+}
+
+#[tokio::test]
+async fn a_large_runtime_is_read_when_it_changes_and_not_at_every_poll() {
+    let rig = crowded(Rig::new()).start().await;
+    rig.polled(3).await;
+    let counter = "cluster.envoy_admin.upstream_cx_rx_bytes_total";
+    let received = async || {
+        let stats = rig.admin().json(&format!("/stats?filter=^{counter}$&format=json")).await;
+        stats["stats"][0]["value"].as_u64().expect("a counter")
+    };
+    let before = received().await;
+    rig.polled(8).await;
+    let by_polls = received().await - before;
+    assert!((800..30_000).contains(&by_polls), "{by_polls} bytes for eight polls");
+    for (weight, version) in [("100", "1.1.0"), ("0", "1.0.0"), ("100", "1.1.0"), ("", "1.0.0")] {
+        rig.runtime_modify(&[("canary.demo.weight", weight)]).await;
+        rig.all_go_to(version).await;
+    }
+    let all = received().await - before;
+    assert!((400_000..800_000).contains(&all), "{all} bytes for four changes of some 110 KB");
+}
+
+#[tokio::test]
+async fn a_large_runtime_without_counters_of_its_changes_is_read_at_every_poll() {
+    let runtime = |weight: &str| {
+        let entry = json!({"layer_values": [weight], "final_value": weight});
+        let mut entries: serde_json::Map<_, _> =
+            (0..500).map(|key| (format!("somebody.elses.key_{key}"), entry.clone())).collect();
+        entries.insert("canary.demo.weight".to_owned(), entry.clone());
+        json!({"layers": ["admin"], "entries": entries}).to_string()
+    };
+    let admin = Upstream::ok().body(runtime("100"));
+    let admin = admin.script(|seen| (seen.path != "/runtime").then(|| (403, "no".into())));
+    let admin = admin.start("admin");
+    let rig = polling(&admin).await;
+    for (weight, version) in [("100", "1.1.0"), ("0", "1.0.0"), ("100", "1.1.0")] {
+        admin.change(|behaviour| behaviour.body = Some(runtime(weight).into()));
+        rig.all_go_to(version).await;
+    }
+    rig.polled(8).await;
+    let looks = admin.requests().iter().filter(|seen| seen.path != "/runtime").count();
+    assert!((1..=2).contains(&looks), "{looks} looks at counters that aren't there");
+    assert_eq!(rig.stat("filter.poll_failure").await, 0);
+}
