@@ -152,6 +152,10 @@ impl Judge {
         for metric in &mut self.metrics {
             metric.measure(line);
         }
+        if line.counts_nothing() {
+            // Were it to tell of a new weight, the counts after it would pass for counts at that weight.
+            return;
+        }
         if line.keyed == keyed {
             let moment = self.timeline.advance(line, keyed);
             for metric in &mut self.metrics {
@@ -162,6 +166,11 @@ impl Judge {
             // Half of a recording in clients and half in requests can't be compared.
             self.foreign = self.foreign.saturating_add(1);
         }
+    }
+
+    /// Whether no line with counts has come yet.
+    pub fn has_no_counts(&self) -> bool {
+        self.timeline == Timeline::default()
     }
 
     /// Whether clients are judged. The first line says; from then on it holds.

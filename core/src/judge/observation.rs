@@ -100,6 +100,14 @@ pub enum Measurement {
 }
 
 impl Observation {
+    /// Whether it has measurements alone.
+    pub fn counts_nothing(&self) -> bool {
+        !self.measurements.is_empty()
+            && self.roles == Pair::default()
+            && self.signals.is_empty()
+            && self.signals_first.is_empty()
+    }
+
     /// Reads one line.
     ///
     /// # Errors

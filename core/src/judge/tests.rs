@@ -1,9 +1,13 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::observation::Measurement;
 use super::verdict::{Findings, Lack};
 use super::*;
 use crate::document::{Node, Problems};
+use crate::weight::Weight;
 
 fn analysis(metrics: serde_json::Value) -> Analysis {
     let value = json!({"falseAbort": "1%", "metrics": metrics});
@@ -218,4 +222,25 @@ proptest! {
             prop_assert!(numbers.into_iter().flatten().all(f64::is_finite));
         }
     }
+}
+
+/// What Prometheus says between two looks at the proxies tells nothing about the proxies' weight.
+#[test]
+fn a_measurement_alone_takes_no_weight_over() {
+    let mut judge = Judge::new(&all_kinds(), 3_600);
+    assert!(judge.has_no_counts());
+    for t in 0..10 {
+        judge.observe(&line(t, 5, [50, 0, 950, 0]));
+    }
+    let values = Measurement::Values(vec![0.1]);
+    let measurements = BTreeMap::from([("gpu".to_owned(), values)]);
+    let weight = Weight::parse_percent("50").unwrap();
+    judge.observe(&Observation { t: 10.0, weight, measurements, ..Observation::default() });
+    // Half of what this line counts came while 5 % was in force.
+    judge.observe(&line(11, 50, [5_250, 0, 14_750, 0]));
+    for t in 12..40 {
+        judge.observe(&line(t, 50, [500, 0, 500, 0]));
+    }
+    let split = judge.split();
+    assert!(!split.mismatch && split.counts.trials == 28_000, "{split:?}");
 }

@@ -46,6 +46,13 @@ impl Turn<'_> {
             self.state.add(&line);
             return;
         }
+        if !self.confirmed_before && self.state.judge.has_no_counts() {
+            // The first counts of a rollout may be from before its weight held; a judge that has seen
+            // nothing else couldn't know. Later ones it leaves out by itself.
+            self.state.add(&line);
+            self.judge_measurements();
+            return;
+        }
         self.judge(line);
     }
 
