@@ -29,4 +29,6 @@ scripts! {
     prometheus
     owners
     clock
+    /// Thrown before the rollout wrote to an Envoy it is set back; thrown later it is an order to go back.
+    kill_switch
 }
