@@ -9,6 +9,7 @@ mod metrics;
 mod routes;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use canary_core::rollout::seen::Command;
@@ -37,6 +38,8 @@ pub struct Api {
     pub status: watch::Receiver<Arc<Status>>,
     /// Commands to the controller.
     pub orders: mpsc::Sender<Order>,
+    /// The journal that the page is made of.
+    pub journal: Arc<PathBuf>,
     /// Who may come in.
     pub access: Arc<Access>,
 }

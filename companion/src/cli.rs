@@ -2,6 +2,7 @@
 
 mod controller;
 mod files;
+mod render;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::admin::Target;
 use crate::error::Error;
-pub use controller::{History, Promote, Run, Status, Steer};
+pub use controller::{History, Promote, Report, Run, Status, Steer};
 pub use files::{Lint, PlanFile, ReplayFile};
+pub use render::{ControllerPlace, ExtensionKind, Render, RenderIstio, RenderWhat, Service};
 
 /// The environment's list of Envoys, used where there is no `--envoy`.
 pub const ENVOYS_VARIABLE: &str = "CANARYCTL_ENVOYS";
@@ -89,12 +91,17 @@ pub enum Command {
     Retry(Steer),
     /// Show past rollouts, as their journals tell them
     History(History),
+
+    /// Print one rollout as a self-contained HTML page
+    Report(Report),
     /// Check a rollout file or the filter's configuration: every fault with its line and path
     Lint(Lint),
     /// Tell beforehand how long a rollout takes, what it can see and what it can cost
     Plan(PlanFile),
     /// Tell what a rollout file would have decided on recorded counts, or on a journal
     Replay(ReplayFile),
+    /// Print what puts a rollout where it shall run
+    Render(Render),
     /// Send everything back to stable at once: weight 0 and the kill switch, in one update
     ///
     /// Goes to the controller where one runs the rollout, and works without one, too. Never refused

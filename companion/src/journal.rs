@@ -17,13 +17,14 @@ mod tests;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 pub use lines::{Line, Lines, Scan, last_snapshot, records};
 
-use lock::Lock;
+pub use lock::Lock;
 
 /// The longest record that is written or read, in bytes.
 pub const MAX_RECORD: usize = 4 << 20;
@@ -82,7 +83,7 @@ pub struct Journal {
     end: u64,
     /// Whether an earlier write failed: the file may end in a part of a record.
     torn: bool,
-    _lock: Lock,
+    lock: Arc<Lock>,
 }
 
 /// What a journal held when it was opened.
@@ -92,6 +93,8 @@ pub struct Found {
     pub unfinished: Option<u64>,
     /// Where the last rollout begins, if there is one that has ended.
     pub finished: Option<u64>,
+    /// Whether the controller that wrote it last was killed, so that nobody may have seen its end.
+    pub killed: bool,
     /// What a person should know: what was dropped.
     pub notes: Vec<String>,
 }
@@ -106,7 +109,7 @@ impl Journal {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|cause| failed("make the folder of", cause))?;
         }
-        let lock = Lock::take(path)?;
+        let (lock, killed) = Lock::take(path)?;
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
         let file = file.map_err(|cause| failed("open", cause))?;
         let scan = Scan::of(path)?;
@@ -121,8 +124,14 @@ impl Journal {
         }
         let last = scan.starts.last().copied();
         let finished = last.filter(|_| scan.unfinished.is_none());
-        let found = Found { unfinished: scan.unfinished, finished, notes };
-        Ok((Self { file, path: path.to_owned(), end: scan.end, torn: false, _lock: lock }, found))
+        let found = Found { unfinished: scan.unfinished, finished, killed, notes };
+        let (path, lock) = (path.to_owned(), Arc::new(lock));
+        Ok((Self { file, path, end: scan.end, torn: false, lock }, found))
+    }
+
+    /// The lock, to be held beyond the journal's use: until this process has told how it ended.
+    pub fn lock(&self) -> Arc<Lock> {
+        Arc::clone(&self.lock)
     }
 
     /// Where it lies.

@@ -10,8 +10,10 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod error;
+pub mod istio;
 pub mod journal;
 pub mod observe;
+pub mod report;
 pub mod view;
 pub mod yaml;
 
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::cli::{Cli, Command};
+use crate::cli::Cli;
 use crate::error::{Error, Failure};
 use crate::output::{Output, Paint};
 
@@ -53,10 +55,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn execute(cli: Cli) -> Result<(), Failure> {
     let output = Output::new(cli.output);
-    match &cli.command {
-        Command::Version => return verbs::version(&output),
-        Command::Completion { shell } => return verbs::completion(*shell, &output),
-        _ => {}
+    if let Some(done) = verbs::without_network(&cli.command, &output) {
+        return done;
     }
     let context = verbs::Context::of(&cli, output)?;
     // One thread is plenty: the work is waiting for Envoys.

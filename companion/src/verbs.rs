@@ -6,21 +6,25 @@ mod get;
 pub(crate) mod history;
 mod list;
 mod look;
+mod render;
+mod report;
 mod run;
 mod set_weight;
 mod status;
 mod steer;
+mod traffic;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use canary_core::rollout::spec::Spec;
 use clap::CommandFactory;
 use serde_json::json;
 
 use crate::admin::{Report, Target};
 use crate::api::access::Token;
 use crate::api::client::Client;
-use crate::cli::{Cli, Command, Get, GetWhat, Set, SetWhat};
+use crate::cli::{Cli, Command, Get, GetWhat, Render, RenderWhat, Set, SetWhat};
 use crate::controller::status::Status;
 use crate::error::{Error, Failure};
 use crate::output::Output;
@@ -81,6 +85,25 @@ impl Context {
     }
 }
 
+/// The rollout in a file's text, if it can be read.
+pub(crate) fn read_spec(source: &str) -> Option<Spec> {
+    files::spec(source, "the file").ok()
+}
+
+/// Runs a verb that only reads files, which is done without an HTTP client and its certificates;
+/// `None` where it is another.
+pub(crate) fn without_network(command: &Command, output: &Output) -> Option<Result<(), Failure>> {
+    Some(match command {
+        Command::Version => version(output),
+        Command::Completion { shell } => completion(*shell, output),
+        Command::Lint(args) => files::lint(output, args),
+        Command::Plan(args) => files::forecast(output, args, args.rps?),
+        Command::Replay(args) => files::replay_file(output, args),
+        Command::Render(Render { what: RenderWhat::Istio(args) }) => render::istio(output, args),
+        _ => return None,
+    })
+}
+
 /// Runs a verb.
 pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
@@ -96,12 +119,15 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::Resume(args) => steer::run(context, &args.name, "resume", false).await,
         Command::Retry(args) => steer::run(context, &args.name, "retry", false).await,
         Command::History(args) => history::run(context, &args),
-        Command::Lint(args) => files::lint(context, &args),
-        Command::Plan(args) => files::forecast(context, &args),
-        Command::Replay(args) => files::replay_file(context, &args),
+        Command::Report(args) => report::run(context, &args),
         Command::Abort { name } => abort::run(context, &name).await,
-        Command::Version => version(&context.output),
-        Command::Completion { shell } => completion(shell, &context.output),
+        Command::Plan(args) => files::forecast_measured(context, &args).await,
+        // Done before anybody asked for the network.
+        Command::Lint(_)
+        | Command::Replay(_)
+        | Command::Render(_)
+        | Command::Version
+        | Command::Completion { .. } => Ok(()),
     }
 }
 

@@ -11,6 +11,8 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::{Options, Spanned};
 
+use crate::error::Error;
+
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
 /// The most values in a file, what anchors repeat included.
@@ -78,6 +80,16 @@ impl Document {
             }
         }
     }
+}
+
+/// A value as a YAML document, in block style, read alike by YAML 1.1 (Kubernetes) and 1.2.
+///
+/// # Errors
+/// What the writer says; a JSON value has nothing that YAML cannot say.
+pub fn write(value: &Value) -> Result<String, Error> {
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    serde_saphyr::to_string_with_options(value, options)
+        .map_err(|error| Error::Output(std::io::Error::other(error)))
 }
 
 fn options() -> Options {

@@ -122,6 +122,13 @@ pub struct RuntimeSource {
     pub interval: Duration,
 }
 
+impl RuntimeSource {
+    /// Time between two polls in nanoseconds.
+    pub fn interval_ns(&self) -> u64 {
+        u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
 impl Config {
     /// Reads and checks a plugin configuration.
     ///

@@ -23,6 +23,8 @@ pub struct Control {
     window: Turn,
     /// The turn of the epoch in which the guard tripped.
     tripped: Option<u32>,
+    /// When anything that decides about the weight last changed.
+    changed_ns: u64,
     /// What could not be read last, by key (weight, lease, epoch, window, enabled), as a hash.
     unreadable: [Option<u64>; 5],
 }
@@ -89,6 +91,15 @@ impl Control {
         }
     }
 
+    /// The weight to show as in force, after `shown` was: a lower one at once, since every request
+    /// to the canary is confirmed by this record; a higher one when each worker has had one and a
+    /// half of its ticks to read it. So whoever reads the gauge can rely on all workers.
+    pub fn to_show(&self, configured: Weight, shown: Weight, now_ns: u64, tick_ns: u64) -> Weight {
+        let weight = self.in_force(configured, now_ns).weight;
+        let settled = now_ns.saturating_sub(self.changed_ns) >= tick_ns + tick_ns / 2;
+        if settled { weight } else { weight.min(shown) }
+    }
+
     /// Whether the guard has tripped in the epoch that holds now.
     pub fn guard_tripped(&self) -> bool {
         self.tripped == Some(self.epoch.turn)
@@ -127,6 +138,7 @@ impl Control {
     /// and is told once each time it changes.
     pub fn apply(&mut self, runtime: &RolloutRuntime, now_ns: u64) -> Vec<Unreadable> {
         let mut faults = Vec::new();
+        let before = (self.weight, self.lease, self.epoch);
         let [weight, lease, epoch, window, enabled] = &mut self.unreadable;
         if let Some(value) = accept(&runtime.weight, Setting::Weight, weight, &mut faults) {
             self.weight = value.map(|weight| weight.ppm());
@@ -142,6 +154,9 @@ impl Control {
         }
         // The kill switch is Envoy's to obey; here it is only read for faults.
         let _ = accept(&runtime.enabled, Setting::Enabled, enabled, &mut faults);
+        if before != (self.weight, self.lease, self.epoch) {
+            self.changed_ns = now_ns;
+        }
         faults
     }
 }

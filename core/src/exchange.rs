@@ -21,6 +21,7 @@ pub struct Exchange {
     grpc: bool,
     answered: Option<Answered>,
     grpc_status: Option<u32>,
+    left: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,9 +111,14 @@ pub enum Outcome {
     Success,
     /// A failure as configured, or rescued from one.
     Failure,
-    /// The client left before there was an answer: neither.
+    /// The client left before there was an answer, or before a gRPC stream came to its status:
+    /// neither.
     Unanswered,
 }
+
+/// Of Envoy's response flags those that say that the client left: `DownstreamConnectionTermination`
+/// (DC) and `DownstreamRemoteReset` (DR), by their places in `CoreResponseFlag`.
+const CLIENT_LEFT: u64 = 1 << 14 | 1 << 28;
 
 /// What the aggregate cluster of a rescue is called beside its canary.
 const RESCUE_SUFFIX: &[u8] = b"-rescued";
@@ -128,6 +134,7 @@ impl Exchange {
             grpc,
             answered: None,
             grpc_status: None,
+            left: false,
         }
     }
 
@@ -153,6 +160,17 @@ impl Exchange {
     /// The gRPC status, from the response's headers or trailers; the trailers come last and hold.
     pub fn grpc_status(&mut self, status: u32) {
         self.grpc_status = Some(status);
+    }
+
+    /// Whether the answer began and its gRPC status never came: then it matters who broke it off.
+    pub fn broken_off(&self) -> bool {
+        self.grpc && self.answered.is_some() && self.grpc_status.is_none()
+    }
+
+    /// How an exchange that [broke off](Self::broken_off) ended, by Envoy's `response.flags`: a
+    /// client that cancels a stream or hangs up is nobody's failure.
+    pub fn ended(&mut self, response_flags: u64) {
+        self.left = response_flags & CLIENT_LEFT != 0;
     }
 
     /// Whether the answer is worth reading for signals, as far as its headers tell: it comes from who
@@ -195,6 +213,7 @@ impl Exchange {
         };
         let failed = match (self.grpc, self.grpc_status) {
             (true, Some(status)) => failure.grpc(status),
+            (true, None) if self.left => return Outcome::Unanswered,
             (true, None) => failure.grpc(grpc_of_http(answered.http)),
             (false, _) => failure.http(answered.http),
         };

@@ -6,7 +6,6 @@
 //! of its own, zero wide.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
@@ -63,42 +62,70 @@ impl Ord for Bin {
 }
 
 /// How many values lay in each bin. As JSON: `[[lower, width, count], …]`, ascending.
+///
+/// A sorted list, each bin once: bins mostly come in order, and summing reads both from begin to end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Histogram(BTreeMap<Bin, u64>);
+pub struct Histogram(Vec<(Bin, u64)>);
 
 impl Histogram {
     /// A histogram without values.
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(Vec::new())
     }
 
     /// Counts more values into a bin.
     pub fn add(&mut self, bin: Bin, count: u64) {
-        if count > 0 {
-            let held = self.0.entry(bin).or_default();
-            *held = held.saturating_add(count);
+        if count == 0 {
+            return;
+        }
+        if self.0.last().is_none_or(|(last, _)| *last < bin) {
+            self.0.push((bin, count));
+            return;
+        }
+        let at = self.0.partition_point(|(held, _)| *held < bin);
+        match self.0.get_mut(at) {
+            Some((held, sum)) if *held == bin => *sum = sum.saturating_add(count),
+            _ => self.0.insert(at, (bin, count)),
         }
     }
 
     /// Adds all of another histogram: another Envoy's, or another stretch of time.
     pub fn merge(&mut self, other: &Self) {
+        if self.is_empty() {
+            return self.0.clone_from(&other.0);
+        }
+        let (mut new, mut held) = (Vec::new(), self.0.iter_mut().peekable());
         for (bin, count) in other.bins() {
-            self.add(bin, count);
+            while held.next_if(|(below, _)| *below < bin).is_some() {}
+            match held.next_if(|(same, _)| *same == bin) {
+                Some((_, sum)) => *sum = sum.saturating_add(count),
+                None => new.push((bin, count)),
+            }
+        }
+        if !new.is_empty() {
+            self.0.append(&mut new);
+            // Two sorted runs: a merge.
+            self.0.sort_by_key(|(bin, _)| *bin);
         }
     }
 
     /// The bins that hold values, ascending.
     pub fn bins(&self) -> impl DoubleEndedIterator<Item = (Bin, u64)> + '_ {
-        self.0.iter().map(|(bin, count)| (*bin, *count))
+        self.0.iter().copied()
+    }
+
+    /// How many bins hold values.
+    pub const fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// How many values there are.
     pub fn count(&self) -> u64 {
-        self.0.values().fold(0, |sum, count| sum.saturating_add(*count))
+        self.0.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
     /// Whether there are no values.
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -106,15 +133,15 @@ impl Histogram {
     /// says that Envoy restarted, and then everything now there is new.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let held = |bin: &Bin| self.0.get(bin).copied().unwrap_or(0);
-        if earlier.0.iter().any(|(bin, count)| held(bin) < *count) {
+        if earlier.bins().any(|(bin, count)| self.in_bin(bin) < count) {
             return self.clone();
         }
-        let mut delta = Self::new();
-        for (bin, count) in self.bins() {
-            delta.add(bin, count - earlier.0.get(&bin).copied().unwrap_or(0));
-        }
-        delta
+        self.bins().map(|(bin, count)| (bin, count - earlier.in_bin(bin))).collect()
+    }
+
+    fn in_bin(&self, bin: Bin) -> u64 {
+        let at = self.0.binary_search_by(|(held, _)| held.cmp(&bin)).ok();
+        at.and_then(|at| self.0.get(at)).map_or(0, |(_, count)| *count)
     }
 
     /// The value below which a share of the values lies, interpolated linearly within its bin as

@@ -16,6 +16,7 @@ pub mod ending;
 pub mod event;
 pub mod plan;
 pub mod replay;
+pub mod schema;
 pub mod seen;
 pub mod spec;
 pub mod state;

@@ -13,6 +13,7 @@ use canary_core::{
     config::{Config, Rollout},
     control::{Control, InForce, Why},
     exchange::{Tally, Unit},
+    poll::Poller,
     signal::Reading,
     weight::Weight,
 };
@@ -51,6 +52,10 @@ pub(crate) struct Live {
     pub(crate) control: Record<Control>,
     /// The shared record as this VM saw it last.
     cached: RefCell<Control>,
+    /// The weight that this VM showed last.
+    shown: Cell<Weight>,
+    /// How often each worker ticks.
+    tick_ns: u64,
     /// Its guard, where it has one.
     watch: Option<Watch>,
     /// Its memory of clients.
@@ -67,7 +72,9 @@ impl Plugin {
         let names = config.rollouts.iter().map(|rollout| (rollout.name.clone(), generation));
         LIVING.with_borrow_mut(|living| living.extend(names));
         let secrets = config.token_headers();
-        let rollouts = std::mem::take(&mut config.rollouts).into_iter().map(Live::new).collect();
+        let tick_ns = Poller::tick_ns(config.runtime.interval_ns());
+        let rollouts = std::mem::take(&mut config.rollouts);
+        let rollouts = rollouts.into_iter().map(|rollout| Live::new(rollout, tick_ns)).collect();
         // Without entropy the time still tells the VMs apart.
         let seed = host::entropy().map_or_else(host::now_ns, u64::from_le_bytes);
         let random = RefCell::new(Xoshiro256PlusPlus::seed_from_u64(seed));
@@ -117,13 +124,23 @@ impl Drop for Plugin {
 }
 
 impl Live {
-    fn new(rollout: Rollout) -> Self {
+    fn new(rollout: Rollout, tick_ns: u64) -> Self {
         let control = Record::control(&rollout.name);
         let cached = control.create(Control::default);
         let watch = rollout.guard.then(|| Watch::new(&rollout, &cached));
         let memory = Memory::new(&rollout);
         let metrics = RolloutMetrics::new(&rollout);
-        Self { rollout, control, cached: RefCell::new(cached), watch, memory, metrics }
+        let shown = Cell::new(cached.in_force(rollout.weight, host::now_ns()).weight);
+        Self {
+            rollout,
+            control,
+            cached: RefCell::new(cached),
+            shown,
+            tick_ns,
+            watch,
+            memory,
+            metrics,
+        }
     }
 
     fn cached_in_force(&self, now_ns: u64) -> InForce {
@@ -150,7 +167,8 @@ impl Live {
     /// Shows the state as gauges.
     pub(crate) fn show(&self, now_ns: u64) {
         let control = self.cached.borrow();
-        let weight = control.in_force(self.rollout.weight, now_ns).weight;
+        let weight = control.to_show(self.rollout.weight, self.shown.get(), now_ns, self.tick_ns);
+        self.shown.set(weight);
         self.metrics.weight_ppm.set(u64::from(weight.ppm()));
         self.metrics.guard_tripped.set(u64::from(control.guard_tripped()));
         self.metrics.lease_expired.set(u64::from(control.lease_expired(now_ns)));

@@ -84,7 +84,7 @@ impl RootContext for Root {
 
 impl Work {
     fn new(plugin: Rc<Plugin>, metrics: FilterMetrics) -> Self {
-        let interval = nanoseconds(plugin.config.runtime.interval);
+        let interval = plugin.config.runtime.interval_ns();
         host::set_tick(Duration::from_nanos(Poller::tick_ns(interval)));
         let names = plugin.rollouts.iter().map(|live| live.rollout.name.as_str());
         let term = Record::term(names.clone());
@@ -240,8 +240,4 @@ fn read_runtime(body_size: usize, rollouts: &[Live]) -> Result<Snapshot, String>
     let body = host::http_get_body(body_size).ok_or("no body")?;
     let wanted = |name: &str| rollouts.iter().any(|live| live.rollout.name == name);
     Snapshot::read(&body, wanted).map_err(|error| error.to_string())
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

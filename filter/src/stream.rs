@@ -143,6 +143,10 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if let Some((_, live, taken)) = self.taken() {
             let now_ns = host::now_ns();
+            if taken.exchange.broken_off() {
+                let flags = host::property_u64(&["response", "flags"]);
+                taken.exchange.ended(flags.unwrap_or(0));
+            }
             let tally = taken.exchange.finish(&live.rollout.failure, now_ns);
             let readings =
                 if tally.is_success() { taken.readings(&live.rollout) } else { Vec::new() };

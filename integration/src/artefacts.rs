@@ -1,4 +1,4 @@
-//! Finds what the tests run: Envoy, the built filter, canaryctl. What's missing fails with the
+//! Finds what the tests run: Envoy, Prometheus, the built filter, canaryctl. What's missing fails with the
 //! command that makes it.
 
 use std::env;
@@ -25,11 +25,34 @@ pub fn envoy() -> PathBuf {
             "$ENVOY names no file: unset it and run ./scripts/get-envoy",
         );
     }
-    let path = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&path).map(|dir| dir.join("envoy")).find(|file| file.is_file());
-    on_path.unwrap_or_else(|| {
+    on_path("envoy").unwrap_or_else(|| {
         existing(root().join(".cache/envoy/envoy"), "no Envoy: run ./scripts/get-envoy")
     })
+}
+
+/// Prometheus: `$PROMETHEUS`, or `prometheus` on the `PATH`, or the one that
+/// `./scripts/get-prometheus` fetched.
+///
+/// # Panics
+/// When there is none, with the command that gets it.
+#[must_use]
+pub fn prometheus() -> PathBuf {
+    let missing = "no Prometheus: run ./scripts/get-prometheus";
+    if let Some(given) = env::var_os("PROMETHEUS").filter(|given| !given.is_empty()) {
+        return existing(PathBuf::from(given), missing);
+    }
+    let cached = || existing(root().join(".cache/prometheus/usr/bin/prometheus"), missing);
+    on_path("prometheus").unwrap_or_else(cached)
+}
+
+/// Prometheus' own checker, beside it.
+///
+/// # Panics
+/// When it isn't there.
+#[must_use]
+pub fn promtool() -> PathBuf {
+    let beside = prometheus().with_file_name("promtool");
+    existing(beside, "no promtool beside Prometheus: run ./scripts/get-prometheus")
 }
 
 /// A file that `./scripts/build` makes, by its path in the checkout: `dist/canary_filter.wasm`.
@@ -88,6 +111,11 @@ pub fn panicking_filter() -> PathBuf {
 #[must_use]
 pub fn canaryctl() -> PathBuf {
     built("dist/canaryctl")
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
 fn existing(file: PathBuf, otherwise: &str) -> PathBuf {

@@ -10,9 +10,25 @@ use serde_json::{Value, json};
 use crate::admin::AdminAddress;
 use crate::artefacts;
 
-/// A bootstrap, as read from `envoy/`.
+/// A bootstrap, as read from `envoy/` or as Istio makes it.
 #[derive(Clone, Debug)]
-pub struct Bootstrap(Value);
+pub struct Bootstrap {
+    document: Value,
+    names: Names,
+}
+
+/// What is called how in a bootstrap.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    /// The listener that clients connect to.
+    pub(crate) listener: String,
+    /// The filter in its connection manager.
+    pub(crate) filter: String,
+    /// The cluster of Envoy's own admin.
+    pub(crate) admin: String,
+    /// Whether endpoints say which version they are.
+    pub(crate) endpoints_say: bool,
+}
 
 impl Bootstrap {
     /// The bootstrap in this file of the checkout, `envoy/envoy.yaml` or `envoy/rescue.yaml`.
@@ -21,18 +37,34 @@ impl Bootstrap {
     /// When the file isn't there or isn't YAML.
     #[must_use]
     pub fn shipped(file: &str) -> Self {
-        Self(read_yaml(&artefacts::root().join(file)))
+        let names = Names {
+            listener: "ingress".to_owned(),
+            filter: "canary".to_owned(),
+            admin: "envoy_admin".to_owned(),
+            endpoints_say: true,
+        };
+        Self { document: read_yaml(&artefacts::root().join(file)), names }
+    }
+
+    /// A bootstrap of another origin.
+    pub(crate) fn of(document: Value, names: Names) -> Self {
+        Self { document, names }
+    }
+
+    /// What the listener is called that clients connect to.
+    pub(crate) fn listener_name(&self) -> String {
+        self.names.listener.clone()
     }
 
     /// The whole document, to read or to change beyond what the methods here offer.
     pub fn document(&mut self) -> &mut Value {
-        &mut self.0
+        &mut self.document
     }
 
     /// The document as Envoy takes it.
     #[must_use]
     pub fn to_json(&self) -> String {
-        format!("{:#}", self.0)
+        format!("{:#}", self.document)
     }
 
     /// Where clients connect to; port 0 lets the system choose.
@@ -40,10 +72,11 @@ impl Bootstrap {
         self.listener()["address"] = socket_address(at);
     }
 
-    /// Where the admin listens, and where the cluster `envoy_admin` finds it.
+    /// Where the admin listens, and where the cluster of the admin finds it.
     pub fn admin(&mut self, at: &AdminAddress) {
-        self.0["admin"]["address"] = at.as_envoy(true);
-        self.endpoint_of("envoy_admin")["endpoint"]["address"] = at.as_envoy(false);
+        self.document["admin"]["address"] = at.as_envoy(true);
+        let cluster = self.names.admin.clone();
+        self.endpoint_of(&cluster)["endpoint"]["address"] = at.as_envoy(false);
     }
 
     /// Where the shipped file lets clients connect to.
@@ -55,7 +88,7 @@ impl Bootstrap {
     /// Where the shipped file has the admin.
     #[must_use]
     pub fn admin_at(&self) -> SocketAddr {
-        address_of(&self.0["admin"]["address"])
+        address_of(&self.document["admin"]["address"])
     }
 
     /// Where the shipped file has a cluster's only endpoint.
@@ -66,15 +99,19 @@ impl Bootstrap {
 
     /// Where a cluster's only endpoint is, and which version it says to be.
     pub fn upstream(&mut self, cluster: &str, at: SocketAddr, version: &str) {
+        let says = self.names.endpoints_say;
         let endpoint = self.endpoint_of(cluster);
         endpoint["endpoint"]["address"] = socket_address(at);
-        endpoint["metadata"]["filter_metadata"]["canary"]["version"] = version.into();
+        if says {
+            endpoint["metadata"]["filter_metadata"]["canary"]["version"] = version.into();
+        }
     }
 
     /// The file that holds the filter. Its directory is watched.
     pub fn filter_from(&mut self, ecds: &Path) {
+        let filter = self.names.filter.clone();
         let filters = &mut self.connection_manager()["http_filters"];
-        let discovery = &mut named(filters, "canary")["config_discovery"];
+        let discovery = &mut named(filters, &filter)["config_discovery"];
         let source = &mut discovery["config_source"]["path_config_source"];
         source["path"] = json!(ecds);
         source["watched_directory"]["path"] = json!(ecds.parent().expect("a file has a directory"));
@@ -84,19 +121,30 @@ impl Bootstrap {
     pub(crate) fn listeners_from(&mut self, lds: &Path) -> Value {
         let mut listener = self.listener().take();
         listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
-        self.0["static_resources"]["listeners"] = json!([]);
+        self.document["static_resources"]["listeners"] = json!([]);
         let watched = lds.parent().expect("a file has a directory");
-        self.0["dynamic_resources"]["lds_config"] = json!({"resource_api_version": "V3",
+        self.document["dynamic_resources"]["lds_config"] = json!({"resource_api_version": "V3",
             "path_config_source": {"path": lds, "watched_directory": {"path": watched}}});
         listener
     }
 
     /// A value in the runtime's lowest layer. Envoy's number format isn't ours, so it's text.
     pub fn static_runtime(&mut self, key: &str, value: &str) {
-        named(&mut self.0["layered_runtime"]["layers"], "base")["static_layer"][key] = value.into();
+        named(&mut self.document["layered_runtime"]["layers"], "base")["static_layer"][key] =
+            value.into();
     }
 
-    /// The connection manager of the only listener.
+    /// One more layer of the runtime, below the admin's.
+    ///
+    /// # Panics
+    /// When the shipped file isn't what it should be.
+    pub fn add_layer(&mut self, layer: Value) {
+        let layers =
+            self.document["layered_runtime"]["layers"].as_array_mut().expect("a list of layers");
+        layers.insert(layers.len() - 1, layer);
+    }
+
+    /// The connection manager of the clients' listener.
     pub fn connection_manager(&mut self) -> &mut Value {
         &mut self.listener()["filter_chains"][0]["filters"][0]["typed_config"]
     }
@@ -106,7 +154,7 @@ impl Bootstrap {
     /// # Panics
     /// When there is none of that name.
     pub fn cluster(&mut self, name: &str) -> &mut Value {
-        named(&mut self.0["static_resources"]["clusters"], name)
+        named(&mut self.document["static_resources"]["clusters"], name)
     }
 
     /// One more cluster like `demo-stable`, at this address.
@@ -117,7 +165,7 @@ impl Bootstrap {
         let mut cluster = self.cluster("demo-stable").clone();
         cluster["name"] = name.into();
         cluster["load_assignment"]["cluster_name"] = name.into();
-        self.0["static_resources"]["clusters"]
+        self.document["static_resources"]["clusters"]
             .as_array_mut()
             .expect("a list of clusters")
             .push(cluster);
@@ -142,14 +190,15 @@ impl Bootstrap {
     /// Regexes of the stats tags, by label.
     #[must_use]
     pub fn stats_tags(&self) -> Vec<(String, String)> {
-        let tags =
-            self.0["stats_config"]["stats_tags"].as_array().expect("the bootstrap has stats tags");
+        let tags = self.document["stats_config"]["stats_tags"]
+            .as_array()
+            .expect("the bootstrap has stats tags");
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         tags.iter().map(|tag| (text(&tag["tag_name"]), text(&tag["regex"]))).collect()
     }
 
     fn listener(&mut self) -> &mut Value {
-        named(&mut self.0["static_resources"]["listeners"], "ingress")
+        named(&mut self.document["static_resources"]["listeners"], &self.names.listener)
     }
 
     fn endpoint_of(&mut self, cluster: &str) -> &mut Value {

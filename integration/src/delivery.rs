@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::ConfigMap;
 use crate::bootstrap::{Bootstrap, named};
 use crate::plugin::Plugin;
 
@@ -16,6 +17,8 @@ pub(crate) enum By {
     Ecds,
     /// The listener's.
     Lds,
+    /// The extension's own, from a ConfigMap.
+    ConfigMap,
 }
 
 /// The filter's resource and where it is put.
@@ -26,6 +29,7 @@ pub(crate) struct Delivery {
     file: PathBuf,
     /// The listener around it, where it's delivered in one.
     listener: Option<Value>,
+    config_map: Option<ConfigMap>,
 }
 
 impl Delivery {
@@ -35,13 +39,14 @@ impl Delivery {
         fs::create_dir(&watched).expect("a directory to watch");
         let file = watched.join("resources.json");
         let listener = match by {
-            By::Ecds => {
+            By::Ecds | By::ConfigMap => {
                 bootstrap.filter_from(&file);
                 None
             }
             By::Lds => Some(bootstrap.listeners_from(&file)),
         };
-        let delivery = Self { plugin, file, listener };
+        let config_map = matches!(by, By::ConfigMap).then(|| ConfigMap::mount(&watched, &[]));
+        let delivery = Self { plugin, file, listener, config_map };
         delivery.push();
         delivery
     }
@@ -60,6 +65,9 @@ impl Delivery {
     /// Puts any text there: written beside the watched directory and moved in, since Envoy acts on
     /// the move.
     pub(crate) fn push_text(&self, text: &str) {
+        if let Some(config_map) = &self.config_map {
+            return config_map.apply(&[("resources.json", text)]);
+        }
         let draft = self.file.parent().expect("a file has a directory").with_extension("draft");
         fs::write(&draft, text).expect("the file can be written");
         fs::rename(&draft, &self.file).expect("the file can be moved into place");

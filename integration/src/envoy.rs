@@ -22,6 +22,8 @@ pub(crate) struct Launch {
     /// The one core for all its threads; none: wherever this process may run.
     pub(crate) core: Option<usize>,
     pub(crate) drain_seconds: u32,
+    /// What the listener is called that clients connect to.
+    pub(crate) listener: String,
 }
 
 /// A running Envoy; it's killed when it's dropped, and by the kernel when this thread ends without
@@ -44,7 +46,7 @@ impl Envoy {
             }
         };
         eventually("Envoy is ready", probe, Option::is_some).await.expect("the condition held")?;
-        Ok(Self { listener: listener(&admin).await, process })
+        Ok(Self { listener: listener(&admin, &launch.listener).await, process })
     }
 
     /// Where clients connect to.
@@ -89,11 +91,14 @@ fn spawn(launch: &Launch) -> Child {
     command.kill_on_drop(true).spawn().expect("setpriv (util-linux) starts Envoy")
 }
 
-async fn listener(admin: &Admin) -> SocketAddr {
+/// Where the listener of this name listens, or the last one where none is called so.
+pub(crate) async fn listener(admin: &Admin, name: &str) -> SocketAddr {
     let listeners = admin.json("/listeners?format=json").await;
-    let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
-    let ip = address["address"].as_str().and_then(|ip| ip.parse().ok());
-    let port = address["port_value"].as_u64().and_then(|port| port.try_into().ok());
+    let all = listeners["listener_statuses"].as_array().map_or(&[][..], Vec::as_slice);
+    let named = all.iter().rfind(|status| status["name"] == name).or(all.last());
+    let address = named.map(|status| &status["local_address"]["socket_address"]);
+    let ip = address.and_then(|address| address["address"].as_str()?.parse().ok());
+    let port = address.and_then(|address| address["port_value"].as_u64()?.try_into().ok());
     ip.zip(port).map_or_else(|| no_listener(&listeners), |(ip, port)| SocketAddr::new(ip, port))
 }
 

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::client::{Answer, Ask, Client};
+use crate::upstream::FAIL;
 
 /// Requests to be sent; `.await` sends them and gives the tally.
+#[derive(Clone)]
 #[must_use = "a load is sent when it's awaited or spawned"]
 pub struct Load {
     to: SocketAddr,
@@ -27,7 +29,8 @@ impl Load {
     /// So many requests that only `stop` ends it.
     pub const ENDLESS: u64 = u64::MAX / 2;
 
-    pub(crate) fn new(to: SocketAddr, requests: u64) -> Self {
+    /// So many requests to this address.
+    pub fn to(to: SocketAddr, requests: u64) -> Self {
         Self { to, requests, concurrency: 8, rate: None, shape: Arc::new(|_| Ask::get("/")) }
     }
 
@@ -47,6 +50,15 @@ impl Load {
     pub fn each(mut self, shape: impl Fn(u64) -> Ask + Send + Sync + 'static) -> Self {
         self.shape = Arc::new(shape);
         self
+    }
+
+    /// Every tenth request asks this version to fail it; see [`crate::Upstream::fails_on_demand`].
+    pub fn failing_a_tenth(self, version: &str) -> Self {
+        let version = version.to_owned();
+        self.each(move |n| {
+            let ask = Ask::get("/");
+            if n % 10 == 0 { ask.header(FAIL, &version) } else { ask }
+        })
     }
 
     /// Sends in the background, and goes on after an error.

@@ -30,6 +30,11 @@ impl Plugin {
         Self { document, configuration }
     }
 
+    /// One of another origin.
+    pub(crate) fn of(document: Value, configuration: Value) -> Self {
+        Self { document, configuration }
+    }
+
     /// The filter's own configuration.
     pub fn configuration(&mut self) -> &mut Value {
         &mut self.configuration

@@ -11,6 +11,7 @@ use crate::artefacts;
 use crate::bootstrap::Bootstrap;
 use crate::delivery::{By, Delivery};
 use crate::envoy::{Envoy, Launch};
+use crate::istio::{self, Carrier};
 use crate::plugin::Plugin;
 use crate::running::Running;
 use crate::upstream::{Server, Upstream};
@@ -44,6 +45,7 @@ pub struct Rig {
     filter: bool,
     by: By,
     drain_seconds: u32,
+    last: fn(&mut Bootstrap),
 }
 
 impl Default for Rig {
@@ -60,6 +62,7 @@ impl Default for Rig {
             filter: true,
             by: By::Ecds,
             drain_seconds: 600,
+            last: |_| {},
         }
     }
 }
@@ -69,6 +72,16 @@ impl Rig {
     /// ports.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What Istio makes of the manifests in `envoy/istio/`: a gateway with the rollout `scorer`.
+    pub fn istio(carrier: Carrier) -> Self {
+        Self {
+            bootstrap: istio::bootstrap(carrier),
+            plugin: istio::plugin(carrier),
+            admin: AdminOn::Tcp,
+            ..Self::default()
+        }
     }
 
     /// The stable version's upstream.
@@ -128,13 +141,23 @@ impl Rig {
 
     /// The bootstrap with rescue.
     pub fn rescue(self) -> Self {
-        Self { bootstrap: Bootstrap::shipped("envoy/rescue.yaml"), ..self }
+        self.shipped("envoy/rescue.yaml")
+    }
+
+    /// The bootstrap in this file of the checkout.
+    pub fn shipped(self, file: &str) -> Self {
+        Self { bootstrap: Bootstrap::shipped(file), ..self }
     }
 
     /// Changes the bootstrap beyond addresses, paths and values.
     pub fn bootstrap(mut self, change: impl FnOnce(&mut Bootstrap)) -> Self {
         change(&mut self.bootstrap);
         self
+    }
+
+    /// Changes the bootstrap once all addresses stand in it, just before Envoy starts.
+    pub fn before_start(self, last: fn(&mut Bootstrap)) -> Self {
+        Self { last, ..self }
     }
 
     /// Where the admin listens.
@@ -176,6 +199,11 @@ impl Rig {
     /// by ECDS.
     pub fn listener_by_file(self) -> Self {
         Self { by: By::Lds, ..self }
+    }
+
+    /// The filter's configuration comes from a mounted ConfigMap.
+    pub fn filter_by_config_map(self) -> Self {
+        Self { by: By::ConfigMap, ..self }
     }
 
     /// How long Envoy drains a listener that was replaced, instead of its ten minutes.
@@ -239,11 +267,14 @@ impl Rig {
         for _ in 0..TRIES {
             let admin = self.admin_address(dir);
             self.bootstrap.admin(&admin);
+            (self.last)(&mut self.bootstrap);
             let (bootstrap, log) = (dir.path().join("envoy.json"), dir.path().join("envoy.log"));
             std::fs::write(&bootstrap, self.bootstrap.to_json())
                 .expect("the bootstrap can be written");
             let (workers, drain_seconds) = (self.workers, self.drain_seconds);
-            let launch = Launch { bootstrap, log, admin, workers, core: None, drain_seconds };
+            let listener = self.bootstrap.listener_name();
+            let launch =
+                Launch { bootstrap, log, admin, workers, core: None, drain_seconds, listener };
             match Envoy::start(&launch).await {
                 Ok(envoy) => return (envoy, launch, delivery),
                 Err(failed) => error = failed,
@@ -259,11 +290,17 @@ impl Rig {
         match self.admin {
             AdminOn::Unix => AdminAddress::Unix(dir.path().join("admin.sock")),
             AdminOn::At(at) => AdminAddress::Tcp(at),
-            AdminOn::Tcp => {
-                let free =
-                    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-                AdminAddress::Tcp(free.expect("a free port"))
-            }
+            AdminOn::Tcp => AdminAddress::Tcp(free_port()),
         }
     }
+}
+
+/// A TCP port that nobody has at the moment.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> SocketAddr {
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    free.expect("a free port")
 }

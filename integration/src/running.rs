@@ -20,7 +20,7 @@ use crate::envoy::{self, Envoy, Launch};
 use crate::eventually::eventually;
 use crate::load::Load;
 use crate::plugin::Plugin;
-use crate::stats::{self, Stats};
+use crate::stats::Stats;
 use crate::trace::Callback;
 use crate::upstream::Server;
 
@@ -83,6 +83,11 @@ impl Running {
         self.envoy.listener()
     }
 
+    /// Where another listener than the clients' listens.
+    pub async fn listener(&self, name: &str) -> SocketAddr {
+        envoy::listener(&self.admin, name).await
+    }
+
     /// Envoy's process id.
     #[must_use]
     pub fn envoy_pid(&self) -> Option<u32> {
@@ -118,14 +123,12 @@ impl Running {
 
     /// So many requests.
     pub fn load(&self, requests: u64) -> Load {
-        Load::new(self.address(), requests)
+        Load::to(self.address(), requests)
     }
 
-    /// The filter's statistics. It reads twice, since a read makes Envoy merge its histograms for
-    /// the next one; on a busy machine that may still come too early, counters never do.
+    /// The filter's statistics as of now; see [`Stats::read`].
     pub async fn stats(&self) -> Stats {
-        self.admin.json("/stats?filter=^$&format=json").await;
-        Stats::parse(&self.admin.json(stats::QUERY).await)
+        Stats::read(&self.admin).await
     }
 
     /// A statistic of the filter as of now, by its name without `wasmcustom.canary.`; 0 where Envoy

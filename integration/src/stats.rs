@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::admin::Admin;
+
 /// Where to read them: the filter's own, with raw histogram bins.
 pub(crate) const QUERY: &str =
     "/stats?filter=^wasmcustom\\.canary\\.&format=json&histogram_buckets=detailed";
@@ -31,6 +33,13 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// The statistics as of now. It reads twice, since a read makes Envoy merge its histograms for the
+    /// next one; on a busy machine that may still come too early, counters never do.
+    pub async fn read(admin: &Admin) -> Self {
+        admin.json("/stats?filter=^$&format=json").await;
+        Self::parse(&admin.json(QUERY).await)
+    }
+
     /// Reads the admin's answer.
     pub(crate) fn parse(answer: &Value) -> Self {
         let mut stats = Self::default();

@@ -15,6 +15,9 @@ use hyper::{HeaderMap, Method, Version};
 
 pub use server::Server;
 
+/// The header by which a client asks a version to fail.
+pub const FAIL: &str = "x-fail";
+
 /// A request as the upstream saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -72,6 +75,9 @@ pub struct Behaviour {
     /// Whether a gRPC status stands in the headers of an answer without a body, instead of in
     /// trailers.
     pub grpc_trailers_only: bool,
+    /// Whether gRPC is answered as a stream: each message is sent back as it comes, and the status
+    /// follows when the client is done.
+    pub grpc_stream: bool,
     /// A service that this one calls for each request, handing on the version header that came with
     /// it; who answered there stands in `x-next-upstream`.
     pub next: Option<SocketAddr>,
@@ -109,6 +115,7 @@ impl Upstream {
             fault: Fault::None,
             grpc_error: 14,
             grpc_trailers_only: false,
+            grpc_stream: false,
             next: None,
             script: None,
         };
@@ -165,6 +172,17 @@ impl Upstream {
         script: impl Fn(&Seen) -> Option<(u16, Bytes)> + Send + Sync + 'static,
     ) -> Self {
         self.with(|behaviour| behaviour.script = Some(Arc::new(script)))
+    }
+
+    /// A request whose `x-fail` names this version is answered 503, so that clients decide what fails.
+    #[must_use]
+    pub fn fails_on_demand(self, version: &str) -> Self {
+        let version = version.to_owned();
+        self.script(move |seen| {
+            let named =
+                seen.headers.get(FAIL).is_some_and(|name| name.as_bytes() == version.as_bytes());
+            named.then(|| (503, Bytes::from(version.clone())))
+        })
     }
 
     /// Calls this service for each request; see [`Behaviour::next`].

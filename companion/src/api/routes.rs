@@ -16,13 +16,17 @@ use tokio::sync::oneshot;
 use super::access::Refusal;
 use super::{Api, Order, metrics};
 use crate::controller::status::Status;
+use crate::report;
 
 /// The longest that a command waits for the controller's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// After how many seconds the page is asked for again.
+const REFRESH: u32 = 3;
 const HEALTHZ: &str = "/healthz";
 
 pub(super) fn router(api: Api) -> Router {
     Router::new()
+        .route("/", get(page))
         .route("/api/v1/rollouts", get(list))
         .route("/api/v1/rollouts/{name}", get(show))
         .route("/api/v1/rollouts/{name}/{verb}", post(steer))
@@ -120,6 +124,29 @@ fn command(verb: &str, full: bool) -> Option<Command> {
         "retry" => Command::Retry,
         _ => return None,
     })
+}
+
+/// The rollout as a page that a browser asks for again and again. It has no scripts, and its policy
+/// would let none run.
+async fn page(State(api): State<Api>) -> Response {
+    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+                          form-action 'none'; frame-ancestors 'none'";
+    const TYPE: &str = "text/html; charset=utf-8";
+    let read = move || report::of_journal(&api.journal, None);
+    let report = tokio::task::spawn_blocking(read).await;
+    match report {
+        Ok(Ok(Some(report))) => {
+            let headers = [
+                (header::CONTENT_TYPE, TYPE),
+                (header::CONTENT_SECURITY_POLICY, POLICY),
+                (header::REFERRER_POLICY, "no-referrer"),
+            ];
+            (headers, report::html(&report, Some(REFRESH))).into_response()
+        }
+        Ok(Ok(None)) => error(StatusCode::NOT_FOUND, "the journal tells of no rollout yet"),
+        Ok(Err(why)) => error(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string()),
+        Err(why) => error(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string()),
+    }
 }
 
 async fn show_metrics(State(api): State<Api>) -> Response {

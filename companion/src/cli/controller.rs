@@ -89,6 +89,22 @@ pub struct History {
     pub journal: Option<PathBuf>,
 }
 
+/// `report NAME`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The rollout
+    #[arg(value_parser = rollout_name)]
+    pub name: String,
+
+    /// The journal to read; else $XDG_STATE_HOME/canaryctl/<rollout>.jsonl
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+
+    /// Write the page to a file instead of printing it
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+}
+
 /// Where a controller is.
 pub(super) fn url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{error}; expected http://host:port"))?;

@@ -9,7 +9,7 @@ use canary_core::rollout::action::{self, Action};
 use canary_core::rollout::seen::{Delivery, GateAnswer, Seen};
 use canary_core::rollout::spec::Spec;
 use canary_core::rollout::state::State;
-use reqwest::Client;
+use reqwest::{Client, ClientBuilder};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -35,10 +35,31 @@ pub enum Answer {
 /// Does things, some of them in the background; what is under way ends with it.
 #[derive(Debug)]
 pub struct Actor {
-    http: Result<Client, String>,
+    clients: Clients,
     tasks: JoinSet<()>,
     sender: mpsc::Sender<Answer>,
     answers: mpsc::Receiver<Answer>,
+}
+
+/// Who asks and tells. A system without certificates, such as a container of one file, can't speak
+/// https, and plain http all the same.
+#[derive(Debug)]
+struct Clients {
+    plain: Result<Client, String>,
+    tls: Result<Client, String>,
+}
+
+impl Clients {
+    fn new() -> Self {
+        let built = |client: ClientBuilder| client.build().map_err(|error| hooks::cause(&error));
+        let client = crate::http::client;
+        Self { plain: built(client().tls_certs_only(Vec::new())), tls: built(client()) }
+    }
+
+    /// The one for an address.
+    fn of(&self, url: &str) -> &Result<Client, String> {
+        if url.starts_with("http://") { &self.plain } else { &self.tls }
+    }
 }
 
 /// What came of the writes of one step.
@@ -51,8 +72,7 @@ pub struct Written {
 impl Default for Actor {
     fn default() -> Self {
         let (sender, answers) = mpsc::channel(QUEUE);
-        let http = crate::http::client().build().map_err(|error| hooks::cause(&error));
-        Self { http, tasks: JoinSet::new(), sender, answers }
+        Self { clients: Clients::new(), tasks: JoinSet::new(), sender, answers }
     }
 }
 
@@ -97,7 +117,7 @@ impl Actor {
     }
 
     fn start(&mut self, action: &Action, spec: &Spec, state: &State) {
-        let http = match &self.http {
+        let http = match self.clients.of(address(action, spec)) {
             Ok(http) => http.clone(),
             Err(why) => return self.answer(without_client(action, why)),
         };
@@ -159,6 +179,17 @@ fn without_client(action: &Action, why: &str) -> Option<Answer> {
         }
         Action::Write { .. } => return None,
     })
+}
+
+/// Whom an action asks or tells; nothing where it's nobody.
+fn address<'s>(action: &Action, spec: &'s Spec) -> &'s str {
+    let url = match action {
+        Action::AskGate { gate, .. } => spec.gates.get(*gate).map(|gate| &gate.url),
+        Action::Measure { metric } => query(spec, metric).map(|query| &query.address),
+        Action::Notify(notice) => spec.notify.get(notice.hook).map(|hook| &hook.url),
+        Action::Write { .. } => None,
+    };
+    url.map_or("", String::as_str)
 }
 
 fn query<'s>(spec: &'s Spec, metric: &str) -> Option<&'s PrometheusSpec> {

@@ -118,6 +118,7 @@ fn status(engine: &Engine, failed: &BTreeMap<String, String>, envoy_errors: u64)
 impl<A: Audience> Controller<A> {
     /// A controller; with `stay` it goes on serving after the rollout's end.
     pub fn new(engine: Engine, gatherer: Gatherer, lines: Lines, audience: A, stay: bool) -> Self {
+        let ended = engine.has_ended();
         Self {
             engine,
             gatherer,
@@ -125,7 +126,7 @@ impl<A: Audience> Controller<A> {
             lines,
             audience,
             stay,
-            ended: false,
+            ended,
             farewell: None,
             failed: BTreeMap::new(),
             envoy_errors: 0,
@@ -244,8 +245,8 @@ impl<A: Audience> Controller<A> {
         if !at_end {
             self.farewell = None;
         }
-        let over = state.is_over() || late;
-        if over && !self.ended {
+        let over = state.is_over() || late || (at_end && self.ended);
+        if over {
             self.engine.end().map_err(Error::Journal)?;
         }
         self.ended = over;

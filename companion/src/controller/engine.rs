@@ -42,6 +42,8 @@ pub struct Engine {
     waits: Waits,
     decisions: u64,
     steps_since_snapshot: u32,
+    /// Whether the journal says that it is over.
+    ended: bool,
 }
 
 /// What has to be done after a step, and what is to be told.
@@ -89,8 +91,11 @@ impl Engine {
                 }
                 Record::State(snapshot) => engine.restore(snapshot)?,
                 Record::Observation(counts) => line = Some(*counts),
-                Record::Step(record) => last = engine.repeat(*record, line.take()),
-                Record::End(_) => {}
+                Record::Step(record) => {
+                    engine.ended = false;
+                    last = engine.repeat(*record, line.take());
+                }
+                Record::End(_) => engine.ended = true,
             }
         }
         last.retain(|action| !matches!(action, Action::Write { .. }));
@@ -109,6 +114,7 @@ impl Engine {
             waits: Waits::default(),
             decisions: 0,
             steps_since_snapshot: 0,
+            ended: false,
         }
     }
 
@@ -129,14 +135,24 @@ impl Engine {
             self.written = None;
         }
         self.journal.append(&records)?;
+        self.ended = false;
         Ok(effects)
     }
 
-    /// Writes down that the rollout is over.
+    /// Whether it is over, and that is written down.
+    pub const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Writes down that the rollout is over, once.
     ///
     /// # Errors
     /// Where the journal can't be written.
     pub fn end(&mut self) -> Result<(), JournalError> {
+        if self.ended {
+            return Ok(());
+        }
+        self.ended = true;
         let at = timestamp(SystemTime::now());
         let (phase, reason) = (self.state.phase(), self.state.ending().cloned());
         self.journal.append(&[Record::End(End { at, phase, reason })])

@@ -185,7 +185,7 @@ fn set(parts: &Parts<'_>) -> Option<f64> {
     target.or_else(left).map(Weight::percent)
 }
 
-fn side(version: Option<String>, trials: Trials, times: &Histogram) -> Side {
+pub(crate) fn side(version: Option<String>, trials: Trials, times: &Histogram) -> Side {
     let quantile = |share| times.quantile(share).map(|us| rounded(us / 1_000.0, 3));
     Side {
         version,
@@ -197,7 +197,7 @@ fn side(version: Option<String>, trials: Trials, times: &Histogram) -> Side {
     }
 }
 
-fn metric(verdict: &Verdict) -> Metric {
+pub(crate) fn metric(verdict: &Verdict) -> Metric {
     let share = |log: f64, limit: f64| rounded((log / limit).clamp(0.0, 1.0), 4);
     let failed = verdict.conclusion == Conclusion::Fail;
     let evidence = verdict.evidence.map(|evidence| share(evidence.log_e, evidence.log_needed()));

@@ -1,5 +1,6 @@
 //! The verbs that only read files: `lint`, `plan` and `replay`.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use canary_core::config::Config;
@@ -7,14 +8,19 @@ use canary_core::document::Problem;
 use canary_core::judge::observation::read_lines;
 use canary_core::rollout::plan::{Plan, Traffic, plan};
 use canary_core::rollout::replay::{Replayed, replay};
+use canary_core::rollout::schema::schema;
 use canary_core::rollout::spec::Spec;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, traffic};
 use crate::cli::{Lint, PlanFile, ReplayFile};
 use crate::error::{Error, Failure};
+use crate::output::Output;
 use crate::yaml::Document;
+
+/// The share of requests that fail where nobody says another.
+const BASELINE: f64 = 0.001;
 
 /// One thing that is wrong with a file.
 #[derive(Serialize)]
@@ -25,70 +31,97 @@ struct Finding {
     message: String,
 }
 
-/// `lint -f FILE`: a rollout file, or the filter's configuration, which has `rollouts`.
-pub(super) fn lint(context: &Context, args: &Lint) -> Result<(), Failure> {
-    let file = args.file.display();
-    let source = text(&args.file)?;
-    let findings = findings(&source);
+/// What `lint` has to say.
+struct Findings {
+    /// What keeps the file from being used.
+    wrong: Vec<Finding>,
+    /// What can be used, but can't have been meant.
+    doubtful: Vec<Finding>,
+}
+
+/// `lint -f FILE`: a rollout file, or the filter's configuration, which has `rollouts`; `--schema`: what
+/// editors know of rollout files.
+pub(crate) fn lint(output: &Output, args: &Lint) -> Result<(), Failure> {
+    let Some(path) = &args.file else {
+        return Ok(output.write(&format!("{:#}\n", schema()))?);
+    };
+    let (file, source) = (path.display(), text(path)?);
+    let Findings { wrong, doubtful } = findings(&source);
     let report = |_| {
-        let line = |finding: &Finding| {
+        let line = |finding: &Finding, what: &str| {
             let Finding { line, path, message } = finding;
             let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
-            format!("{file}:{line}: {path}{message}\n")
+            format!("{file}:{line}: {what}{path}{message}\n")
         };
-        if findings.is_empty() {
-            format!("{file}: ok\n")
-        } else {
-            findings.iter().map(line).collect()
-        }
+        let doubts: String = doubtful.iter().map(|one| line(one, "warning: ")).collect();
+        let faults: String = wrong.iter().map(|one| line(one, "")).collect();
+        if wrong.is_empty() { format!("{doubts}{file}: ok\n") } else { faults }
     };
-    let machine =
-        || json!({"file": file.to_string(), "ok": findings.is_empty(), "findings": findings});
-    context.output.print(machine, report)?;
-    match findings.len() {
+    let machine = || {
+        let ok = wrong.is_empty();
+        json!({"file": file.to_string(), "ok": ok, "findings": wrong, "warnings": doubtful})
+    };
+    output.print(machine, report)?;
+    match wrong.len() {
         0 => Ok(()),
         1 => Err(Error::Usage { what: format!("{file}: 1 finding") }.into()),
         many => Err(Error::Usage { what: format!("{file}: {many} findings") }.into()),
     }
 }
 
-/// `plan -f FILE --rps N`.
-pub(super) fn forecast(context: &Context, args: &PlanFile) -> Result<(), Failure> {
+/// `plan -f FILE --rps N`: with given traffic.
+pub(crate) fn forecast(output: &Output, args: &PlanFile, rps: f64) -> Result<(), Failure> {
+    let baseline = args.baseline.unwrap_or(BASELINE);
+    tell(output, &rollout(&args.file)?, Traffic { rps, baseline })
+}
+
+/// `plan -f FILE`: with the traffic that the Envoys have now.
+pub(crate) async fn forecast_measured(context: &Context, args: &PlanFile) -> Result<(), Failure> {
     let spec = rollout(&args.file)?;
-    let (plan, _) = plan(&spec, Traffic { rps: args.rps, baseline: args.baseline });
-    Ok(context.output.print(|| &plan, |_| plan_text(&plan))?)
+    let traffic = traffic::measure(context, &spec, args).await?;
+    tell(&context.output, &spec, traffic)
+}
+
+fn tell(output: &Output, spec: &Spec, traffic: Traffic) -> Result<(), Failure> {
+    let (plan, _) = plan(spec, traffic);
+    Ok(output.print(|| &plan, |_| plan_text(&plan))?)
 }
 
 /// `replay RECORDING -f FILE`. Any outcome is a result, so the exit code is 0.
-pub(super) fn replay_file(context: &Context, args: &ReplayFile) -> Result<(), Failure> {
+pub(crate) fn replay_file(output: &Output, args: &ReplayFile) -> Result<(), Failure> {
     let spec = rollout(&args.file)?;
     let recording = text(&args.recording)?;
     let lines = observations(&recording);
     let wrong = |error| Error::Usage { what: format!("{}: {error}", args.recording.display()) };
     let replayed = replay(&spec, read_lines(&lines)).map_err(wrong)?;
-    Ok(context.output.print(|| &replayed, |_| replayed_text(&replayed))?)
+    Ok(output.print(|| &replayed, |_| replayed_text(&replayed))?)
 }
 
-fn text(path: &Path) -> Result<String, Error> {
+/// A file's text.
+pub(super) fn text(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path)
         .map_err(|error| Error::Usage { what: format!("{}: {error}", path.display()) })
 }
 
-fn findings(source: &str) -> Vec<Finding> {
+fn findings(source: &str) -> Findings {
     let document = match Document::read(source) {
         Ok(document) => document,
         Err(error) => {
             let line = error.line.unwrap_or(1);
-            return vec![Finding { line, path: String::new(), message: error.message }];
+            let wrong = vec![Finding { line, path: String::new(), message: error.message }];
+            return Findings { wrong, doubtful: Vec::new() };
         }
     };
-    let problems = if document.value.get("rollouts").is_some() {
-        Config::parse(document.value.to_string().as_bytes()).err()
+    let (problems, doubts) = if document.value.get("rollouts").is_some() {
+        (Config::parse(document.value.to_string().as_bytes()).err(), Vec::new())
     } else {
-        Spec::read(&document.value).err()
+        let spec = Spec::read(&document.value);
+        let doubts = spec.as_ref().map(Spec::doubts).unwrap_or_default();
+        (spec.err(), doubts)
     };
     let finding = |Problem { path, message }| Finding { line: document.line(&path), path, message };
-    problems.unwrap_or_default().into_iter().map(finding).collect()
+    let all = |problems: Vec<Problem>| problems.into_iter().map(finding).collect();
+    Findings { wrong: all(problems.unwrap_or_default()), doubtful: all(doubts) }
 }
 
 /// The rollout in a file.
@@ -109,7 +142,10 @@ pub(super) fn spec(source: &str, name: &str) -> Result<Spec, Failure> {
 }
 
 /// A recording's lines as they are; of a journal those that are observations.
-fn observations(recording: &str) -> String {
+fn observations(recording: &str) -> Cow<'_, str> {
+    if !recording.contains("\"record\"") {
+        return recording.into();
+    }
     let other = |line: &str| {
         let value: Option<Value> = serde_json::from_str(line).ok();
         let record = value.as_ref().and_then(|value| value.get("record")).and_then(Value::as_str);
@@ -118,7 +154,7 @@ fn observations(recording: &str) -> String {
     let kept = |line: &&str| !line.contains("\"record\"") || !other(line);
     // An empty line in the place of a record leaves the numbers of the lines as they are.
     let lines = recording.lines().map(|line| if kept(&line) { line } else { "" });
-    lines.collect::<Vec<_>>().join("\n")
+    lines.collect::<Vec<_>>().join("\n").into()
 }
 
 fn replayed_text(replayed: &Replayed) -> String {

@@ -44,6 +44,8 @@ pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
     let path = journal_path(args, &spec)?;
     let (journal, found) = Journal::open(&path).map_err(Error::Journal)?;
     found.notes.iter().for_each(|note| output::remark(note));
+    // Until the end was told: a controller that is killed before has not ended by itself.
+    let _lock = journal.lock();
     let lease = Duration::from_secs(spec.lease_seconds.into());
     let deadline = context.deadline.min(LOOK_WITHIN).min(lease / 6);
     let gatherer = Gatherer::new(targets, &spec.rollout, deadline).await;
@@ -68,13 +70,16 @@ async fn engine(
         return Ok(Engine::resume(spec, journal, begin)?);
     }
     let versions = preflight::check(gatherer.fleet(), &spec.rollout, args.takeover).await?;
-    if let Some(begin) = found.finished.filter(|_| args.stay)
+    if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
         && preflight::is_decided(&journal, begin, &spec, &versions)?
     {
-        output::remark(
+        output::remark(if args.stay {
             "this file has been decided for these versions; --stay shows how. For another rollout of \
-             them give another --journal, or leave --stay out",
-        );
+             them give another --journal, or leave --stay out"
+        } else {
+            "this file has been decided for these versions, and the controller was killed before it \
+             had told how; nothing is done again. The next `run` begins anew"
+        });
         return Ok(Engine::resume(spec, journal, begin)?);
     }
     let random = getrandom::u32().map_err(|error| Error::System(error.into()))?;
@@ -103,7 +108,8 @@ async fn serve(
 ) -> Result<(), Failure> {
     let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
     let (orders, queue) = mpsc::channel(api::QUEUE);
-    let api = Api { status, orders, access: Arc::new(access) };
+    let journal = Arc::new(engine.journal().path().to_owned());
+    let api = Api { status, orders, journal, access: Arc::new(access) };
     let (stop, stopped) = oneshot::channel();
     let teller = Teller::new(context.output, &listener, &engine);
     let server = tokio::spawn(api::serve(listener, api, stopped));
@@ -131,7 +137,7 @@ fn read(path: &Path) -> Result<String, Error> {
 }
 
 /// The Envoys: of the command line, else of the file, else of the environment.
-fn targets(context: &Context, spec: &Spec) -> Result<Vec<Target>, Error> {
+pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<Target>, Error> {
     if context.envoys_given || spec.envoys.is_empty() {
         return context.targets().map(<[Target]>::to_vec);
     }

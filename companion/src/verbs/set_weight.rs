@@ -78,12 +78,13 @@ async fn apply(
     admin.modify(update).await?;
     look::confirm(admin, update, &admin.runtime().await?)?;
     let filter = observe::stats_filter(Some(&wish.rollout), false);
+    let first = Sample::of(&admin.stats(&filter).await?, &wish.rollout);
+    // Counted from the first answer: an Envoy that took long for it is looked at once more, since
+    // only two looks tell what stands still.
     let begin = Instant::now();
-    let mut first: Option<Sample> = None;
+    let mut now = first;
     loop {
-        let now = Sample::of(&admin.stats(&filter).await?, &wish.rollout);
-        let first = first.get_or_insert(now);
-        match progress::judge(wish.weight, wish.reset_guard, first, &now) {
+        match progress::judge(wish.weight, wish.reset_guard, &first, &now) {
             Progress::InForce => return Ok(()),
             Progress::GuardTripped => {
                 let (url, rollout) = (admin.url().to_owned(), wish.rollout.clone());
@@ -95,5 +96,6 @@ async fn apply(
             }
             Progress::Waiting(_) => tokio::time::sleep(EVERY).await,
         }
+        now = Sample::of(&admin.stats(&filter).await?, &wish.rollout);
     }
 }

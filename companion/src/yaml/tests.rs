@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -84,4 +85,34 @@ fn bombs_do_not_go_off() {
     refused(&"[".repeat(10_000));
     refused(&format!("{}1{}", "{a: ".repeat(5_000), "}".repeat(5_000)));
     refused(&(0..200_000).map(|_| "- 1\n").collect::<String>());
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1e6..1e6_f64).prop_map(Value::from),
+        "[ -~]{0,20}".prop_map(Value::from),
+        "(yes|no|on|off|null|~|1e3|0x1F|1_000|3\\.10|2026-01-01|12:30:45|\\.5|=|<<|-|)"
+            .prop_map(Value::from),
+        "([ -~]{0,8}\n){1,3}".prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[ -~]{1,12}", inner, 0..4)
+                .prop_map(|map| map.into_iter().collect::<Value>()),
+        ]
+    })
+}
+
+proptest! {
+    /// What is written reads back as it was.
+    #[test]
+    fn writes_what_it_reads(value in json_value()) {
+        let text = write(&value).unwrap();
+        prop_assert_eq!(Document::read(&text).map(|document| document.value), Ok(value), "{}", text);
+    }
 }

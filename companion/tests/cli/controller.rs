@@ -6,6 +6,7 @@ mod interface;
 mod restart;
 mod rollout;
 mod steering;
+mod tls;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -107,9 +108,15 @@ impl Controller {
 
     /// Starts one that may end at once.
     fn spawn(place: &Place, file: &Path, args: &[&str]) -> Self {
+        Self::spawn_with(place, file, args, &[])
+    }
+
+    /// The same with more in its environment.
+    fn spawn_with(place: &Place, file: &Path, args: &[&str], set: &[(&str, &str)]) -> Self {
         let (file, journal) = (file.to_str().unwrap(), place.journal());
         let mut command = command(&["run", file, "--tick", "100ms", "--listen", "127.0.0.1:0"]);
         command.args(["--journal", journal.to_str().unwrap()]).args(args);
+        command.envs(set.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         listen(child.stdout.take().unwrap(), sender.clone());

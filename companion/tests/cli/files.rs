@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::fake::{Fake, Traffic};
 use crate::{Run, ctl};
 
 const ROLLOUT: &str = "\
@@ -49,6 +50,22 @@ fn a_good_file_is_ok_and_a_bad_one_is_told_line_by_line() {
 }
 
 #[test]
+fn what_waits_for_ever_is_warned_of() {
+    let dir = TempDir::new().unwrap();
+    let text = ROLLOUT.replace("duration: 20s, minRequests: 100", "untilConfident: true")
+        + "    - {name: sold, kind: conversion, signal: sold}\n";
+    let path = file(&dir, "rollout.yaml", &text);
+    let run = alone(&["lint", "-f", path.to_str().unwrap()]).exits(0);
+    assert!(
+        run.stdout.contains("yaml:9: warning: analysis.metrics[1].margin: with margin 0"),
+        "{run:?}"
+    );
+    let path = file(&dir, "fine.yaml", &text.replace("signal: sold", "signal: sold, margin: 1%"));
+    let found = alone(&["lint", "-f", path.to_str().unwrap(), "-o", "json"]).exits(0).json();
+    assert_eq!((&found["ok"], &found["warnings"]), (&json!(true), &json!([])));
+}
+
+#[test]
 fn a_replay_tells_what_the_file_would_have_decided() {
     let dir = TempDir::new().unwrap();
     let rollout = file(&dir, "rollout.yaml", ROLLOUT);
@@ -86,6 +103,20 @@ fn a_plan_has_every_step() {
     assert_eq!(plan["seconds"], json!(20), "{plan}");
     assert!(plan["harm"]["1"].as_f64().unwrap() < 200.0, "{plan}");
     alone(&["plan", "-f", rollout.to_str().unwrap(), "--rps", "0"]).exits(2);
+}
+
+/// Without `--rps` the Envoys say what comes.
+#[test]
+fn a_plan_reads_the_traffic_of_running_envoys() {
+    let dir = TempDir::new().unwrap();
+    let rollout = file(&dir, "rollout.yaml", ROLLOUT);
+    let arguments = ["plan", "-f", rollout.to_str().unwrap(), "--measure", "500ms", "-o", "json"];
+    let busy = Fake::start().with(|envoy| envoy.traffic = Some(Traffic::new(1_000.0, 0)));
+    let plan = ctl(&[&busy], &arguments).exits(0).says("requests a second").json();
+    assert_eq!(plan["seconds"], json!(20), "{plan}");
+    let idle = Fake::start();
+    ctl(&[&idle], &arguments).exits(2).says("no request of \"scorer\" came in 0.5 s: say --rps");
+    alone(&arguments).exits(2).says("no Envoy given");
 }
 
 /// The verb, with no Envoy named.

@@ -36,6 +36,26 @@ fn precedence() {
 }
 
 #[test]
+fn a_raised_weight_is_shown_once_all_workers_have_had_time_to_read_it() {
+    let tick = SECOND / 16;
+    let mut control = Control::default();
+    let shown = |control: &Control, before: &str, now: u64| {
+        control.to_show(Weight::ZERO, percent(before), now, tick)
+    };
+    control.apply(&runtime(&[("weight", "5")]), SECOND);
+    control.apply(&runtime(&[("weight", "5")]), SECOND + tick);
+    assert_eq!(shown(&control, "0", SECOND + tick), Weight::ZERO);
+    assert_eq!(shown(&control, "0", SECOND + 2 * tick), percent("5"));
+    control.apply(&runtime(&[("weight", "2")]), 2 * SECOND);
+    assert_eq!(shown(&control, "5", 2 * SECOND), percent("2"), "a lower one at once");
+    assert!(control.trip(control.epoch_turn()));
+    assert_eq!(shown(&control, "2", 2 * SECOND), Weight::ZERO);
+    control.apply(&runtime(&[("weight", "2"), ("epoch", "1")]), 3 * SECOND);
+    assert_eq!(shown(&control, "0", 3 * SECOND), Weight::ZERO, "a cleared guard raises it");
+    assert_eq!(shown(&control, "0", 4 * SECOND), percent("2"));
+}
+
+#[test]
 fn the_same_lease_runs_on_and_any_other_renews() {
     let mut control = Control::default();
     let leases = |control: &mut Control, text: &str, at: u64| {

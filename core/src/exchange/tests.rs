@@ -107,6 +107,31 @@ fn a_client_that_left_is_neither_and_an_upgrade_has_no_time() {
 }
 
 #[test]
+fn a_grpc_stream_that_breaks_off_fails_unless_the_client_left() {
+    let (dc, dr, upstream_termination) = (1 << 14, 1 << 28, 1 << 6);
+    let flags = [
+        (0, Outcome::Failure),
+        (upstream_termination, Outcome::Failure),
+        (dc, Outcome::Unanswered),
+        (dr | upstream_termination, Outcome::Unanswered),
+    ];
+    for (flags, outcome) in flags {
+        let mut broken = exchange(Role::Canary, Reason::Random, true);
+        assert!(!broken.broken_off(), "it hasn't begun");
+        broken.answered(200, Responder::Chosen);
+        assert!(broken.broken_off());
+        broken.ended(flags);
+        assert_eq!((compared(&broken).outcome, compared(&broken).class), (outcome, 2), "{flags}");
+        broken.grpc_status(14);
+        assert!(!broken.broken_off());
+        assert_eq!(compared(&broken).outcome, Outcome::Failure, "a status that came holds");
+    }
+    let mut http = exchange(Role::Canary, Reason::Random, false);
+    http.answered(200, Responder::Chosen);
+    assert!(!http.broken_off(), "an HTTP answer has its status");
+}
+
+#[test]
 fn who_answered() {
     let rollout = rollout();
     let upstream = |cluster: &str, attempts, role: Option<&str>| {

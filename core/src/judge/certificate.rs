@@ -27,7 +27,7 @@ use super::blocks::{Block, Change, Moment, window_share};
 use super::counts::{Sides, Trials};
 use super::failure_abort::Tolerated;
 use super::mixture::Mixture;
-use super::numerics::exact;
+use super::numerics::{exact, times_ln};
 use super::verdict::Certification;
 
 /// The alternatives: how many times the margin's rate the suspect's may be.
@@ -121,8 +121,8 @@ impl Certificate {
         }
         self.mixture.bet(SHRINKS.map(|shrink| {
             let raised = 1.0 + self.tolerated.ratio * split * (1.0 - shrink);
-            block.suspect.events as f64 * shrink.ln()
-                + block.reference.events as f64 * raised.ln()
+            times_ln(block.suspect.events as f64, shrink)
+                + times_ln(block.reference.events as f64, raised)
                 + self.margin * suspect * (1.0 - shrink)
         }));
     }

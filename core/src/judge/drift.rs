@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::blocks::{Block, Change, FULL, Moment, Taken};
 use super::counts::{Merge, Pair, Sides, Trials};
 use super::mixture::Mixture;
-use super::numerics::{exact, log_add_exp, log_mean_exp};
+use super::numerics::{exact, log_add_exp, log_mean_exp, times_ln};
 use super::observation::Observation;
 use super::two_by_two::{equal_shares, tilt, tolerated_difference};
 use super::verdict::{Findings, Lack, Missing};
@@ -218,8 +218,8 @@ impl Drift {
 fn class_factor(counts: Pair<u64>, sizes: Pair<u64>, bets: Pair<f64>) -> f64 {
     let (nc, ns) = (sizes.canary as f64, sizes.stable as f64);
     let pooled = (nc * bets.canary + ns * bets.stable) / (nc + ns);
-    counts.canary as f64 * (bets.canary / pooled).ln()
-        + counts.stable as f64 * (bets.stable / pooled).ln()
+    times_ln(counts.canary as f64, bets.canary / pooled)
+        + times_ln(counts.stable as f64, bets.stable / pooled)
 }
 
 fn totals(classes: &Classes) -> Pair<u64> {

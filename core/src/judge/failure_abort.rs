@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::blocks::{Block, Taken};
 use super::counts::{Sides, Trials};
 use super::mixture::Mixture;
-use super::numerics::exact;
+use super::numerics::{exact, times_ln};
 
 /// The alternatives: how many times the tolerated rate the suspect's may be.
 pub(crate) const RATIOS: [f64; 13] =
@@ -103,8 +103,8 @@ impl RequestAbort {
         let charge = self.tolerated.margin * exposure.suspect;
         self.mixture.bet(RATIOS.map(|alternative| {
             let factors = self.tolerated.factors(alternative, exposure);
-            block.suspect.events as f64 * factors.suspect.ln()
-                + block.reference.events as f64 * factors.reference.ln()
+            times_ln(block.suspect.events as f64, factors.suspect)
+                + times_ln(block.reference.events as f64, factors.reference)
                 - charge * (factors.suspect - 1.0)
         }));
     }

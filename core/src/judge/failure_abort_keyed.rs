@@ -21,6 +21,7 @@ use super::blocks::{Block, Change, Taken};
 use super::counts::{Merge, Sides};
 use super::failure_abort::{RATIOS, Tolerated};
 use super::mixture::Mixture;
+use super::numerics::times_ln;
 
 /// What one line says of clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,8 +111,8 @@ impl ClientAbort {
         let exposure = Sides { suspect: suspect as f64, reference: reference as f64 };
         self.mixture.bet(RATIOS.map(|alternative| {
             let factors = self.tolerated.factors(alternative, exposure);
-            block.events.suspect as f64 * factors.suspect.ln()
-                + block.events.reference as f64 * factors.reference.ln()
+            times_ln(block.events.suspect as f64, factors.suspect)
+                + times_ln(block.events.reference as f64, factors.reference)
         }));
         self.charge(block.seen.suspect);
         self.at_risk = Sides {

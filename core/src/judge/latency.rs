@@ -28,7 +28,7 @@ use super::observation::{Observation, RoleCounts};
 use super::spec::QUANTILES;
 use super::two_by_two::{equal_shares, tilt};
 use super::verdict::{Findings, Lack, Missing};
-use crate::histogram::{Histogram, MAX_BINS};
+use crate::histogram::{Bin, Histogram, MAX_BINS};
 
 /// The alternatives: the canary's odds of taking longer, in stable's.
 const ODDS: [f64; 6] = [1.15, 1.3, 1.6, 2.0, 4.0, 10.0];
@@ -123,19 +123,20 @@ impl Latency {
 
     fn learn(&mut self, stable: &Histogram) {
         // Envoy's bins are far fewer; a recording with bins of its own must not grow without bound.
-        if self.history.bins().count() + stable.bins().count() <= MAX_BINS {
+        if self.history.len() + stable.len() <= MAX_BINS {
             self.history.merge(stable);
         }
     }
 
     fn update(&mut self, block: &Pair<Histogram>) {
         let (n, edges) = edges(&self.history);
+        let tails = Pair { stable: Tails::of(&block.stable), canary: Tails::of(&block.canary) };
         let mut factors = [0.0; 54];
         let mut slots = factors.chunks_exact_mut(ODDS.len());
         for ((at, edge), tolerance) in self.quantiles.iter_mut().zip(edges).zip(self.tolerances) {
             let counts = Pair {
-                stable: tail(&block.stable, edge.lower),
-                canary: tail(&block.canary, tolerance * edge.lower),
+                stable: tails.stable.at_or_above(edge.lower),
+                canary: tails.canary.at_or_above(tolerance * edge.lower),
             };
             let share = (edge.tail as f64 + 0.5) / (n as f64 + 1.0);
             for (slot, odds) in slots.next().into_iter().flatten().zip(ODDS) {
@@ -198,7 +199,7 @@ fn of_unit(role: &RoleCounts, keyed: bool) -> Option<&Histogram> {
 /// the lower.
 fn edges(history: &Histogram) -> (u64, [Edge; 9]) {
     let n = history.count();
-    let mut candidates: Vec<Edge> = Vec::new();
+    let mut candidates: Vec<Edge> = Vec::with_capacity(history.len());
     let mut below = 0u64;
     for (bin, count) in history.bins() {
         // Bins of different width may begin at one bound: they are one edge.
@@ -221,18 +222,28 @@ fn edges(history: &Histogram) -> (u64, [Edge; 9]) {
     (n, nearest)
 }
 
-/// How many values lie in bins from a bound on.
-fn tail(times: &Histogram, bound: f64) -> Trials {
-    // 1.1 · 100 is a little more than 110 in floats; the bin from 110 belongs to the tail.
-    const ROUNDING: f64 = 1e-9;
-    let mut counts = Trials::default();
-    for (bin, count) in times.bins() {
-        counts.trials.merge(&count);
-        if bin.lower() * (1.0 + ROUNDING) >= bound {
-            counts.events.merge(&count);
-        }
+/// For each bin, descending, its lower bound and how many values lie in it and above.
+struct Tails(Vec<(f64, u64)>);
+
+impl Tails {
+    fn of(times: &Histogram) -> Self {
+        let mut sum = 0u64;
+        let tail = |(bin, count): (Bin, u64)| {
+            sum.merge(&count);
+            (bin.lower(), sum)
+        };
+        Self(times.bins().rev().map(tail).collect())
     }
-    counts
+
+    /// How many values lie in bins from a bound on.
+    fn at_or_above(&self, bound: f64) -> Trials {
+        // 1.1 · 100 is a little more than 110 in floats; the bin from 110 belongs to the tail.
+        const ROUNDING: f64 = 1e-9;
+        let bins = self.0.partition_point(|(lower, _)| lower * (1.0 + ROUNDING) >= bound);
+        let upto = |bins: usize| bins.checked_sub(1).and_then(|last| self.0.get(last));
+        let sum = |bins: usize| upto(bins).map_or(0, |(_, sum)| *sum);
+        Trials { trials: sum(self.0.len()), events: sum(bins) }
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,12 @@ pub(crate) fn log_add_exp(a: f64, b: f64) -> f64 {
     high + (low - high).exp().ln_1p()
 }
 
+/// `count · ln(x)` for a positive x. Logarithms are most of what a judge computes, and many counts
+/// are 0.
+pub(crate) fn times_ln(count: f64, x: f64) -> f64 {
+    if count == 0.0 { 0.0 } else { count * x.ln() }
+}
+
 /// ln Σ eˣ, with the largest x taken out first; −∞ for no values.
 pub(crate) fn log_sum_exp(logs: impl Iterator<Item = f64> + Clone) -> f64 {
     let most = logs.clone().fold(f64::NEG_INFINITY, f64::max);
@@ -81,6 +87,8 @@ mod tests {
     #[test]
     fn sums_of_exponentials() {
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
+        close(times_ln(3.0, 2.0), 8f64.ln());
+        assert_eq!(times_ln(0.0, 2.0), 0.0);
         close(log_add_exp(2f64.ln(), 3f64.ln()), 5f64.ln());
         close(log_add_exp(3f64.ln(), 2f64.ln()), 5f64.ln());
         close(log_add_exp(1_000.0, 1_000.0), 1_000.0 + 2f64.ln());

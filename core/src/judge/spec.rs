@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::prometheus::condition::Condition;
 
+pub(crate) use read::metric_fields;
 pub use read::{FALSE_ABORT, percentage};
 
 /// The most metrics in a file.

@@ -8,6 +8,7 @@
 //! information projection solves an equation in z.
 
 use super::counts::{Pair, Trials};
+use super::numerics::times_ln;
 
 /// The share to which odds of `odds` to 1 times those of `share` belong.
 pub(crate) fn tilt(share: f64, odds: f64) -> f64 {
@@ -44,7 +45,7 @@ pub(crate) fn tolerated_difference(
 
 fn log_factor(counts: Trials, bet: f64, null: f64) -> f64 {
     let (yes, no) = (counts.events as f64, counts.trials.saturating_sub(counts.events) as f64);
-    yes * (bet / null).ln() + no * ((1.0 - bet) / (1.0 - null)).ln()
+    times_ln(yes, bet / null) + times_ln(no, (1.0 - bet) / (1.0 - null))
 }
 
 /// The z at which the pair (z + δ, z) lies closest to (q, p) in relative entropy, weighted by the

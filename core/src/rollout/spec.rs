@@ -18,8 +18,8 @@
 //! notify: [{on: [aborted, completed], url: "https://chat.example.com/hook"}]
 //! ```
 
-mod read;
-mod read_steps;
+pub(super) mod read;
+pub(super) mod read_steps;
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::document::{Node, Problem, Problems};
-use crate::judge::spec::Analysis;
+use crate::judge::spec::{Analysis, Rule};
 use crate::weight::Weight;
 
 /// A rollout as its file plans it.
@@ -146,6 +146,30 @@ impl Spec {
         let mut problems = Problems::default();
         let spec = read::spec(&Node::root(value), &mut problems);
         problems.finish(spec)
+    }
+
+    /// What the file says and can't have meant, though it can be run.
+    pub fn doubts(&self) -> Vec<Problem> {
+        let confident = |step: &Step| {
+            step.pauses.iter().filter_map(Pause::until).any(|until| until.until_confident)
+        };
+        let confident = self.steps.iter().any(confident);
+        let never = |rule: &Rule| match rule {
+            Rule::FailureRate { ratio, margin } => {
+                *margin <= 0.0 && *ratio <= 1.0 && self.harm_budget.is_none()
+            }
+            Rule::Conversion { margin, .. } => *margin <= 0.0,
+            Rule::Latency { .. } | Rule::Distribution { .. } | Rule::Prometheus(_) => false,
+        };
+        let metrics = self.analysis.metrics.iter().enumerate();
+        let doubtful = metrics.filter(|(_, metric)| confident && never(&metric.rule));
+        let message = "with margin 0 no version is ever certified to be no worse, not even the same one \
+                       again, so `untilConfident` waits for ever: give a margin, such as 1%";
+        let doubt = |(index, _)| Problem {
+            path: format!("analysis.metrics[{index}].margin"),
+            message: message.to_owned(),
+        };
+        doubtful.map(doubt).collect()
     }
 
     /// How long the file plans to take, in seconds: the sum of its durations, else of its timeouts,

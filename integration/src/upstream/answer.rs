@@ -7,7 +7,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Channel, Full, combinators::BoxBody};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE};
-use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use super::{Behaviour, Fault, Seen};
@@ -30,10 +30,14 @@ pub(super) fn answer(
         None if behaviour.fault == Fault::Truncate && !error => {
             truncated(&body(version, behaviour))
         }
-        None if is_grpc(seen) => grpc(behaviour, error),
+        None if is_grpc(&seen.headers) => grpc(behaviour, error),
         None if error => plain(behaviour.error_status, Bytes::from(version.to_owned())),
         None => whole(behaviour.status, body(version, behaviour)),
     };
+    if seen.method == Method::HEAD {
+        // By HTTP/2 hyper would send the body, and Envoy reset the stream.
+        *response.body_mut() = Full::default().map_err(never).boxed();
+    }
     let headers = response.headers_mut();
     headers.insert("x-upstream", value(version));
     for (name, text) in &behaviour.headers {
@@ -104,28 +108,51 @@ fn truncated(body: &Bytes) -> Response<Body> {
     Response::new(body.boxed())
 }
 
-fn is_grpc(seen: &Seen) -> bool {
-    let content_type = seen.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(|value| value.starts_with("application/grpc"))
 }
 
 /// A gRPC answer: 200 and one empty message, the status in the trailers or, without a message, in
 /// the headers.
 fn grpc(behaviour: &Behaviour, error: bool) -> Response<Body> {
-    let status = value(&if error { behaviour.grpc_error } else { 0 }.to_string());
+    let status = status_trailers(behaviour, error);
     let mut response = if behaviour.grpc_trailers_only {
-        plain(200, Bytes::new())
+        let mut response = plain(200, Bytes::new());
+        response.headers_mut().extend(status);
+        response
     } else {
-        let trailers =
-            HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), status.clone())]);
         let message = Full::new(Bytes::from_static(&[0; 5])).map_err(never);
-        Response::new(message.with_trailers(async { Some(Ok(trailers)) }).boxed())
+        Response::new(message.with_trailers(async { Some(Ok(status)) }).boxed())
     };
-    if behaviour.grpc_trailers_only {
-        response.headers_mut().insert("grpc-status", status);
-    }
     response.headers_mut().insert(CONTENT_TYPE, value("application/grpc"));
     response
+}
+
+/// Whether a request is to be answered as a gRPC stream.
+pub(super) fn wants_stream(request: &Request<Incoming>, behaviour: &Behaviour) -> bool {
+    behaviour.grpc_stream && is_grpc(request.headers())
+}
+
+/// Sends back each message as it comes, and then the status.
+pub(super) fn stream(
+    version: &str,
+    behaviour: &Behaviour,
+    error: bool,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let trailers = status_trailers(behaviour, error);
+    let echo = request.into_body().map_err(io::Error::other);
+    let mut response = Response::new(echo.with_trailers(async { Some(Ok(trailers)) }).boxed());
+    response.headers_mut().insert(CONTENT_TYPE, value("application/grpc"));
+    response.headers_mut().insert("x-upstream", value(version));
+    response
+}
+
+/// gRPC's status as a header or a trailer.
+fn status_trailers(behaviour: &Behaviour, error: bool) -> HeaderMap {
+    let status = value(&if error { behaviour.grpc_error } else { 0 }.to_string());
+    HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), status)])
 }
 
 fn value(text: &str) -> HeaderValue {

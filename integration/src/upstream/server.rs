@@ -146,6 +146,11 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         return Ok(answer::upgrade(&state.version, request));
     }
     let mut seen = head(&request);
+    let behaviour = lock(&state.behaviour).clone();
+    if answer::wants_stream(&request, &behaviour) {
+        let error = state.note(&seen);
+        return Ok(answer::stream(&state.version, &behaviour, error, request));
+    }
     seen.body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
     let behaviour = lock(&state.behaviour).clone();
     let error = state.note(&seen) && behaviour.script.is_none();

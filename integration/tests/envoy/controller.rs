@@ -1,10 +1,14 @@
 //! The controller against a real Envoy: a rollout file takes a good version to 100 % and a bad one
 //! back.
 
+mod full_disk;
+mod keyed;
+mod kills;
+
 use std::path::PathBuf;
 use std::process::Output;
 
-use canary_integration::{Load, Rig, Running};
+use canary_integration::{Load, Rig, Running, artefacts};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -28,8 +32,12 @@ struct Place(TempDir);
 
 impl Place {
     fn new() -> Self {
+        Self::with(ROLLOUT)
+    }
+
+    fn with(rollout: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("rollout.yaml"), ROLLOUT).unwrap();
+        std::fs::write(folder.path().join("rollout.yaml"), rollout).unwrap();
         Self(folder)
     }
 

@@ -118,20 +118,33 @@ async fn a_canary_that_answers_is_its_own_witness() {
     assert_eq!(canary(&rig.counted(201).await), [201, 100, 100, 200, 0]);
 }
 
-/// With no healthy endpoint on the canary, Envoy asks stable at once: the canary has failed all the
-/// same.
+fn ill(bootstrap: &mut Bootstrap) {
+    let endpoints = &mut bootstrap.cluster("demo-canary")["load_assignment"]["endpoints"];
+    endpoints[0]["lb_endpoints"][0]["health_status"] = "UNHEALTHY".into();
+}
+
+fn gone(bootstrap: &mut Bootstrap) {
+    bootstrap.cluster("demo-canary")["load_assignment"]["endpoints"] = json!([]);
+}
+
+/// With no healthy endpoint on the canary, or none at all, Envoy asks stable at once: the canary has
+/// failed all the same, and it's stable's name that the answer bears.
 #[tokio::test]
 async fn a_canary_without_a_healthy_endpoint_is_rescued_at_the_first_try() {
-    let unhealthy = |bootstrap: &mut Bootstrap| {
-        let endpoints = &mut bootstrap.cluster("demo-canary")["load_assignment"]["endpoints"];
-        endpoints[0]["lb_endpoints"][0]["health_status"] = "UNHEALTHY".into();
-    };
-    let rig = rig().bootstrap(unhealthy).start().await;
-    for ask in [Ask::get("/"), Ask::get("/").http2(), call()] {
-        by(&rig.request(ask).await, "1.0.0");
+    for unreachable in [ill as fn(&mut Bootstrap), gone] {
+        let rig = rig().before_start(unreachable).start().await;
+        for ask in [Ask::get("/"), Ask::get("/").http2(), call()] {
+            by(&rig.request(ask).await, "1.0.0");
+        }
+        let stats = rig.counted(3).await;
+        assert_eq!((canary(&stats), stats.of("stable", "rq_total")), ([3, 3, 3, 3, 0], 0));
+        assert_eq!((rig.canary().seen(), signals(&stats)), (0, 0));
+        // What stable then fails at has failed twice.
+        rig.stable().change(|behaviour| (behaviour.errors, behaviour.error_status) = (1.0, 500));
+        let answer = rig.get("/").await;
+        assert_eq!((answer.status, answer.version()), (500, Some("1.0.0")));
+        assert_eq!(canary(&rig.counted(4).await), [4, 4, 3, 3, 1]);
     }
-    assert_eq!(canary(&rig.counted(3).await), [3, 3, 3, 3, 0]);
-    assert_eq!((rig.canary().seen(), signals(&rig.stats().await)), (0, 0));
 }
 
 /// The guard hears of what the users don't.

@@ -49,6 +49,10 @@ fn what_it_shows() {
     controller.hears("paused");
     let get = |path: &str| http("GET", &format!("{}{path}", controller.url), &[]);
     assert_eq!(get("/healthz"), (200, "ok\n".to_owned()));
+    let (status, page) = get("/");
+    assert_eq!(status, 200, "{page}");
+    assert!(page.contains("<title>scorer: Paused</title>"), "{page}");
+    assert!(page.contains("http-equiv=\"refresh\"") && !page.contains("<script"));
     let (status, list) = get("/api/v1/rollouts");
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(

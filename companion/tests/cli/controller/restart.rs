@@ -105,6 +105,10 @@ fn what_was_decided_stays_decided() {
     again.ctl(&["status", "scorer", "--watch"]).exits(0);
     assert_eq!(envoy.envoy().updates.len(), updates, "nothing is set again");
     drop(again);
+    assert_eq!(journal().matches("\"record\":\"end\"").count(), 1, "and nothing is written again");
+    let mut told = Controller::start(&place, &file, &[]);
+    assert_eq!(told.ends(), 0, "killed before it had told its end, it tells it");
+    assert!(told.said("killed before it had told"), "{:#?}", told.said);
     let mut anew = Controller::start(&place, &file, &[]);
     anew.hears("step 1 of 2: weight 5 %");
 }

@@ -60,9 +60,13 @@ fn bins_of_one_bound_are_one_edge() {
 #[test]
 fn the_tail_counts_bins_at_or_above_tolerance_times_the_edge() {
     let canary = bins(&[(3_200.0, 1), (3_300.0, 2), (3_400.0, 4)]);
-    assert_eq!(tail(&canary, 1.1 * 3_000.0), Trials { trials: 7, events: 6 });
-    assert_eq!(tail(&bins(&[(110.0, 1)]), 1.1 * 100.0).events, 1, "rounding hides no bin");
-    assert_eq!(tail(&canary, 3_300.1).events, 4);
+    assert_eq!(Tails::of(&canary).at_or_above(1.1 * 3_000.0), Trials { trials: 7, events: 6 });
+    assert_eq!(
+        Tails::of(&bins(&[(110.0, 1)])).at_or_above(1.1 * 100.0).events,
+        1,
+        "rounding hides no bin"
+    );
+    assert_eq!(Tails::of(&canary).at_or_above(3_300.1).events, 4);
 }
 
 #[test]

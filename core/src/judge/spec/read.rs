@@ -52,15 +52,7 @@ fn unique(metrics: &[MetricSpec], nodes: &[Node<'_>], problems: &mut Problems) -
 
 fn metric(node: &Node<'_>, problems: &mut Problems) -> Option<MetricSpec> {
     let kind = kind(node, problems)?;
-    let mut known = vec!["name", "kind"];
-    known.extend_from_slice(match kind {
-        Kind::FailureRate => &["ratio", "margin"],
-        Kind::Latency => &["tolerance", "quantiles"],
-        Kind::Distribution => &["signal", "tolerance"],
-        Kind::Conversion => &["signal", "margin"],
-        Kind::Prometheus => &prometheus::FIELDS,
-    });
-    let fields = node.object(&known, problems)?;
+    let fields = node.object(&metric_fields(kind), problems)?;
     let name = fields.require("name", problems).and_then(|node| {
         node.parsed("a name of letters, digits, '.', '_' and '-', at most 63", name, problems)
     });
@@ -74,6 +66,19 @@ fn metric(node: &Node<'_>, problems: &mut Problems) -> Option<MetricSpec> {
         Kind::Prometheus => prometheus::read(&fields, problems).map(Rule::Prometheus),
     };
     Some(MetricSpec { name: name?.to_owned(), rule: rule? })
+}
+
+/// A metric's fields.
+pub(crate) fn metric_fields(kind: Kind) -> Vec<&'static str> {
+    let mut fields = vec!["name", "kind"];
+    fields.extend_from_slice(match kind {
+        Kind::FailureRate => &["ratio", "margin"],
+        Kind::Latency => &["tolerance", "quantiles"],
+        Kind::Distribution => &["signal", "tolerance"],
+        Kind::Conversion => &["signal", "margin"],
+        Kind::Prometheus => &prometheus::FIELDS,
+    });
+    fields
 }
 
 /// The kind comes first: it says which fields there are.
@@ -188,7 +193,7 @@ fn quantiles(node: &Node<'_>, problems: &mut Problems) -> Option<Vec<(f64, f64)>
             let message = "no quantile; expected a name such as p50, p95 or p99.5";
             problems.add(&format!("{}.{name}", node.path()), message);
         }
-        let factor = fields.get(name).and_then(|node| factor(&node, 1.0, problems));
+        let factor = fields.require(name, problems).and_then(|node| factor(&node, 1.0, problems));
         sound &= quantile.is_some() && factor.is_some();
         named.extend(quantile.zip(factor));
     }

@@ -6,7 +6,6 @@ use super::{Member, Progress, State, Target};
 use crate::judge::counts::{Pair, Trials};
 use crate::judge::observation::Observation;
 use crate::judge::spec::Rule;
-use crate::judge::verdict::Verdict;
 use crate::rollout::spec::Spec;
 use crate::weight::Weight;
 
@@ -101,10 +100,10 @@ impl State {
         }
     }
 
-    /// Adds up and judges a line; gives every metric's verdict.
-    pub(crate) fn observe(&mut self, line: &Observation) -> Vec<Verdict> {
+    /// Adds up and judges a line.
+    pub(crate) fn observe(&mut self, line: &Observation) {
         self.add(line);
-        self.judge.observe(line)
+        self.judge.take(line);
     }
 
     /// The Envoys that answered at the last look.

@@ -64,7 +64,8 @@ impl Turn<'_> {
         line.weight = target.weight;
         line.window = Some(target.window);
         line.measurements.append(&mut self.state.measured);
-        self.verdicts = self.state.observe(&line);
+        self.state.observe(&line);
+        self.verdicts = self.state.judge.verdicts();
         self.line = Some(line);
         if let Some(verdict) = self.state.judge.abort() {
             let (metric, verdict) = (verdict.metric.clone(), verdict.reason());

@@ -186,14 +186,10 @@ pub(super) fn speed_row(
     Row { name, cells, met, figures }
 }
 
-/// A share in percent: two digits after the point below ten, none where it is whole.
+/// A share in percent: at most two digits after the point below ten, else one.
 pub(super) fn percent(share: f64) -> String {
-    let percent = (share * 1e4).round() / 100.0;
-    match percent {
-        whole if whole.fract() == 0.0 => format!("{whole:.0} %"),
-        small if small < 10.0 => format!("{small} %"),
-        large => format!("{large:.1} %"),
-    }
+    let digits = if share < 0.1 { 100.0 } else { 10.0 };
+    format!("{} %", (share * 100.0 * digits).round() / digits)
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! How soon a slower canary is found, as a whole or in its tail, and how seldom one that isn't.
 
 use canary_core::histogram::{Bin, Histogram};
+use canary_core::judge::Judge;
 use canary_core::judge::observation::Observation;
 use canary_core::judge::spec::Rule;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_distr::{Distribution, LogNormal};
 
 use super::false_abort::judge_other;
 use super::figures::{Beside, speed_row};
-use super::rig::{Race, Rng, SEED, aborts, binomial, blank, race, runs};
+use super::rig::{Race, Rng, aborts, binomial, blank, race, runs};
 use super::rivals::Rivals;
 use super::{Extent, told};
 use crate::bench::Sheet;
@@ -53,7 +54,7 @@ pub(super) fn tell(extent: Extent) -> Sheet {
 
 /// Runs of a canary that isn't slower.
 pub(super) fn identical(count: u64) -> Vec<Race> {
-    slowed(count, 1.0, 0.2, 600, |_, value| value)
+    slowed(count, 1.0, 0.2, 600, same)
 }
 
 /// 10,000 stable requests before the canary's first, then the canary's cold start, then a stream.
@@ -64,26 +65,27 @@ fn slowed(
     seconds: u64,
     slower: impl Fn(&mut Rng, f64) -> f64 + Sync,
 ) -> Vec<Race> {
-    let mut judge = judge_other(Rule::Latency { tolerances: [tolerance; 9] });
-    let same = |_: &mut Rng, value: f64| value;
-    let before = {
-        let rng = &mut Rng::seed_from_u64(SEED);
-        let cold = |_: &mut Rng, value: f64| value * 30.0;
-        [
-            timed(0, weight, Histogram::new(), times(rng, 10_000, same)),
-            timed(1, weight, times(rng, COLD, cold), times(rng, 950, same)),
-        ]
-    };
-    before.iter().for_each(|line| {
-        judge.observe(line);
-    });
+    let judge = judge_other(Rule::Latency { tolerances: [tolerance; 9] });
     runs(count, |rng| {
+        let judge = warmed(rng, judge.clone(), weight);
         let lines = (2..2 + seconds).map(|t| {
             let nc = binomial(rng, REQUESTS, weight);
             timed(t, weight, times(rng, nc, &slower), times(rng, REQUESTS - nc, same))
         });
-        race(judge.clone(), Rivals::of_p99(), aborts, lines)
+        race(judge, Rivals::of_p99(), aborts, lines)
     })
+}
+
+/// The judge when the stream begins.
+fn warmed(rng: &mut Rng, mut judge: Judge, weight: f64) -> Judge {
+    let cold = |_: &mut Rng, value: f64| value * 30.0;
+    judge.observe(&timed(0, weight, Histogram::new(), times(rng, 10_000, same)));
+    judge.observe(&timed(1, weight, times(rng, COLD, cold), times(rng, 950, same)));
+    judge
+}
+
+fn same(_: &mut Rng, value: f64) -> f64 {
+    value
 }
 
 fn times(rng: &mut Rng, n: u64, slower: impl Fn(&mut Rng, f64) -> f64) -> Histogram {

@@ -16,7 +16,7 @@ pub(super) fn tell(extent: Extent) -> Sheet {
     let mut sheet = Sheet::new(
         "Failures found: canary requests until the rollback",
         "baseline 0.1 %, weight 5 %, an hour of 30 requests a second; failed: the canary's failed requests until then \
-         (median); the others: failed / rolled back",
+         (median); the others: failed / rolled back; 0.1 → 0.1 % is an identical version",
         &Beside::Failed.columns(),
     );
     for (margin, canary, limits) in [
@@ -26,6 +26,8 @@ pub(super) fn tell(extent: Extent) -> Sheet {
         (0.001, 0.05, None),
         (0.001, 0.01, Some([900, 2_300])),
         (0.001, 0.005, None),
+        (0.0, 0.001, None),
+        (0.001, 0.001, None),
     ] {
         let name = format!("margin {} %, 0.1 → {} %", 100.0 * margin, 100.0 * canary);
         let races = steady(extent.runs, margin, 0.05, canary, A_BLOCK);
@@ -54,6 +56,8 @@ pub(super) fn tell_compared(extent: Extent) -> Sheet {
         (0.05, 0.005, 1_000),
         (0.5, 1.0, 1_000),
         (0.5, 0.05, 1_000),
+        (0.05, 0.001, 100),
+        (0.05, 0.001, 1_000),
     ] {
         let [weight_in, rate] = [weight, canary].map(|share| 100.0 * share);
         let name = format!("{requests} requests a second, weight {weight_in} %, 0.1 → {rate} %");

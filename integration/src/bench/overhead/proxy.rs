@@ -63,6 +63,7 @@ impl Proxy {
             workers,
             core,
             drain_seconds: 600,
+            listener: bootstrap.listener_name(),
         };
         let envoy = Envoy::start(&launch).await.unwrap_or_else(|error| panic!("{error}"));
         let proxy = Self { envoy, admin: Admin::new(admin), filter, _directory: directory };
@@ -80,7 +81,7 @@ impl Proxy {
 
     /// So many requests, each from another client.
     pub(super) fn load(&self, requests: u64) -> Load {
-        Load::new(self.address(), requests).concurrency(50).each(variant::ask)
+        Load::to(self.address(), requests).concurrency(50).each(variant::ask)
     }
 
     /// Makes sure that it does what its name says: what does nothing is fast.

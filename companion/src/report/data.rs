@@ -1,0 +1,247 @@
+//! What a report shows, folded out of a journal's records. Pure.
+//!
+//! The judge is a pure function of the lines, so the evidence at any moment is had by judging them once
+//! more.
+
+use canary_core::histogram::Histogram;
+use canary_core::judge::Judge;
+use canary_core::judge::counts::{Pair, Trials};
+use canary_core::judge::observation::Observation;
+use canary_core::role::Role;
+use canary_core::rollout::event::Event;
+use canary_core::rollout::spec::Spec;
+use canary_core::rollout::state::Phase;
+use serde::Serialize;
+
+use crate::controller::record::{Record, Start, StepRecord};
+use crate::controller::status::{self, Metric, Side};
+use crate::controller::words;
+use crate::verbs;
+
+/// The most points of a chart; beyond, neighbours are put together.
+const MAX_POINTS: usize = 360;
+
+/// A rollout as its journal tells it.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Its name.
+    pub rollout: String,
+    /// When it began.
+    pub started: String,
+    /// When it ended, if it has.
+    pub ended: Option<String>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Why it ended.
+    pub reason: Option<String>,
+    /// As whom the controller wrote.
+    pub owner: String,
+    /// The version of canaryctl that ran it.
+    pub canaryctl: String,
+    /// How long it was watched, in seconds.
+    pub seconds: f64,
+    /// Both versions over the whole rollout.
+    pub versions: Pair<Side>,
+    /// Every metric as it stands.
+    pub metrics: Vec<Metric>,
+    /// Everything that happened.
+    pub decisions: Vec<Decision>,
+    /// How it went.
+    pub points: Vec<Point>,
+    /// The file, as it was.
+    pub file: String,
+    #[serde(skip)]
+    spec: Spec,
+    #[serde(skip)]
+    judge: Judge,
+    #[serde(skip)]
+    labels: Pair<Option<String>>,
+    #[serde(skip)]
+    totals: Pair<Sample>,
+    /// How many seconds a point spans.
+    #[serde(skip)]
+    span: f64,
+}
+
+/// Something that happened.
+#[derive(Debug, Serialize)]
+pub struct Decision {
+    /// When, for people.
+    pub at: String,
+    /// On the rollout's clock, in seconds.
+    pub t: f64,
+    /// What, in a sentence.
+    pub what: String,
+    /// Of which sort: `step`, `aborting` and so on.
+    pub event: String,
+    /// Every metric's verdict in that moment, in a sentence.
+    pub verdicts: Vec<String>,
+}
+
+/// A stretch of time.
+#[derive(Clone, Debug, Serialize)]
+pub struct Point {
+    /// Its end on the rollout's clock, in seconds.
+    pub t: f64,
+    /// The weight that was set, in percent.
+    pub weight: f64,
+    /// What was counted.
+    pub counts: Pair<Sample>,
+    /// The evidence of each metric, as a part of what rolls the canary back.
+    pub evidence: Vec<f64>,
+}
+
+/// What was counted of one version.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Sample {
+    /// Requests, and those that failed.
+    pub requests: Trials,
+    /// Durations.
+    #[serde(skip)]
+    pub times: Histogram,
+}
+
+impl Sample {
+    fn merge(&mut self, other: &Self) {
+        self.requests.trials = self.requests.trials.saturating_add(other.requests.trials);
+        self.requests.events = self.requests.events.saturating_add(other.requests.events);
+        self.times.merge(&other.times);
+    }
+
+    fn of(line: &Observation, role: Role) -> Self {
+        let counts = line.roles.of(role);
+        let requests =
+            Trials { trials: counts.total.unwrap_or(0), events: counts.failure.unwrap_or(0) };
+        Self { requests, times: counts.rq_time_us.clone().unwrap_or_default() }
+    }
+
+    /// A quantile of the durations, in milliseconds.
+    pub fn quantile_ms(&self, share: f64) -> Option<f64> {
+        self.times.quantile(share).map(|us| us / 1_000.0)
+    }
+
+    /// The share of requests that failed, in percent.
+    pub fn failing(&self) -> Option<f64> {
+        let Trials { trials, events } = self.requests;
+        (trials > 0).then(|| 100.0 * events as f64 / trials as f64)
+    }
+}
+
+impl Report {
+    /// A rollout before its first step; `None` where its file can't be read any more.
+    pub fn begin(start: Start) -> Option<Self> {
+        let spec = verbs::read_spec(&start.file)?;
+        Some(Self {
+            rollout: start.rollout,
+            started: start.at,
+            ended: None,
+            phase: Phase::Pending,
+            reason: None,
+            owner: start.owner,
+            canaryctl: start.canaryctl,
+            seconds: 0.0,
+            versions: Pair::default(),
+            metrics: Vec::new(),
+            decisions: Vec::new(),
+            points: Vec::new(),
+            judge: Judge::new(&spec.analysis, spec.planned_seconds()),
+            file: start.file,
+            spec,
+            labels: start.versions,
+            totals: Pair::default(),
+            span: 1.0,
+        })
+    }
+
+    /// The next record.
+    pub fn take(&mut self, record: Record) {
+        match record {
+            Record::Observation(line) => self.observe(&line),
+            Record::Step(step) => self.step(&step),
+            Record::End(end) => {
+                self.ended = Some(end.at);
+                self.phase = end.phase;
+                self.reason = end.reason.map(|reason| reason.to_string());
+            }
+            Record::Start(_) | Record::State(_) => {}
+        }
+    }
+
+    fn observe(&mut self, line: &Observation) {
+        let verdicts = self.judge.observe(line);
+        self.metrics = verdicts.iter().map(status::metric).collect();
+        let counts = Pair { stable: Role::Stable, canary: Role::Canary };
+        let counts = counts.map(|role| Sample::of(line, role));
+        for role in Role::ALL {
+            self.totals.of_mut(role).merge(counts.of(role));
+            let Sample { requests, times } = self.totals.of(role);
+            let label = self.labels.of(role).clone();
+            *self.versions.of_mut(role) = status::side(label, *requests, times);
+        }
+        self.seconds = line.t;
+        let evidence = self.metrics.iter().map(|metric| metric.evidence).collect();
+        self.plot(Point { t: line.t, weight: line.weight.percent(), counts, evidence });
+    }
+
+    /// Adds a point, into the last one where that is still short and of the same weight.
+    fn plot(&mut self, point: Point) {
+        let begin = self.points.iter().rev().nth(1).map_or(f64::NEG_INFINITY, |before| before.t);
+        let span = self.span;
+        match self.points.last_mut() {
+            Some(last) if last.weight == point.weight && point.t - begin <= span => {
+                join(last, point)
+            }
+            _ => self.points.push(point),
+        }
+        if self.points.len() > MAX_POINTS {
+            self.span *= 2.0;
+            for point in std::mem::take(&mut self.points) {
+                self.plot(point);
+            }
+        }
+    }
+
+    fn step(&mut self, step: &StepRecord) {
+        self.phase = step.phase;
+        let sentence =
+            |verdict: &serde_json::Value| verdict.get("reason")?.as_str().map(str::to_owned);
+        for event in &step.events {
+            match event {
+                Event::Started { .. } => {
+                    self.judge = Judge::new(&self.spec.analysis, self.spec.planned_seconds());
+                }
+                Event::Step { step, .. } => {
+                    self.judge.begin_step(self.spec.certificate_margin(*step));
+                }
+                Event::Aborting { reason }
+                | Event::Completed { reason }
+                | Event::Degraded { reason } => {
+                    self.reason = Some(reason.to_string());
+                }
+                _ => {}
+            }
+            let named = serde_json::to_value(event).unwrap_or_default();
+            self.decisions.push(Decision {
+                at: step.at.clone(),
+                t: self.seconds,
+                what: words::event(event, &self.spec),
+                event: named
+                    .get("event")
+                    .and_then(|name| name.as_str())
+                    .unwrap_or_default()
+                    .to_owned(),
+                verdicts: step.verdicts.iter().filter_map(sentence).collect(),
+            });
+        }
+    }
+}
+
+fn join(last: &mut Point, point: Point) {
+    for role in Role::ALL {
+        last.counts.of_mut(role).merge(point.counts.of(role));
+    }
+    last.t = point.t;
+    for (most, evidence) in last.evidence.iter_mut().zip(point.evidence) {
+        *most = most.max(evidence);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the tests of Prometheus and of the dashboard look at: an Envoy with traffic, a controller that
+//! runs a rollout, and a Prometheus that scrapes both.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Output;
+
+use canary_integration::{
+    AdminAddress, AdminOn, Load, Prometheus, Rig, Running, Traffic, artefacts, free_port,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// A step that lasts as long as any test, with a metric of each kind that has evidence.
+const ENDLESS: &str = "\
+rollout: demo
+lease: 30s
+steps:
+  - setWeight: 30
+  - pause: {}
+analysis:
+  falseAbort: 1%
+  metrics:
+    - {name: failures, kind: failureRate, margin: 40%}
+    - {name: latency, kind: latency, tolerance: 100}
+";
+
+/// A rollout file, the place of its journal, and where the controller that runs it can be asked.
+pub(crate) struct Controller {
+    folder: TempDir,
+    pub(crate) at: SocketAddr,
+}
+
+impl Controller {
+    pub(crate) fn new(rollout: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("rollout.yaml"), rollout).unwrap();
+        Self { folder, at: free_port() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let path = |name: &str| self.path(name).to_str().unwrap().to_owned();
+        let listen = ["--listen".to_owned(), self.at.to_string()];
+        [
+            vec!["run".into(), path("rollout.yaml"), "--journal".into(), path("journal.jsonl")],
+            listen.into(),
+        ]
+        .concat()
+    }
+
+    /// Runs the rollout to its end.
+    pub(crate) async fn run(&self, rig: &Running) -> Output {
+        let arguments = self.arguments();
+        rig.canaryctl(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    /// Runs the rollout in the background, until the child is dropped.
+    fn spawn(&self, rig: &Running) -> Child {
+        let mut command = Command::new(artefacts::canaryctl());
+        command.args(self.arguments()).env("CANARYCTL_ENVOYS", rig.admin().address().to_string());
+        let log = std::fs::File::create(self.path("log")).unwrap();
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        command.kill_on_drop(true).spawn().unwrap()
+    }
+
+    /// The rollout as the controller shows it; nothing while there is none yet.
+    pub(crate) async fn status(&self, rig: &Running) -> Value {
+        let url = format!("http://{}", self.at);
+        let get = ["get", "rollout", "demo", "-o", "json", "--controller", &url];
+        let output = rig.canaryctl(&get).await;
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+}
+
+/// Two versions that differ in errors and times, watched from all sides.
+pub(crate) struct Observed {
+    pub(crate) prometheus: Prometheus,
+    _traffic: Traffic,
+    _controller: (Controller, Child),
+    _rig: Running,
+}
+
+impl Observed {
+    pub(crate) async fn start() -> Self {
+        let rig = Rig::new().admin(AdminOn::Tcp).unguarded().start().await;
+        rig.canary().change(|behaviour| {
+            behaviour.errors = 0.2;
+            behaviour.latency = std::time::Duration::from_millis(30);
+        });
+        let controller = Controller::new(ENDLESS);
+        let child = controller.spawn(&rig);
+        rig.weight_in_force(300_000).await;
+        let traffic = rig.load(Load::ENDLESS).concurrency(16).rate(300.0).spawn();
+        let prometheus = Prometheus::start(&[admin_port(&rig)], Some(controller.at)).await;
+        Self { prometheus, _traffic: traffic, _controller: (controller, child), _rig: rig }
+    }
+}
+
+/// Where Prometheus can scrape an Envoy whose admin is on a port.
+pub(crate) fn admin_port(rig: &Running) -> SocketAddr {
+    match rig.admin().address() {
+        AdminAddress::Tcp(at) => *at,
+        AdminAddress::Unix(path) => panic!("Prometheus can't scrape a socket: {}", path.display()),
+    }
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    format!("exit {:?}\n{out}{err}", output.status.code())
+}
