@@ -20,7 +20,7 @@ use super::{Report, Target};
 use trial::{Healthy, Site, Trial};
 
 /// So many Envoys are measured at the same time; each takes a sixth of a core.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 
 /// One thing to measure, repeatedly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,7 @@ struct Extent {
 }
 
 const FULL: Extent = Extent {
-    repeats: [20, 8],
+    repeats: [20, 4],
     healthy: Healthy { at_least: Duration::from_secs(60), canary_requests: 300 },
 };
 const QUICK: Extent = Extent {

@@ -30,8 +30,8 @@ struct Extent {
 }
 
 const FULL: Extent = Extent {
-    small: Plan { rounds: 30, seconds: 2 },
-    big: Plan { rounds: 30, seconds: 2 },
+    small: Plan { rounds: 16, seconds: 2 },
+    big: Plan { rounds: 16, seconds: 2 },
     starts: 5,
     idle_windows: 12,
     pushes: 60,
