@@ -24,7 +24,7 @@ use serde::Serialize;
 
 pub use lines::{Line, Lines, Scan, last_snapshot, records};
 
-pub use lock::Lock;
+pub use lock::{Lock, hold, let_go};
 
 /// The longest record that is written or read, in bytes.
 pub const MAX_RECORD: usize = 4 << 20;

@@ -43,14 +43,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match execute(cli) {
+    let code = match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.nobody_reads() => ExitCode::SUCCESS,
         Err(failure) => {
             output::report(&failure, &errors);
             ExitCode::from(failure.exit.code())
         }
-    }
+    };
+    journal::let_go();
+    code
 }
 
 fn execute(cli: Cli) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::JournalError;
 
@@ -11,6 +12,19 @@ use super::JournalError;
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+}
+
+/// Those that this process holds to its very end.
+static HELD: Mutex<Vec<Arc<Lock>>> = Mutex::new(Vec::new());
+
+/// Holds a lock until [`let_go`].
+pub fn hold(lock: Arc<Lock>) {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
+}
+
+/// Gives every held lock back: the last thing that a process does.
+pub fn let_go() {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 impl Drop for Lock {

@@ -44,8 +44,8 @@ pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
     let path = journal_path(args, &spec)?;
     let (journal, found) = Journal::open(&path).map_err(Error::Journal)?;
     found.notes.iter().for_each(|note| output::remark(note));
-    // Until the end was told: a controller that is killed before has not ended by itself.
-    let _lock = journal.lock();
+    // A controller that is killed before its exit code is out has not ended by itself.
+    journal::hold(journal.lock());
     let lease = Duration::from_secs(spec.lease_seconds.into());
     let deadline = context.deadline.min(LOOK_WITHIN).min(lease / 6);
     let gatherer = Gatherer::new(targets, &spec.rollout, deadline).await;
