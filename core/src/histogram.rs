@@ -202,31 +202,37 @@ impl Serialize for Bound {
 
 impl<'de> Deserialize<'de> for Histogram {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(BinsVisitor)
+        deserializer.deserialize_seq(BinsVisitor::<u64>::default())
     }
 }
 
-struct BinsVisitor;
+/// Reads `[[lower bound, width, count], …]`, whose counts are read as `C` reads them.
+pub(crate) struct BinsVisitor<C>(PhantomData<C>);
 
-impl<'de> Visitor<'de> for BinsVisitor {
+impl<C> Default for BinsVisitor<C> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<'de, C: Deserialize<'de> + Into<u64>> Visitor<'de> for BinsVisitor<C> {
     type Value = Histogram;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a list of [lower bound, width, count]")
+        write!(f, "a list of at most {MAX_BINS} bins [lower bound, width, count]")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut bins: A) -> Result<Histogram, A::Error> {
         let mut histogram = Histogram::new();
         let mut read = 0;
-        while let Some((lower, width, count)) = bins.next_element::<(f64, f64, u64)>()? {
+        while let Some((lower, width, count)) = bins.next_element::<(f64, f64, C)>()? {
             read += 1;
             if read > MAX_BINS {
-                return Err(A::Error::custom(format_args!("more than {MAX_BINS} bins")));
+                return Err(A::Error::invalid_length(read, &self));
             }
-            let bin = Bin::new(lower, width).ok_or_else(|| {
-                A::Error::custom(format_args!("[{lower}, {width}, {count}]: a bound below zero"))
-            })?;
-            histogram.add(bin, count);
+            let bin = Bin::new(lower, width);
+            let bin = bin.ok_or_else(|| A::Error::custom("a bin's bounds must be 0 or more"))?;
+            histogram.add(bin, count.into());
         }
         Ok(histogram)
     }

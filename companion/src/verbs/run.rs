@@ -35,7 +35,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Runs the rollout to its end.
 pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
-    let source = read(&args.file)?;
+    let source = files::text(&args.file)?;
     let spec = files::spec(&source, &args.file.display().to_string())?;
     let targets = targets(context, &spec)?;
     let token = Token::find(context.token_file.as_deref())?;
@@ -129,11 +129,6 @@ async fn serve(
 async fn listen(args: &Run) -> Result<TcpListener, Error> {
     let failed = |cause| Error::Listen { address: args.listen.to_string(), cause };
     api::listen(args.listen).await.map_err(failed)
-}
-
-fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Error::Usage { what: format!("{}: {error}", path.display()) })
 }
 
 /// The Envoys: of the command line, else of the file, else of the environment.

@@ -7,7 +7,7 @@ use canary_core::rollout::plan::Traffic;
 use canary_core::rollout::spec::Spec;
 
 use super::run::targets;
-use super::{Context, look, split};
+use super::{Context, conclude, look, split};
 use crate::admin::{Admin, Fleet};
 use crate::cli::PlanFile;
 use crate::error::{Error, Failure};
@@ -59,9 +59,7 @@ async fn look_at(fleet: &Fleet, rollout: &str) -> Result<Counted, Failure> {
     let reports = fleet.each(async |admin: &Admin| look::at(admin, rollout).await).await;
     let total = reports.len();
     let (answers, errors) = split(reports);
-    if let Some(failure) = Failure::of_some(errors, total) {
-        return Err(failure);
-    }
+    conclude(errors, total)?;
     let versions = answers.iter().flat_map(|(_, seen)| &seen.versions);
     Ok(versions.fold(Counted::default(), |mut sum, ((role, _), counts)| {
         sum.requests += counts.requests;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::histogram::{Bin, Histogram, MAX_BINS};
+use crate::histogram::{BinsVisitor, Histogram};
 use crate::weight::Weight;
 
 /// The largest count: up to here a float holds every integer.
@@ -22,6 +22,12 @@ pub(super) struct Count(pub(super) u64);
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(CountVisitor)
+    }
+}
+
+impl From<Count> for u64 {
+    fn from(count: Count) -> Self {
+        count.0
     }
 }
 
@@ -64,30 +70,7 @@ pub(super) struct Bins(pub(super) Histogram);
 
 impl<'de> Deserialize<'de> for Bins {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_seq(BinsVisitor)
-    }
-}
-
-struct BinsVisitor;
-
-impl<'de> Visitor<'de> for BinsVisitor {
-    type Value = Bins;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a list of at most {MAX_BINS} bins [lower bound, width, count]")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Bins, A::Error> {
-        let mut bins = Vec::new();
-        while let Some((lower, width, count)) = items.next_element::<(f64, f64, Count)>()? {
-            if bins.len() >= MAX_BINS {
-                return Err(A::Error::invalid_length(bins.len() + 1, &self));
-            }
-            let bin = Bin::new(lower, width);
-            let bin = bin.ok_or_else(|| A::Error::custom("a bin's bounds must be 0 or more"))?;
-            bins.push((bin, count.0));
-        }
-        Ok(Bins(bins.into_iter().collect()))
+        from.deserialize_seq(BinsVisitor::<Count>::default()).map(Self)
     }
 }
 
