@@ -7,6 +7,8 @@
 
 use std::cmp::Ordering;
 
+use std::marker::PhantomData;
+
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

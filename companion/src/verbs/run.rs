@@ -3,7 +3,7 @@
 mod audience;
 mod preflight;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
