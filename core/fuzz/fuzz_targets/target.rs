@@ -6,7 +6,7 @@ use canary_dataplane::assign::Headers;
 use canary_dataplane::matching::{RequestTarget, matches};
 use canary_model::matching::{Authority, Match};
 use libfuzzer_sys::fuzz_target;
-
+struct Request {
     authority: Vec<u8>,
     path: Vec<u8>,
 }
