@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::ValueError;
-use crate::stat_name::is_version;
+use crate::names::is_version;
 use crate::weight::Weight;
 
 /// The value of a rollout's `weight` key: `5`, or `5@3.2` for the canary version 3.2 only.
