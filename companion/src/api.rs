@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use canary_core::rollout::seen::Command;
+use canary_rollout::seen::Command;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 

@@ -7,14 +7,14 @@ mod render;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use canary_core::duration;
-use canary_core::names::ROLLOUT_EXPECTED;
-use canary_core::runtime::MAX_LEASE_SECONDS;
-use canary_core::stat_name::is_rollout_name;
-use canary_core::weight::Weight;
+use canary_model::duration;
+use canary_model::names::ROLLOUT_EXPECTED;
+use canary_model::runtime::MAX_LEASE_SECONDS;
+use canary_model::stat_name::is_rollout_name;
+use canary_model::weight::Weight;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::admin::Target;
+use crate::envoy::Target;
 use crate::error::Error;
 pub use controller::{History, Promote, Report, Run, Status, Steer};
 pub use files::{Lint, PlanFile, ReplayFile};

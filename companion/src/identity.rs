@@ -1,6 +1,6 @@
 //! Who is at the keyboard: the owner that a takeover writes down.
 
-use canary_core::runtime::check_owner;
+use canary_model::runtime::check_owner;
 
 /// `user@host`, of what the environment says. Characters that an owner key can't have become `-`.
 pub(crate) fn owner() -> String {

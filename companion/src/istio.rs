@@ -13,10 +13,10 @@ mod proxy;
 mod routing;
 mod workloads;
 
-use canary_core::config::{Config, Rollout};
+use canary_model::config::{Config, Rollout};
 use serde_json::{Value, json};
 
-pub use input::{Asked, Faulty, Images, filter_of, read};
+pub use input::{Asked, Images, RenderError, filter_of, read};
 pub use place::{Place, Subset};
 
 /// The static cluster on Envoy's admin port in every bootstrap of Istio's.

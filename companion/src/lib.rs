@@ -1,14 +1,14 @@
 //! `canaryctl`: sets and watches canary rollouts on one or many Envoys.
 //!
-//! The crate is the imperative shell around `canary-core`. [`admin`] talks to Envoy's admin
+//! The crate is the imperative shell around `canary-core`. [`envoy`] talks to Envoy's admin
 //! interface, [`observe`] and [`view`] turn what it says into what a person asked for (pure
 //! functions), the verbs tie them together, and [`error`] is the one place that knows what each
 //! failure means for the exit code and what to do about it.
 
-pub mod admin;
 pub mod api;
 pub mod cli;
 pub mod controller;
+pub mod envoy;
 pub mod error;
 pub mod istio;
 pub mod journal;
@@ -17,10 +17,10 @@ pub mod report;
 pub mod view;
 pub mod yaml;
 
+mod commands;
 mod http;
 mod identity;
 mod output;
-mod verbs;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -57,11 +57,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn execute(cli: Cli) -> Result<(), Failure> {
     let output = Output::new(cli.output);
-    if let Some(done) = verbs::without_network(&cli.command, &output) {
+    if let Some(done) = commands::without_network(&cli.command, &output) {
         return done;
     }
-    let context = verbs::Context::of(&cli, output)?;
+    let context = commands::Context::of(&cli, output)?;
     // One thread is plenty: the work is waiting for Envoys.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(Error::System)?.block_on(verbs::execute(&context, cli.command))
+    runtime.map_err(Error::System)?.block_on(commands::execute(&context, cli.command))
 }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use canary_core::histogram::Histogram;
-use canary_core::role::Role;
-use canary_core::runtime::{Reading, RolloutRuntime};
-use canary_core::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
-use canary_core::weight::Weight;
+use canary_model::histogram::Histogram;
+use canary_model::role::Role;
+use canary_model::runtime::{Reading, RolloutRuntime};
+use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
+use canary_model::weight::Weight;
 
-use crate::admin::{ConfiguredRollout, Stats};
+use crate::envoy::{ConfiguredRollout, Stats};
 
 /// The state of one rollout in one Envoy's filter; `None` where the filter has not said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,7 +177,7 @@ pub fn in_force<'c>(
 
 #[cfg(test)]
 mod tests {
-    use canary_core::histogram::Bin;
+    use canary_model::histogram::Bin;
 
     use super::*;
 

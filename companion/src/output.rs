@@ -11,8 +11,8 @@ use std::io::{self, IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::admin::Report;
 use crate::cli::Format;
+use crate::envoy::EnvoyReply;
 use crate::error::{Error, Failure};
 
 pub(crate) use history::history_text;
@@ -31,8 +31,8 @@ pub(crate) struct EnvoyState {
 }
 
 impl EnvoyState {
-    pub(crate) fn of<T>(reports: &[Report<T>]) -> Vec<Self> {
-        let state = |report: &Report<T>| {
+    pub(crate) fn of<T>(reports: &[EnvoyReply<T>]) -> Vec<Self> {
+        let state = |report: &EnvoyReply<T>| {
             let error = report.result.as_ref().err().map(ToString::to_string);
             // Messages begin with the address, which stands beside this one already.
             let bare = |text: String| {

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use canary_core::role::Role;
-use canary_core::runtime::Reading;
-use canary_core::weight::Weight;
+use canary_model::role::Role;
+use canary_model::runtime::Reading;
+use canary_model::weight::Weight;
 
 use crate::observe::{Counts, Observation};
 

@@ -2,15 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 
-use canary_core::{
-    clients::RecentFailures,
-    config::Rollout,
-    control::Control,
-    exchange::{Compared, Outcome, Unit},
-    guard::{Event, Guard},
-    role::Role,
-    weight::Weight,
-};
+use canary_dataplane::clients::RecentFailures;
+use canary_dataplane::control::Control;
+use canary_dataplane::exchange::{Compared, Outcome, Unit};
+use canary_dataplane::guard::{Guard, GuardEvent};
+use canary_model::config::Rollout;
+use canary_model::role::Role;
+use canary_model::weight::Weight;
 use log::warn;
 
 use crate::shared::Record;
@@ -23,7 +21,7 @@ pub(crate) struct Watch {
     score: Record<Guard>,
     recent: Record<RecentFailures>,
     /// Outcomes that are not in the shared score yet, in their order.
-    pending: RefCell<Vec<Event>>,
+    pending: RefCell<Vec<GuardEvent>>,
     /// Stable successes since the score was last written: they only count, so they may come late.
     stable_successes: Cell<u64>,
 }
@@ -55,7 +53,7 @@ impl Watch {
         let Some(event) = self.event(compared, now_ns) else {
             return false;
         };
-        if let Event::StableSuccesses(count) = event {
+        if let GuardEvent::StableSuccesses(count) = event {
             self.stable_successes.set(self.stable_successes.get() + count);
             return false;
         }
@@ -72,7 +70,7 @@ impl Watch {
 
     /// What a finished request is to the guard. A keyed client's failures within ten seconds of one
     /// that counted are nothing, and neither is a request whose client left.
-    fn event(&self, compared: &Compared, now_ns: u64) -> Option<Event> {
+    fn event(&self, compared: &Compared, now_ns: u64) -> Option<GuardEvent> {
         let key = match compared.unit {
             Unit::Client { key, .. } => key,
             Unit::Request => None,
@@ -86,18 +84,20 @@ impl Watch {
         };
         match (compared.role, compared.outcome) {
             (_, Outcome::Unanswered) => None,
-            (Role::Stable, Outcome::Success) => Some(Event::StableSuccesses(1)),
-            (Role::Canary, Outcome::Success) => Some(Event::CanarySuccess),
-            (Role::Stable, Outcome::Failure) => counts(key).then_some(Event::StableFailure),
-            (Role::Canary, Outcome::Failure) => counts(key).then_some(Event::CanaryFailure(key)),
+            (Role::Stable, Outcome::Success) => Some(GuardEvent::StableSuccesses(1)),
+            (Role::Canary, Outcome::Success) => Some(GuardEvent::CanarySuccess),
+            (Role::Stable, Outcome::Failure) => counts(key).then_some(GuardEvent::StableFailure),
+            (Role::Canary, Outcome::Failure) => {
+                counts(key).then_some(GuardEvent::CanaryFailure(key))
+            }
         }
     }
 
-    fn apply(&self, event: Option<Event>, control: &Control, weight: Weight) -> bool {
+    fn apply(&self, event: Option<GuardEvent>, control: &Control, weight: Weight) -> bool {
         let mut pending = self.pending.borrow_mut();
         if pending.len() < MAX_PENDING {
             // Whatever is written takes them along, so that stable's failure share isn't overrated.
-            pending.push(Event::StableSuccesses(self.stable_successes.take()));
+            pending.push(GuardEvent::StableSuccesses(self.stable_successes.take()));
             pending.extend(event);
         }
         let epoch_turn = control.epoch_turn();

@@ -5,14 +5,12 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use canary_core::{
-    assign::Assignment,
-    clients::ClientSet,
-    cohort::KeyHash,
-    config::Rollout,
-    control::Control,
-    exchange::{Compared, Outcome, Unit},
-};
+use canary_dataplane::assign::Assignment;
+use canary_dataplane::clients::ClientSet;
+use canary_dataplane::cohort::KeyHash;
+use canary_dataplane::control::Control;
+use canary_dataplane::exchange::{Compared, Outcome, Unit};
+use canary_model::config::Rollout;
 
 use crate::shared::Record;
 

@@ -6,13 +6,11 @@
 
 use std::cell::{Cell, RefCell};
 
-use canary_core::{
-    config::{Rollout, Signal},
-    exchange::{Compared, Outcome, Tally},
-    role::Role,
-    signal::{Reading, bin_names},
-    stat_name::{FilterMetric, Metric, RolloutGauge, StatName},
-};
+use canary_dataplane::exchange::{Compared, Outcome, Tally};
+use canary_dataplane::signal::{Reading, bin_names};
+use canary_model::config::{Rollout, Signal};
+use canary_model::role::Role;
+use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
 use crate::{
     host::{self, MetricKind},

@@ -8,15 +8,13 @@ use std::{
     rc::Rc,
 };
 
-use canary_core::{
-    assign::{Assignment, Headers, assign},
-    config::{Config, Rollout},
-    control::{Control, InForce, Why},
-    exchange::{Tally, Unit},
-    poll::Poller,
-    signal::Reading,
-    weight::Weight,
-};
+use canary_dataplane::assign::{Assignment, Headers, assign};
+use canary_dataplane::control::{Control, InForce, WeightReason};
+use canary_dataplane::exchange::{Tally, Unit};
+use canary_dataplane::poll::Poller;
+use canary_dataplane::signal::Reading;
+use canary_model::config::{Config, Rollout};
+use canary_model::weight::Weight;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -150,7 +148,7 @@ impl Live {
     /// What is in force by the shared record. Without one nothing goes to the canary.
     fn confirmed_in_force(&self, now_ns: u64) -> InForce {
         let Some(control) = self.control.read() else {
-            return InForce { weight: Weight::ZERO, why: Why::Config };
+            return InForce { weight: Weight::ZERO, why: WeightReason::Config };
         };
         let in_force = control.in_force(self.rollout.weight, now_ns);
         self.cached.replace(control);

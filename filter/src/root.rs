@@ -2,13 +2,11 @@
 
 use std::{rc::Rc, time::Duration};
 
-use canary_core::{
-    config::{Config, Signal, Source},
-    document::Problem,
-    exchange::http_status,
-    poll::{Ask, Lead, Poller, Step, Term},
-    runtime::{RolloutRuntime, RuntimeKey, Snapshot},
-};
+use canary_dataplane::exchange::http_status;
+use canary_dataplane::poll::{Ask, Lead, Poller, Step, Term};
+use canary_model::config::{Config, Signal, Source};
+use canary_model::document::ConfigError;
+use canary_model::runtime::{RolloutRuntime, RuntimeKey, Snapshot};
 use log::{error, info, warn};
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},
@@ -218,14 +216,14 @@ enum Answered {
 const NO_ANSWER: &str = "no answer";
 
 /// Refuses a body signal in a module that was built without the hooks for one.
-fn readable_here(config: Config) -> Result<Config, Vec<Problem>> {
+fn readable_here(config: Config) -> Result<Config, Vec<ConfigError>> {
     let body = |signal: &Signal| matches!(signal.source, Source::ResponseJson { .. });
     let found = config.rollouts.iter().enumerate().find_map(|(rollout, known)| {
         known.signals.iter().position(body).map(|signal| (rollout, signal))
     });
     match found.filter(|_| !cfg!(feature = "body")) {
         None => Ok(config),
-        Some((rollout, signal)) => Err(vec![Problem {
+        Some((rollout, signal)) => Err(vec![ConfigError {
             path: format!("rollouts[{rollout}].signals[{signal}].from.response_json"),
             message: "this module has no body hooks; canary_filter.wasm has".to_owned(),
         }]),

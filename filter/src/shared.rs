@@ -3,12 +3,10 @@
 //! A key carries the format's version, so that an old and a new module that run side by side during
 //! an upgrade never read each other's bytes.
 
-use canary_core::{
-    clients::{ClientSet, RecentFailures},
-    control::Control,
-    guard::Guard,
-    poll::Term,
-};
+use canary_dataplane::clients::{ClientSet, RecentFailures};
+use canary_dataplane::control::Control;
+use canary_dataplane::guard::Guard;
+use canary_dataplane::poll::Term;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::host;

@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use canary_core::{
-    assign::{Headers, NewCookie},
-    config::Rollout,
-    cookie,
-    exchange::{self, Exchange, Responder, Upstream, grpc_status, http_status, is_grpc},
-    matching::Target,
-    role::Role,
-    signal::{self, Body, Reading},
+use canary_dataplane::assign::{Headers, NewCookie};
+use canary_dataplane::cookie;
+use canary_dataplane::exchange::{
+    self, Exchange, Responder, Upstream, grpc_status, http_status, is_grpc,
 };
+use canary_dataplane::matching::{self, RequestTarget};
+use canary_dataplane::signal::{self, Body, Reading};
+use canary_model::config::Rollout;
+use canary_model::role::Role;
 use proxy_wasm::{
     traits::{Context, HttpContext},
     types::Action,
@@ -70,9 +70,10 @@ impl HttpContext for Stream {
         };
         let names = &plugin.config.headers;
         remove_if_sent(&names.route);
-        let target = Target::of(&RequestHeaders);
+        let target = RequestTarget::of(&RequestHeaders);
         let mut rollouts = plugin.rollouts.iter().enumerate();
-        let Some((rollout, live)) = rollouts.find(|(_, live)| live.rollout.matches.takes(&target))
+        let Some((rollout, live)) =
+            rollouts.find(|(_, live)| matching::matches(&live.rollout.matches, &target))
         else {
             remove_if_sent(&names.version);
             plugin.secrets.iter().for_each(|header| remove_if_sent(header));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use canary_core::rollout::state::Phase;
+use canary_rollout::state::Phase;
 
 use crate::controller::status::Status;
 

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use canary_core::rollout::seen::Command;
+use canary_rollout::seen::Command;
 use serde_json::json;
 use tokio::sync::oneshot;
 

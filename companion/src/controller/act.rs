@@ -3,19 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use canary_core::judge::observation::Measurement;
-use canary_core::judge::spec::{PrometheusSpec, Rule};
-use canary_core::rollout::action::{self, Action};
-use canary_core::rollout::seen::{Delivery, GateAnswer, Seen};
-use canary_core::rollout::spec::Spec;
-use canary_core::rollout::state::State;
+use canary_judge::observation::Measurement;
+use canary_judge::spec::{PrometheusSpec, Rule};
+use canary_rollout::action::{self, Action};
+use canary_rollout::seen::{Delivery, GateAnswer, Inputs};
+use canary_rollout::spec::Spec;
+use canary_rollout::state::State;
 use reqwest::{Client, ClientBuilder};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::hooks::{self, Payload};
 use super::{prometheus, words};
-use crate::admin::{Admin, Fleet};
+use crate::envoy::{Admin, Fleet};
 use crate::error::Error;
 
 /// How many answers wait at most.
@@ -104,7 +104,7 @@ impl Actor {
     }
 
     /// Puts everything that was answered since into what is seen.
-    pub fn collect(&mut self, seen: &mut Seen) {
+    pub fn collect(&mut self, seen: &mut Inputs) {
         while let Ok(answer) = self.answers.try_recv() {
             match answer {
                 Answer::Gate(answer) => seen.gates.push(answer),

@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use canary_core::histogram::Histogram;
-use canary_core::role::Role;
-use canary_core::stat_name::{Metric, StatName};
+use canary_model::histogram::Histogram;
+use canary_model::role::Role;
+use canary_model::stat_name::{Metric, StatName};
 
-use crate::admin::Stats;
+use crate::envoy::Stats;
 
 /// How long Envoy runs, in seconds, as its own gauge says.
 pub const UPTIME: &str = "server.uptime";

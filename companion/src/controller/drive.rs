@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use canary_core::rollout::Now;
-use canary_core::rollout::action::Action;
-use canary_core::rollout::event::Event;
-use canary_core::rollout::seen::Seen;
-use canary_core::rollout::state::Phase;
-use canary_core::weight::Weight;
+use canary_model::weight::Weight;
+use canary_rollout::Now;
+use canary_rollout::action::Action;
+use canary_rollout::event::RolloutEvent;
+use canary_rollout::seen::Inputs;
+use canary_rollout::state::Phase;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
@@ -31,7 +31,8 @@ pub trait Audience {
     ///
     /// # Errors
     /// Where nobody can be told any more.
-    fn happened(&mut self, events: &[(Event, String)], status: &Status) -> Result<(), Error>;
+    fn happened(&mut self, events: &[(RolloutEvent, String)], status: &Status)
+    -> Result<(), Error>;
 
     /// The rollout was looked at.
     ///
@@ -180,12 +181,12 @@ impl<A: Audience> Controller<A> {
             self.publish();
             return Ok(self.audience.looked(&self.lines.status.borrow())?);
         }
-        self.step(Seen { envoys, observation, ..Seen::default() }).await?;
+        self.step(Inputs { envoys, observation, ..Inputs::default() }).await?;
         Ok(self.audience.looked(&self.lines.status.borrow())?)
     }
 
     async fn obey(&mut self, order: Order) -> Result<(), Failure> {
-        let seen = Seen { commands: vec![order.command], ..Seen::default() };
+        let seen = Inputs { commands: vec![order.command], ..Inputs::default() };
         let effects = self.step(seen).await?;
         let refused = effects.replies.into_iter().find_map(|reply| reply.refused);
         let status = Arc::clone(&self.lines.status.borrow());
@@ -195,13 +196,14 @@ impl<A: Audience> Controller<A> {
     }
 
     /// Core's step, on the disk before anything of it is done.
-    async fn step(&mut self, mut seen: Seen) -> Result<Effects, Failure> {
+    async fn step(&mut self, mut seen: Inputs) -> Result<Effects, Failure> {
         self.actor.collect(&mut seen);
         let effects = self.engine.advance(seen, now()).map_err(Error::Journal)?;
         self.act(&effects.actions).await?;
         self.publish();
         if !effects.events.is_empty() {
-            let say = |event: &Event| (event.clone(), words::event(event, self.engine.spec()));
+            let say =
+                |event: &RolloutEvent| (event.clone(), words::event(event, self.engine.spec()));
             let events: Vec<_> = effects.events.iter().map(say).collect();
             self.audience.happened(&events, &self.lines.status.borrow())?;
         }

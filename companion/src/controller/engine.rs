@@ -9,17 +9,17 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use canary_core::histogram::Histogram;
-use canary_core::judge::counts::Pair;
-use canary_core::judge::observation::Observation;
-use canary_core::role::Role;
-use canary_core::rollout::action::Action;
-use canary_core::rollout::event::{Event, Reply};
-use canary_core::rollout::seen::{Envoy, Seen};
-use canary_core::rollout::spec::Spec;
-use canary_core::rollout::state::State;
-use canary_core::rollout::waits::Waits;
-use canary_core::rollout::{Now, Stepped, step};
+use canary_judge::counts::Pair;
+use canary_judge::observation::Observation;
+use canary_model::histogram::Histogram;
+use canary_model::role::Role;
+use canary_rollout::action::Action;
+use canary_rollout::event::{Reply, RolloutEvent};
+use canary_rollout::seen::{Envoy, Inputs};
+use canary_rollout::spec::Spec;
+use canary_rollout::state::State;
+use canary_rollout::waits::Blockers;
+use canary_rollout::{Now, StepResult, step};
 
 use super::record::{End, Record, Snapshot, Start, StepRecord};
 use crate::error::Error;
@@ -39,7 +39,7 @@ pub struct Engine {
     envoys: BTreeMap<String, Envoy>,
     /// The Envoys as the journal showed them last; `None` since a snapshot.
     written: Option<BTreeMap<String, Envoy>>,
-    waits: Waits,
+    waits: Blockers,
     decisions: u64,
     steps_since_snapshot: u32,
     /// Whether the journal says that it is over.
@@ -52,7 +52,7 @@ pub struct Effects {
     /// What to do.
     pub actions: Vec<Action>,
     /// What happened.
-    pub events: Vec<Event>,
+    pub events: Vec<RolloutEvent>,
     /// What became of the commands, in their order.
     pub replies: Vec<Reply>,
 }
@@ -111,7 +111,7 @@ impl Engine {
             times: Pair::default(),
             envoys: BTreeMap::new(),
             written: None,
-            waits: Waits::default(),
+            waits: Blockers::default(),
             decisions: 0,
             steps_since_snapshot: 0,
             ended: false,
@@ -122,7 +122,7 @@ impl Engine {
     ///
     /// # Errors
     /// Where the journal can't be written: then nothing may be done, and the engine is of no more use.
-    pub fn advance(&mut self, seen: Seen, now: Now) -> Result<Effects, JournalError> {
+    pub fn advance(&mut self, seen: Inputs, now: Now) -> Result<Effects, JournalError> {
         let stepped = step(&self.spec, self.state.clone(), seen.clone(), now);
         self.looked(&seen.envoys);
         let mut records = records(seen, now, &stepped, self.written.as_ref());
@@ -169,7 +169,7 @@ impl Engine {
     }
 
     /// What the rollout waits for.
-    pub const fn waits(&self) -> &Waits {
+    pub const fn waits(&self) -> &Blockers {
         &self.waits
     }
 
@@ -223,8 +223,8 @@ impl Engine {
         }
     }
 
-    fn take(&mut self, stepped: Stepped) -> Effects {
-        let Stepped { state, actions, events, replies, line, waits, .. } = stepped;
+    fn take(&mut self, stepped: StepResult) -> Effects {
+        let StepResult { state, actions, events, replies, line, waits, .. } = stepped;
         if let Some(line) = &line {
             for role in Role::ALL {
                 if let Some(times) = &line.roles.of(role).rq_time_us {
@@ -262,9 +262,9 @@ impl Engine {
 
 /// What is written down of a step. `before` are the Envoys that the last record showed.
 fn records(
-    mut seen: Seen,
+    mut seen: Inputs,
     now: Now,
-    stepped: &Stepped,
+    stepped: &StepResult,
     before: Option<&BTreeMap<String, Envoy>>,
 ) -> Vec<Record> {
     let mut records = Vec::new();

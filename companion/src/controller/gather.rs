@@ -7,15 +7,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use canary_core::judge::observation::Observation;
-use canary_core::rollout::seen::{Envoy, Shown};
-use canary_core::runtime::RolloutRuntime;
-use canary_core::weight::Weight;
+use canary_judge::observation::Observation;
+use canary_model::runtime::RolloutRuntime;
+use canary_model::weight::Weight;
+use canary_rollout::seen::{Envoy, Shown};
 use futures_util::future::try_join;
 
 use super::counters::{Counters, Difference, UPTIME};
 use super::sum;
-use crate::admin::{Admin, Fleet, Report, Target};
+use crate::envoy::{Admin, EnvoyReply, Fleet, Target};
 use crate::error::Error;
 use crate::observe;
 
@@ -56,14 +56,14 @@ pub struct Gatherer {
     deadline: Duration,
     fleet: Fleet,
     resolved: Instant,
-    ledger: Ledger,
+    ledger: CounterBaseline,
 }
 
 impl Gatherer {
     /// Resolves the targets; every request then ends within `deadline`.
     pub async fn new(targets: Vec<Target>, rollout: &str, deadline: Duration) -> Self {
         let fleet = Fleet::resolve(&targets, deadline).await;
-        let (rollout, ledger) = (rollout.to_owned(), Ledger::default());
+        let (rollout, ledger) = (rollout.to_owned(), CounterBaseline::default());
         Self { targets, rollout, deadline, fleet, resolved: Instant::now(), ledger }
     }
 
@@ -119,7 +119,7 @@ async fn read(admin: &Admin, rollout: &str) -> Result<Member, Error> {
 
 /// The last reading of every Envoy.
 #[derive(Debug, Default)]
-struct Ledger {
+struct CounterBaseline {
     members: BTreeMap<String, Entry>,
     /// The weight at the last look.
     weight: Option<Weight>,
@@ -132,14 +132,14 @@ struct Entry {
     impossible: u32,
 }
 
-impl Ledger {
-    fn take(&mut self, reports: Vec<Report<Member>>, weight: Weight) -> Look {
+impl CounterBaseline {
+    fn take(&mut self, reports: Vec<EnvoyReply<Member>>, weight: Weight) -> Look {
         let mut look = Look::default();
         let opens = self.weight.replace(weight) != Some(weight);
         let mut sum: Option<Counters> = None;
         // A member that has left the fleet begins anew should it come back.
         self.members.retain(|url, _| reports.iter().any(|report| report.url == *url));
-        for Report { url, result } in reports {
+        for EnvoyReply { url, result } in reports {
             let member = match result {
                 Ok(member) => member,
                 Err(error) => {

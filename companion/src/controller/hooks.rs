@@ -3,11 +3,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use canary_core::rollout::action::Notice;
-use canary_core::rollout::event::Event;
-use canary_core::rollout::seen::{Delivery, GateAnswer};
-use canary_core::rollout::spec::{Gate, Spec};
-use canary_core::rollout::state::{Phase, State};
+use canary_rollout::action::Notice;
+use canary_rollout::event::RolloutEvent;
+use canary_rollout::seen::{Delivery, GateAnswer};
+use canary_rollout::spec::{Gate, Spec};
+use canary_rollout::state::{Phase, State};
 use reqwest::Client;
 use serde::Serialize;
 use serde_json::Value;
@@ -54,7 +54,8 @@ impl Payload {
     /// What a hook is told: the fields of Flagger's event hook, and the event as data.
     pub fn of_notice(spec: &Spec, state: &State, notice: &Notice, message: &str) -> Self {
         let mut payload = Self::new(spec, state);
-        let bad = matches!(notice.event, Event::Aborting { .. } | Event::Degraded { .. });
+        let bad =
+            matches!(notice.event, RolloutEvent::Aborting { .. } | RolloutEvent::Degraded { .. });
         payload.put("eventType", if bad { "Warning" } else { "Normal" }.to_owned());
         payload.put("eventMessage", message.to_owned());
         payload.put("topic", notice.topic.as_str().to_owned());

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use canary_core::judge::observation::Measurement;
-use canary_core::judge::spec::PrometheusSpec;
+use canary_judge::observation::Measurement;
+use canary_judge::spec::PrometheusSpec;
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::Value;

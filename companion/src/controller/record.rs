@@ -5,16 +5,16 @@
 //! for `replay`. Core is a pure function, so from these records the same state comes again; a `state`
 //! record now and then keeps that short.
 
-use canary_core::histogram::Histogram;
-use canary_core::judge::counts::Pair;
-use canary_core::judge::observation::Observation;
-use canary_core::judge::verdict::Verdict;
-use canary_core::rollout::Now;
-use canary_core::rollout::action::Action;
-use canary_core::rollout::ending::Ending;
-use canary_core::rollout::event::{Event, Reply};
-use canary_core::rollout::seen::Seen;
-use canary_core::rollout::state::Phase;
+use canary_judge::counts::Pair;
+use canary_judge::observation::Observation;
+use canary_judge::verdict::Verdict;
+use canary_model::histogram::Histogram;
+use canary_rollout::Now;
+use canary_rollout::action::Action;
+use canary_rollout::ending::TerminationReason;
+use canary_rollout::event::{Reply, RolloutEvent};
+use canary_rollout::seen::Inputs;
+use canary_rollout::state::Phase;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -64,7 +64,7 @@ pub struct StepRecord {
     pub now: Now,
     /// What was seen; the counts are in the record before this one if `counted` says so, and the
     /// Envoys are left out if they are as they were.
-    pub seen: Seen,
+    pub seen: Inputs,
     /// Whether the counts are in the record before this one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counted: bool,
@@ -75,7 +75,7 @@ pub struct StepRecord {
     pub phase: Phase,
     /// What happened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub events: Vec<Event>,
+    pub events: Vec<RolloutEvent>,
     /// What is being done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<Action>,
@@ -108,7 +108,7 @@ pub struct End {
     /// Healthy or Degraded.
     pub phase: Phase,
     /// Why.
-    pub reason: Option<Ending>,
+    pub reason: Option<TerminationReason>,
 }
 
 impl StepRecord {

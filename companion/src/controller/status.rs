@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use canary_core::histogram::Histogram;
-use canary_core::judge::counts::{Pair, Trials};
-use canary_core::judge::verdict::{Conclusion, Verdict};
-use canary_core::rollout::seen::{Envoy, Shown};
-use canary_core::rollout::spec::Spec;
-use canary_core::rollout::state::{Phase, State};
-use canary_core::weight::Weight;
+use canary_judge::counts::{Pair, Trials};
+use canary_judge::verdict::{Conclusion, Verdict};
+use canary_model::histogram::Histogram;
+use canary_model::weight::Weight;
+use canary_rollout::seen::{Envoy, Shown};
+use canary_rollout::spec::Spec;
+use canary_rollout::state::{Phase, State};
 use serde::{Deserialize, Serialize};
 
 /// Everything that is shown.

@@ -1,8 +1,8 @@
 //! The counts of a whole fleet between two looks, as the judge takes them. Pure.
 
-use canary_core::judge::counts::Pair;
-use canary_core::judge::observation::{Clients, Observation, RoleCounts, Signal};
-use canary_core::role::Role;
+use canary_judge::counts::Pair;
+use canary_judge::observation::{Clients, Observation, RoleCounts, Signal};
+use canary_model::role::Role;
 
 use super::counters::{Count, Counters};
 

@@ -1,7 +1,7 @@
 //! Makes an [`Istio`] out of what was asked for, or says everything that is wrong with it.
 
-use canary_core::config::Config;
-use canary_core::document::{Problem, Problems};
+use canary_model::config::Config;
+use canary_model::document::{ConfigError, ConfigErrors};
 use serde_json::{Value, json};
 
 use super::place::{Place, is_dns_label, is_label_value};
@@ -39,9 +39,9 @@ pub struct Asked {
 
 /// What can't be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Faulty {
+pub enum RenderError {
     /// The filter's configuration, problem by problem.
-    Filter(Vec<Problem>),
+    Filter(Vec<ConfigError>),
     /// Something asked for on the command line.
     Arguments(String),
 }
@@ -69,10 +69,10 @@ fn in_dns(c: char) -> char {
 ///
 /// # Errors
 /// Everything that is wrong with the configuration, or with an argument.
-pub fn read(name: &str, file: String, filter: Value, asked: Asked) -> Result<Istio, Faulty> {
-    arguments(&asked).map_err(Faulty::Arguments)?;
-    let config = Config::parse(filter.to_string().as_bytes()).map_err(Faulty::Filter)?;
-    let mut problems = Problems::default();
+pub fn read(name: &str, file: String, filter: Value, asked: Asked) -> Result<Istio, RenderError> {
+    arguments(&asked).map_err(RenderError::Arguments)?;
+    let config = Config::parse(filter.to_string().as_bytes()).map_err(RenderError::Filter)?;
+    let mut problems = ConfigErrors::default();
     if config.runtime.cluster != ADMIN_CLUSTER {
         let found = &config.runtime.cluster;
         let message = format!("must be {ADMIN_CLUSTER}, Istio's own cluster, found \"{found}\"");
@@ -85,7 +85,7 @@ pub fn read(name: &str, file: String, filter: Value, asked: Asked) -> Result<Ist
     let place = found
         .and_then(|(at, rollout)| Place::of(rollout, &format!("rollouts[{at}]"), &mut problems));
     let rollout = found.map(|(_, rollout)| rollout.clone());
-    let (place, rollout) = problems.finish(place.zip(rollout)).map_err(Faulty::Filter)?;
+    let (place, rollout) = problems.finish(place.zip(rollout)).map_err(RenderError::Filter)?;
     let Asked { gateway: (gateway_namespace, gateway), selector, images, extension, controller } =
         asked;
     Ok(Istio {

@@ -1,7 +1,7 @@
 //! Where a rollout's two versions are, read out of Istio's names of their clusters.
 
-use canary_core::config::Rollout;
-use canary_core::document::Problems;
+use canary_model::config::Rollout;
+use canary_model::document::ConfigErrors;
 
 /// What a cluster's name must look like.
 const EXPECTED: &str = "Istio's name of a subset, \
@@ -45,7 +45,7 @@ struct Cluster<'a> {
 
 impl Place {
     /// The place of a rollout that stands at `path` in the configuration.
-    pub(super) fn of(rollout: &Rollout, path: &str, problems: &mut Problems) -> Option<Self> {
+    pub(super) fn of(rollout: &Rollout, path: &str, problems: &mut ConfigErrors) -> Option<Self> {
         let both = [("stable", &rollout.stable), ("canary", &rollout.canary)];
         for (role, backend) in both {
             if !is_label_value(&backend.version) {

@@ -1,6 +1,6 @@
 //! The routes and the subsets that they lead to.
 
-use canary_core::matching::Authority;
+use canary_model::matching::Authority;
 use serde_json::{Value, json};
 
 use super::{Istio, Section, Subset, object, with_spec};

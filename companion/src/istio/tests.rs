@@ -137,10 +137,10 @@ fn what_is_wrong_is_told_with_its_path() {
         let mut filter = filter();
         change(&mut filter);
         match read("scorer", String::new(), filter, asked()).unwrap_err() {
-            Faulty::Filter(problems) => {
+            RenderError::Filter(problems) => {
                 problems.into_iter().map(|one| one.path).collect::<Vec<_>>()
             }
-            Faulty::Arguments(what) => panic!("{what}"),
+            RenderError::Arguments(what) => panic!("{what}"),
         }
     };
     assert_eq!(wrong(|filter| filter["runtime"] = json!({})), ["runtime.cluster"]);
@@ -167,7 +167,7 @@ fn arguments_are_checked() {
         let mut asked = asked();
         change(&mut asked);
         let faulty = read("scorer", String::new(), filter(), asked).unwrap_err();
-        assert!(matches!(&faulty, Faulty::Arguments(_)), "{faulty:?}");
+        assert!(matches!(&faulty, RenderError::Arguments(_)), "{faulty:?}");
     };
     wrong(|asked| asked.gateway.1 = "Public".to_owned());
     wrong(|asked| asked.selector[0].1 = "a b".to_owned());

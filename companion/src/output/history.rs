@@ -2,7 +2,7 @@
 
 use super::Paint;
 use super::text::{Table, UNKNOWN};
-use crate::verbs::history::Past;
+use crate::commands::history::Past;
 
 /// A line each; with details also everything that happened.
 pub(crate) fn history_text(all: &[Past], details: bool, paint: Paint) -> String {

@@ -1,7 +1,7 @@
 //! Results as JSON, in the order in which a person reads them. What is not known is null.
 
-use canary_core::runtime::Lease;
-use canary_core::weight::Weight;
+use canary_model::runtime::Lease;
+use canary_model::weight::Weight;
 use serde::{Serialize, Serializer};
 
 use super::EnvoyState;

@@ -3,7 +3,7 @@
 use super::Paint;
 use super::text::{Table, UNKNOWN};
 use crate::controller::status::{Metric, Side, Status, Weights};
-use canary_core::rollout::state::Phase;
+use canary_rollout::state::Phase;
 
 /// How wide a bar of evidence is, in characters.
 const BAR: usize = 20;

@@ -1,7 +1,7 @@
 //! Results for people.
 
-use canary_core::runtime::Lease;
-use canary_core::weight::Weight;
+use canary_model::runtime::Lease;
+use canary_model::weight::Weight;
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 
 use super::{EnvoyState, Paint};

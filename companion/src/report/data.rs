@@ -3,20 +3,20 @@
 //! The judge is a pure function of the lines, so the evidence at any moment is had by judging them once
 //! more.
 
-use canary_core::histogram::Histogram;
-use canary_core::judge::Judge;
-use canary_core::judge::counts::{Pair, Trials};
-use canary_core::judge::observation::Observation;
-use canary_core::role::Role;
-use canary_core::rollout::event::Event;
-use canary_core::rollout::spec::Spec;
-use canary_core::rollout::state::Phase;
+use canary_judge::Judge;
+use canary_judge::counts::{Pair, Trials};
+use canary_judge::observation::Observation;
+use canary_model::histogram::Histogram;
+use canary_model::role::Role;
+use canary_rollout::event::RolloutEvent;
+use canary_rollout::spec::Spec;
+use canary_rollout::state::Phase;
 use serde::Serialize;
 
+use crate::commands;
 use crate::controller::record::{Record, Start, StepRecord};
 use crate::controller::status::{self, Metric, Side};
 use crate::controller::words;
-use crate::verbs;
 
 /// The most points of a chart; beyond, neighbours are put together.
 const MAX_POINTS: usize = 360;
@@ -130,7 +130,7 @@ impl Sample {
 impl Report {
     /// A rollout before its first step; `None` where its file can't be read any more.
     pub fn begin(start: Start) -> Option<Self> {
-        let spec = verbs::read_spec(&start.file)?;
+        let spec = commands::read_spec(&start.file)?;
         Some(Self {
             rollout: start.rollout,
             started: start.at,
@@ -207,15 +207,15 @@ impl Report {
             |verdict: &serde_json::Value| verdict.get("reason")?.as_str().map(str::to_owned);
         for event in &step.events {
             match event {
-                Event::Started { .. } => {
+                RolloutEvent::Started { .. } => {
                     self.judge = Judge::new(&self.spec.analysis, self.spec.planned_seconds());
                 }
-                Event::Step { step, .. } => {
+                RolloutEvent::Step { step, .. } => {
                     self.judge.begin_step(self.spec.certificate_margin(*step));
                 }
-                Event::Aborting { reason }
-                | Event::Completed { reason }
-                | Event::Degraded { reason } => {
+                RolloutEvent::Aborting { reason }
+                | RolloutEvent::Completed { reason }
+                | RolloutEvent::Degraded { reason } => {
                     self.reason = Some(reason.to_string());
                 }
                 _ => {}

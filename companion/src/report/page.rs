@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use canary_core::judge::counts::Pair;
-use canary_core::role::Role;
-use canary_core::rollout::state::Phase;
+use canary_judge::counts::Pair;
+use canary_model::role::Role;
+use canary_rollout::state::Phase;
 
 use super::chart::{Chart, Line, time};
 use super::data::{Decision, Point, Report, Sample};

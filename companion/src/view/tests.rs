@@ -1,11 +1,11 @@
 //! The laws of summing, of the measured share and of choosing a version.
 
-use canary_core::histogram::Bin;
-use canary_core::runtime::{RolloutRuntime, Snapshot};
+use canary_model::histogram::Bin;
+use canary_model::runtime::{RolloutRuntime, Snapshot};
 use proptest::prelude::*;
 
 use super::*;
-use crate::admin::ConfiguredRollout;
+use crate::envoy::ConfiguredRollout;
 use crate::observe::Gauges;
 
 fn observation(counts: &[(Role, &str, u64)]) -> Observation {

@@ -1,7 +1,7 @@
 //! The JSON schema of rollout files says what the reader says, as far as a schema can.
 
-use canary_core::rollout::schema::schema;
-use canary_core::rollout::spec::Spec;
+use canary_rollout::schema::schema;
+use canary_rollout::spec::Spec;
 use canaryctl::yaml::Document;
 use jsonschema::Validator;
 use proptest::prelude::*;

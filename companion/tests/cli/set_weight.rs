@@ -50,7 +50,7 @@ fn a_lease_is_fresh_each_time_and_goes_when_it_is_not_asked_for() {
     let (first, second) = (lease(), lease());
     assert!(first.starts_with("30:") && second.starts_with("30:"));
     assert_ne!(first, second);
-    canary_core::runtime::Lease::parse(&first).unwrap();
+    canary_model::runtime::Lease::parse(&first).unwrap();
     ctl(&[&fake], &["set", "weight", "scorer", "6"]).exits(0);
     assert!(!runtime(&fake).contains_key("canary.scorer.lease"));
 }

@@ -1,7 +1,8 @@
 //! Affinity: where a client's key comes from, and the cookie that stands in for one.
 
-use canary_core::{cohort::KeyHash, weight::Weight};
+use canary_dataplane::cohort::KeyHash;
 use canary_integration::{Answer, Ask, Rig, Running, Upstream};
+use canary_model::weight::Weight;
 use regex::Regex;
 use serde_json::json;
 

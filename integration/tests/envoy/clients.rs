@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use canary_core::{cohort::KeyHash, weight::Weight};
+use canary_dataplane::cohort::KeyHash;
 use canary_integration::{Ask, Rig, Running, Seen, Stats, Upstream};
+use canary_model::weight::Weight;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 

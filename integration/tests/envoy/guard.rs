@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use canary_core::{cohort::KeyHash, weight::Weight};
+use canary_dataplane::cohort::KeyHash;
 use canary_integration::{Ask, Client, Rig, Running, Upstream};
+use canary_model::weight::Weight;
 use serde_json::json;
 
 /// Requests one after the other on sixteen connections, so that every worker gets some.

@@ -1,4 +1,4 @@
-use canary_core::histogram::Bin;
+use canary_model::histogram::Bin;
 use proptest::prelude::*;
 
 use super::*;

@@ -1,11 +1,11 @@
-use canary_core::role::Role;
+use canary_model::role::Role;
 
 use super::super::counters::Count;
 use super::*;
 
 const FIVE: u32 = 50_000;
 
-fn report(url: &str, ppm: u32, total: u64, failure: u64) -> Report<Member> {
+fn report(url: &str, ppm: u32, total: u64, failure: u64) -> EnvoyReply<Member> {
     let counts = [
         ((Role::Canary, Count::Total), total),
         ((Role::Canary, Count::Failure), failure),
@@ -13,15 +13,15 @@ fn report(url: &str, ppm: u32, total: u64, failure: u64) -> Report<Member> {
     ];
     let shown = Shown { in_force: Weight::from_ppm(ppm), ..Shown::default() };
     let counters = Counters { counts: counts.into(), ..Counters::default() };
-    Report { url: url.to_owned(), result: Ok(Member { shown, counters }) }
+    EnvoyReply { url: url.to_owned(), result: Ok(Member { shown, counters }) }
 }
 
-fn silent(url: &str) -> Report<Member> {
+fn silent(url: &str) -> EnvoyReply<Member> {
     let error = Error::Unreachable { url: url.to_owned(), cause: "refused".to_owned() };
-    Report { url: url.to_owned(), result: Err(error) }
+    EnvoyReply { url: url.to_owned(), result: Err(error) }
 }
 
-fn take(ledger: &mut Ledger, reports: Vec<Report<Member>>) -> Option<(u64, u64)> {
+fn take(ledger: &mut CounterBaseline, reports: Vec<EnvoyReply<Member>>) -> Option<(u64, u64)> {
     let look = ledger.take(reports, Weight::from_ppm(FIVE).unwrap());
     let canary = look.observation?.roles.canary;
     Some((canary.total?, canary.failure?))
@@ -29,7 +29,7 @@ fn take(ledger: &mut Ledger, reports: Vec<Report<Member>>) -> Option<(u64, u64)>
 
 #[test]
 fn sums_what_happened_since_the_look_before() {
-    let mut ledger = Ledger::default();
+    let mut ledger = CounterBaseline::default();
     let first = vec![report("a", FIVE, 100, 7), report("b", FIVE, 50, 0)];
     let before = take(&mut ledger, first);
     assert_eq!(before, Some((0, 0)), "what was before the rollout does not count");
@@ -39,7 +39,7 @@ fn sums_what_happened_since_the_look_before() {
 
 #[test]
 fn an_envoy_that_was_away_brings_everything_with_it() {
-    let mut ledger = Ledger::default();
+    let mut ledger = CounterBaseline::default();
     take(&mut ledger, vec![report("a", FIVE, 10, 0), report("b", FIVE, 10, 0)]);
     let look = ledger.take(vec![silent("a"), report("b", FIVE, 11, 0)], Weight::ZERO);
     assert!(matches!(&look.envoys["a"], Envoy::Unreachable(why) if why.contains("refused")));
@@ -50,7 +50,7 @@ fn an_envoy_that_was_away_brings_everything_with_it() {
 
 #[test]
 fn a_restart_loses_nothing_that_was_counted() {
-    let mut ledger = Ledger::default();
+    let mut ledger = CounterBaseline::default();
     take(&mut ledger, vec![report("a", FIVE, 100, 9)]);
     assert_eq!(take(&mut ledger, vec![report("a", FIVE, 104, 9)]), Some((4, 0)));
     assert_eq!(take(&mut ledger, vec![report("a", FIVE, 3, 1)]), Some((3, 1)));
@@ -59,7 +59,7 @@ fn a_restart_loses_nothing_that_was_counted() {
 
 #[test]
 fn another_split_takes_no_part() {
-    let mut ledger = Ledger::default();
+    let mut ledger = CounterBaseline::default();
     let both =
         |a, total_a, b, total_b| vec![report("a", a, total_a, 0), report("b", b, total_b, 0)];
     take(&mut ledger, both(10_000, 100, 10_000, 100));
@@ -74,7 +74,7 @@ fn another_split_takes_no_part() {
 
 #[test]
 fn who_follows_at_once_takes_part_in_what_the_judge_leaves_out() {
-    let mut ledger = Ledger::default();
+    let mut ledger = CounterBaseline::default();
     ledger.take(vec![report("a", 10_000, 100, 0)], Weight::from_ppm(10_000).unwrap());
     assert_eq!(take(&mut ledger, vec![report("a", FIVE, 103, 0)]), Some((3, 0)));
     assert_eq!(take(&mut ledger, vec![report("a", FIVE, 107, 0)]), Some((4, 0)));
@@ -82,7 +82,7 @@ fn who_follows_at_once_takes_part_in_what_the_judge_leaves_out() {
 
 #[test]
 fn half_a_reading_waits_for_the_other_half() {
-    let mut ledger = Ledger::default();
+    let mut ledger = CounterBaseline::default();
     take(&mut ledger, vec![report("a", FIVE, 10, 0)]);
     assert_eq!(take(&mut ledger, vec![report("a", FIVE, 10, 1)]), None);
     assert_eq!(take(&mut ledger, vec![report("a", FIVE, 11, 1)]), Some((1, 1)));
@@ -96,7 +96,7 @@ fn half_a_reading_waits_for_the_other_half() {
 
 #[test]
 fn a_member_that_left_begins_anew() {
-    let mut ledger = Ledger::default();
+    let mut ledger = CounterBaseline::default();
     take(&mut ledger, vec![report("a", FIVE, 10, 0), report("b", FIVE, 1, 0)]);
     take(&mut ledger, vec![report("b", FIVE, 1, 0)]);
     let back = vec![report("a", FIVE, 500, 100), report("b", FIVE, 2, 0)];

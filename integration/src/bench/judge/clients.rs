@@ -1,6 +1,6 @@
 //! A population of clients that stick to a version, and what the proxies count of it.
 
-use canary_core::judge::observation::{Clients, Observation};
+use canary_judge::observation::{Clients, Observation};
 use rand::RngExt;
 use rand_distr::weighted::WeightedAliasIndex;
 use rand_distr::{Distribution, LogNormal};

@@ -1,8 +1,8 @@
 //! How soon other answers are noticed, and how seldom the same answers are taken for others.
 
-use canary_core::judge::counts::Pair;
-use canary_core::judge::observation::ClassCounts;
-use canary_core::judge::spec::Rule;
+use canary_judge::counts::Pair;
+use canary_judge::observation::ClassCounts;
+use canary_judge::spec::Rule;
 
 use super::false_abort::judge_other;
 use super::figures::{Beside, speed_row};

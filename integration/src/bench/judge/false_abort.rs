@@ -1,9 +1,9 @@
 //! How often an identical version is rolled back: at most as often as the file says, at any baseline and
 //! weight, through incidents, with sticky clients, with proxies that restart.
 
-use canary_core::judge::Judge;
-use canary_core::judge::observation::Observation;
-use canary_core::judge::spec::Rule;
+use canary_judge::Judge;
+use canary_judge::observation::Observation;
+use canary_judge::spec::Rule;
 use rand::RngExt;
 
 use super::clients::{Client, Population};

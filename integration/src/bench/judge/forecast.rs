@@ -1,9 +1,9 @@
 //! Whether the planner's forecast is near what the simulation needs.
 
-use canary_core::judge::forecast::{
+use canary_judge::forecast::{
     Rates, abort_growth, abort_nats, certificate_growth, median_requests, requests_needed,
 };
-use canary_core::judge::{BETA, Tolerated};
+use canary_judge::{BETA, Tolerated};
 use serde_json::json;
 
 use super::certificate::certified;

@@ -1,9 +1,9 @@
 //! How soon a slower canary is found, as a whole or in its tail, and how seldom one that isn't.
 
-use canary_core::histogram::{Bin, Histogram};
-use canary_core::judge::Judge;
-use canary_core::judge::observation::Observation;
-use canary_core::judge::spec::Rule;
+use canary_judge::Judge;
+use canary_judge::observation::Observation;
+use canary_judge::spec::Rule;
+use canary_model::histogram::{Bin, Histogram};
 use rand::RngExt;
 use rand_distr::{Distribution, LogNormal};
 

@@ -1,7 +1,7 @@
 //! A fleet whose proxies restart: their counters begin at zero again, and what happened since the last
 //! reading is lost.
 
-use canary_core::judge::observation::Observation;
+use canary_judge::observation::Observation;
 use rand::RngExt;
 
 use super::rig::{Race, Rng, Traffic, aborts, blank, failures, judge, race, runs};

@@ -2,10 +2,10 @@
 
 use std::thread;
 
-use canary_core::judge::Judge;
-use canary_core::judge::observation::Observation;
-use canary_core::judge::spec::{Analysis, MetricSpec, Rule};
-use canary_core::weight::Weight;
+use canary_judge::Judge;
+use canary_judge::observation::Observation;
+use canary_judge::spec::{Analysis, MetricSpec, Rule};
+use canary_model::weight::Weight;
 use rand::SeedableRng;
 use rand_distr::{Binomial, Distribution};
 use rand_xoshiro::Xoshiro256PlusPlus;

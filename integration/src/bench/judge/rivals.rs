@@ -14,9 +14,9 @@
 
 mod kayenta;
 
-use canary_core::histogram::Histogram;
-use canary_core::judge::counts::{Pair, Trials};
-use canary_core::judge::observation::{Observation, RoleCounts};
+use canary_judge::counts::{Pair, Trials};
+use canary_judge::observation::{Observation, RoleCounts};
+use canary_model::histogram::Histogram;
 
 use super::rig::Ending;
 use kayenta::Kayenta;

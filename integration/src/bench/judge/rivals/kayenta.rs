@@ -4,7 +4,7 @@
 //! beyond three interquartile ranges (or the outer percentiles) are taken out first. Judged each ten
 //! minutes on all values so far.
 
-use canary_core::judge::counts::Pair;
+use canary_judge::counts::Pair;
 
 use crate::bench::report::quantile;
 

@@ -1,0 +1,151 @@
+//! `run FILE`: everything that must be right before the first decision, then the controller.
+
+mod audience;
+mod preflight;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use canary_rollout::action::Action;
+use canary_rollout::spec::Spec;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::audience::Teller;
+use super::{Context, files};
+use crate::api::access::{Access, Token};
+use crate::api::{self, Api};
+use crate::cli::Run;
+use crate::controller::drive::{Controller, Lines, first_status};
+use crate::controller::engine::Engine;
+use crate::controller::gather::Gatherer;
+use crate::controller::record::Start;
+use crate::envoy::Target;
+use crate::error::{Error, Failure};
+use crate::identity;
+use crate::journal::{self, Found, Journal, timestamp};
+use crate::output;
+
+/// The longest that a look at one Envoy may take, whatever the command line says: a look comes every
+/// second.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+/// How long the interface is served after the end, for those who wait for it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Runs the rollout to its end.
+pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
+    let source = files::text(&args.file)?;
+    let spec = files::spec(&source, &args.file.display().to_string())?;
+    let targets = targets(context, &spec)?;
+    let token = Token::find(context.token_file.as_deref())?;
+    let access = Access::new(args.listen, token, args.allow_hosts.clone())?;
+    let listener = listen(args).await?;
+    let path = journal_path(args, &spec)?;
+    let (journal, found) = Journal::open(&path).map_err(Error::Journal)?;
+    found.notes.iter().for_each(|note| output::remark(note));
+    // A controller that is killed before its exit code is out has not ended by itself.
+    journal::hold(journal.lock());
+    let lease = Duration::from_secs(spec.lease_seconds.into());
+    let deadline = context.deadline.min(LOOK_WITHIN).min(lease / 6);
+    let gatherer = Gatherer::new(targets, &spec.rollout, deadline).await;
+    let (engine, under_way) = engine(args, source, spec, journal, &found, &gatherer).await?;
+    serve(context, args, listener, access, engine, gatherer, under_way).await
+}
+
+/// Begins the rollout, or goes on with the one that the journal holds.
+async fn engine(
+    args: &Run,
+    source: String,
+    spec: Spec,
+    journal: Journal,
+    found: &Found,
+    gatherer: &Gatherer,
+) -> Result<(Engine, Vec<Action>), Failure> {
+    if let Some(begin) = found.unfinished {
+        output::remark(&format!(
+            "going on with the rollout in {} where it was left",
+            journal.path().display()
+        ));
+        return Ok(Engine::resume(spec, journal, begin)?);
+    }
+    let versions = preflight::check(gatherer.fleet(), &spec.rollout, args.takeover).await?;
+    if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
+        && preflight::is_decided(&journal, begin, &spec, &versions)?
+    {
+        output::remark(if args.stay {
+            "this file has been decided for these versions; --stay shows how. For another rollout of \
+             them give another --journal, or leave --stay out"
+        } else {
+            "this file has been decided for these versions, and the controller was killed before it \
+             had told how; nothing is done again. The next `run` begins anew"
+        });
+        return Ok(Engine::resume(spec, journal, begin)?);
+    }
+    let random = getrandom::u32().map_err(|error| Error::System(error.into()))?;
+    let start = Start {
+        at: timestamp(SystemTime::now()),
+        rollout: spec.rollout.clone(),
+        file: source,
+        owner: identity::controller(random),
+        takeover: args.takeover,
+        versions,
+        canaryctl: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let engine = Engine::begin(spec, journal, start).map_err(Error::Journal)?;
+    Ok((engine, Vec::new()))
+}
+
+/// Serves the interface while the controller runs, and a moment longer.
+async fn serve(
+    context: &Context,
+    args: &Run,
+    listener: TcpListener,
+    access: Access,
+    engine: Engine,
+    gatherer: Gatherer,
+    under_way: Vec<Action>,
+) -> Result<(), Failure> {
+    let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
+    let (orders, queue) = mpsc::channel(api::QUEUE);
+    let journal = Arc::new(engine.journal().path().to_owned());
+    let api = Api { status, orders, journal, access: Arc::new(access) };
+    let (stop, stopped) = oneshot::channel();
+    let teller = Teller::new(context.output, &listener, &engine);
+    let server = tokio::spawn(api::serve(listener, api, stopped));
+    let lines = Lines { orders: queue, status: sender };
+    let controller = Controller::new(engine, gatherer, lines, teller, args.stay);
+    let result = controller.run(args.tick, under_way).await;
+    let ended = result.as_ref().map_or_else(|failure| failure.is_degraded(), |()| true);
+    if ended {
+        tokio::time::sleep(FAREWELL).await;
+    }
+    drop(stop);
+    // A client that holds its connection open must not hold the process.
+    let _ = tokio::time::timeout(FAREWELL, server).await;
+    result
+}
+
+async fn listen(args: &Run) -> Result<TcpListener, Error> {
+    let failed = |cause| Error::Listen { address: args.listen.to_string(), cause };
+    api::listen(args.listen).await.map_err(failed)
+}
+
+/// The Envoys: of the command line, else of the file, else of the environment.
+pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<Target>, Error> {
+    if context.envoys_given || spec.envoys.is_empty() {
+        return context.targets().map(<[Target]>::to_vec);
+    }
+    let read = |text: &String| {
+        text.parse().map_err(|why| Error::Usage { what: format!("envoys: {text}: {why}") })
+    };
+    spec.envoys.iter().map(read).collect()
+}
+
+fn journal_path(args: &Run, spec: &Spec) -> Result<PathBuf, Error> {
+    args.journal.clone().or_else(|| journal::default_path(&spec.rollout)).ok_or_else(|| {
+        let what = "neither XDG_STATE_HOME nor HOME is set; say with --journal where the journal \
+                    should be";
+        Error::Usage { what: what.to_owned() }
+    })
+}

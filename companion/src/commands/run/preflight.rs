@@ -1,0 +1,54 @@
+//! What the fleet and the journal must be like before a rollout begins. Nothing is changed.
+
+use canary_judge::counts::Pair;
+use canary_rollout::spec::Spec;
+
+use crate::commands::{files, look, split};
+use crate::controller::record::Record;
+use crate::envoy::{Admin, Fleet};
+use crate::error::{Error, Failure};
+use crate::journal::{self, Journal};
+use crate::view::{Observed, View};
+
+/// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
+/// Gives the versions' labels.
+pub(super) async fn check(
+    fleet: &Fleet,
+    rollout: &str,
+    takeover: bool,
+) -> Result<Pair<Option<String>>, Failure> {
+    let reports = fleet.each(async |admin: &Admin| look::at(admin, rollout).await).await;
+    let (answers, errors) = split(reports);
+    let observed: Observed = answers.into_iter().collect();
+    let unknown = |error: &Error| matches!(error, Error::UnknownRollout { .. });
+    if observed.is_empty() || errors.iter().any(unknown) {
+        let (unknown, others): (Vec<_>, Vec<_>) = errors.into_iter().partition(unknown);
+        return Err(Failure::refused(if unknown.is_empty() { others } else { unknown }));
+    }
+    let owned = observed.iter().filter_map(|(url, one)| {
+        let (url, rollout) = (url.clone(), rollout.to_owned());
+        let owner = one.runtime.owner.value()?.clone();
+        Some(Error::OtherOwner { url, rollout, owner })
+    });
+    let owned: Vec<Error> = owned.filter(|_| !takeover).collect();
+    if !owned.is_empty() {
+        return Err(Failure::refused(owned));
+    }
+    let view = View::of(rollout, &observed, None);
+    Ok(Pair { stable: view.stable.version, canary: view.canary.version })
+}
+
+/// Whether the finished rollout of a journal was this one: the same plan for the same versions. A
+/// controller that is to stay is restarted by whoever watches over it, and must not take a version that
+/// has all traffic back to the first step for that.
+pub(super) fn is_decided(
+    journal: &Journal,
+    begin: u64,
+    spec: &Spec,
+    versions: &Pair<Option<String>>,
+) -> Result<bool, Error> {
+    let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
+    let Some(Record::Start(start)) = first else { return Ok(false) };
+    let same = files::spec(&start.file, "the file").is_ok_and(|then| then == *spec);
+    Ok(same && start.versions == *versions)
+}

@@ -1,0 +1,156 @@
+//! What `set weight` writes, decided from what the Envoys said before. Pure.
+
+use std::collections::BTreeSet;
+
+use canary_model::runtime::{Lease, RolloutRuntime, Setting, Update};
+use canary_model::weight::Weight;
+
+use crate::envoy::EnvoyReply;
+use crate::error::{Error, Failure};
+use crate::observe::Gauges;
+
+/// What is asked for.
+pub(super) struct Wish {
+    pub(super) rollout: String,
+    pub(super) weight: Weight,
+    pub(super) lease: Option<Lease>,
+    /// Who asks, as an owner key would name them.
+    pub(super) me: String,
+    pub(super) takeover: bool,
+    pub(super) reset_guard: bool,
+}
+
+/// What one Envoy says before.
+pub(super) struct Before {
+    pub(super) rollouts: BTreeSet<String>,
+    pub(super) gauges: Gauges,
+    pub(super) runtime: RolloutRuntime,
+}
+
+/// The one update for all Envoys.
+///
+/// # Errors
+/// Where an Envoy has no such rollout, or another owner and the wish is no takeover: nothing is
+/// changed then. Where none can be reached.
+pub(super) fn decide(wish: &Wish, before: &[EnvoyReply<Before>]) -> Result<Update, Failure> {
+    let mut refusals: Vec<Error> = Vec::new();
+    for report in before {
+        if let Ok(one) = &report.result {
+            refusals.extend(refusal(wish, &report.url, one));
+        }
+    }
+    if !refusals.is_empty() {
+        // The stronger reason gives the exit code: a wrong name before a wrong owner.
+        refusals.sort_by_key(|error| !matches!(error, Error::UnknownRollout { .. }));
+        return Err(Failure::refused(refusals));
+    }
+    Ok(update(wish, before))
+}
+
+fn refusal(wish: &Wish, url: &str, one: &Before) -> Option<Error> {
+    let (url, rollout) = (url.to_owned(), wish.rollout.clone());
+    if !one.rollouts.contains(&rollout) {
+        return Some(Error::UnknownRollout { url, rollout, known: one.rollouts.clone() });
+    }
+    let owner = one.runtime.owner.value().filter(|owner| **owner != wish.me);
+    let owner = owner.filter(|_| !wish.takeover)?.clone();
+    Some(Error::OtherOwner { url, rollout, owner })
+}
+
+/// A weight above 0 releases the kill switch. A lease that nobody asked for is removed: it was the
+/// promise of an earlier weight and must not run out under this one.
+fn update(wish: &Wish, before: &[EnvoyReply<Before>]) -> Update {
+    let rollout = wish.rollout.as_str();
+    let mut update = Update::new().weight(rollout, wish.weight);
+    if wish.weight > Weight::ZERO {
+        update = update.enabled(rollout, true);
+    }
+    update = match &wish.lease {
+        Some(lease) => update.lease(rollout, lease),
+        None => update.remove(rollout, Setting::Lease),
+    };
+    if wish.takeover {
+        update = update.owner(rollout, &wish.me);
+    }
+    if wish.reset_guard {
+        update = update.epoch(rollout, next_epoch(before));
+    }
+    update
+}
+
+/// An epoch that no Envoy has now.
+fn next_epoch(before: &[EnvoyReply<Before>]) -> u64 {
+    let seen = before.iter().filter_map(|report| report.result.as_ref().ok());
+    let epochs = seen.flat_map(|one| [one.runtime.epoch.value().copied(), one.gauges.epoch]);
+    epochs.flatten().max().map_or(1, |epoch| epoch.checked_add(1).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use canary_model::runtime::Snapshot;
+
+    use super::*;
+
+    fn wish(weight: &str) -> Wish {
+        Wish {
+            rollout: "scorer".to_owned(),
+            weight: Weight::parse_percent(weight).unwrap(),
+            lease: None,
+            me: "ann@host".to_owned(),
+            takeover: false,
+            reset_guard: false,
+        }
+    }
+
+    fn before(rollouts: &[&str], entries: &str) -> EnvoyReply<Before> {
+        let answer = format!("{{\"entries\":{{{entries}}}}}");
+        let snapshot = Snapshot::read(answer.as_bytes(), |_| true).unwrap();
+        let one = Before {
+            rollouts: rollouts.iter().map(|name| (*name).to_owned()).collect(),
+            gauges: Gauges { epoch: Some(6), ..Gauges::default() },
+            runtime: RolloutRuntime::of(&snapshot, "scorer"),
+        };
+        EnvoyReply { url: "http://a:1".to_owned(), result: Ok(one) }
+    }
+
+    fn silent() -> EnvoyReply<Before> {
+        EnvoyReply { url: "http://b:1".to_owned(), result: Err(Error::NoEnvoy) }
+    }
+
+    fn body(wish: &Wish, before: &[EnvoyReply<Before>]) -> String {
+        decide(wish, before).unwrap().form_body().unwrap()
+    }
+
+    #[test]
+    fn one_update_says_it_all() {
+        let plain = [before(&["scorer"], ""), silent()];
+        assert_eq!(
+            body(&wish("5"), &plain),
+            "canary.scorer.enabled=100&canary.scorer.lease=&canary.scorer.weight=5"
+        );
+        assert_eq!(body(&wish("0"), &plain), "canary.scorer.lease=&canary.scorer.weight=0");
+        let lease = Some(Lease::new(30, "n").unwrap());
+        let leased = Wish { lease, reset_guard: true, takeover: true, ..wish("5") };
+        assert_eq!(
+            body(&leased, &plain),
+            "canary.scorer.enabled=100&canary.scorer.epoch=7&canary.scorer.lease=30%3An\
+             &canary.scorer.owner=ann%40host&canary.scorer.weight=5"
+        );
+    }
+
+    #[test]
+    fn one_envoy_that_refuses_refuses_for_all() {
+        let exit = |wish: &Wish, before: &[EnvoyReply<Before>]| {
+            decide(wish, before).map_err(|failure| failure.exit.code())
+        };
+        let owned = r#""canary.scorer.owner":{"final_value":"bob@host"}"#;
+        let mine = r#""canary.scorer.owner":{"final_value":"ann@host"}"#;
+        let plain = || before(&["scorer"], "");
+        assert_eq!(exit(&wish("5"), &[plain(), before(&["other"], "")]), Err(2));
+        assert_eq!(exit(&wish("5"), &[plain(), before(&["scorer"], owned)]), Err(1));
+        assert_eq!(exit(&wish("5"), &[before(&["scorer"], owned), before(&[], "")]), Err(2));
+        assert!(decide(&wish("5"), &[before(&["scorer"], mine)]).is_ok());
+        let takeover = Wish { takeover: true, ..wish("5") };
+        assert!(decide(&takeover, &[before(&["scorer"], owned)]).is_ok());
+    }
+}

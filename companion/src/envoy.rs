@@ -1,0 +1,14 @@
+//! Envoy's admin interface: where it is ([`Target`]), what it says ([`Admin`]), many of them
+//! ([`Fleet`]).
+
+mod client;
+mod config;
+mod fleet;
+mod stats;
+mod target;
+
+pub use client::{Admin, DEADLINE_FOR_CONNECT};
+pub use config::{ConfiguredRollout, configured_rollouts};
+pub use fleet::{EnvoyReply, Fleet};
+pub use stats::{Stats, StatsError};
+pub use target::{Address, Target};

@@ -1,0 +1,123 @@
+use serde_json::json;
+
+use super::*;
+use canary_model::runtime::Snapshot;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn runtime(settings: &[(&str, &str)]) -> RolloutRuntime {
+    let entries: serde_json::Map<_, _> = settings
+        .iter()
+        .map(|(key, value)| (format!("canary.r.{key}"), json!({"final_value": value})))
+        .collect();
+    let answer = json!({"layers": [], "entries": entries}).to_string();
+    RolloutRuntime::of(&Snapshot::read(answer.as_bytes(), |_| true).unwrap(), "r")
+}
+
+fn percent(text: &str) -> Weight {
+    Weight::parse_percent(text).unwrap()
+}
+
+#[test]
+fn precedence() {
+    let configured = percent("7");
+    let mut control = Control::default();
+    assert_eq!(
+        control.in_force(configured, 0),
+        InForce { weight: configured, why: WeightReason::Config }
+    );
+    control.apply(&runtime(&[("weight", "5"), ("lease", "30:a")]), 0);
+    assert_eq!(
+        control.in_force(configured, 0),
+        InForce { weight: percent("5"), why: WeightReason::Runtime }
+    );
+    let expired = InForce { weight: Weight::ZERO, why: WeightReason::LeaseExpired };
+    assert_eq!(control.in_force(configured, 30 * SECOND), expired);
+    assert!(control.trip(control.epoch_turn()));
+    let tripped = InForce { weight: Weight::ZERO, why: WeightReason::GuardTripped };
+    assert_eq!(control.in_force(configured, 30 * SECOND), tripped);
+}
+
+#[test]
+fn a_raised_weight_is_shown_once_all_workers_have_had_time_to_read_it() {
+    let tick = SECOND / 16;
+    let mut control = Control::default();
+    let shown = |control: &Control, before: &str, now: u64| {
+        control.to_show(Weight::ZERO, percent(before), now, tick)
+    };
+    control.apply(&runtime(&[("weight", "5")]), SECOND);
+    control.apply(&runtime(&[("weight", "5")]), SECOND + tick);
+    assert_eq!(shown(&control, "0", SECOND + tick), Weight::ZERO);
+    assert_eq!(shown(&control, "0", SECOND + 2 * tick), percent("5"));
+    control.apply(&runtime(&[("weight", "2")]), 2 * SECOND);
+    assert_eq!(shown(&control, "5", 2 * SECOND), percent("2"), "a lower one at once");
+    assert!(control.trip(control.epoch_turn()));
+    assert_eq!(shown(&control, "2", 2 * SECOND), Weight::ZERO);
+    control.apply(&runtime(&[("weight", "2"), ("epoch", "1")]), 3 * SECOND);
+    assert_eq!(shown(&control, "0", 3 * SECOND), Weight::ZERO, "a cleared guard raises it");
+    assert_eq!(shown(&control, "0", 4 * SECOND), percent("2"));
+}
+
+#[test]
+fn the_same_lease_runs_on_and_any_other_renews() {
+    let mut control = Control::default();
+    let leases = |control: &mut Control, text: &str, at: u64| {
+        control.apply(&runtime(&[("weight", "5"), ("lease", text)]), at * SECOND);
+    };
+    leases(&mut control, "10:a", 0);
+    leases(&mut control, "10:a", 9);
+    assert!(!control.lease_expired(10 * SECOND - 1) && control.lease_expired(10 * SECOND));
+    leases(&mut control, "10:b", 12);
+    assert!(!control.lease_expired(22 * SECOND - 1) && control.lease_expired(22 * SECOND));
+    leases(&mut control, "10:a", 23);
+    assert!(!control.lease_expired(32 * SECOND));
+    control.apply(&runtime(&[("weight", "5")]), 50 * SECOND);
+    assert!(!control.lease_expired(u64::MAX), "a removed lease key is no lease");
+}
+
+#[test]
+fn what_cannot_be_read_leaves_the_last_good_value_and_is_told_once() {
+    let mut control = Control::default();
+    control.apply(&runtime(&[("weight", "5"), ("lease", "10:a"), ("epoch", "1")]), 0);
+    let garbage = runtime(&[
+        ("weight", "05"),
+        ("lease", "x"),
+        ("epoch", "-1"),
+        ("window", "1.5"),
+        ("enabled", "maybe"),
+    ]);
+    let faults = control.apply(&garbage, SECOND);
+    assert_eq!(faults.len(), 5, "{faults:?}");
+    assert_eq!(faults[0].found, "05");
+    assert_eq!(control.apply(&garbage, 2 * SECOND), []);
+    assert_eq!(control.in_force(Weight::ZERO, 2 * SECOND).weight, percent("5"));
+    assert!(control.lease_expired(10 * SECOND), "the last good lease runs on");
+    assert_eq!(control.epoch(), Some(1));
+    let other = control.apply(&runtime(&[("weight", "abc")]), 3 * SECOND);
+    assert_eq!(other.len(), 1);
+    control.apply(&runtime(&[("weight", "6")]), 4 * SECOND);
+    assert_eq!(control.apply(&runtime(&[("weight", "abc")]), 5 * SECOND).len(), 1, "told again");
+    control.apply(&runtime(&[]), 6 * SECOND);
+    assert_eq!(
+        control.in_force(percent("7"), 6 * SECOND),
+        InForce { weight: percent("7"), why: WeightReason::Config }
+    );
+}
+
+#[test]
+fn every_change_of_the_epoch_clears_a_trip() {
+    let mut control = Control::default();
+    let turn = control.epoch_turn();
+    assert!(control.trip(turn) && control.guard_tripped());
+    assert!(!control.trip(turn), "tripped already");
+    for (epoch, changes) in
+        [(Some("1"), true), (Some("1"), false), (Some("2"), true), (None, true), (Some("2"), true)]
+    {
+        let before = control.epoch_turn();
+        control.trip(before);
+        let settings: Vec<_> = epoch.map(|value| ("epoch", value)).into_iter().collect();
+        control.apply(&runtime(&settings), 0);
+        assert_eq!(control.guard_tripped(), !changes, "{epoch:?}");
+        assert!(!control.trip(before), "a trip for a passed epoch, or a second one");
+    }
+}

@@ -1,0 +1,56 @@
+//! Any request's headers against a configuration that uses them all: at 0 and 100 % nobody is on
+//! the wrong side, a tester is obeyed only with the token, and the same request goes the same way.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use canary_dataplane::assign::{Headers, Reason, assign};
+use canary_model::config::Config;
+use canary_dataplane::control::{InForce, WeightReason};
+use canary_model::role::Role;
+use canary_model::weight::{PPM, Weight};
+use libfuzzer_sys::fuzz_target;
+
+const CONFIG: &str = r#"{"rollouts": [{"name": "r", "inherit": true,
+    "stable": {"version": "1", "cluster": "s"}, "canary": {"version": "2", "cluster": "c"},
+    "affinity": [{"header": "u"}, {"cookie": "k"}],
+    "override": {"header": "o", "cookie": "c", "token": {"header": "t", "value": "secret"}}}]}"#;
+
+static SOUND: LazyLock<Config> =
+    LazyLock::new(|| Config::parse(CONFIG.as_bytes()).expect("the configuration is sound"));
+
+/// One header a line: its name's first letter, and the value.
+struct Lines<'a>(Vec<&'a [u8]>);
+
+impl Headers for Lines<'_> {
+    fn get(&self, name: &str) -> Option<Vec<u8>> {
+        let letter = name.strip_prefix("x-canary-").unwrap_or(name).as_bytes().first()?;
+        let name = if name == "cookie" { &b'K' } else { letter };
+        let line = self.0.iter().find(|line| line.first() == Some(name))?;
+        line.get(1..).map(<[u8]>::to_vec)
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let request = Lines(data.split(|byte| *byte == b'\n').collect());
+    let config = &*SOUND;
+    let rollout = &config.rollouts[0];
+    let at = |ppm| {
+        let weight = Weight::from_ppm(ppm).expect("a share");
+        assign(config, rollout, InForce { weight, why: WeightReason::Runtime }, &request, || 7 << 60)
+    };
+    for (ppm, role) in [(0, Role::Stable), (PPM, Role::Canary)] {
+        let decided = at(ppm);
+        assert_eq!(decided, at(ppm));
+        match decided.reason {
+            Reason::Override => assert_eq!(request.get("t").as_deref(), Some(&b"secret"[..])),
+            Reason::Inherited => assert!(decided.bucket.is_none()),
+            _ => assert_eq!(decided.role, role),
+        }
+        assert!(decided.cookie.as_ref().is_none_or(|cookie| cookie.id.len() == 32));
+        assert!(
+            decided.cookie.is_none() || decided.client.is_none(),
+            "a known client gets no cookie"
+        );
+    }
+});

@@ -1,0 +1,184 @@
+//! Blocks of ticks, and what a change of weight or window does to them.
+//!
+//! A test is updated once a block, not once a line: within a block both versions must share their
+//! circumstances, and with only a handful of requests a line would cost much of the power. A block
+//! closes at the first line that brings it to 30; that looks at how many requests there were, never
+//! at how they ended, so it can't be gamed by outcomes.
+
+use serde::{Deserialize, Serialize};
+
+use super::counts::{Merge, Sides};
+use super::observation::Observation;
+use canary_model::weight::Weight;
+
+/// How many requests or observations close a block.
+pub(crate) const FULL: u64 = 30;
+
+/// A block that has not closed yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Block<C> {
+    content: C,
+    size: u64,
+}
+
+impl<C: Merge + Default> Block<C> {
+    /// Takes a line in; gives the whole block if that closes it.
+    pub(crate) fn add(&mut self, content: &C, size: u64) -> Option<C> {
+        self.grow(size, |held| held.merge(content))
+    }
+
+    /// The same for a line that is not at hand as one value.
+    pub(crate) fn grow(&mut self, size: u64, merge: impl FnOnce(&mut C)) -> Option<C> {
+        merge(&mut self.content);
+        self.size = self.size.saturating_add(size);
+        (self.size >= FULL).then(|| self.discard())
+    }
+
+    /// Empties the block and gives what was in it.
+    pub(crate) fn discard(&mut self) -> C {
+        self.size = 0;
+        std::mem::take(&mut self.content)
+    }
+
+    /// How many requests or observations it holds.
+    pub(crate) const fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// What became of a line in one test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// A part that the test needs is missing: as if the line did not exist.
+    Dropped,
+    /// Not compared: no stable request, or the weight or window changed.
+    LeftOut,
+    /// In the open block.
+    Open,
+    /// It closed a block; whether that holds something of both versions.
+    Closed {
+        /// Something of both.
+        both: bool,
+    },
+}
+
+impl Taken {
+    /// A block's closing.
+    pub(crate) const fn closed(sizes: Sides<u64>) -> Self {
+        Self::Closed { both: sizes.suspect > 0 && sizes.reference > 0 }
+    }
+}
+
+/// What a line changes before any test reads it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct TickContext {
+    /// The line's time in seconds.
+    pub(crate) t: f64,
+    /// The weight in force.
+    pub(crate) weight: Weight,
+    /// Whether clients are judged.
+    pub(crate) keyed: bool,
+    /// What is other than on the line before.
+    pub(crate) change: Option<Change>,
+    /// The window's number, by order of appearance, from 1.
+    pub(crate) window: u64,
+}
+
+/// What is other than on the line before. Either discards the open block, and the line is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The weight alone.
+    Weight,
+    /// The window, in rollouts with affinity: the proxies forgot which clients they had counted, and
+    /// every test begins anew.
+    Window,
+}
+
+/// Follows weight and window from line to line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Timeline {
+    last: Option<(u32, Option<u64>)>,
+    window: u64,
+}
+
+impl Timeline {
+    /// Takes the next line. The first is no change.
+    pub(crate) fn advance(&mut self, line: &Observation, keyed: bool) -> TickContext {
+        let now = (line.weight.ppm(), line.window);
+        let change = self.last.and_then(|(weight, window)| {
+            if keyed && window != now.1 {
+                return Some(Change::Window);
+            }
+            (weight != now.0).then_some(Change::Weight)
+        });
+        if self.last.is_none() || change == Some(Change::Window) {
+            self.window = self.window.saturating_add(1);
+        }
+        self.last = Some(now);
+        TickContext { t: line.t, weight: line.weight, keyed, change, window: self.window }
+    }
+}
+
+/// Window j's share of the tolerated error: 1/(j(j+1)), which sums to one over all windows.
+pub(crate) fn window_share(window: u64) -> f64 {
+    let j = window.max(1) as f64;
+    1.0 / (j * (j + 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_close_at_thirty() {
+        let mut block = Block::<u64>::default();
+        assert_eq!(block.add(&29, 29), None);
+        assert_eq!(block.size(), 29);
+        assert_eq!(block.add(&2, 2), Some(31));
+        assert_eq!(block, Block::default());
+        assert_eq!(block.add(&1_000, 1_000), Some(1_000));
+        assert_eq!((block.add(&7, 7), block.discard(), block.size()), (None, 7, 0));
+    }
+
+    fn changes(lines: &[(u32, Option<u64>)], keyed: bool) -> Vec<(Option<Change>, u64)> {
+        let mut timeline = Timeline::default();
+        let line = |(ppm, window): &(u32, Option<u64>)| Observation {
+            weight: Weight::from_ppm(*ppm).unwrap(),
+            window: *window,
+            ..Observation::default()
+        };
+        let moment = |at| timeline.advance(&line(at), keyed);
+        lines.iter().map(moment).map(|moment| (moment.change, moment.window)).collect()
+    }
+
+    #[test]
+    fn the_first_line_is_no_change_and_any_other_window_is_a_new_one() {
+        let lines =
+            [(5, Some(1)), (5, Some(1)), (9, Some(1)), (9, Some(2)), (5, Some(1)), (5, None)];
+        let window = Some(Change::Window);
+        assert_eq!(
+            changes(&lines, true),
+            [
+                (None, 1),
+                (None, 1),
+                (Some(Change::Weight), 1),
+                (window, 2),
+                (window, 3),
+                (window, 4)
+            ]
+        );
+        let weight = Some(Change::Weight);
+        assert_eq!(
+            changes(&lines, false),
+            [(None, 1), (None, 1), (weight, 1), (None, 1), (weight, 1), (None, 1)],
+            "without affinity there is one window"
+        );
+    }
+
+    #[test]
+    fn window_shares_sum_to_one() {
+        assert_eq!((window_share(1), window_share(2)), (0.5, 1.0 / 6.0));
+        let sum: f64 = (1..100_000).map(window_share).sum();
+        assert!(sum < 1.0 && sum > 0.9999);
+    }
+}

@@ -1,0 +1,182 @@
+use super::*;
+use crate::laws::{ONE, mean};
+use canary_model::histogram::Bin;
+use canary_model::weight::Weight;
+
+fn bins(bins: &[(f64, u64)]) -> Histogram {
+    bins.iter().map(|(lower, count)| (Bin::new(*lower, 100.0).unwrap(), *count)).collect()
+}
+
+fn line(requests: u64, canary: &[(f64, u64)], stable: &[(f64, u64)]) -> Observation {
+    let mut line = Observation::default();
+    line.roles.canary.total = Some(requests);
+    line.roles.canary.rq_time_us = Some(bins(canary));
+    line.roles.stable.rq_time_us = Some(bins(stable));
+    line
+}
+
+fn moment(change: Option<Change>) -> TickContext {
+    TickContext { t: 1.0, weight: Weight::ZERO, keyed: false, change, window: 1 }
+}
+
+const STILL: TickContext =
+    TickContext { t: 1.0, weight: Weight::ZERO, keyed: false, change: None, window: 1 };
+
+/// 1,000 stable requests: 500 of 1 to 1.1 ms, 400 of 2, 90 of 3, 9 of 4, one of 5.
+const STABLE: [(f64, u64); 5] =
+    [(1_000.0, 500), (2_000.0, 400), (3_000.0, 90), (4_000.0, 9), (5_000.0, 1)];
+
+/// A test that is past its cold start, with the history of [`STABLE`].
+fn warm(tolerance: f64) -> Latency {
+    let mut test = Latency::new([tolerance; 9], Some(1));
+    assert_eq!(test.observe(&STILL, &line(50, &[], &STABLE)), Taken::LeftOut);
+    test
+}
+
+#[test]
+fn edges_are_the_bins_nearest_the_quantiles() {
+    let (n, edges) = edges(&bins(&STABLE));
+    assert_eq!(n, 1_000);
+    // Shares below the bounds: 0, .5, .9, .99, .999.
+    let lower = edges.map(|edge| edge.lower);
+    // .75 lies nearer .9 than .5, .95 nearer .99 or .9? .05 and .04: .99.
+    assert_eq!(
+        lower,
+        [2_000.0, 3_000.0, 3_000.0, 4_000.0, 4_000.0, 4_000.0, 5_000.0, 5_000.0, 5_000.0]
+    );
+    assert_eq!(edges.map(|edge| edge.tail), [500, 100, 100, 10, 10, 10, 1, 1, 1]);
+    assert_eq!(super::edges(&bins(&[(700.0, 9)])).1, [Edge { lower: 700.0, tail: 9 }; 9]);
+    assert_eq!(super::edges(&Histogram::new()), (0, [Edge::default(); 9]));
+}
+
+#[test]
+fn bins_of_one_bound_are_one_edge() {
+    let mut history = bins(&[(1_000.0, 60)]);
+    history.add(Bin::new(2_000.0, 10.0).unwrap(), 20);
+    history.add(Bin::new(2_000.0, 100.0).unwrap(), 20);
+    assert_eq!(edges(&history).1[0], Edge { lower: 2_000.0, tail: 40 });
+}
+
+#[test]
+fn the_tail_counts_bins_at_or_above_tolerance_times_the_edge() {
+    let canary = bins(&[(3_200.0, 1), (3_300.0, 2), (3_400.0, 4)]);
+    assert_eq!(Tails::of(&canary).at_or_above(1.1 * 3_000.0), Trials { trials: 7, events: 6 });
+    assert_eq!(
+        Tails::of(&bins(&[(110.0, 1)])).at_or_above(1.1 * 100.0).events,
+        1,
+        "rounding hides no bin"
+    );
+    assert_eq!(Tails::of(&canary).at_or_above(3_300.1).events, 4);
+}
+
+#[test]
+fn the_formula_by_hand() {
+    let mut test = warm(1.0);
+    let canary = [(2_000.0, 20), (4_000.0, 10)];
+    let closed = test.observe(&STILL, &line(30, &canary, &[(1_000.0, 40), (3_000.0, 30)]));
+    assert_eq!(closed, Taken::Closed { both: true });
+    let mut sum = 0.0;
+    // Tails of stable's past, and of the block's canary and stable observations, at each quantile.
+    for (tail, yc, ys) in [(500.0, 30.0, 30.0), (100.0, 10.0, 30.0), (100.0, 10.0, 30.0)]
+        .into_iter()
+        .chain([(10.0, 10.0, 0.0); 3])
+        .chain([(1.0, 0.0, 0.0); 3])
+    {
+        let p1: f64 = (tail + 0.5) / 1_001.0;
+        for psi in ODDS {
+            let pk = psi * p1 / (1.0 - p1 + psi * p1);
+            let p0 = (30.0 * pk + 70.0 * p1) / 100.0;
+            sum += (yc * (pk / p0).ln()
+                + (30.0 - yc) * ((1.0 - pk) / (1.0 - p0)).ln()
+                + ys * (p1 / p0).ln()
+                + (70.0 - ys) * ((1.0 - p1) / (1.0 - p0)).ln())
+            .exp();
+        }
+    }
+    assert!((test.log_e() - (sum / 54.0f64).ln()).abs() < 1e-9);
+    assert_eq!(test.history.count(), 1_070, "the block is history only after its test");
+}
+
+#[test]
+fn the_test_waits_for_the_cold_start_and_the_history() {
+    let mut test = Latency::new([1.0; 9], Some(1));
+    let slow: [(f64, u64); 1] = [(9_000.0, 20)];
+    for seen in [20, 40] {
+        assert_eq!(test.observe(&STILL, &line(20, &slow, &STABLE)), Taken::LeftOut);
+        let lack = Missing { what: Lack::ColdStart, have: seen, need: 50 };
+        assert_eq!(test.missing(), Some(lack));
+    }
+    assert_eq!(test.observe(&STILL, &line(20, &slow, &STABLE)), Taken::LeftOut, "holds the 50th");
+    assert!((test.log_e() - 0.5f64.ln()).abs() < 1e-12, "no bet was placed");
+    assert_eq!(test.history.count(), 3_000, "stable's observations are history all the same");
+    assert_eq!(test.observe(&STILL, &line(20, &slow, &STABLE)), Taken::Closed { both: true });
+
+    let mut test = Latency::new([1.0; 9], Some(1));
+    test.observe(&STILL, &line(99, &[], &[(1_000.0, 99)]));
+    assert_eq!(test.missing(), Some(Missing { what: Lack::History, have: 99, need: 100 }));
+    assert_eq!(test.observe(&STILL, &line(9, &slow, &STABLE)), Taken::LeftOut);
+    assert_eq!(test.observe(&STILL, &line(9, &slow, &[(1_000.0, 2)])), Taken::Open);
+    assert_eq!(test.missing(), Some(Missing { what: Lack::Block, have: 22, need: 30 }));
+}
+
+#[test]
+fn a_change_discards_the_open_block_but_keeps_stables_observations() {
+    let mut test = warm(1.0);
+    test.observe(&STILL, &line(9, &[(9_000.0, 9)], &[(1_000.0, 9)]));
+    let changed = moment(Some(Change::Weight));
+    let fast: [(f64, u64); 1] = [(1_000.0, 50)];
+    assert_eq!(test.observe(&changed, &line(9, &[(9_000.0, 9)], &fast)), Taken::LeftOut);
+    assert_eq!((test.block.size(), test.history.count()), (0, 1_059));
+    assert!((test.log_e() - 0.5f64.ln()).abs() < 1e-12);
+    assert_eq!(test.observe(&STILL, &line(9, &[(9_000.0, 99)], &[])), Taken::LeftOut);
+}
+
+#[test]
+fn with_affinity_first_observations_are_read_and_halves_dropped() {
+    let mut test = warm(1.0);
+    test.count_clients();
+    let keyed = TickContext { keyed: true, ..STILL };
+    let mut half = line(9, &[], &STABLE);
+    half.roles.stable.rq_time_first_us = half.roles.stable.rq_time_us.clone();
+    assert_eq!(test.observe(&keyed, &half), Taken::Dropped);
+    half.roles.canary.rq_time_first_us = Some(bins(&[(5_000.0, 40)]));
+    assert_eq!(test.observe(&keyed, &half), Taken::Closed { both: true });
+    assert!(test.log_e() > 5.0);
+    let window = TickContext { keyed: true, ..moment(Some(Change::Window)) };
+    test.observe(&window, &half);
+    assert_eq!(test.log_e(), 0.0, "a new window begins anew, and without a start mixture");
+    assert_eq!(test.history.count(), 3_000, "but knows what stable did");
+}
+
+#[test]
+fn the_mean_is_at_most_one_for_identical_versions() {
+    // Two bins, shares 0.7 and 0.3; the history says something else.
+    let fair = mean([(6, 0.3), (26, 0.3)], |yc, ys| {
+        let mut test = warm(1.0);
+        let canary = [(1_000.0, 6 - yc), (3_000.0, yc)];
+        test.observe(&STILL, &line(6, &canary, &[(1_000.0, 26 - ys), (3_000.0, ys)]));
+        test.log_e().exp()
+    });
+    assert!(fair <= ONE, "{fair}");
+}
+
+#[test]
+fn a_tolerated_slowdown_is_no_evidence_and_a_larger_one_is_named() {
+    let slower = |factor: f64, tolerance: f64| {
+        let mut test = warm(tolerance);
+        let canary = STABLE.map(|(lower, count)| (lower * factor, count));
+        for _ in 0..10 {
+            test.observe(&STILL, &line(1_000, &canary, &STABLE));
+        }
+        (test.log_e(), test.findings())
+    };
+    assert!(slower(1.1, 1.1).0 < 1.0);
+    let (log_e, findings) = slower(1.1, 1.0);
+    assert!(log_e < 1.0, "within the bins' width nothing can be seen: {log_e} {findings:?}");
+    let (log_e, findings) = slower(2.0, 1.1);
+    assert!(log_e > 50.0);
+    let Findings::Quantile { quantile, counts, tolerance, .. } = findings else {
+        panic!("quantile")
+    };
+    assert_eq!((quantile, tolerance, counts.canary.trials), ("p75", 1.1, 10_000));
+}

@@ -1,0 +1,221 @@
+//! Reading observation lines, with a fault named by its line and path.
+
+mod parts;
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+
+use self::parts::{Bins, Classes, Count, Limited, Percent, Sample};
+use super::{Clients, Measurement, Observation, RoleCounts, Signal};
+use crate::counts::Pair;
+use canary_model::document::ConfigError;
+use canary_model::role::Role;
+
+pub(super) use self::parts::special;
+
+/// The longest line that is read, in bytes.
+pub const MAX_LINE: usize = 1 << 20;
+/// The most signals, and the most measurements, in a line.
+pub const MAX_SIGNALS: usize = 64;
+/// The most classes that one role has of one signal.
+pub const MAX_CLASSES: usize = 256;
+
+/// What is wrong in which line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// Its first fault.
+    pub problem: ConfigError,
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.problem)
+    }
+}
+
+impl std::error::Error for LineError {}
+
+/// Reads a recording line by line, as far as the caller asks; blank lines are passed over. Time must
+/// not run backwards. After an error there is nothing more.
+pub fn read_lines(text: &str) -> impl Iterator<Item = Result<Observation, LineError>> + '_ {
+    let mut latest = f64::NEG_INFINITY;
+    let mut broken = false;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.map_while(move |(index, line)| {
+        if broken {
+            return None;
+        }
+        let seen = read(line).and_then(|observation| in_order(observation, &mut latest));
+        broken = seen.is_err();
+        Some(seen.map_err(|problem| LineError { line: index + 1, problem }))
+    })
+}
+
+fn in_order(observation: Observation, latest: &mut f64) -> Result<Observation, ConfigError> {
+    if observation.t < *latest {
+        let message = format!("{} lies before the {latest} of the line before", observation.t);
+        return Err(ConfigError { path: "t".to_owned(), message });
+    }
+    *latest = observation.t;
+    Ok(observation)
+}
+
+/// A line inside of another document.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Observation, D::Error> {
+    Line::deserialize(from).map(Into::into)
+}
+
+/// A measurement inside of another document.
+pub(super) fn measurement<'de, D: Deserializer<'de>>(from: D) -> Result<Measurement, D::Error> {
+    Measured::deserialize(from).map(Into::into)
+}
+
+pub(super) fn read(line: &str) -> Result<Observation, ConfigError> {
+    if line.len() > MAX_LINE {
+        let message = format!("{} bytes; at most {MAX_LINE} are read", line.len());
+        return Err(ConfigError { path: String::new(), message });
+    }
+    // Keeping track of the path costs time, and only a fault needs it.
+    match serde_json::from_str::<Line>(line) {
+        Ok(line) => Ok(line.into()),
+        Err(error) => Err(locate::<Line>(line)
+            .unwrap_or_else(|| ConfigError { path: String::new(), message: error.to_string() })),
+    }
+}
+
+/// Reads the text again for the path of what is wrong with it.
+fn locate<T: DeserializeOwned>(text: &str) -> Option<ConfigError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let error = serde_path_to_error::deserialize::<_, T>(&mut reader).err()?;
+    let path = error.path().to_string();
+    let message = error.inner().to_string();
+    let path = if path == "." { String::new() } else { path };
+    Some(ConfigError { path, message })
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "an object with t, weight, stable and canary")]
+struct Line {
+    t: f64,
+    weight: Percent,
+    window: Option<Count>,
+    keyed: Option<bool>,
+    stable: Option<Part>,
+    canary: Option<Part>,
+    signals: Option<Limited<Roles, MAX_SIGNALS>>,
+    signals_first: Option<Limited<Roles, MAX_SIGNALS>>,
+    measurements: Option<Limited<Measured, MAX_SIGNALS>>,
+}
+
+/// One role's part.
+#[derive(Default, Deserialize)]
+#[serde(expecting = "an object with a role's counts")]
+struct Part {
+    total: Option<Count>,
+    failure: Option<Count>,
+    rq_time_us: Option<Bins>,
+    clients: Option<ClientCounts>,
+    rq_time_first_us: Option<Bins>,
+    /// A role may also carry its first observations of signals itself.
+    signals_first: Option<Limited<Classes, MAX_SIGNALS>>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "an object with total, failure and first_failure")]
+struct ClientCounts {
+    total: Option<Count>,
+    failure: Option<Count>,
+    first_failure: Option<Count>,
+}
+
+/// A signal's classes by role.
+#[derive(Deserialize)]
+#[serde(expecting = "an object with stable and canary")]
+struct Roles {
+    stable: Option<Classes>,
+    canary: Option<Classes>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number, a list of numbers, or {\"error\": why}")]
+enum Measured {
+    One(Sample),
+    Several(Vec<Sample>),
+    Outage { error: String },
+}
+
+impl From<Line> for Observation {
+    fn from(line: Line) -> Self {
+        let signals = |part: Option<Limited<Roles, MAX_SIGNALS>>| {
+            let part = part.unwrap_or_default().0.into_iter();
+            part.map(|(name, roles)| (name, Signal::from(roles))).collect()
+        };
+        let measured = line.measurements.unwrap_or_default().0.into_iter();
+        let mut observation = Self {
+            t: line.t,
+            weight: line.weight.0,
+            window: line.window.map(|count| count.0),
+            keyed: line.keyed.unwrap_or(false),
+            roles: Pair::default(),
+            signals: signals(line.signals),
+            signals_first: signals(line.signals_first),
+            measurements: measured.map(|(name, value)| (name, value.into())).collect(),
+        };
+        let parts = [(Role::Stable, line.stable), (Role::Canary, line.canary)];
+        for (role, part) in parts {
+            let Some(mut part) = part else { continue };
+            for (name, classes) in part.signals_first.take().unwrap_or_default().0 {
+                *observation.signals_first.entry(name).or_default().of_mut(role) = Some(classes.0);
+            }
+            *observation.roles.of_mut(role) = part.into();
+        }
+        observation
+    }
+}
+
+impl From<Part> for RoleCounts {
+    fn from(part: Part) -> Self {
+        Self {
+            total: part.total.map(|count| count.0),
+            failure: part.failure.map(|count| count.0),
+            rq_time_us: part.rq_time_us.map(|bins| bins.0),
+            clients: part.clients.map(Clients::from),
+            rq_time_first_us: part.rq_time_first_us.map(|bins| bins.0),
+        }
+    }
+}
+
+impl From<ClientCounts> for Clients {
+    fn from(clients: ClientCounts) -> Self {
+        Self {
+            total: clients.total.map(|count| count.0),
+            failure: clients.failure.map(|count| count.0),
+            first_failure: clients.first_failure.map(|count| count.0),
+        }
+    }
+}
+
+impl From<Roles> for Signal {
+    fn from(roles: Roles) -> Self {
+        Self {
+            stable: roles.stable.map(|classes| classes.0),
+            canary: roles.canary.map(|classes| classes.0),
+        }
+    }
+}
+
+impl From<Measured> for Measurement {
+    fn from(measured: Measured) -> Self {
+        match measured {
+            Measured::One(sample) => Self::Values(vec![sample.0]),
+            Measured::Several(samples) => {
+                Self::Values(samples.into_iter().map(|sample| sample.0).collect())
+            }
+            Measured::Outage { error } => Self::Outage(error),
+        }
+    }
+}

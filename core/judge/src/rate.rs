@@ -1,0 +1,129 @@
+//! A test of shares of events, failures or conversions: its evidence and its certificate together.
+
+use serde::{Deserialize, Serialize};
+
+use super::blocks::{Change, FULL, Taken, TickContext};
+use super::certificate::{Certificate, CertificateTick};
+use super::conversion::Events;
+use super::counts::{Merge, Pair, Sides, Trials};
+use super::failure_abort::{RequestAbort, Tolerated};
+use super::failure_abort_keyed::{ClientAbort, ClientTick};
+use super::observation::Observation;
+use super::verdict::{Certification, Findings, Lack, Missing, Unit};
+
+/// A test of shares of events, with its certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Rate {
+    events: Events,
+    tolerated: Tolerated,
+    abort: Abort,
+    certificate: Certificate,
+    /// What was compared since the test's start or the window's.
+    counts: Pair<Trials>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Abort {
+    Requests(RequestAbort),
+    Clients(ClientAbort),
+}
+
+impl Rate {
+    /// A test that counts requests, its start mixture spread over `planned_blocks`.
+    pub(crate) fn new(events: Events, tolerated: Tolerated, planned_blocks: u64) -> Self {
+        Self {
+            events,
+            tolerated,
+            abort: Abort::Requests(RequestAbort::new(tolerated, planned_blocks)),
+            certificate: Certificate::new(tolerated),
+            counts: Pair::default(),
+        }
+    }
+
+    /// Count clients instead, as rollouts with affinity must. Before the first line.
+    pub(crate) fn count_clients(&mut self) {
+        self.abort = Abort::Clients(ClientAbort::new(self.tolerated));
+    }
+
+    /// A step begins: its certificate counts from now on.
+    pub(crate) fn begin_step(&mut self, margin: Option<f64>) {
+        // A budget of failures says nothing about conversions.
+        let margin = margin.filter(|_| self.events == Events::Failures);
+        self.certificate.begin_step(margin);
+    }
+
+    /// One line.
+    pub(crate) fn observe(&mut self, moment: &TickContext, line: &Observation) -> Taken {
+        if moment.change == Some(Change::Window) {
+            self.counts = Pair::default();
+        }
+        let (taken, compared) = match &mut self.abort {
+            Abort::Requests(test) => {
+                let counts = self.events.of_requests(line);
+                let left_out = counts.stable.trials == 0;
+                let size = counts.stable.trials.saturating_add(counts.canary.trials);
+                let counts = self.events.sides(counts);
+                let part = CertificateTick { counts, size, left_out };
+                self.certificate.observe(moment, Some(part), None);
+                test.observe(counts, moment.change.is_some(), left_out)
+            }
+            Abort::Clients(test) => {
+                let requests = line.requests();
+                let first = self.events.of_first_requests(line, requests);
+                let split = self.events.nominal_split(moment.weight.fraction());
+                self.certificate.observe(moment, first, Some(split));
+                let tick = self.events.of_clients(line, requests);
+                let (taken, block) = test.observe(tick, moment.change, requests.stable == 0);
+                (taken, block.map(|block| clients(&block)))
+            }
+        };
+        if let Some(compared) = compared {
+            self.counts.merge(&self.events.roles(compared));
+        }
+        taken
+    }
+
+    /// ln of the evidence that the canary is worse than tolerated.
+    pub(crate) fn log_e(&self) -> f64 {
+        match &self.abort {
+            Abort::Requests(test) => test.log_e(),
+            Abort::Clients(test) => test.log_e(),
+        }
+    }
+
+    /// Whether the step's certificate was reached.
+    pub(crate) const fn certified(&self) -> bool {
+        self.certificate.certified()
+    }
+
+    /// The certificate's figures.
+    pub(crate) fn certification(&self) -> Certification {
+        self.certificate.figures(matches!(self.abort, Abort::Clients(_)))
+    }
+
+    /// Both versions' figures.
+    pub(crate) const fn findings(&self) -> Findings {
+        let unit = match self.abort {
+            Abort::Requests(_) => Unit::Requests,
+            Abort::Clients(_) => Unit::Clients,
+        };
+        let Tolerated { ratio, margin } = self.tolerated;
+        Findings::Shares { unit, counts: self.counts, ratio, margin }
+    }
+
+    /// What the test lacks for its next block.
+    pub(crate) const fn missing(&self) -> Option<Missing> {
+        let have = match &self.abort {
+            Abort::Requests(test) => test.open(),
+            Abort::Clients(test) => test.open(),
+        };
+        Some(Missing { what: Lack::Block, have, need: FULL })
+    }
+}
+
+fn clients(block: &ClientTick) -> Sides<Trials> {
+    Sides {
+        suspect: Trials { trials: block.seen.suspect, events: block.events.suspect },
+        reference: Trials { trials: block.seen.reference, events: block.events.reference },
+    }
+}

@@ -1,0 +1,182 @@
+//! What a rollout file's `analysis:` section says, as checked types.
+//!
+//! ```yaml
+//! analysis:
+//!   falseAbort: 1%
+//!   metrics:
+//!     - {name: failures, kind: failureRate, margin: 0.1%}
+//!     - {name: latency,  kind: latency, quantiles: {p50: 1.1, p95: 1.2, p99: 1.5}}
+//!     - {name: label,    kind: distribution, signal: label}
+//!     - {name: checkout, kind: conversion, signal: checkout, margin: 1%}
+//!     - {name: gpu,      kind: prometheus, address: http://prometheus:9090, query: "…",
+//!        failureCondition: result > 0.9, interval: 30s, failureLimit: 2}
+//! ```
+//!
+//! Shares are percentages in quotes of their own sign (`0.1%`), never bare numbers: whether `0.5`
+//! meant half a percent or a half is nothing to guess in a rule that rolls releases back.
+
+mod read;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::prometheus::condition::Condition;
+
+pub use read::metric_fields;
+pub use read::{FALSE_ABORT, percentage};
+
+/// The most metrics in a file.
+pub const MAX_METRICS: usize = 32;
+
+/// The quantiles at which the latency test looks, with their names.
+pub const QUANTILES: [(&str, f64); 9] = [
+    ("p50", 0.5),
+    ("p75", 0.75),
+    ("p90", 0.9),
+    ("p95", 0.95),
+    ("p98", 0.98),
+    ("p99", 0.99),
+    ("p99.5", 0.995),
+    ("p99.8", 0.998),
+    ("p99.95", 0.9995),
+];
+
+/// The whole section.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analysis {
+    /// The largest probability with which a canary that is no worse than tolerated may be rolled
+    /// back, over the whole rollout and all metrics together; above 0, at most 0.5.
+    pub false_abort: f64,
+    /// The metrics, with names of their own.
+    pub metrics: Vec<MetricSpec>,
+}
+
+/// One metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricSpec {
+    /// Its name in verdicts and reasons.
+    pub name: String,
+    /// What it compares and what it tolerates.
+    pub rule: Rule,
+}
+
+/// What a metric compares, and what it tolerates.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// The canary's share of failures may be `ratio` times stable's plus `margin`.
+    FailureRate {
+        /// The tolerated ratio, 1 by default.
+        ratio: f64,
+        /// The tolerated difference as a fraction, 0.001 by default.
+        margin: f64,
+    },
+    /// At each of the [`QUANTILES`] the canary may be slower by a factor.
+    Latency {
+        /// The tolerated factors, in the order of [`QUANTILES`]; 1.1 by default.
+        tolerances: [f64; 9],
+    },
+    /// Each class's share may differ by `tolerance`, in both directions.
+    Distribution {
+        /// The signal whose classes are compared.
+        signal: String,
+        /// The tolerated difference per class as a fraction, 0 by default.
+        tolerance: f64,
+    },
+    /// The canary's share of conversions may be smaller by `margin`.
+    Conversion {
+        /// The signal that counts conversions.
+        signal: String,
+        /// The tolerated difference as a fraction, 0 by default.
+        margin: f64,
+    },
+    /// An external query's result is held against conditions.
+    Prometheus(PrometheusSpec),
+}
+
+/// A metric that Prometheus measures, with the fields of Argo Rollouts' analysis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrometheusSpec {
+    /// Prometheus' base URL.
+    pub address: String,
+    /// The query, in PromQL.
+    pub query: String,
+    /// How long from one measurement to the next; at least a second.
+    pub interval: Duration,
+    /// How long after the rollout's start the first is taken.
+    pub initial_delay: Duration,
+    /// After how many measurements the metric is done; `None`: never.
+    pub count: Option<u64>,
+    /// How many measurements may fail: it takes one more to fail the metric.
+    pub failure_limit: u64,
+    /// How many may be neither a success nor a failure: one more, and the metric holds the rollout.
+    pub inconclusive_limit: u64,
+    /// What a good result is. Without it: any that is no failure.
+    pub success_condition: Option<Condition>,
+    /// What a bad result is. Without it: any that is no success.
+    pub failure_condition: Option<Condition>,
+}
+
+impl Analysis {
+    /// How many metrics share the probability of a false abort: all but those of Prometheus, also
+    /// those that have no data.
+    pub fn shares(&self) -> usize {
+        self.metrics.iter().filter(|metric| !matches!(metric.rule, Rule::Prometheus(_))).count()
+    }
+}
+
+impl Rule {
+    /// The kind's word in the file.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::FailureRate { .. } => Kind::FailureRate,
+            Self::Latency { .. } => Kind::Latency,
+            Self::Distribution { .. } => Kind::Distribution,
+            Self::Conversion { .. } => Kind::Conversion,
+            Self::Prometheus(_) => Kind::Prometheus,
+        }
+    }
+}
+
+/// The kinds of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// Shares of failures.
+    FailureRate,
+    /// Durations.
+    Latency,
+    /// Shares of a signal's classes.
+    Distribution,
+    /// Shares of conversions.
+    Conversion,
+    /// An external query.
+    Prometheus,
+}
+
+impl Kind {
+    /// All kinds, in the order of the documentation.
+    pub const ALL: [Self; 5] =
+        [Self::FailureRate, Self::Latency, Self::Distribution, Self::Conversion, Self::Prometheus];
+
+    /// The kind's word in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FailureRate => "failureRate",
+            Self::Latency => "latency",
+            Self::Distribution => "distribution",
+            Self::Conversion => "conversion",
+            Self::Prometheus => "prometheus",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

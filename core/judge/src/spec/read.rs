@@ -1,0 +1,224 @@
+//! Reading the `analysis:` section, with every fault named by its path.
+
+mod prometheus;
+
+use std::collections::BTreeSet;
+
+use super::{Analysis, Kind, MAX_METRICS, MetricSpec, QUANTILES, Rule};
+use canary_model::document::{ConfigErrors, Node, Object};
+use canary_model::names::is_signal;
+
+/// The longest name of a metric or signal.
+const MAX_NAME: usize = 63;
+
+/// The tolerated probability of a false abort where the file does not say.
+pub const FALSE_ABORT: f64 = 0.01;
+const MARGIN: f64 = 0.001;
+const TOLERANCE: f64 = 1.1;
+
+impl Analysis {
+    /// Reads the section. `None` where something was wrong; what, is among the problems.
+    pub fn read(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Self> {
+        let fields = node.object(&["falseAbort", "metrics"], problems)?;
+        let false_abort = match fields.get("falseAbort") {
+            None => Some(FALSE_ABORT),
+            Some(node) => false_abort(&node, problems),
+        };
+        let nodes = fields.require("metrics", problems)?.list(MAX_METRICS, problems)?;
+        let read: Vec<_> = nodes.iter().map(|node| metric(node, problems)).collect();
+        let metrics: Vec<MetricSpec> = read.into_iter().collect::<Option<_>>()?;
+        unique(&metrics, &nodes, problems)?;
+        Some(Self { false_abort: false_abort?, metrics })
+    }
+}
+
+fn false_abort(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<f64> {
+    let sound = |text| percentage(text).filter(|share| *share > 0.0 && *share <= 0.5);
+    node.parsed("a percentage above 0% and at most 50%, such as 1%", sound, problems)
+}
+
+fn unique(metrics: &[MetricSpec], nodes: &[Node<'_>], problems: &mut ConfigErrors) -> Option<()> {
+    let mut seen = BTreeSet::new();
+    let mut sound = Some(());
+    for (metric, node) in metrics.iter().zip(nodes) {
+        if !seen.insert(&metric.name) {
+            let message = format!("{:?} is the name of an earlier metric", metric.name);
+            problems.add(&format!("{}.name", node.path()), message);
+            sound = None;
+        }
+    }
+    sound
+}
+
+fn metric(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<MetricSpec> {
+    let kind = kind(node, problems)?;
+    let fields = node.object(&metric_fields(kind), problems)?;
+    let name = fields.require("name", problems).and_then(|node| {
+        node.parsed("a name of letters, digits, '.', '_' and '-', at most 63", name, problems)
+    });
+    let rule = match kind {
+        Kind::FailureRate => failure_rate(&fields, problems),
+        Kind::Latency => latency(&fields, problems),
+        Kind::Distribution => signal_and_share("tolerance", &fields, problems)
+            .map(|(signal, tolerance)| Rule::Distribution { signal, tolerance }),
+        Kind::Conversion => signal_and_share("margin", &fields, problems)
+            .map(|(signal, margin)| Rule::Conversion { signal, margin }),
+        Kind::Prometheus => prometheus::read(&fields, problems).map(Rule::Prometheus),
+    };
+    Some(MetricSpec { name: name?.to_owned(), rule: rule? })
+}
+
+/// A metric's fields.
+pub fn metric_fields(kind: Kind) -> Vec<&'static str> {
+    let mut fields = vec!["name", "kind"];
+    fields.extend_from_slice(match kind {
+        Kind::FailureRate => &["ratio", "margin"],
+        Kind::Latency => &["tolerance", "quantiles"],
+        Kind::Distribution => &["signal", "tolerance"],
+        Kind::Conversion => &["signal", "margin"],
+        Kind::Prometheus => &prometheus::FIELDS,
+    });
+    fields
+}
+
+/// The kind comes first: it says which fields there are.
+fn kind(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Kind> {
+    let Some(kind) = node.value().get("kind") else {
+        // Not an object, or one without a kind: either way the message names the right path.
+        if node.value().is_object() {
+            problems.add(&format!("{}.kind", node.path()), format!("required: {}", kinds()));
+        } else {
+            node.expected(problems, "an object");
+        }
+        return None;
+    };
+    let found = Kind::ALL.into_iter().find(|known| kind.as_str() == Some(known.as_str()));
+    if found.is_none() {
+        problems.add(&format!("{}.kind", node.path()), format!("expected {}", kinds()));
+    }
+    found
+}
+
+fn kinds() -> String {
+    format!("one of {}", Kind::ALL.map(Kind::as_str).join(", "))
+}
+
+fn name(text: &str) -> Option<&str> {
+    let letters = text.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c));
+    (!text.is_empty() && text.len() <= MAX_NAME && letters).then_some(text)
+}
+
+/// Reads `0.1%` as 0.001; from 0% to 100%.
+pub fn percentage(text: &str) -> Option<f64> {
+    let number = text.strip_suffix('%')?;
+    let plain = number.bytes().all(|c| c.is_ascii_digit() || c == b'.');
+    let percent = number.parse::<f64>().ok().filter(|_| plain && number.len() <= 20)?;
+    (percent <= 100.0).then_some(percent / 100.0)
+}
+
+/// A percentage below 100 %, or a bare zero, which leaves nothing to misread.
+fn share(
+    field: &str,
+    default: f64,
+    fields: &Object<'_>,
+    problems: &mut ConfigErrors,
+) -> Option<f64> {
+    let Some(node) = fields.get(field) else { return Some(default) };
+    if node.value().as_f64() == Some(0.0) {
+        return Some(0.0);
+    }
+    let below_all = |text| percentage(text).filter(|share| *share < 1.0);
+    node.parsed("a percentage such as 0.1%, below 100%", below_all, problems)
+}
+
+fn factor(node: &Node<'_>, least: f64, problems: &mut ConfigErrors) -> Option<f64> {
+    let number = node.number(problems)?;
+    if !(least..=100.0).contains(&number) {
+        node.expected(problems, &format!("a factor from {least} to 100, such as 1.1"));
+        return None;
+    }
+    Some(number)
+}
+
+fn failure_rate(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<Rule> {
+    let ratio = match fields.get("ratio") {
+        None => Some(1.0),
+        Some(node) => factor(&node, 0.01, problems),
+    };
+    let margin = share("margin", MARGIN, fields, problems);
+    Some(Rule::FailureRate { ratio: ratio?, margin: margin? })
+}
+
+fn signal_and_share(
+    field: &str,
+    fields: &Object<'_>,
+    problems: &mut ConfigErrors,
+) -> Option<(String, f64)> {
+    let name = fields.require("signal", problems).and_then(|node| {
+        node.parsed(
+            "a signal's name: a-z, 0-9 and '_', at most 63",
+            |text| is_signal(text).then_some(text),
+            problems,
+        )
+    });
+    let share = share(field, 0.0, fields, problems);
+    Some((name?.to_owned(), share?))
+}
+
+fn latency(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<Rule> {
+    let tolerance = match fields.get("tolerance") {
+        None => Some(TOLERANCE),
+        Some(node) => factor(&node, 1.0, problems),
+    };
+    let Some(node) = fields.get("quantiles") else {
+        return Some(Rule::Latency { tolerances: [tolerance?; 9] });
+    };
+    let named = quantiles(&node, problems);
+    let tolerances = spread(&named?, tolerance?);
+    Some(Rule::Latency { tolerances })
+}
+
+/// The named quantiles and their factors, ascending.
+fn quantiles(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Vec<(f64, f64)>> {
+    let Some(map) = node.value().as_object() else {
+        node.expected(problems, "an object such as {p50: 1.1, p99: 1.5}");
+        return None;
+    };
+    let names: Vec<&str> = map.keys().map(String::as_str).collect();
+    if names.is_empty() || names.len() > QUANTILES.len() {
+        node.problem(problems, format!("name 1 to {} quantiles", QUANTILES.len()));
+        return None;
+    }
+    let fields = node.object(&names, problems)?;
+    let mut named = Vec::new();
+    let mut sound = true;
+    for name in names {
+        let quantile = quantile(name);
+        if quantile.is_none() {
+            let message = "no quantile; expected a name such as p50, p95 or p99.5";
+            problems.add(&format!("{}.{name}", node.path()), message);
+        }
+        let factor = fields.require(name, problems).and_then(|node| factor(&node, 1.0, problems));
+        sound &= quantile.is_some() && factor.is_some();
+        named.extend(quantile.zip(factor));
+    }
+    named.sort_by(|(left, _), (right, _)| left.total_cmp(right));
+    sound.then_some(named)
+}
+
+/// Reads `p99.5` as 0.995.
+fn quantile(name: &str) -> Option<f64> {
+    let share = percentage(&format!("{}%", name.strip_prefix('p')?))?;
+    (share > 0.0 && share < 1.0).then_some(share)
+}
+
+/// A named quantile's factor holds up to the next named one; those below the first take the first's.
+fn spread(named: &[(f64, f64)], default: f64) -> [f64; 9] {
+    // 99.5 / 100 need not be the float 0.995.
+    const SAME: f64 = 1e-9;
+    let first = named.first().map_or(default, |(_, factor)| *factor);
+    QUANTILES.map(|(_, at)| {
+        let reached = named.iter().rev().find(|(quantile, _)| *quantile <= at + SAME);
+        reached.map_or(first, |(_, factor)| *factor)
+    })
+}

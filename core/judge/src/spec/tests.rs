@@ -1,0 +1,149 @@
+use serde_json::{Value, json};
+
+use super::*;
+use canary_model::document::{ConfigErrors, Node};
+
+fn read(value: &Value) -> Result<Analysis, Vec<String>> {
+    let mut problems = ConfigErrors::default();
+    let analysis = Analysis::read(&Node::root(value), &mut problems);
+    problems.finish(analysis).map_err(|all| all.iter().map(ToString::to_string).collect())
+}
+
+fn metric(value: Value) -> Result<Rule, Vec<String>> {
+    let mut analysis = read(&json!({"metrics": [value]}))?;
+    Ok(analysis.metrics.remove(0).rule)
+}
+
+#[test]
+fn reads_the_example() {
+    let analysis = read(&json!({"falseAbort": "1%", "metrics": [
+        {"name": "failures", "kind": "failureRate", "margin": "0.1%"},
+        {"name": "latency", "kind": "latency", "quantiles": {"p50": 1.1, "p95": 1.2, "p99": 1.5}},
+        {"name": "label", "kind": "distribution", "signal": "label"},
+        {"name": "checkout", "kind": "conversion", "signal": "checkout", "margin": "1%"},
+        {"name": "gpu", "kind": "prometheus", "address": "http://prometheus:9090",
+         "query": "max(gpu)", "failureCondition": "result > 0.9", "interval": "30s",
+         "failureLimit": 2},
+    ]}))
+    .unwrap();
+    assert_eq!((analysis.false_abort, analysis.shares()), (0.01, 4));
+    let rules: Vec<Rule> = analysis.metrics.into_iter().map(|metric| metric.rule).collect();
+    assert_eq!(rules[0], Rule::FailureRate { ratio: 1.0, margin: 0.001 });
+    let tolerances = [1.1, 1.1, 1.1, 1.2, 1.2, 1.5, 1.5, 1.5, 1.5];
+    assert_eq!(rules[1], Rule::Latency { tolerances });
+    assert_eq!(rules[2], Rule::Distribution { signal: "label".to_owned(), tolerance: 0.0 });
+    assert_eq!(rules[3], Rule::Conversion { signal: "checkout".to_owned(), margin: 0.01 });
+    let Rule::Prometheus(gpu) = &rules[4] else { panic!("prometheus") };
+    assert_eq!((gpu.interval, gpu.failure_limit, gpu.count), (Duration::from_secs(30), 2, None));
+    assert_eq!(gpu.failure_condition.as_ref().unwrap().text(), "result > 0.9");
+}
+
+#[test]
+fn defaults() {
+    assert_eq!(read(&json!({"metrics": []})).unwrap().false_abort, 0.01);
+    let rate = metric(json!({"name": "f", "kind": "failureRate"}));
+    assert_eq!(rate, Ok(Rule::FailureRate { ratio: 1.0, margin: 0.001 }));
+    let latency = metric(json!({"name": "l", "kind": "latency"}));
+    assert_eq!(latency, Ok(Rule::Latency { tolerances: [1.1; 9] }));
+    let conversion = metric(json!({"name": "c", "kind": "conversion", "signal": "c"}));
+    assert_eq!(conversion, Ok(Rule::Conversion { signal: "c".to_owned(), margin: 0.0 }));
+}
+
+#[test]
+fn a_named_quantile_holds_up_to_the_next() {
+    let tolerances = |quantiles: Value| match metric(
+        json!({"name": "l", "kind": "latency", "tolerance": 1.3, "quantiles": quantiles}),
+    ) {
+        Ok(Rule::Latency { tolerances }) => tolerances,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(tolerances(json!({"p99": 2})), [2.0; 9], "those below the first take the first's");
+    let high = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 3.0, 3.0, 4.0];
+    assert_eq!(tolerances(json!({"p99.95": 4, "p99.5": 3, "p50": 1})), high);
+    let between = [1.5, 1.5, 1.5, 1.5, 2.0, 2.0, 2.0, 2.0, 2.0];
+    assert_eq!(tolerances(json!({"p90": 1.5, "p97": 2})), between, "a quantile between two");
+    let all = metric(json!({"name": "l", "kind": "latency", "tolerance": 1.3}));
+    assert_eq!(all, Ok(Rule::Latency { tolerances: [1.3; 9] }));
+}
+
+#[test]
+fn shares_are_percentages() {
+    for (text, share) in
+        [("1%", 0.01), ("0.1%", 0.001), ("0%", 0.0), ("100%", 1.0), ("12.5%", 0.125)]
+    {
+        assert_eq!(percentage(text), Some(share), "{text}");
+    }
+    for text in ["1", "%", "-1%", "+1%", "1e0%", "nan%", "inf%", "101%", "1 %", "1.2.3%", ".%"] {
+        assert_eq!(percentage(text), None, "{text}");
+    }
+    let margin =
+        |margin: Value| metric(json!({"name": "f", "kind": "failureRate", "margin": margin}));
+    assert_eq!(margin(json!(0)), Ok(Rule::FailureRate { ratio: 1.0, margin: 0.0 }));
+    assert_eq!(
+        margin(json!(0.5)).unwrap_err(),
+        ["metrics[0].margin: expected a percentage such as 0.1%, below 100%, found 0.5"]
+    );
+}
+
+#[test]
+fn faults_are_named_by_path() {
+    let faults = |value: Value| metric(value).unwrap_err().join("|");
+    assert_eq!(
+        faults(json!({"name": "x", "kind": "magic"})),
+        "metrics[0].kind: expected one of failureRate, latency, distribution, conversion, prometheus"
+    );
+    assert!(faults(json!({"name": "x"})).starts_with("metrics[0].kind: required: one of"));
+    assert_eq!(faults(json!(3)), "metrics[0]: expected an object, found 3");
+    assert_eq!(faults(json!({"kind": "failureRate"})), "metrics[0].name: required, but missing");
+    assert!(
+        faults(json!({"name": "x", "kind": "failureRate", "tolerance": 1.1}))
+            .starts_with("metrics[0].tolerance: unknown field; known here: name, kind, ratio")
+    );
+    assert!(
+        faults(json!({"name": "x", "kind": "latency", "quantiles": {"p101": 2, "q5": 2}}))
+            .contains("metrics[0].quantiles.q5: no quantile")
+    );
+    assert!(
+        faults(json!({"name": "x", "kind": "latency", "tolerance": 0.9}))
+            .contains("a factor from 1 to 100")
+    );
+    assert!(
+        faults(json!({"name": "x", "kind": "distribution", "signal": "A"}))
+            .starts_with("metrics[0].signal: expected a signal's name")
+    );
+    assert!(
+        faults(json!({"name": "x", "kind": "conversion"}))
+            .starts_with("metrics[0].signal: required")
+    );
+    let doubled = json!({"name": "x", "kind": "failureRate"});
+    assert_eq!(
+        read(&json!({"metrics": [doubled, doubled]})).unwrap_err(),
+        ["metrics[1].name: \"x\" is the name of an earlier metric"]
+    );
+    assert!(
+        read(&json!({"falseAbort": "60%", "metrics": []})).unwrap_err()[0].contains("at most 50%")
+    );
+    assert!(read(&json!({})).unwrap_err()[0].starts_with("metrics: required"));
+}
+
+#[test]
+fn prometheus_faults() {
+    let with = |field: &str, value: Value| {
+        let mut metric = json!({"name": "g", "kind": "prometheus", "address": "http://p:9090",
+            "query": "up", "failureCondition": "result > 0.9"});
+        metric[field] = value;
+        self::metric(metric).unwrap_err().join("|")
+    };
+    assert!(with("address", json!("prometheus:9090")).contains("begins with http://"));
+    assert!(with("query", json!(" ")).contains("a PromQL query"));
+    assert!(with("interval", json!("100ms")).ends_with("interval: at least 1s"));
+    assert!(with("failureLimit", json!(-1)).contains("a whole number from 0"));
+    assert_eq!(
+        with("failureCondition", json!("result >> 1")),
+        "metrics[0].failureCondition: at character 9: expected a number, result, result[0] or \
+         len(result)"
+    );
+    assert!(
+        with("failureCondition", Value::Null).contains("a successCondition or a failureCondition")
+    );
+}

@@ -1,0 +1,211 @@
+//! Verdicts: what each metric concludes, with every number that led there.
+
+pub mod reason;
+
+#[cfg(test)]
+mod tests;
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use super::counts::{Pair, Trials};
+use super::spec::Kind;
+
+/// What a metric says of the canary now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conclusion {
+    /// Judged since the step's start, and no worse than tolerated as far as can be told.
+    Pass,
+    /// Worse than tolerated, beyond the agreed doubt: roll back. It stays.
+    Fail,
+    /// Nothing to judge yet since the step's start: neither advance nor roll back.
+    Insufficient,
+}
+
+/// One metric's verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The metric's name.
+    pub metric: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it concludes.
+    pub conclusion: Conclusion,
+    /// The evidence against the canary; none for Prometheus.
+    pub evidence: Option<Evidence>,
+    /// The certificate, where the kind has one.
+    pub certificate: Option<Certification>,
+    /// Both versions' figures.
+    pub findings: Findings,
+    /// What it lacks to conclude anything, when it is insufficient.
+    pub missing: Option<Missing>,
+    /// What became of the lines that were offered to it.
+    pub lines: Lines,
+}
+
+/// Evidence against the canary as an e-value: a bet that starts at one and, while the canary is no
+/// worse than tolerated, can't be expected to grow (Ville 1939: it exceeds x with a probability of
+/// at most 1/x, however often one looks).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// The e-value's natural logarithm.
+    pub log_e: f64,
+    /// This metric's share of the tolerated probability of a false abort.
+    pub omega: f64,
+    /// This window's share of that: 1 in rollouts without affinity, else 1/(j(j+1)) in window j.
+    pub window_share: f64,
+    /// The window's number j, from 1, in rollouts with affinity.
+    pub window: Option<u64>,
+    /// ln(1/falseAbort). The canary fails when the weighted evidence reaches it.
+    pub log_limit: f64,
+}
+
+impl Evidence {
+    /// ln(omega · E): what metrics are compared by, and what is held against the limit.
+    pub fn log_weighted(&self) -> f64 {
+        self.log_e + self.omega.ln() + self.window_share.ln()
+    }
+
+    /// Whether the evidence suffices to roll back.
+    pub fn suffices(&self) -> bool {
+        self.log_weighted() >= self.log_limit
+    }
+
+    /// The e-value that is needed, as a logarithm.
+    pub fn log_needed(&self) -> f64 {
+        self.log_limit - self.omega.ln() - self.window_share.ln()
+    }
+}
+
+/// The certificate that the canary is no worse than tolerated, counted from the step's start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Certification {
+    /// When it was reached, in the recording's seconds; it stays until the next step.
+    pub certified_at: Option<f64>,
+    /// The e-value against "the canary is at or beyond the margin", as a natural logarithm.
+    pub log_e: f64,
+    /// What it must reach.
+    pub log_limit: f64,
+    /// The margin that is certified, as a fraction.
+    pub margin: f64,
+}
+
+/// Both versions' figures, as the metric counts them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "of", rename_all = "camelCase")]
+pub enum Findings {
+    /// Shares of failures or conversions since the test's start (with affinity: the window's).
+    Shares {
+        /// What was counted.
+        unit: Unit,
+        /// How often it failed or converted, by version.
+        counts: Pair<Trials>,
+        /// The tolerated ratio.
+        ratio: f64,
+        /// The tolerated difference, as a fraction.
+        margin: f64,
+    },
+    /// The quantile with the strongest evidence.
+    Quantile {
+        /// Its name, such as `p99`.
+        quantile: &'static str,
+        /// The stable version's value there when last looked at, in microseconds.
+        edge_us: Option<f64>,
+        /// The tolerated factor.
+        tolerance: f64,
+        /// How many took so long or longer: stable's against the edge, the canary's against
+        /// tolerance times the edge.
+        counts: Pair<Trials>,
+    },
+    /// The class with the strongest evidence.
+    Class {
+        /// The signal.
+        signal: String,
+        /// The class; none before any was seen.
+        class: Option<String>,
+        /// How many values lay in it, by version.
+        counts: Pair<Trials>,
+        /// The tolerated difference, as a fraction.
+        tolerance: f64,
+    },
+    /// An external query's results.
+    Query {
+        /// The last values that said something; none where a value is no finite number.
+        values: Vec<Option<f64>>,
+        /// The condition that decides.
+        condition: String,
+        /// How many measurements failed.
+        failures: u64,
+        /// How many may.
+        failure_limit: u64,
+        /// Why the last measurement says nothing, if it doesn't.
+        outage: Option<String>,
+    },
+}
+
+/// What is counted: the unit of randomisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Requests, in rollouts without affinity.
+    Requests,
+    /// Clients, in rollouts with affinity.
+    Clients,
+}
+
+/// What a metric lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// Of what.
+    pub what: Lack,
+    /// How much there is.
+    pub have: u64,
+    /// How much is needed.
+    pub need: u64,
+}
+
+/// What can be lacking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Lack {
+    /// Requests or observations that close a block.
+    Block,
+    /// Blocks since the step's start with something of both versions.
+    BothVersions,
+    /// Canary requests that end its cold start.
+    ColdStart,
+    /// Earlier stable observations to compare with.
+    History,
+    /// Measurements since the step's start.
+    Measurement,
+    /// Measurements that are a success or a failure: this many were neither, of those that may.
+    Conclusiveness,
+}
+
+/// What became of the lines that were offered to a metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Lines {
+    /// Taken into a block.
+    pub used: u64,
+    /// Left out: no stable request, or the weight or window changed.
+    pub left_out: u64,
+    /// Dropped: a part was missing.
+    pub dropped: u64,
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Verdict", 9)?;
+        fields.serialize_field("metric", &self.metric)?;
+        fields.serialize_field("kind", &self.kind)?;
+        fields.serialize_field("conclusion", &self.conclusion)?;
+        fields.serialize_field("reason", &self.reason())?;
+        fields.serialize_field("evidence", &self.evidence)?;
+        fields.serialize_field("certificate", &self.certificate)?;
+        fields.serialize_field("findings", &self.findings)?;
+        fields.serialize_field("missing", &self.missing)?;
+        fields.serialize_field("lines", &self.lines)?;
+        fields.end()
+    }
+}

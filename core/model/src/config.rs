@@ -1,0 +1,178 @@
+//! The filter's configuration: what the plugin's JSON says, as checked types.
+//!
+//! [`Config::parse`] is the only way to make one, so whoever holds a `Config` holds a valid one.
+
+mod failure;
+mod read;
+mod rules;
+mod signal;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use failure::FailureRule;
+pub use signal::{Bins, Category, Signal, Source};
+
+use crate::document::ConfigError;
+use crate::matching::Match;
+use crate::role::Role;
+use crate::weight::Weight;
+
+/// At most so many rollouts in one configuration.
+pub const MAX_ROLLOUTS: usize = 32;
+
+/// A whole plugin configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The rollouts, in the order in which they are matched; 0 to [`MAX_ROLLOUTS`].
+    pub rollouts: Vec<Rollout>,
+    /// The names of the headers that carry the decision.
+    pub headers: HeaderNames,
+    /// Where the runtime is read.
+    pub runtime: RuntimeSource,
+}
+
+/// One named split of one service's traffic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rollout {
+    /// Its name, unique in the configuration.
+    pub name: String,
+    /// Which requests it takes.
+    pub matches: Match,
+    /// What everybody has had so far.
+    pub stable: Backend,
+    /// What is on trial.
+    pub canary: Backend,
+    /// The weight where the runtime sets none.
+    pub weight: Weight,
+    /// What cohorts are drawn with; another salt picks other people.
+    pub salt: String,
+    /// Where a client's key comes from, in order.
+    pub affinity: Vec<Affinity>,
+    /// How a tester picks a version; `None`: nobody can.
+    pub forced: Option<Override>,
+    /// What counts as a failure.
+    pub failure: FailureRule,
+    /// Whether the guard watches.
+    pub guard: bool,
+    /// What is counted of the answers and the business.
+    pub signals: Vec<Signal>,
+    /// Whether an incoming version header decides.
+    pub inherit: bool,
+    /// Whether the upstream is told the version on stable requests, too.
+    pub propagate: bool,
+}
+
+/// One version and where it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// The version's label.
+    pub version: String,
+    /// Envoy's name for the cluster.
+    pub cluster: String,
+}
+
+/// A source of the key that keeps one client on one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Affinity {
+    /// A request header's value.
+    Header(String),
+    /// A cookie's value; a missing one is made and set.
+    Cookie {
+        /// The cookie's name.
+        name: String,
+        /// How long the client keeps a cookie that the filter made.
+        max_age: Duration,
+    },
+}
+
+/// How a tester picks a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The header that says `always` or `never`.
+    pub header: Option<String>,
+    /// The cookie that says so.
+    pub cookie: Option<String>,
+    /// What a request must carry to be heard.
+    pub token: Option<Token>,
+}
+
+/// A shared secret of testers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The header that carries it.
+    pub header: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// The names of the headers that carry the decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderNames {
+    /// On canary requests: the cluster to route to.
+    pub route: String,
+    /// On canary requests and on every response: the version.
+    pub version: String,
+}
+
+/// Where and how often the runtime is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeSource {
+    /// The cluster whose endpoint is Envoy's own admin listener.
+    pub cluster: String,
+    /// Time between two polls.
+    pub interval: Duration,
+}
+
+impl RuntimeSource {
+    /// Time between two polls in nanoseconds.
+    pub fn interval_ns(&self) -> u64 {
+        u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Config {
+    /// Reads and checks a plugin configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its path.
+    pub fn parse(json: &[u8]) -> Result<Self, Vec<ConfigError>> {
+        let value = serde_json::from_slice(json).map_err(|error| {
+            vec![ConfigError { path: String::new(), message: format!("not valid JSON: {error}") }]
+        })?;
+        read::config(&value)
+    }
+
+    /// The headers that carry testers' tokens, each once.
+    pub fn token_headers(&self) -> Vec<String> {
+        let mut headers = Vec::new();
+        let forced = self.rollouts.iter().filter_map(|rollout| rollout.forced.as_ref());
+        for token in forced.filter_map(|forced| forced.token.as_ref()) {
+            if !headers.contains(&token.header) {
+                headers.push(token.header.clone());
+            }
+        }
+        headers
+    }
+}
+
+impl Rollout {
+    /// The version and cluster of a role.
+    pub fn backend(&self, role: Role) -> &Backend {
+        match role {
+            Role::Stable => &self.stable,
+            Role::Canary => &self.canary,
+        }
+    }
+
+    /// Whether the judge's unit is the client: whether there is an affinity source at all.
+    pub fn keyed(&self) -> bool {
+        !self.affinity.is_empty()
+    }
+
+    /// Whether a signal is read out of response bodies.
+    pub fn reads_bodies(&self) -> bool {
+        self.signals.iter().any(|signal| matches!(signal.source, Source::ResponseJson { .. }))
+    }
+}

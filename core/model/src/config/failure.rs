@@ -1,0 +1,120 @@
+//! What counts as a failure: HTTP status codes, and gRPC statuses for gRPC requests.
+
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use crate::document::{ConfigErrors, Node};
+
+/// The names of the gRPC status codes, indexed by code (gRPC's `statuscodes.md`).
+const GRPC_STATUS_NAMES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// At most so many entries in either list.
+const MAX_ENTRIES: usize = 64;
+
+/// Which outcomes are failures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureRule {
+    http: Vec<RangeInclusive<u16>>,
+    /// One bit per gRPC status code, 0 to 16.
+    grpc: u32,
+}
+
+impl Default for FailureRule {
+    /// `5xx`; UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE and DATA_LOSS.
+    fn default() -> Self {
+        let grpc = [2, 4, 13, 14, 15].into_iter().fold(0, |bits, code: u32| bits | 1 << code);
+        Self { http: vec![500..=599], grpc }
+    }
+}
+
+impl FailureRule {
+    /// Whether an HTTP status is a failure.
+    pub fn http(&self, status: u16) -> bool {
+        self.http.iter().any(|range| range.contains(&status))
+    }
+
+    /// Whether a gRPC status is a failure. A code that gRPC does not define counts as UNKNOWN, as
+    /// gRPC's own clients read it.
+    pub fn grpc(&self, status: u32) -> bool {
+        let code = if status < 17 { status } else { 2 };
+        self.grpc & (1 << code) != 0
+    }
+
+    /// Reads the `failure` object; a list that is left out keeps its default.
+    pub(super) fn read(node: &Node<'_>, problems: &mut ConfigErrors) -> Self {
+        let mut rule = Self::default();
+        let Some(object) = node.object(&["http", "grpc"], problems) else {
+            return rule;
+        };
+        if let Some(list) = object.get("http") {
+            rule.http.clear();
+            for item in list.list(MAX_ENTRIES, problems).unwrap_or_default() {
+                match http_statuses(item.value()) {
+                    Some(range) => rule.http.push(range),
+                    None => item.expected(
+                        problems,
+                        "a class such as 5xx, a code such as 429 or a range such as 500-503",
+                    ),
+                }
+            }
+        }
+        if let Some(list) = object.get("grpc") {
+            rule.grpc = 0;
+            for item in list.list(MAX_ENTRIES, problems).unwrap_or_default() {
+                let expected = "a gRPC status name other than OK, such as UNAVAILABLE";
+                if let Some(code) = item.parsed(expected, grpc_code, problems) {
+                    rule.grpc |= 1 << code;
+                }
+            }
+        }
+        rule
+    }
+}
+
+fn http_statuses(value: &Value) -> Option<RangeInclusive<u16>> {
+    let Some(code) = value.as_u64() else {
+        return value.as_str().and_then(http_range);
+    };
+    u16::try_from(code).ok().filter(|code| is_status(*code)).map(|code| code..=code)
+}
+
+fn is_status(code: u16) -> bool {
+    (100..=599).contains(&code)
+}
+
+fn http_range(text: &str) -> Option<RangeInclusive<u16>> {
+    if let Some(class) = text.strip_suffix("xx") {
+        let class: u16 = class.parse().ok().filter(|class| (1..=5).contains(class))?;
+        return Some(class * 100..=class * 100 + 99);
+    }
+    let code = |text: &str| text.parse().ok().filter(|code| text.len() == 3 && is_status(*code));
+    let (low, high) = match text.split_once('-') {
+        Some((low, high)) => (code(low)?, code(high)?),
+        None => (code(text)?, code(text)?),
+    };
+    (low <= high).then_some(low..=high)
+}
+
+fn grpc_code(name: &str) -> Option<u32> {
+    let code = GRPC_STATUS_NAMES.iter().position(|known| *known == name)?;
+    u32::try_from(code).ok().filter(|code| *code != 0)
+}

@@ -1,0 +1,64 @@
+//! What the texts of a configuration look like.
+
+use crate::document::{ConfigErrors, Node, Rule};
+use crate::names;
+use crate::stat_name;
+
+/// The longest text of a salt, cluster name or token, in bytes.
+const LONGEST_TEXT: usize = 256;
+
+pub(super) const ROLLOUT_NAME: Rule =
+    Rule { expected: names::ROLLOUT_EXPECTED, fits: stat_name::is_rollout_name };
+pub(super) const VERSION: Rule =
+    Rule { expected: names::VERSION_EXPECTED, fits: stat_name::is_version };
+pub(super) const CLUSTER: Rule =
+    Rule { expected: "the name of an Envoy cluster, 1 to 256 bytes", fits: is_header_text };
+pub(super) const SALT: Rule = Rule { expected: "a text of 1 to 256 bytes", fits: is_text };
+pub(super) const TOKEN_VALUE: Rule =
+    Rule { expected: "a text of 1 to 256 printable ASCII characters", fits: is_header_text };
+pub(super) const COOKIE: Rule = Rule { expected: "a cookie's name", fits: names::is_token };
+pub(super) const METHOD: Rule = Rule { expected: "a method such as POST", fits: names::is_token };
+pub(super) const PATH_PREFIX: Rule =
+    Rule { expected: "a path that begins with /", fits: is_path_prefix };
+pub(super) const SIGNAL_NAME: Rule =
+    Rule { expected: "a name of 1 to 63 characters a-z, 0-9 and _", fits: names::is_signal };
+pub(super) const BIN: Rule = Rule {
+    expected: "1 to 63 letters, digits, _ and -, other than `other` and `unreadable`",
+    fits: is_listed_bin,
+};
+/// A category that stands for itself has to be its bin's name.
+pub(super) const PLAIN_CATEGORY: Rule = Rule {
+    expected: "1 to 63 letters, digits, _ and -, other than `other` and `unreadable`; for other texts \
+               write {\"value\": …, \"bin\": …}",
+    fits: is_listed_bin,
+};
+pub(super) const CATEGORY_VALUE: Rule =
+    Rule { expected: "a text of at most 256 bytes", fits: is_short };
+
+/// A header's name, in lower case, as Envoy has it.
+pub(super) fn header_name(node: &Node<'_>, problems: &mut ConfigErrors) -> String {
+    let rule = Rule { expected: "a header's name", fits: names::is_token };
+    node.ruled(&rule, problems).to_ascii_lowercase()
+}
+
+fn is_short(text: &str) -> bool {
+    text.len() <= LONGEST_TEXT
+}
+
+fn is_text(text: &str) -> bool {
+    !text.is_empty() && is_short(text)
+}
+
+/// What can be a header's value as it stands: printable ASCII without a space at either end.
+fn is_header_text(text: &str) -> bool {
+    let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    is_text(text) && printable && text.trim_ascii() == text
+}
+
+fn is_path_prefix(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= 1024 && text.is_ascii()
+}
+
+fn is_listed_bin(text: &str) -> bool {
+    names::is_bin(text) && !["other", "unreadable"].contains(&text)
+}

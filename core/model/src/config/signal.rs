@@ -1,0 +1,213 @@
+//! Signals: what is counted of the answers (outputs) and of the business (conversions).
+
+use super::rules::{
+    BIN, CATEGORY_VALUE, METHOD, PATH_PREFIX, PLAIN_CATEGORY, SIGNAL_NAME, header_name,
+};
+use crate::document::{ConfigErrors, Node, Object};
+use crate::pointer::Pointer;
+
+/// At most so many signals in a rollout.
+pub(super) const MAX_SIGNALS: usize = 8;
+/// At most so many bins in a signal.
+const MAX_BINS: usize = 64;
+/// What of a body is read where the configuration does not say: 64 KiB.
+const DEFAULT_MAX_BODY: usize = 64 * 1024;
+/// What may be read at most: 1 MiB, for every request in flight.
+const LARGEST_MAX_BODY: usize = 1024 * 1024;
+
+/// One thing that is counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    /// Its name in the statistics, unique in the rollout.
+    pub name: String,
+    /// Where its values come from.
+    pub source: Source,
+    /// What its values are sorted into.
+    pub bins: Bins,
+}
+
+/// Where a signal's values come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// Values in a JSON response body.
+    ResponseJson {
+        /// Where in the body.
+        pointer: Pointer,
+        /// A larger body is unreadable, in bytes.
+        max_body: usize,
+    },
+    /// A response header.
+    ResponseHeader(String),
+    /// The request itself; what it is counts, not a value of it.
+    Request {
+        /// The method, exactly; any if missing.
+        method: Option<String>,
+        /// The raw path's beginning; any if missing.
+        path_prefix: Option<String>,
+    },
+}
+
+/// What a signal's values are sorted into.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bins {
+    /// Listed values; any other counts as `other`.
+    Categories(Vec<Category>),
+    /// Rising limits of a number's bins: `b0` below the first, `b1` from it on, and so on.
+    Limits(Vec<f64>),
+    /// Whether it happened, counted as `converted`.
+    Conversion,
+}
+
+/// A listed value and the bin it counts in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Category {
+    /// The value's text.
+    pub value: String,
+    /// The bin's name.
+    pub bin: String,
+}
+
+impl Signal {
+    /// Reads one entry of `signals`; `None` where it is not clear what it counts.
+    pub(super) fn read(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Self> {
+        let known = ["name", "from", "categories", "bins", "conversion"];
+        let object = node.object(&known, problems)?;
+        let name = object.ruled("name", &SIGNAL_NAME, problems);
+        let source = object.require("from", problems).and_then(|from| read_source(&from, problems));
+        let bins = read_bins(&object, problems);
+        let signal = Self { name, source: source?, bins: bins? };
+        let of_request = matches!(signal.source, Source::Request { .. });
+        if of_request && signal.bins != Bins::Conversion {
+            let message = "a signal from the request is a conversion: say \"conversion\": true";
+            node.problem(problems, message);
+        }
+        Some(signal)
+    }
+}
+
+fn read_source(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Source> {
+    let known = ["response_json", "max_body", "response_header", "request"];
+    let object = node.object(&known, problems)?;
+    if object.get("response_json").is_none()
+        && let Some(misplaced) = object.get("max_body")
+    {
+        misplaced.problem(problems, "only response_json has a body to limit");
+    }
+    let sources = ["response_json", "response_header", "request"].map(|field| object.get(field));
+    match sources {
+        [Some(json), None, None] => read_response_json(&json, &object, problems),
+        [None, Some(header), None] => Some(Source::ResponseHeader(header_name(&header, problems))),
+        [None, None, Some(request)] => read_request(&request, problems),
+        _ => {
+            let message = "exactly one of response_json, response_header and request is needed";
+            node.problem(problems, message);
+            None
+        }
+    }
+}
+
+fn read_response_json(
+    json: &Node<'_>,
+    object: &Object<'_>,
+    problems: &mut ConfigErrors,
+) -> Option<Source> {
+    let expected =
+        "a JSON pointer (RFC 6901) such as /predictions/0/label, with * for every element";
+    let pointer = json.parsed(expected, Pointer::parse, problems);
+    let max_body = match object.get("max_body") {
+        None => Some(DEFAULT_MAX_BODY),
+        Some(size) => size.parsed("a size such as 64KiB, at most 1MiB", body_size, problems),
+    };
+    Some(Source::ResponseJson { pointer: pointer?, max_body: max_body? })
+}
+
+fn read_request(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Source> {
+    let object = node.object(&["method", "path_prefix"], problems)?;
+    let method = object.get("method").map(|method| method.ruled(&METHOD, problems));
+    let path_prefix = object.get("path_prefix").map(|path| path.ruled(&PATH_PREFIX, problems));
+    if method.is_none() && path_prefix.is_none() {
+        node.problem(problems, "a method, a path_prefix or both are needed");
+    }
+    Some(Source::Request { method, path_prefix })
+}
+
+fn read_bins(object: &Object<'_>, problems: &mut ConfigErrors) -> Option<Bins> {
+    let conversion = match object.get("conversion") {
+        None => false,
+        Some(flag) => flag.flag(problems)?,
+    };
+    match (object.get("categories"), object.get("bins"), conversion) {
+        (Some(list), None, false) => Some(Bins::Categories(read_categories(&list, problems))),
+        (None, Some(list), false) => Some(Bins::Limits(read_limits(&list, problems))),
+        (None, None, true) => Some(Bins::Conversion),
+        _ => {
+            let message = "exactly one of categories, bins and \"conversion\": true is needed";
+            problems.add(object.path(), message);
+            None
+        }
+    }
+}
+
+fn read_categories(list: &Node<'_>, problems: &mut ConfigErrors) -> Vec<Category> {
+    let mut categories: Vec<Category> = Vec::new();
+    for item in read_list(list, "at least one category is needed", problems) {
+        let category = read_category(&item, problems);
+        let value = &category.value;
+        if !value.is_empty() && categories.iter().any(|known| known.value == *value) {
+            item.problem(problems, format!("category `{value}` is listed twice"));
+        }
+        categories.push(category);
+    }
+    categories
+}
+
+/// A list of at least one bin. `other` and `unreadable` take the last two of the bins there may be.
+fn read_list<'a>(list: &Node<'a>, needed: &str, problems: &mut ConfigErrors) -> Vec<Node<'a>> {
+    let items = list.list(MAX_BINS - 2, problems);
+    if items.as_ref().is_some_and(Vec::is_empty) {
+        list.problem(problems, needed);
+    }
+    items.unwrap_or_default()
+}
+
+fn read_category(item: &Node<'_>, problems: &mut ConfigErrors) -> Category {
+    if item.value().is_string() {
+        let bin = item.ruled(&PLAIN_CATEGORY, problems);
+        return Category { value: bin.clone(), bin };
+    }
+    let Some(object) = item.object(&["value", "bin"], problems) else {
+        return Category { value: String::new(), bin: String::new() };
+    };
+    Category {
+        value: object.ruled("value", &CATEGORY_VALUE, problems),
+        bin: object.ruled("bin", &BIN, problems),
+    }
+}
+
+fn read_limits(list: &Node<'_>, problems: &mut ConfigErrors) -> Vec<f64> {
+    let mut limits: Vec<f64> = Vec::new();
+    for item in read_list(list, "at least one limit is needed", problems) {
+        let Some(limit) = item.number(problems) else {
+            continue;
+        };
+        if limits.last().is_some_and(|last| *last >= limit) {
+            item.problem(problems, "bin limits must rise");
+        }
+        limits.push(limit);
+    }
+    limits
+}
+
+/// Bytes, from a text such as `64KiB`; 1 byte to 1 MiB.
+fn body_size(text: &str) -> Option<usize> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = match unit {
+        "" | "B" => 1,
+        "KiB" => 1024,
+        "MiB" => 1024 * 1024,
+        _ => return None,
+    };
+    let size = number.parse::<usize>().ok()?.checked_mul(unit)?;
+    (1..=LARGEST_MAX_BODY).contains(&size).then_some(size)
+}

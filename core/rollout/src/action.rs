@@ -1,0 +1,71 @@
+//! What the shell has to do after a step. Nothing of it does harm when it is done twice.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::RolloutEvent;
+use super::spec::Topic;
+use super::state::WeightTarget;
+use canary_model::runtime::{Lease, Setting, Update};
+
+/// One thing to do. The shell journals it first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "camelCase")]
+pub enum Action {
+    /// Write the target to these Envoys, each in one atomic update. What came of it shows when the
+    /// Envoys are looked at again.
+    Write {
+        /// Which Envoys, by the names under which they were seen.
+        envoys: Vec<String>,
+        /// What they should show.
+        target: WeightTarget,
+        /// What tells this lease from those before.
+        nonce: String,
+    },
+    /// Ask a gate; the answer is a [`super::seen::GateAnswer`].
+    AskGate {
+        /// Its index in the file.
+        gate: usize,
+        /// How often it was asked, this time included.
+        attempt: u32,
+    },
+    /// Ask Prometheus for a metric; the answer is a measurement under the metric's name.
+    Measure {
+        /// The metric's name.
+        metric: String,
+    },
+    /// Tell a web hook; what came of it is a [`super::seen::Delivery`].
+    Notify(Notice),
+}
+
+/// A notification on its way. It may arrive twice: the number tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Its number, one for each event and hook.
+    pub number: u64,
+    /// The index of the file's `notify` entry.
+    pub hook: usize,
+    /// Under what it is told.
+    pub topic: Topic,
+    /// What happened.
+    pub event: RolloutEvent,
+    /// How often it was tried, this time included.
+    pub attempt: u32,
+}
+
+/// The update that makes an Envoy show a target.
+pub fn update(rollout: &str, target: &WeightTarget, nonce: &str) -> Update {
+    let update = Update::new()
+        .weight(rollout, target.weight)
+        .enabled(rollout, target.enabled)
+        .epoch(rollout, target.epoch)
+        .window(rollout, target.window);
+    let lease = target.lease_seconds.and_then(|seconds| Lease::new(seconds, nonce).ok());
+    let update = match &lease {
+        Some(lease) => update.lease(rollout, lease),
+        None => update.remove(rollout, Setting::Lease),
+    };
+    match &target.owner {
+        Some(owner) => update.owner(rollout, owner),
+        None => update.remove(rollout, Setting::Owner),
+    }
+}

@@ -1,0 +1,67 @@
+//! Why a rollout ended, as data and in a sentence.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a rollout ended or is being ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "camelCase")]
+pub enum TerminationReason {
+    /// Every step's conditions held: the canary has all traffic.
+    Completed,
+    /// A person sent all traffic to the canary without waiting for the steps.
+    PromotedByPerson,
+    /// A metric failed.
+    Metric {
+        /// The metric's name.
+        metric: String,
+        /// Its verdict in a sentence, with both versions' figures.
+        verdict: String,
+    },
+    /// The guard tripped on enough Envoys.
+    Guard {
+        /// On which.
+        envoys: Vec<String>,
+    },
+    /// A person asked for it.
+    Person,
+    /// Somebody threw the kill switch on an Envoy, past this controller.
+    KillSwitch {
+        /// On which.
+        envoy: String,
+    },
+    /// Somebody else drives the rollout now; nothing is written any more.
+    OtherOwner {
+        /// As which Envoy shows.
+        envoy: String,
+        /// Who.
+        owner: String,
+    },
+}
+
+impl TerminationReason {
+    /// Whether the canary has all traffic.
+    pub const fn is_good(&self) -> bool {
+        matches!(self, Self::Completed | Self::PromotedByPerson)
+    }
+}
+
+/// The reason in a sentence, without its full stop.
+impl fmt::Display for TerminationReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed => f.write_str("every step's conditions held"),
+            Self::PromotedByPerson => f.write_str("promoted by a person, past the steps"),
+            Self::Metric { verdict, .. } => f.write_str(verdict),
+            Self::Guard { envoys } => write!(f, "the guard tripped on {}", envoys.join(", ")),
+            Self::Person => f.write_str("aborted by a person"),
+            Self::KillSwitch { envoy } => {
+                write!(f, "the kill switch was thrown on {envoy}, past this controller")
+            }
+            Self::OtherOwner { envoy, owner } => {
+                write!(f, "{owner} drives this rollout now, as {envoy} shows")
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What a rollout file will take, before it starts: time, canary requests, what each step can see,
+//! and what a bad canary costs.
+//!
+//! Averages, at steady traffic and with a canary as good as stable (for the harm: as bad as assumed).
+//! The formulas and what voids them stand in [`canary_judge::forecast`]; sticky clients are fewer
+//! than requests, so with affinity everything takes longer.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::spec::{Conditions, Pause, Spec, Step};
+use canary_judge::forecast::{self, PlannedStep, Rates};
+use canary_judge::spec::Rule;
+use canary_judge::{BETA, Tolerated};
+use canary_model::weight::Weight;
+
+/// How many requests close a block.
+const BLOCK: f64 = 30.0;
+/// The controller looks once a second: what fails between two looks has failed.
+const LOOK_SECONDS: f64 = 1.0;
+/// Canary requests before the latency test begins.
+const COLD_START: f64 = 50.0;
+/// Stands for "as long as it takes": more requests than any test needs.
+const UNBOUNDED: f64 = 1e15;
+/// How bad a canary the harm is told of: the share of its requests that fail.
+const ASSUMED: [(&str, f64); 3] = [("1", 1.0), ("0.1", 0.1), ("0.01", 0.01)];
+
+/// The traffic that is planned with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Traffic {
+    /// Eligible requests a second, both versions together; above 0.
+    pub rps: f64,
+    /// The share of requests that fail as it is, from 0 to below 1.
+    pub baseline: f64,
+}
+
+/// A file's forecast. `None` is unknown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Each step's.
+    pub steps: Vec<StepPlan>,
+    /// All steps together, in seconds.
+    pub seconds: Option<u64>,
+    /// How many requests fail on average if this share of the canary's does, from its first on, until
+    /// it is rolled back.
+    pub harm: BTreeMap<String, Option<f64>>,
+    /// The probability that a canary within the margins is rolled back all the same, at most.
+    pub false_abort: Option<f64>,
+}
+
+/// A step's forecast. `None` is unknown: it waits for a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepPlan {
+    /// The weight.
+    pub weight: Weight,
+    /// How many canary requests it sees.
+    pub canary_requests: Option<u64>,
+    /// How long it takes.
+    pub seconds: Option<u64>,
+    /// The smallest share of failing canary requests that it finds with 90 % power, as a fraction.
+    pub smallest_regression: Option<f64>,
+}
+
+/// Something that a person should know about a forecast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanWarning {
+    /// The step with this index waits for a person.
+    AsksPerson(usize),
+    /// The pause of this step asks a person, since its timeout passes before the average canary is
+    /// certified.
+    TimesOut(usize),
+    /// The step never becomes confident: the baseline leaves nothing to prove the margin with.
+    NeverConfident(usize),
+}
+
+/// Plans a file.
+pub fn plan(spec: &Spec, traffic: Traffic) -> (Plan, Vec<PlanWarning>) {
+    let mut planner = Planner { spec, traffic, canary_so_far: 0.0, remarks: Vec::new() };
+    let steps: Vec<(StepPlan, PlannedStep)> =
+        spec.steps.iter().enumerate().map(|(index, step)| planner.step(index, step)).collect();
+    let remarks = planner.remarks;
+    let (steps, planned): (Vec<StepPlan>, Vec<PlannedStep>) = steps.into_iter().unzip();
+    let seconds = steps.iter().map(|step| step.seconds).sum();
+    let harm = ASSUMED.map(|(name, share)| (name.to_owned(), harm(spec, traffic, &planned, share)));
+    let plan = Plan { seconds, harm: harm.into(), false_abort: false_abort(spec), steps };
+    (plan, remarks)
+}
+
+struct Planner<'s> {
+    spec: &'s Spec,
+    traffic: Traffic,
+    /// Canary requests before the step, as far as they are known.
+    canary_so_far: f64,
+    remarks: Vec<PlanWarning>,
+}
+
+impl Planner<'_> {
+    fn step(&mut self, index: usize, step: &Step) -> (StepPlan, PlannedStep) {
+        let weight = step.weight.fraction();
+        let mut end = Some(0.0);
+        for pause in &step.pauses {
+            end = end.and_then(|start| self.pause(index, step, start, pause));
+        }
+        let seconds = end.map(|end: f64| end.max(self.data(weight)).ceil());
+        let requests = seconds.map(|seconds| seconds * self.traffic.rps);
+        self.canary_so_far += requests.unwrap_or_default() * weight;
+        let smallest_regression = requests.and_then(|all| self.smallest_regression(weight, all));
+        let plan = StepPlan {
+            weight: step.weight,
+            canary_requests: requests.map(|all| (all * weight).round() as u64),
+            seconds: seconds.map(|seconds| seconds as u64),
+            smallest_regression,
+        };
+        (plan, PlannedStep { weight, requests: requests.unwrap_or(UNBOUNDED) })
+    }
+
+    /// When a pause that begins at `start` ends, in seconds since the step's start.
+    fn pause(&mut self, index: usize, step: &Step, start: f64, pause: &Pause) -> Option<f64> {
+        let Pause::Until(conditions) = pause else {
+            self.remarks.push(PlanWarning::AsksPerson(index));
+            return None;
+        };
+        let Conditions { duration, min_requests, until_confident, timeout } = conditions;
+        let after = start + duration.map_or(0.0, |duration| duration.as_secs_f64());
+        let canary_rps = self.traffic.rps * step.weight.fraction();
+        let requests = min_requests.map_or(0.0, |requests| requests as f64 / canary_rps);
+        let confident =
+            if *until_confident { self.confident(index, step.weight) } else { Some(0.0) };
+        let end = confident.map(|confident| confident.max(after).max(requests));
+        let limit = timeout.map(|timeout| start + timeout.as_secs_f64());
+        if let Some(limit) = limit.filter(|limit| end.is_none_or(|end| end > *limit)) {
+            self.remarks.push(PlanWarning::TimesOut(index));
+            return Some(limit);
+        }
+        if end.is_none() {
+            self.remarks.push(PlanWarning::NeverConfident(index));
+        }
+        end
+    }
+
+    /// How long the certificates of all metrics of failures take on average.
+    fn confident(&self, step: usize, weight: Weight) -> Option<f64> {
+        let Traffic { rps, baseline } = self.traffic;
+        let rates = Rates { weight: weight.fraction(), canary: baseline, stable: baseline };
+        let certificate = self.spec.certificate_margin(step);
+        let mut times = tolerated(self.spec).map(|tolerated| {
+            let margin = certificate.unwrap_or(tolerated.margin);
+            let growth = forecast::certificate_growth(Tolerated { margin, ..tolerated }, rates);
+            forecast::requests_needed(-BETA.ln(), growth).map(|requests| requests / rps)
+        });
+        times.try_fold(0.0, |longest, time| time.map(|time| f64::max(longest, time)))
+    }
+
+    /// How long the first data take that every step wants: a block with a request of both versions,
+    /// and where latency is judged the end of the canary's cold start.
+    fn data(&self, weight: f64) -> f64 {
+        let metrics = &self.spec.analysis.metrics;
+        if metrics.is_empty() {
+            return 0.0;
+        }
+        let rps = self.traffic.rps;
+        let latency = metrics.iter().any(|metric| matches!(metric.rule, Rule::Latency { .. }));
+        let cold = if latency { (COLD_START - self.canary_so_far).max(0.0) } else { 0.0 };
+        (BLOCK / rps).max(1.0 / (weight * rps)).max(cold / (weight * rps)).max(LOOK_SECONDS)
+    }
+
+    fn smallest_regression(&self, weight: f64, requests: f64) -> Option<f64> {
+        let nats = nats(self.spec);
+        let baseline = self.traffic.baseline;
+        let smallest =
+            |tolerated| forecast::smallest_regression(tolerated, weight, baseline, nats, requests);
+        tolerated(self.spec).filter_map(smallest).reduce(f64::min)
+    }
+}
+
+/// What the metrics of failures tolerate.
+fn tolerated(spec: &Spec) -> impl Iterator<Item = Tolerated> + '_ {
+    spec.analysis.metrics.iter().filter_map(|metric| match metric.rule {
+        Rule::FailureRate { ratio, margin } => Some(Tolerated { ratio, margin }),
+        _ => None,
+    })
+}
+
+/// The evidence that a metric needs to roll back, in nats.
+fn nats(spec: &Spec) -> f64 {
+    let metrics = spec.analysis.shares().max(1) as f64;
+    (metrics / spec.analysis.false_abort).ln()
+}
+
+fn harm(spec: &Spec, traffic: Traffic, steps: &[PlannedStep], share: f64) -> Option<f64> {
+    let block = (traffic.rps * LOOK_SECONDS).max(BLOCK);
+    let expected = |tolerated| {
+        forecast::expected_harm(tolerated, steps, traffic.baseline, share, nats(spec), block)
+    };
+    tolerated(spec).filter_map(expected).reduce(f64::min)
+}
+
+/// Prometheus' thresholds have no error rate; without metrics nothing rolls back by itself.
+fn false_abort(spec: &Spec) -> Option<f64> {
+    let analysis = &spec.analysis;
+    if analysis.metrics.is_empty() {
+        return Some(0.0);
+    }
+    let all = analysis.shares() == analysis.metrics.len();
+    all.then_some(analysis.false_abort)
+}
+
+#[cfg(test)]
+mod tests;

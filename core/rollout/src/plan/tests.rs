@@ -1,0 +1,113 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn spec(steps: Value, metrics: Value) -> Spec {
+    let file = json!({"rollout": "r", "steps": steps, "analysis": {"metrics": metrics}});
+    Spec::read(&file).unwrap()
+}
+
+fn failures(margin: &str) -> Value {
+    json!([{"name": "failures", "kind": "failureRate", "margin": margin}])
+}
+
+const TRAFFIC: Traffic = Traffic { rps: 100.0, baseline: 0.001 };
+
+#[test]
+fn durations_and_requests() {
+    let steps = json!([
+        {"setWeight": 1}, {"pause": {"duration": "10m", "minRequests": 500}},
+        {"setWeight": 5}, {"pause": {"duration": "1m", "minRequests": 1000}},
+        {"setWeight": 50}, {"pause": {"duration": "30s"}}, {"pause": {"duration": "30s"}},
+        {"setWeight": 60},
+    ]);
+    let (plan, remarks) = plan(&spec(steps, failures("0%")), TRAFFIC);
+    assert!(remarks.is_empty());
+    let step = |at: usize| (plan.steps[at].seconds, plan.steps[at].canary_requests);
+    assert_eq!(step(0), (Some(600), Some(600)));
+    assert_eq!(step(1), (Some(200), Some(1_000)), "requests take longer than the duration");
+    assert_eq!(step(2), (Some(60), Some(3_000)), "pauses follow one another");
+    assert_eq!(step(3), (Some(1), Some(60)), "one block");
+    assert_eq!(plan.seconds, Some(861));
+    assert_eq!(plan.false_abort, Some(0.01));
+    let smallest: Vec<f64> =
+        plan.steps.iter().map(|step| step.smallest_regression.unwrap()).collect();
+    // 0.1 % to 1 % takes some 400 canary requests on average and 1,000 with 90 % power.
+    assert!((0.008..0.02).contains(&smallest[0]), "{smallest:?}");
+    assert!(smallest[3] > smallest[2], "fewer requests see less: {smallest:?}");
+}
+
+#[test]
+fn harm_grows_as_the_canary_fails_less() {
+    let steps = json!([{"setWeight": 5}, {"pause": {"duration": "2h"}}]);
+    let (plan, _) = plan(&spec(steps, failures("0%")), TRAFFIC);
+    let harm = |share: &str| plan.harm[share].unwrap();
+    // A block of 100 requests holds five of the canary's.
+    assert!((2.0..=5.0).contains(&harm("1")), "{plan:?}");
+    assert!((1.0..5.0).contains(&harm("0.1")), "{plan:?}");
+    assert!((3.0..8.0).contains(&harm("0.01")), "{plan:?}");
+}
+
+#[test]
+fn what_a_person_decides_is_unknown() {
+    let steps = json!([{"setWeight": 5}, {"pause": {}}, {"setWeight": 50}]);
+    let (plan, remarks) = plan(&spec(steps, failures("0%")), TRAFFIC);
+    assert_eq!(remarks, [PlanWarning::AsksPerson(0)]);
+    let first = &plan.steps[0];
+    assert_eq!(
+        (first.seconds, first.canary_requests, first.smallest_regression),
+        (None, None, None)
+    );
+    assert_eq!((plan.steps[1].seconds, plan.seconds), (Some(1), None));
+    assert!(plan.harm["1"].is_some(), "it is found before the person comes");
+}
+
+#[test]
+fn confidence_takes_what_the_certificate_takes() {
+    let wait = |timeout: &str| {
+        let steps = json!([{"setWeight": 5},
+            {"pause": {"untilConfident": true, "timeout": timeout}}]);
+        plan(&spec(steps, failures("0.5%")), TRAFFIC)
+    };
+    let (plan, remarks) = wait("1h");
+    assert!(remarks.is_empty());
+    // 935 canary requests on average, as the exact relative entropy has it.
+    let requests = plan.steps[0].canary_requests.unwrap();
+    assert!((880..990).contains(&requests), "{requests}");
+    let (plan, remarks) = wait("1m");
+    assert_eq!((plan.steps[0].seconds, remarks), (Some(60), vec![PlanWarning::TimesOut(0)]));
+    let steps = json!([{"setWeight": 5}, {"pause": {"untilConfident": true}}]);
+    let (plan, remarks) =
+        super::plan(&spec(steps, failures("0%")), Traffic { baseline: 0.0, ..TRAFFIC });
+    assert_eq!((plan.seconds, remarks), (None, vec![PlanWarning::NeverConfident(0)]));
+}
+
+#[test]
+fn the_ladder_takes_longer_with_a_smaller_budget() {
+    let file = |budget: &str| {
+        let file = json!({"rollout": "r", "steps": "auto", "harmBudget": budget,
+            "analysis": {"metrics": failures("0.1%")}});
+        let (plan, remarks) = plan(&Spec::read(&file).unwrap(), TRAFFIC);
+        assert!(remarks.is_empty());
+        let weights: Vec<f64> = plan.steps.iter().map(|step| step.weight.percent()).collect();
+        assert_eq!(weights, [1.0, 5.0, 10.0, 25.0, 50.0]);
+        plan.seconds.unwrap()
+    };
+    let (large, small) = (file("0.5%"), file("0.1%"));
+    // Simulated medians: 85 s and 630 s.
+    assert!((60..200).contains(&large) && (400..1_200).contains(&small), "{large} {small}");
+}
+
+#[test]
+fn a_cold_canary_and_other_metrics() {
+    let steps = json!([{"setWeight": 1}, {"setWeight": 2}]);
+    let metrics = json!([{"name": "l", "kind": "latency"}]);
+    let (plan, _) = plan(&spec(steps, metrics), Traffic { rps: 2.0, baseline: 0.0 });
+    let seconds: Vec<_> = plan.steps.iter().map(|step| step.seconds).collect();
+    assert_eq!(seconds, [Some(2_500), Some(25)], "50 canary requests, then one in a block");
+    assert_eq!((plan.steps[0].smallest_regression, plan.harm["1"]), (None, None));
+    let metrics = json!([{"name": "p", "kind": "prometheus", "address": "http://p", "query": "q",
+        "failureCondition": "result > 1"}]);
+    let steps = json!([{"setWeight": 1}]);
+    assert_eq!(super::plan(&spec(steps, metrics), TRAFFIC).0.false_abort, None);
+}

@@ -1,0 +1,119 @@
+use serde_json::{Value, json};
+
+use super::*;
+use canary_judge::observation::read_lines;
+
+fn spec(steps: Value) -> Spec {
+    let metrics = json!([{"name": "failures", "kind": "failureRate", "margin": "0%"}]);
+    Spec::read(&json!({"rollout": "r", "steps": steps, "analysis": {"metrics": metrics}})).unwrap()
+}
+
+fn line(t: f64, weight: f64, [nc, ec, ns, es]: [u64; 4]) -> String {
+    let role = |total, failure| json!({"total": total, "failure": failure});
+    let line = json!({"t": t, "weight": weight, "canary": role(nc, ec), "stable": role(ns, es)});
+    format!("{line}\n")
+}
+
+fn steady(lines: u32, weight: f64) -> String {
+    (0..lines).map(|t| line(100.0 + f64::from(t), weight, [50, 0, 950, 1])).collect()
+}
+
+fn run(spec: &Spec, text: &str) -> Replayed {
+    replay(spec, read_lines(text)).unwrap()
+}
+
+#[test]
+fn steps_advance_by_their_conditions_whatever_weight_was_recorded() {
+    let spec = spec(json!([
+        {"setWeight": 1}, {"pause": {"duration": "10s"}},
+        {"setWeight": 5}, {"pause": {"duration": "5s", "minRequests": 400}},
+        {"setWeight": 50},
+    ]));
+    let replayed = run(&spec, &steady(60, 5.0));
+    // 10 s; then 8 lines of 50 requests; then one block.
+    assert_eq!((replayed.outcome, replayed.at), (ReplayOutcome::Completed, Some(119.0)));
+    assert_eq!((replayed.canary_requests, replayed.canary_failures), (20 * 50, 0));
+    assert_eq!(replayed.reason, "the conditions of all 3 steps held, and no metric failed");
+}
+
+#[test]
+fn a_recording_that_ends_too_soon_says_what_was_missing() {
+    let spec = spec(json!([
+        {"setWeight": 1}, {"pause": {"duration": "10s"}},
+        {"setWeight": 5}, {"pause": {"duration": "1h", "minRequests": 100000}},
+    ]));
+    let replayed = run(&spec, &steady(30, 5.0));
+    assert_eq!((replayed.outcome, replayed.at), (ReplayOutcome::Insufficient, Some(129.0)));
+    assert_eq!(
+        replayed.reason,
+        "the recording ends where step 2 of 2 (5 %) waits for 19 s of 1 h to pass (59 min 41 s more); \
+         950 of 100000 canary requests (33 min 1 s more at this traffic)"
+    );
+    let empty = run(&spec, "\n\n");
+    assert_eq!(
+        (empty.outcome, empty.at, empty.canary_requests),
+        (ReplayOutcome::Insufficient, None, 0)
+    );
+    assert_eq!(empty.reason, "the recording is empty");
+}
+
+#[test]
+fn abort_wins_over_completion_and_the_rest_is_not_read() {
+    let spec = spec(json!([{"setWeight": 5}, {"pause": {"duration": "10s"}}]));
+    let mut text = steady(10, 5.0) + &line(110.0, 5.0, [50, 40, 950, 1]);
+    text += "this is not read {{{\n";
+    let replayed = run(&spec, &text);
+    assert_eq!((replayed.outcome, replayed.at), (ReplayOutcome::Aborted, Some(110.0)));
+    assert_eq!((replayed.canary_requests, replayed.canary_failures), (550, 40));
+    let reason = "failures: the canary failed 40 of 550";
+    assert!(replayed.reason.starts_with(reason), "{}", replayed.reason);
+    let broken = steady(3, 5.0) + "this is read\n";
+    assert_eq!(replay(&spec, read_lines(&broken)).unwrap_err().line, 4);
+}
+
+#[test]
+fn nobody_is_asked() {
+    let steps = json!([{"setWeight": 5}, {"pause": {}}, {"setWeight": 20}, {"pause": {}}]);
+    assert_eq!(run(&spec(steps), &steady(9, 5.0)).outcome, ReplayOutcome::Completed);
+}
+
+#[test]
+fn a_timeout_stays_a_question() {
+    let waits = json!({"untilConfident": true, "timeout": "30s"});
+    let spec = spec(json!([{"setWeight": 5}, {"pause": waits}]));
+    let replayed = run(&spec, &steady(120, 5.0));
+    assert_eq!(replayed.outcome, ReplayOutcome::Insufficient);
+    assert!(replayed.reason.contains("the timeout passed"), "{}", replayed.reason);
+    let text = steady(60, 5.0) + &line(160.0, 5.0, [50, 40, 950, 1]);
+    assert_eq!(run(&spec, &text).outcome, ReplayOutcome::Aborted);
+}
+
+#[test]
+fn without_data_no_step_is_left() {
+    let spec = spec(json!([{"setWeight": 5}, {"pause": {"duration": "5s"}}]));
+    let text: String = (0..60).map(|t| line(f64::from(t), 5.0, [0, 0, 950, 1])).collect();
+    let replayed = run(&spec, &text);
+    assert_eq!(replayed.outcome, ReplayOutcome::Insufficient);
+    assert!(replayed.reason.contains("waits for data of failures"), "{}", replayed.reason);
+}
+
+#[test]
+fn tenths_of_seconds_do_not_drift() {
+    let spec = spec(json!([{"setWeight": 5}, {"pause": {"duration": "10s"}}]));
+    let at = |tenth: u32| f64::from(tenth) / 10.0;
+    let text: String = (1..200).map(|tenth| line(at(tenth), 5.0, [5, 0, 95, 0])).collect();
+    let replayed = run(&spec, &text);
+    assert_eq!((replayed.outcome, replayed.at), (ReplayOutcome::Completed, Some(10.1)));
+}
+
+#[test]
+fn certain_steps_are_left_early() {
+    let waits = json!({"untilConfident": true});
+    let metrics = json!([{"name": "failures", "kind": "failureRate", "margin": "1%"}]);
+    let file = json!({"rollout": "r", "steps": [{"setWeight": 5}, {"pause": waits}],
+        "analysis": {"metrics": metrics}});
+    let replayed = run(&Spec::read(&file).unwrap(), &steady(600, 5.0));
+    assert_eq!(replayed.outcome, ReplayOutcome::Completed);
+    // Some 400 canary requests certify one point at a baseline of 0.1 %.
+    assert!((200..800).contains(&replayed.canary_requests), "{replayed:?}");
+}

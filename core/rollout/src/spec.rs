@@ -1,0 +1,228 @@
+//! The rollout file as checked types: what a person planned, with everything that was left out
+//! filled in.
+//!
+//! ```yaml
+//! rollout: scorer
+//! envoys: [http://127.0.0.1:9901]
+//! lease: 30s
+//! steps:
+//!   - setWeight: 1
+//!   - pause: {duration: 10m, minRequests: 500}
+//!   - setWeight: 25
+//!   - pause: {}
+//! analysis:
+//!   falseAbort: 1%
+//!   metrics:
+//!     - {name: failures, kind: failureRate, margin: 0.1%}
+//! gates:  [{before: promotion, url: "https://ci.example.com/approve", timeout: 10s}]
+//! notify: [{on: [aborted, completed], url: "https://chat.example.com/hook"}]
+//! ```
+
+pub(super) mod read;
+pub(super) mod read_steps;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use canary_judge::spec::{Analysis, Rule};
+use canary_model::document::{ConfigError, ConfigErrors, Node};
+use canary_model::weight::Weight;
+
+/// A rollout as its file plans it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// The rollout's name, as in the filter's configuration.
+    pub rollout: String,
+    /// The Envoys' admin interfaces as the file names them; empty where the file leaves that to the
+    /// command line.
+    pub envoys: Vec<String>,
+    /// How long a weight holds without renewal, in whole seconds, 1 to 86,400; 30 by default.
+    pub lease_seconds: u32,
+    /// The steps, their weights rising from above 0 to below 100 %; behind the last one comes the
+    /// promotion to 100 %.
+    pub steps: Vec<Step>,
+    /// What is compared, and what is tolerated; without metrics only in a `manual` rollout.
+    pub analysis: Analysis,
+    /// Whom to ask before going on.
+    pub gates: Vec<Gate>,
+    /// Whom to tell.
+    pub notify: Vec<Notify>,
+    /// Failures that the canary may add, as a fraction of *all* traffic: each step certifies
+    /// this, divided by the next step's weight.
+    pub harm_budget: Option<f64>,
+    /// Whether the file says out loud that nothing can roll it back but a person and the guard.
+    pub manual: bool,
+    /// On how many Envoys the guard must trip for the whole rollout to be rolled back; 1 by default.
+    /// All that can be reached are always enough.
+    pub guard_quorum: u32,
+}
+
+/// One weight and what must have been before the next one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The canary's share.
+    pub weight: Weight,
+    /// The pauses at this weight, in order.
+    pub pauses: Vec<Pause>,
+}
+
+/// What a pause waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pause {
+    /// A person who promotes: `pause: {}`.
+    Person,
+    /// All of these.
+    Until(Conditions),
+}
+
+/// Conditions of a pause, all of which must hold; at least one of the first three is given.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conditions {
+    /// So much time at this weight.
+    pub duration: Option<Duration>,
+    /// So many canary requests since the step's start.
+    pub min_requests: Option<u64>,
+    /// The certificate of every metric that has one.
+    pub until_confident: bool,
+    /// After so much time at this weight a person decides.
+    pub timeout: Option<Duration>,
+}
+
+/// A web hook that must answer 2xx before the rollout goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// What it stands before.
+    pub before: Before,
+    /// Whom to ask.
+    pub url: String,
+    /// How long an answer may take; 10 s by default.
+    pub timeout: Duration,
+}
+
+/// What a gate stands before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// The step with this index.
+    Step(usize),
+    /// The promotion to 100 %.
+    Promotion,
+}
+
+/// A web hook that is told what happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// What it is told.
+    pub on: Vec<Topic>,
+    /// Whom to tell.
+    pub url: String,
+}
+
+/// What can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Topic {
+    /// The rollout began.
+    Started,
+    /// A step began.
+    Step,
+    /// It waits for a person.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// The canary has all traffic.
+    Completed,
+    /// It was rolled back, or given up.
+    Aborted,
+}
+
+impl Spec {
+    /// Reads a rollout file: JSON, or YAML that was made into a JSON value.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its path.
+    pub fn read(value: &Value) -> Result<Self, Vec<ConfigError>> {
+        let mut problems = ConfigErrors::default();
+        let spec = read::spec(&Node::root(value), &mut problems);
+        problems.finish(spec)
+    }
+
+    /// What the file says and can't have meant, though it can be run.
+    pub fn warnings(&self) -> Vec<ConfigError> {
+        let confident = |step: &Step| {
+            step.pauses.iter().filter_map(Pause::until).any(|until| until.until_confident)
+        };
+        let confident = self.steps.iter().any(confident);
+        let never = |rule: &Rule| match rule {
+            Rule::FailureRate { ratio, margin } => {
+                *margin <= 0.0 && *ratio <= 1.0 && self.harm_budget.is_none()
+            }
+            Rule::Conversion { margin, .. } => *margin <= 0.0,
+            Rule::Latency { .. } | Rule::Distribution { .. } | Rule::Prometheus(_) => false,
+        };
+        let metrics = self.analysis.metrics.iter().enumerate();
+        let doubtful = metrics.filter(|(_, metric)| confident && never(&metric.rule));
+        let message = "with margin 0 no version is ever certified to be no worse, not even the same one \
+                       again, so `untilConfident` waits for ever: give a margin, such as 1%";
+        let doubt = |(index, _)| ConfigError {
+            path: format!("analysis.metrics[{index}].margin"),
+            message: message.to_owned(),
+        };
+        doubtful.map(doubt).collect()
+    }
+
+    /// How long the file plans to take, in seconds: the sum of its durations, else of its timeouts,
+    /// else an hour. The judge spreads its start mixtures over it.
+    pub fn planned_seconds(&self) -> u64 {
+        const HOUR: u64 = 3_600;
+        let conditions =
+            || self.steps.iter().flat_map(|step| &step.pauses).filter_map(Pause::until);
+        let sum = |times: &mut dyn Iterator<Item = Duration>| {
+            times.fold(Duration::ZERO, Duration::saturating_add).as_secs()
+        };
+        let durations = sum(&mut conditions().filter_map(|until| until.duration));
+        let timeouts = sum(&mut conditions().filter_map(|until| until.timeout));
+        [durations, timeouts].into_iter().find(|seconds| *seconds > 0).unwrap_or(HOUR)
+    }
+
+    /// The weight that comes after a step.
+    pub fn weight_after(&self, step: usize) -> Weight {
+        self.steps.get(step.saturating_add(1)).map_or(Weight::FULL, |next| next.weight)
+    }
+
+    /// The margin of failures that a step certifies, as a fraction, where a harm budget sets it: the
+    /// budget divided by the next weight, since that is where it would be spent.
+    pub fn certificate_margin(&self, step: usize) -> Option<f64> {
+        let next = self.weight_after(step).fraction();
+        self.harm_budget.map(|budget| (budget / next).min(1.0))
+    }
+}
+
+impl Pause {
+    /// The conditions, unless it waits for a person.
+    pub const fn until(&self) -> Option<&Conditions> {
+        match self {
+            Self::Until(conditions) => Some(conditions),
+            Self::Person => None,
+        }
+    }
+}
+
+impl Topic {
+    /// All of them, in the order of a rollout's life.
+    pub const ALL: [Self; 6] =
+        [Self::Started, Self::Step, Self::Paused, Self::Resumed, Self::Completed, Self::Aborted];
+
+    /// The topic's word in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Step => "step",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Completed => "completed",
+            Self::Aborted => "aborted",
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Everything that a rollout knows while it runs.
+//!
+//! Written as JSON and resumed it goes on exactly as if it had never stopped.
+
+mod change;
+mod member;
+mod progress;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh64::xxh64;
+
+use super::action::Notice;
+use super::ending::TerminationReason;
+use super::spec::Spec;
+use canary_judge::Judge;
+use canary_judge::counts::{Pair, Trials};
+use canary_judge::observation::Measurement;
+use canary_model::weight::Weight;
+
+pub(crate) use member::Member;
+pub(crate) use progress::Progress;
+
+/// Where a rollout stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Phase {
+    /// Nothing was written yet: it waits for an Envoy, or for a gate before the first step.
+    Pending,
+    /// It goes from step to step.
+    Progressing,
+    /// It holds at a weight until a person says more.
+    Paused,
+    /// The last step is done; all Envoys are being set to 100 %.
+    Promoting,
+    /// The canary has all traffic. The end.
+    Healthy,
+    /// All Envoys are being set back to stable.
+    Aborting,
+    /// Everything is back on stable. The end, unless it is tried again.
+    Degraded,
+}
+
+/// What every Envoy should show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightTarget {
+    /// The weight.
+    pub weight: Weight,
+    /// The kill switch; true lets requests pass to the canary.
+    pub enabled: bool,
+    /// The guard's epoch.
+    pub epoch: u64,
+    /// The window of first observations.
+    pub window: u64,
+    /// The lease under which the weight stands, in seconds; `None`: no lease.
+    pub lease_seconds: Option<u32>,
+    /// Who drives the rollout; `None`: nobody any more.
+    pub owner: Option<String>,
+}
+
+/// A rollout's whole state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Of which file.
+    fingerprint: String,
+    /// As whom it writes.
+    pub(crate) owner: String,
+    /// Whether it takes the rollout from another owner.
+    pub(crate) takeover: bool,
+    pub(crate) attempt: u32,
+    pub(crate) phase: Phase,
+    pub(crate) clock: Clock,
+    pub(crate) epoch: u64,
+    /// The largest epoch that any Envoy showed.
+    pub(crate) shown_epoch: u64,
+    pub(crate) window: u64,
+    /// When the window began, on the rollout's clock.
+    pub(crate) window_began: Duration,
+    pub(crate) target: Option<WeightTarget>,
+    pub(crate) lease: LeaseState,
+    pub(crate) members: BTreeMap<String, Member>,
+    /// On which Envoys the guard has tripped in this epoch.
+    pub(crate) tripped: BTreeSet<String>,
+    pub(crate) progress: Progress,
+    pub(crate) judge: Judge,
+    /// Whether clients are judged, as soon as a line said so.
+    pub(crate) keyed: Option<bool>,
+    /// Requests and failures since the epoch's start.
+    pub(crate) totals: Pair<Trials>,
+    /// Since when there have been no counts, on the rollout's clock.
+    pub(crate) outage: Option<Duration>,
+    /// When each external metric is due, by name, on the rollout's clock.
+    pub(crate) due: BTreeMap<String, Duration>,
+    /// Measurements that wait for a line of counts.
+    pub(crate) measured: BTreeMap<String, Measurement>,
+    /// The gates that were asked, by index.
+    pub(crate) gates: BTreeMap<usize, GateState>,
+    /// Notifications on their way.
+    pub(crate) outbox: Vec<Outgoing>,
+    pub(crate) notices: u64,
+    /// Whether the split's mismatch was told in this step.
+    pub(crate) mismatch: bool,
+    pub(crate) ending: Option<TerminationReason>,
+    /// When the rollback began, on the rollout's clock.
+    pub(crate) aborting_since: Duration,
+    /// Whether the promotion's lease is being given up.
+    pub(crate) releasing: bool,
+}
+
+/// The rollout's own clock: it only adds what a step may add.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Clock {
+    /// What has passed since the rollout's start.
+    pub(crate) passed: Duration,
+    /// The host's clock at the last step.
+    pub(crate) last: Option<Duration>,
+}
+
+/// Which lease was given last, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeaseState {
+    pub(crate) given: u64,
+    /// On the host's clock.
+    pub(crate) at: Option<Duration>,
+}
+
+/// What is known of a gate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GateState {
+    pub(crate) attempts: u32,
+    pub(crate) passed: bool,
+    pub(crate) said: Option<String>,
+    /// When to ask again, on the rollout's clock.
+    pub(crate) again: Duration,
+}
+
+/// A notification and when to send it again, on the rollout's clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Outgoing {
+    pub(crate) notice: Notice,
+    pub(crate) again: Duration,
+}
+
+/// Why a state can't be resumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResumeError {
+    /// It is no state of a rollout; what the reader says.
+    Unreadable(String),
+    /// It belongs to another rollout file.
+    OtherFile,
+}
+
+impl fmt::Display for ResumeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(error) => write!(f, "not a rollout's state: {error}"),
+            Self::OtherFile => f.write_str(
+                "the rollout was begun with another rollout file; finish it with that file, or abort \
+                 it and begin anew",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ResumeError {}
+
+impl State {
+    /// A rollout before its first step. `owner` is what the Envoys' owner keys will say, in the
+    /// grammar of [`canary_model::runtime::check_owner`] and unique to this controller; with `takeover` it
+    /// takes the rollout from whoever drives it now.
+    pub fn new(spec: &Spec, owner: &str, takeover: bool) -> Self {
+        Self {
+            fingerprint: fingerprint(spec),
+            owner: owner.to_owned(),
+            takeover,
+            attempt: 1,
+            phase: Phase::Pending,
+            clock: Clock::default(),
+            epoch: 0,
+            shown_epoch: 0,
+            window: 0,
+            window_began: Duration::ZERO,
+            target: None,
+            lease: LeaseState::default(),
+            members: BTreeMap::new(),
+            tripped: BTreeSet::new(),
+            progress: Progress::default(),
+            judge: Judge::new(&spec.analysis, spec.planned_seconds()),
+            keyed: None,
+            totals: Pair::default(),
+            outage: None,
+            due: BTreeMap::new(),
+            measured: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            outbox: Vec::new(),
+            notices: 0,
+            mismatch: false,
+            ending: None,
+            aborting_since: Duration::ZERO,
+            releasing: false,
+        }
+    }
+
+    /// Goes on from a state that was written as JSON, with the same file.
+    ///
+    /// # Errors
+    /// [`ResumeError`] where the text is no state, or another file's.
+    pub fn resume(state: &str, spec: &Spec) -> Result<Self, ResumeError> {
+        let state: Self =
+            serde_json::from_str(state).map_err(|e| ResumeError::Unreadable(e.to_string()))?;
+        if state.fingerprint != fingerprint(spec) {
+            return Err(ResumeError::OtherFile);
+        }
+        Ok(state)
+    }
+
+    /// Where the rollout stands.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The index of the step it is in, from 0; `None` before the first and behind the last.
+    pub const fn step(&self) -> Option<usize> {
+        match self.phase {
+            Phase::Progressing | Phase::Paused => Some(self.progress.step),
+            _ => None,
+        }
+    }
+
+    /// What every Envoy should show; `None` where nothing is to be written: before the start, at the
+    /// end, and where somebody else drives.
+    pub const fn target(&self) -> Option<&WeightTarget> {
+        self.target.as_ref()
+    }
+
+    /// The guard's epoch; 0 before the start.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// 1 at first, one more at each retry.
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How long the rollout has run: the clock of its observations, which leaves out what passed
+    /// while nobody looked.
+    pub const fn clock(&self) -> Duration {
+        self.clock.passed
+    }
+
+    /// The judge, with every metric's verdict and the split check.
+    pub const fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Both versions' requests and failures since the epoch's start.
+    pub const fn totals(&self) -> Pair<Trials> {
+        self.totals
+    }
+
+    /// Why it ended or is being rolled back.
+    pub const fn ending(&self) -> Option<&TerminationReason> {
+        self.ending.as_ref()
+    }
+
+    /// Whether there is nothing more to do: it has ended, and every notification is delivered or
+    /// given up. Commands are still heard.
+    pub fn is_over(&self) -> bool {
+        self.phase.is_end() && self.outbox.is_empty()
+    }
+}
+
+impl Phase {
+    /// Whether it is an end.
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Healthy | Self::Degraded)
+    }
+
+    /// The phase's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Progressing => "Progressing",
+            Self::Paused => "Paused",
+            Self::Promoting => "Promoting",
+            Self::Healthy => "Healthy",
+            Self::Aborting => "Aborting",
+            Self::Degraded => "Degraded",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What tells one file from another: everything that decides. Where the Envoys are, whom to tell and
+/// how long a lease is may change under a running rollout.
+fn fingerprint(spec: &Spec) -> String {
+    let Spec { rollout, steps, analysis, gates, harm_budget, manual, .. } = spec;
+    let text = format!("{rollout} {steps:?} {analysis:?} {gates:?} {harm_budget:?} {manual}");
+    format!("{:016x}", xxh64(text.as_bytes(), 0))
+}

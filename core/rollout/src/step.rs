@@ -1,0 +1,140 @@
+//! One step of the controller: what was seen goes in, what to do comes out. Pure and total.
+//!
+//! In this order: the clock moves on, the Envoys are looked at, the counts are judged, answers and
+//! commands are taken, then it is decided, and what was decided becomes actions. A reason to roll
+//! back wins over everything else that the same step brings.
+
+mod commands;
+mod counts;
+mod decide;
+mod fleet;
+mod hooks;
+mod writes;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::action::Action;
+use super::ending::TerminationReason;
+use super::event::{Reply, RolloutEvent};
+use super::seen::Inputs;
+use super::spec::Spec;
+use super::state::{Phase, State};
+use super::waits::{Blockers, waits};
+use canary_judge::observation::Observation;
+use canary_judge::verdict::Verdict;
+
+/// The most that one step adds to the rollout's clock: a host that slept or whose clock jumped has
+/// not watched the canary in that time.
+pub const LONGEST_TICK: Duration = Duration::from_secs(10);
+
+/// The host's clocks at a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Now {
+    /// A clock that nobody sets, in time since any moment; best the same for all processes since the
+    /// host's start (`CLOCK_BOOTTIME`). Backwards, it counts as no time.
+    pub monotonic: Duration,
+    /// Seconds since 1970. Nothing but an epoch's number is made of it.
+    pub unix: u64,
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepResult {
+    /// The new state.
+    pub state: State,
+    /// What to do, in order, after all of this is journaled.
+    pub actions: Vec<Action>,
+    /// What happened, in order.
+    pub events: Vec<RolloutEvent>,
+    /// What became of the commands, in their order.
+    pub replies: Vec<Reply>,
+    /// The line as it was judged, with its time, weight and window; `None` where nothing was.
+    pub line: Option<Observation>,
+    /// Every metric's verdict on that line, in the file's order; empty where there was none.
+    pub verdicts: Vec<Verdict>,
+    /// What the rollout waits for now.
+    pub waits: Blockers,
+}
+
+/// Takes a rollout one step further. To be called every second or so, at least every third of the
+/// lease, for as long as [`State::is_over`] says no.
+pub fn step(spec: &Spec, state: State, seen: Inputs, now: Now) -> StepResult {
+    let mut turn = StepContext::new(spec, state, now);
+    let looked = !seen.envoys.is_empty();
+    turn.look(&seen.envoys);
+    turn.count(seen.observation, seen.measurements, looked);
+    turn.hear(&seen.gates, &seen.notified);
+    for command in seen.commands {
+        turn.obey(command);
+    }
+    turn.decide();
+    turn.act();
+    turn.done()
+}
+
+/// A step while it is being taken.
+struct StepContext<'s> {
+    spec: &'s Spec,
+    state: State,
+    now: Now,
+    /// What this step adds to the rollout's clock.
+    passed: Duration,
+    /// Nobody looked for so long that the leases may have run out in between.
+    gap: bool,
+    /// Where the rollout stood when the step began.
+    before: Phase,
+    /// Whether every Envoy that could be reached had confirmed the target when the step began.
+    confirmed_before: bool,
+    /// A reason to roll back: the first that was found.
+    rollback: Option<TerminationReason>,
+    actions: Vec<Action>,
+    events: Vec<RolloutEvent>,
+    replies: Vec<Reply>,
+    line: Option<Observation>,
+    verdicts: Vec<Verdict>,
+}
+
+impl<'s> StepContext<'s> {
+    fn new(spec: &'s Spec, mut state: State, now: Now) -> Self {
+        let lease = Duration::from_secs(u64::from(spec.lease_seconds));
+        let since = state.clock.last.map(|last| now.monotonic.checked_sub(last));
+        let (passed, gap) = match since {
+            None => (Duration::ZERO, false),
+            Some(None) => (Duration::ZERO, true),
+            Some(Some(since)) => (since.min(LONGEST_TICK), since > lease),
+        };
+        state.clock.passed = state.clock.passed.saturating_add(passed);
+        state.clock.last = Some(now.monotonic);
+        let (before, confirmed_before) = (state.phase, state.confirmed());
+        let (actions, events, replies, verdicts) = Default::default();
+        let (rollback, line) = Default::default();
+        Self {
+            spec,
+            state,
+            now,
+            passed,
+            gap,
+            before,
+            confirmed_before,
+            rollback,
+            actions,
+            events,
+            replies,
+            line,
+            verdicts,
+        }
+    }
+
+    /// Whether the canary may have traffic that is worth judging.
+    const fn under_way(&self) -> bool {
+        matches!(self.state.phase, Phase::Progressing | Phase::Paused | Phase::Promoting)
+    }
+
+    fn done(self) -> StepResult {
+        let Self { spec, state, actions, events, replies, line, verdicts, .. } = self;
+        let waits = waits(spec, &state);
+        StepResult { state, actions, events, replies, line, verdicts, waits }
+    }
+}

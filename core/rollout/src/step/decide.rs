@@ -1,0 +1,169 @@
+//! Deciding: roll back, begin, go on, promote, end. A reason to roll back comes first.
+
+use std::time::Duration;
+
+use super::StepContext;
+use crate::advance;
+use crate::ending::TerminationReason;
+use crate::event::RolloutEvent;
+use crate::spec::Before;
+use crate::state::{Phase, WeightTarget};
+use crate::waits::PauseReason;
+use canary_model::weight::Weight;
+
+/// How long a window lasts at most: an hour, so that clients that failed once are heard again.
+const WINDOW: Duration = Duration::from_secs(3_600);
+
+impl StepContext<'_> {
+    pub(super) fn decide(&mut self) {
+        if let Some(reason) = self.rollback.take()
+            && self.may_roll_back(&reason)
+        {
+            return self.begin_rollback(reason);
+        }
+        match self.state.phase {
+            Phase::Pending => self.begin(),
+            Phase::Progressing | Phase::Paused => self.progress(),
+            Phase::Promoting => self.finish_promotion(),
+            Phase::Aborting => self.finish_rollback(),
+            Phase::Healthy | Phase::Degraded => {}
+        }
+    }
+
+    /// A person's word counts in every phase but after a rollback; everything else before the end.
+    fn may_roll_back(&self, reason: &TerminationReason) -> bool {
+        match self.state.phase {
+            Phase::Pending | Phase::Progressing | Phase::Paused | Phase::Promoting => true,
+            Phase::Healthy => *reason == TerminationReason::Person,
+            Phase::Aborting => false,
+            Phase::Degraded => {
+                let lost = matches!(self.state.ending, Some(TerminationReason::OtherOwner { .. }));
+                *reason == TerminationReason::Person && lost
+            }
+        }
+    }
+
+    fn begin_rollback(&mut self, reason: TerminationReason) {
+        self.state.phase = Phase::Aborting;
+        self.state.aborting_since = self.state.clock.passed;
+        self.state.ending = Some(reason.clone());
+        self.events.push(RolloutEvent::Aborting { reason });
+        self.state.members.values_mut().for_each(|member| member.stable = false);
+        let (epoch, window) = (self.state.epoch, self.state.window);
+        self.state.aim(WeightTarget {
+            weight: Weight::ZERO,
+            enabled: false,
+            epoch,
+            window,
+            lease_seconds: None,
+            owner: None,
+        });
+    }
+
+    /// All traffic is back on stable when every Envoy that can be reached says so and the leases of
+    /// all others have run out.
+    fn finish_rollback(&mut self) {
+        if !self.state.unsettled().is_empty() || !self.state.leases_left(self.spec).is_zero() {
+            return;
+        }
+        self.state.phase = Phase::Degraded;
+        self.state.target = None;
+        let reason = self.state.ending.clone().unwrap_or(TerminationReason::Person);
+        self.events.push(RolloutEvent::Degraded { reason });
+    }
+
+    /// The rollout begins when somebody was looked at since it could: who owns it shows then.
+    fn begin(&mut self) {
+        let looked = self.before == Phase::Pending && self.state.reachable().next().is_some();
+        if !looked || !self.passes(Before::Step(0)) {
+            return;
+        }
+        let last = self.state.epoch.max(self.state.shown_epoch);
+        let epoch = self.now.unix.max(last.saturating_add(1));
+        self.state.begin(self.spec, epoch);
+        let attempt = self.state.attempt;
+        self.events.push(RolloutEvent::Started { epoch, attempt });
+        self.enter(0);
+    }
+
+    /// A step begins.
+    fn enter(&mut self, step: usize) {
+        if let Some(weight) = self.state.enter(self.spec, step) {
+            self.events.push(RolloutEvent::Step { step, weight });
+        }
+        self.settle();
+    }
+
+    fn progress(&mut self) {
+        self.renew_window();
+        if self.state.outage.is_none() {
+            advance::pauses(self.spec, &mut self.state, advance::People::Decide);
+        }
+        self.settle();
+        let ready = advance::ready(self.spec, &self.state);
+        if !ready || self.state.outage.is_some() || !self.state.confirmed() {
+            return;
+        }
+        let next = self.state.progress.step.saturating_add(1);
+        if next < self.spec.steps.len() {
+            if self.passes(Before::Step(next)) {
+                self.enter(next);
+            }
+        } else if self.passes(Before::Promotion) {
+            self.begin_promotion(TerminationReason::Completed);
+        }
+    }
+
+    /// A new window at least hourly, and where leases may have run out while nobody looked.
+    fn renew_window(&mut self) {
+        let age = self.state.clock.passed.saturating_sub(self.state.window_began);
+        if age >= WINDOW || self.gap {
+            self.state.next_window();
+        }
+    }
+
+    /// Says whether it is paused now, and tells of a change.
+    fn settle(&mut self) {
+        let pausing = advance::pausing(self.spec, &self.state);
+        let phase = if pausing.is_some() { Phase::Paused } else { Phase::Progressing };
+        let before = std::mem::replace(&mut self.state.phase, phase);
+        match (before, pausing) {
+            (Phase::Progressing | Phase::Pending, Some(why)) => {
+                let why = PauseReason::sentence(why).to_owned();
+                self.events.push(RolloutEvent::Paused { why });
+            }
+            (Phase::Paused, None) => self.events.push(RolloutEvent::Resumed),
+            _ => {}
+        }
+    }
+
+    pub(super) fn begin_promotion(&mut self, reason: TerminationReason) {
+        self.state.phase = Phase::Promoting;
+        self.state.ending = Some(reason);
+        self.state.releasing = false;
+        self.state.next_window();
+        let target = self.state.driven(self.spec, Weight::FULL);
+        self.state.aim(target);
+        self.events.push(RolloutEvent::Promoting);
+    }
+
+    /// First everybody is at 100 % under a lease; only then is the lease given up, so that a fleet
+    /// is never left half and half for good.
+    fn finish_promotion(&mut self) {
+        if self.gap {
+            self.state.next_window();
+        }
+        if !self.state.confirmed() {
+            return;
+        }
+        if !self.state.releasing {
+            self.state.releasing = true;
+            let driven = self.state.driven(self.spec, Weight::FULL);
+            return self.state.aim(WeightTarget { lease_seconds: None, owner: None, ..driven });
+        }
+        self.state.phase = Phase::Healthy;
+        self.state.target = None;
+        let reason = self.state.ending.clone().unwrap_or(TerminationReason::Completed);
+        self.events.push(RolloutEvent::Completed { reason });
+    }
+}

@@ -1,0 +1,138 @@
+//! What a rollout waits for, as data: what, how much of it there is, and how long it will take at
+//! this traffic. [`Blockers`] also renders it as a sentence.
+
+mod find;
+mod sentence;
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use canary_model::weight::Weight;
+
+pub(crate) use find::of_step;
+pub use find::waits;
+pub use sentence::span;
+
+/// Everything that a rollout waits for now; nothing at its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Blockers {
+    /// The step it is in, if it is in one.
+    pub step: Option<Place>,
+    /// What must come before it goes on. All of it.
+    pub waits: Vec<Blocker>,
+    /// Envoys that can't be reached, with what was said. Their leases bring them back to stable.
+    pub unreachable: Vec<(String, String)>,
+}
+
+/// A step's place among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Its number, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// Its weight.
+    pub weight: Weight,
+}
+
+/// One thing that a rollout waits for. Times are written in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "for", rename_all = "camelCase")]
+pub enum Blocker {
+    /// An Envoy that can be reached.
+    AnyEnvoy,
+    /// Envoys that do not show what they should yet, with what they show instead.
+    Confirmation {
+        /// Which, and what is amiss there.
+        envoys: Vec<(String, String)>,
+    },
+    /// The leases of Envoys that can't be reached, before all traffic is surely back on stable.
+    Leases {
+        /// Which Envoys.
+        envoys: Vec<String>,
+        /// The longest that may take.
+        #[serde(serialize_with = "seconds")]
+        left: Duration,
+    },
+    /// Counts: none could be read for so long.
+    Counts {
+        /// How long.
+        #[serde(serialize_with = "seconds")]
+        missing: Duration,
+    },
+    /// Time at this weight.
+    Time {
+        /// What has passed.
+        #[serde(serialize_with = "seconds")]
+        have: Duration,
+        /// What the pause asks for.
+        #[serde(serialize_with = "seconds")]
+        need: Duration,
+    },
+    /// Canary requests since the step's start.
+    Requests {
+        /// How many there were.
+        have: u64,
+        /// How many the pause asks for.
+        need: u64,
+        /// How long the rest takes at this traffic.
+        #[serde(serialize_with = "maybe_seconds")]
+        left: Option<Duration>,
+    },
+    /// A metric's data.
+    Data {
+        /// The metric.
+        metric: String,
+        /// What it lacks, in words.
+        lacks: String,
+    },
+    /// A metric's certificate.
+    Certificate {
+        /// The metric.
+        metric: String,
+        /// The evidence there is, as a natural logarithm.
+        log_e: f64,
+        /// What it must reach.
+        log_limit: f64,
+        /// The margin that is certified, as a fraction.
+        margin: f64,
+        /// How long the rest takes at this traffic, if the canary is as good as stable.
+        #[serde(serialize_with = "maybe_seconds")]
+        left: Option<Duration>,
+    },
+    /// A gate's consent.
+    Gate {
+        /// Whom it asks.
+        url: String,
+        /// How often it was asked.
+        attempts: u32,
+        /// What it said last.
+        said: Option<String>,
+    },
+    /// A person.
+    Person {
+        /// Why.
+        why: PauseReason,
+    },
+}
+
+/// Why a rollout is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PauseReason {
+    /// The file says so: `pause: {}`.
+    File,
+    /// A person said so.
+    Command,
+    /// The pause's timeout passed.
+    Timeout,
+}
+
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+fn maybe_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
+}

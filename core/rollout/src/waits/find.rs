@@ -1,0 +1,191 @@
+//! Finding out what a rollout waits for, and how long that will take at the traffic it has.
+
+use std::time::Duration;
+
+use super::{Blocker, Blockers, PauseReason, Place};
+use crate::advance;
+use crate::spec::{Before, Conditions, Pause, Spec};
+use crate::state::{Member, Phase, Progress, State};
+use canary_judge::Tolerated;
+use canary_judge::counts::{Pair, Trials};
+use canary_judge::forecast::{self, Rates};
+use canary_judge::spec::Kind;
+use canary_judge::verdict::{Certification, Conclusion, Findings, Verdict};
+
+/// What a rollout waits for.
+pub fn waits(spec: &Spec, state: &State) -> Blockers {
+    let waits = match state.phase {
+        Phase::Pending => pending(spec, state),
+        Phase::Progressing | Phase::Paused => running(spec, state),
+        Phase::Promoting => confirmation(state).into_iter().collect(),
+        Phase::Aborting => rollback(spec, state),
+        Phase::Healthy | Phase::Degraded => Vec::new(),
+    };
+    let lost = |(name, member): (&String, &Member)| {
+        member.lost.as_ref().map(|why| (name.clone(), why.clone()))
+    };
+    let over = state.phase.is_end();
+    let lost = state.members.iter().filter(|_| !over).filter_map(lost).collect();
+    Blockers { step: place(spec, state), waits, unreachable: lost }
+}
+
+fn place(spec: &Spec, state: &State) -> Option<Place> {
+    let step = state.step()?;
+    let weight = spec.steps.get(step)?.weight;
+    Some(Place { number: step.saturating_add(1), of: spec.steps.len(), weight })
+}
+
+fn pending(spec: &Spec, state: &State) -> Vec<Blocker> {
+    if state.reachable().next().is_none() {
+        return vec![Blocker::AnyEnvoy];
+    }
+    gates(spec, state, Before::Step(0))
+}
+
+fn confirmation(state: &State) -> Option<Blocker> {
+    if state.reachable().next().is_none() {
+        return Some(Blocker::AnyEnvoy);
+    }
+    let amiss = |(name, member): (&String, &Member)| {
+        member.amiss.as_ref().map(|amiss| (name.clone(), amiss.clone()))
+    };
+    let envoys: Vec<_> = state.reachable().filter_map(amiss).collect();
+    (!envoys.is_empty()).then_some(Blocker::Confirmation { envoys })
+}
+
+fn rollback(spec: &Spec, state: &State) -> Vec<Blocker> {
+    let amiss = |member: &Member| member.lost.clone().or_else(|| member.amiss.clone());
+    let open = state.unsettled().into_iter();
+    let envoys: Vec<_> =
+        open.map(|(name, member)| (name.clone(), amiss(member).unwrap_or_default())).collect();
+    let mut waits = Vec::new();
+    if !envoys.is_empty() {
+        waits.push(Blocker::Confirmation { envoys });
+    }
+    let left = state.leases_left(spec);
+    if !left.is_zero() {
+        let lost = state.members.iter().filter(|(_, member)| member.lost.is_some());
+        waits.push(Blocker::Leases { envoys: lost.map(|(name, _)| name.clone()).collect(), left });
+    }
+    waits
+}
+
+/// What the step itself waits for, were its Envoys and gates at hand: what a replay can tell.
+pub(crate) fn of_step(spec: &Spec, state: &State) -> Blockers {
+    let person = advance::pausing(spec, state).map(|why| Blocker::Person { why });
+    let waits = person.into_iter().chain(unmet(spec, state)).collect();
+    Blockers { step: place(spec, state), waits, unreachable: Vec::new() }
+}
+
+fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
+    let pausing = advance::pausing(spec, state);
+    let mut waits: Vec<Blocker> = pausing.map(|why| Blocker::Person { why }).into_iter().collect();
+    waits.extend(confirmation(state));
+    waits.extend(
+        state
+            .outage
+            .map(|since| Blocker::Counts { missing: state.clock.passed.saturating_sub(since) }),
+    );
+    if !matches!(pausing, Some(PauseReason::File | PauseReason::Command)) {
+        waits.extend(unmet(spec, state));
+    }
+    if waits.is_empty() {
+        let next = state.progress.step.saturating_add(1);
+        let last = next >= spec.steps.len();
+        waits = gates(spec, state, if last { Before::Promotion } else { Before::Step(next) });
+    }
+    waits
+}
+
+/// What the pause's conditions and the metrics lack.
+fn unmet(spec: &Spec, state: &State) -> Vec<Blocker> {
+    let until = advance::pause(spec, state).and_then(Pause::until);
+    let mut waits = until.map(|until| conditions(until, state)).unwrap_or_default();
+    waits.extend(data(state));
+    waits
+}
+
+fn conditions(until: &Conditions, state: &State) -> Vec<Blocker> {
+    let progress = &state.progress;
+    let mut waits = Vec::new();
+    if let Some(need) = until.duration.filter(|need| progress.in_pause() < *need) {
+        waits.push(Blocker::Time { have: progress.in_pause(), need });
+    }
+    let have = progress.counts.canary.trials;
+    if let Some(need) = until.min_requests.filter(|need| have < *need) {
+        let left = time_for((need - have) as f64, have as f64, progress);
+        waits.push(Blocker::Requests { have, need, left });
+    }
+    if until.until_confident && !state.judge.uncertified().is_empty() {
+        let verdicts = state.judge.verdicts();
+        waits.extend(verdicts.iter().filter_map(|verdict| certificate(verdict, progress)));
+    }
+    waits
+}
+
+/// How long `left` more take where the step brought `have` so far.
+fn time_for(left: f64, have: f64, progress: &Progress) -> Option<Duration> {
+    let rate = have / progress.held.as_secs_f64();
+    let seconds = left / rate;
+    seconds
+        .is_finite()
+        .then(|| Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX))
+}
+
+fn certificate(verdict: &Verdict, progress: &Progress) -> Option<Blocker> {
+    let certificate = verdict.certificate.filter(|one| one.certified_at.is_none())?;
+    let requests = requests_left(verdict, &certificate, progress.counts);
+    let had = progress.counts.stable.trials.saturating_add(progress.counts.canary.trials) as f64;
+    let left = requests.and_then(|left| time_for(left, had, progress));
+    let Certification { log_e, log_limit, margin, .. } = certificate;
+    Some(Blocker::Certificate { metric: verdict.metric.clone(), log_e, log_limit, margin, left })
+}
+
+/// How many more requests the certificate takes on average, if both versions fail as often as they
+/// did together so far.
+fn requests_left(verdict: &Verdict, one: &Certification, counts: Pair<Trials>) -> Option<f64> {
+    let Findings::Shares { ratio, .. } = verdict.findings else { return None };
+    if verdict.kind != Kind::FailureRate {
+        return None;
+    }
+    let all = counts.stable.trials.saturating_add(counts.canary.trials) as f64;
+    let failed = counts.stable.events.saturating_add(counts.canary.events) as f64;
+    let (weight, share) = (counts.canary.trials as f64 / all, failed / all);
+    if !weight.is_finite() || weight <= 0.0 {
+        return None;
+    }
+    let tolerated = Tolerated { ratio, margin: one.margin };
+    let rates = Rates { weight, canary: share, stable: share };
+    let growth = forecast::certificate_growth(tolerated, rates);
+    forecast::requests_needed((one.log_limit - one.log_e).max(0.0), growth)
+}
+
+fn data(state: &State) -> Vec<Blocker> {
+    if state.judge.waiting_for_data().is_empty() {
+        return Vec::new();
+    }
+    let lacking = |verdict: &Verdict| verdict.conclusion == Conclusion::Insufficient;
+    let wait = |verdict: Verdict| {
+        let outage = match &verdict.findings {
+            Findings::Query { outage, .. } => outage.clone(),
+            _ => None,
+        };
+        let missing = verdict.missing.map(|missing| missing.sentence());
+        let lacks = outage.or(missing).unwrap_or_else(|| "nothing was measured yet".to_owned());
+        Blocker::Data { metric: verdict.metric, lacks }
+    };
+    state.judge.verdicts().into_iter().filter(lacking).map(wait).collect()
+}
+
+fn gates(spec: &Spec, state: &State, before: Before) -> Vec<Blocker> {
+    let gates = spec.gates.iter().enumerate().filter(|(_, gate)| gate.before == before);
+    let open = gates.filter_map(|(index, gate)| {
+        let book = state.gates.get(&index)?;
+        (!book.passed).then(|| Blocker::Gate {
+            url: gate.url.clone(),
+            attempts: book.attempts,
+            said: book.said.clone(),
+        })
+    });
+    open.collect()
+}

@@ -1,0 +1,113 @@
+//! What a rollout waits for, in a sentence.
+
+use std::fmt;
+use std::time::Duration;
+
+use canary_judge::verdict::reason::figure;
+
+use super::{Blocker, Blockers, PauseReason, Place};
+
+/// `step 2 of 4 (5 %) waits for 312 of 500 canary requests (4 min more at this traffic)`; empty where
+/// there is nothing to wait for.
+impl fmt::Display for Blockers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waits: Vec<String> = self.waits.iter().map(ToString::to_string).collect();
+        if let Some(Place { number, of, weight }) = self.step {
+            write!(f, "step {number} of {of} ({weight} %)")?;
+            f.write_str(if waits.is_empty() { " goes on" } else { " waits for " })?;
+        } else if !waits.is_empty() {
+            f.write_str("waits for ")?;
+        }
+        f.write_str(&waits.join("; "))?;
+        if self.unreachable.is_empty() {
+            return Ok(());
+        }
+        let lost: Vec<String> =
+            self.unreachable.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+        let before = if self.step.is_none() && waits.is_empty() { "" } else { "; " };
+        write!(f, "{before}out of reach: {}", lost.join(", "))
+    }
+}
+
+impl Blockers {
+    /// The sentence, if there is anything to say.
+    pub fn sentence(&self) -> Option<String> {
+        let text = self.to_string();
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AnyEnvoy => f.write_str("an Envoy that can be reached"),
+            Self::Confirmation { envoys } => {
+                let each: Vec<String> =
+                    envoys.iter().map(|(name, amiss)| format!("{name} ({amiss})")).collect();
+                write!(f, "confirmation by {}", each.join(", "))
+            }
+            Self::Leases { envoys, left } => {
+                write!(f, "the leases of {} to run out, {} at most", envoys.join(", "), span(*left))
+            }
+            Self::Counts { missing } => {
+                write!(f, "statistics: none could be read for {}", span(*missing))
+            }
+            Self::Time { have, need } => {
+                let left = need.saturating_sub(*have);
+                write!(f, "{} of {} to pass ({} more)", span(*have), span(*need), span(left))
+            }
+            Self::Requests { have, need, left } => {
+                write!(f, "{have} of {need} canary requests{}", more(*left))
+            }
+            Self::Data { metric, lacks } => write!(f, "data of {metric}: {lacks}"),
+            Self::Certificate { metric, log_e, log_limit, margin, left } => {
+                let share = (log_e / log_limit).clamp(0.0, 1.0) * 100.0;
+                let points = figure(margin * 100.0);
+                write!(
+                    f,
+                    "certainty that {metric} is within {points} points of stable: {share:.0} % of \
+                     the evidence{}",
+                    more(*left)
+                )
+            }
+            Self::Gate { url, attempts, said } => {
+                write!(f, "the gate {url}, asked {attempts} times")?;
+                said.as_ref().map_or(Ok(()), |said| write!(f, " (it said: {said})"))
+            }
+            Self::Person { why } => f.write_str(why.sentence()),
+        }
+    }
+}
+
+fn more(left: Option<Duration>) -> String {
+    left.map_or_else(String::new, |left| format!(" ({} more at this traffic)", span(left)))
+}
+
+impl PauseReason {
+    /// The reason in words.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::File => "a person to promote it, as the file says",
+            Self::Command => "a person to resume it",
+            Self::Timeout => "a person: the timeout passed before the pause's conditions held",
+        }
+    }
+}
+
+/// A time as people say it: its two largest units.
+pub fn span(time: Duration) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let seconds = time.as_secs();
+    let Some(first) = UNITS.iter().position(|(size, _)| seconds >= *size) else {
+        return if time.is_zero() { "0 s".to_owned() } else { format!("{} ms", time.as_millis()) };
+    };
+    let mut rest = seconds;
+    let mut words = Vec::new();
+    for (size, unit) in UNITS.iter().skip(first).take(2) {
+        if rest >= *size {
+            words.push(format!("{} {unit}", rest / size));
+        }
+        rest %= size;
+    }
+    words.join(" ")
+}

@@ -1,0 +1,206 @@
+//! Controllers and Envoys that are killed at any moment: no decision is lost, none is made twice, no
+//! Envoy sends the canary more than what was journaled, and without a controller all is stable.
+
+use std::collections::BTreeMap;
+
+use canary_judge::counts::Pair;
+use canary_model::weight::Weight;
+use canary_rollout::ending::TerminationReason;
+use canary_rollout::event::RolloutEvent;
+use canary_rollout::spec::Spec;
+use canary_rollout::state::Phase;
+use serde_json::json;
+
+use crate::shell::{Kill, Shell};
+use crate::world::World;
+
+const LEASE: u64 = 30;
+/// No rollout of these takes so long, however often it is killed.
+const ENOUGH: u64 = 20_000;
+
+fn spec() -> Spec {
+    let steps = json!([
+        {"setWeight": 5}, {"pause": {"duration": "6s", "minRequests": 200}},
+        {"setWeight": 20}, {"pause": {"untilConfident": true}},
+        {"setWeight": 50}, {"pause": {"duration": "6s"}},
+    ]);
+    let metrics = json!([{"name": "failures", "kind": "failureRate", "margin": "0.5%"}]);
+    let gates = json!([{"before": 20, "url": "http://gate/"}]);
+    let notify = json!([{"on": ["step", "completed", "aborted"], "url": "http://hook/"}]);
+    Spec::read(&json!({"rollout": "r", "steps": steps, "analysis": {"metrics": metrics},
+        "gates": gates, "notify": notify}))
+    .unwrap()
+}
+
+/// A small generator of random numbers (splitmix64), the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+/// One rollout under fire.
+struct Trial {
+    world: World,
+    shell: Shell,
+    dice: Dice,
+    /// How often a controller was killed where.
+    kills: BTreeMap<String, u32>,
+}
+
+impl Trial {
+    fn new(seed: u64, envoys: &[&str]) -> Self {
+        Self {
+            world: World::new(envoys),
+            shell: Shell::new(spec(), "ctl", false),
+            dice: Dice(seed),
+            kills: BTreeMap::new(),
+        }
+    }
+
+    /// Runs to the end; from `bad_from` on the canary fails.
+    fn run(&mut self, bad_from: Option<u64>) {
+        while !self.shell.state().is_over() {
+            assert!(self.world.now < ENOUGH, "no end: {:?}", self.shell.state().phase());
+            if bad_from.is_some_and(|from| self.world.now >= from) {
+                self.world.failing.canary = 0.3;
+            }
+            self.second();
+            let kill = self.maybe_kill();
+            self.shell.tick(&mut self.world, kill);
+            if kill.is_some() {
+                self.nobody_is_there();
+            }
+        }
+    }
+
+    fn second(&mut self) {
+        if self.dice.roll(40) == 0 {
+            let names: Vec<String> = self.world.envoys.keys().cloned().collect();
+            let name = &names[self.dice.roll(names.len() as u64) as usize];
+            self.world.proxy(name).restart();
+        }
+        self.world.pass();
+        self.check();
+    }
+
+    fn maybe_kill(&mut self) -> Option<Kill> {
+        if self.dice.roll(5) != 0 {
+            return None;
+        }
+        let state = self.shell.state();
+        let step = state.step().map_or_else(String::new, |step| format!(" step {step}"));
+        *self.kills.entry(format!("{}{step}", state.phase())).or_default() += 1;
+        let after = self.dice.roll(4) as usize;
+        Some(after.checked_sub(1).map_or(Kill::BeforeJournal, Kill::AfterActions))
+    }
+
+    /// The time until the controller is started again; one in eight comes too late for the lease.
+    fn nobody_is_there(&mut self) {
+        let late = self.dice.roll(8) == 0;
+        let seconds = if late { LEASE + 10 } else { self.dice.roll(5) };
+        (0..seconds).for_each(|_| self.second());
+        let state = self.shell.state();
+        let promoting = matches!(state.phase(), Phase::Promoting | Phase::Healthy);
+        if late && !promoting {
+            assert_eq!(self.world.in_force(), Weight::ZERO, "the lease ran out");
+        }
+    }
+
+    /// What must hold in every second.
+    fn check(&self) {
+        let state = self.shell.state();
+        let in_force = self.world.in_force();
+        match state.phase() {
+            // Going back is decided before it is done.
+            Phase::Aborting => {}
+            Phase::Degraded => assert_eq!(in_force, Weight::ZERO),
+            _ => assert!(in_force <= self.shell.allowed(), "{in_force} above the journal's"),
+        }
+    }
+
+    /// The decisions, in order.
+    fn decisions(&self) -> Vec<String> {
+        let decision = |event: &RolloutEvent| match event {
+            RolloutEvent::Started { .. } => Some("start".to_owned()),
+            RolloutEvent::Step { step, .. } => Some(format!("step {step}")),
+            RolloutEvent::Promoting => Some("promote".to_owned()),
+            RolloutEvent::Completed { .. } => Some("complete".to_owned()),
+            RolloutEvent::Aborting { reason: TerminationReason::Metric { metric, .. } } => {
+                Some(format!("abort by {metric}"))
+            }
+            RolloutEvent::Aborting { reason } => Some(format!("abort: {reason}")),
+            RolloutEvent::Degraded { .. } => Some("degrade".to_owned()),
+            _ => None,
+        };
+        self.shell.events().iter().filter_map(decision).collect()
+    }
+
+    /// Every notification came, and one that came twice is the same both times.
+    fn check_notices(&self) {
+        let mut by_number = BTreeMap::new();
+        for notice in &self.shell.delivered {
+            let first = by_number.entry(notice.number).or_insert(&notice.event);
+            assert_eq!(*first, &notice.event);
+        }
+        let told = self.shell.events().iter().filter(|event| {
+            let topic = event.topic();
+            topic.is_some_and(|topic| self.shell.spec.notify[0].on.contains(&topic))
+        });
+        assert!(by_number.values().copied().eq(told), "{by_number:?}");
+    }
+}
+
+const WHOLE: [&str; 6] = ["start", "step 0", "step 1", "step 2", "promote", "complete"];
+
+#[test]
+fn no_decision_is_lost_or_repeated() {
+    let mut kills = BTreeMap::new();
+    for seed in 0..60 {
+        let mut good = Trial::new(seed, &["a", "b"]);
+        good.run(None);
+        assert_eq!(good.decisions(), WHOLE, "seed {seed}");
+        good.check_notices();
+
+        let mut bad = Trial::new(seed, &["a", "b"]);
+        bad.run(Some(seed % 15));
+        let decisions = bad.decisions();
+        let (end, start) = decisions.split_at(decisions.len() - 2);
+        assert_eq!(start, ["abort by failures", "degrade"], "seed {seed}");
+        assert!(WHOLE.starts_with(&end.iter().map(String::as_str).collect::<Vec<_>>()));
+        bad.check_notices();
+        for trial in [good, bad] {
+            trial.kills.into_iter().for_each(|(place, n)| *kills.entry(place).or_insert(0) += n);
+        }
+    }
+    let sum: u32 = kills.values().sum();
+    assert!(sum >= 600, "{sum} kills");
+    for place in ["Pending", "Progressing step 0", "Progressing step 1", "Progressing step 2"] {
+        assert!(kills[place] >= 10, "{kills:?}");
+    }
+    assert!(kills["Promoting"] >= 5 && kills["Aborting"] >= 5, "{kills:?}");
+}
+
+/// The controller dies for good at any second of a rollout: within the lease all is stable.
+#[test]
+fn without_a_controller_all_is_stable_within_the_lease() {
+    for dies_at in 1..22 {
+        let mut world = World::new(&["a", "b"]);
+        world.failing = Pair { stable: 0.0, canary: 0.0 };
+        let mut shell = Shell::new(spec(), "ctl", false);
+        for _ in 0..dies_at {
+            world.pass();
+            shell.tick(&mut world, None);
+        }
+        let phase = shell.state().phase();
+        assert!(matches!(phase, Phase::Progressing), "{dies_at}: {phase}");
+        (0..=LEASE).for_each(|_| world.pass());
+        assert_eq!(world.in_force(), Weight::ZERO, "dead since {dies_at}");
+    }
+}
