@@ -149,7 +149,7 @@ impl EnvoyReading {
     /// What the runtime says; the caller adds the gauges and the configuration.
     pub fn of_runtime(runtime: &RolloutRuntime) -> Self {
         Self {
-            weight: runtime.weight.value().copied(),
+            weight: runtime.weight.value().map(|value| value.weight),
             enabled: runtime.enabled.value().copied(),
             lease: runtime.lease.value().map(ToString::to_string),
             epoch: runtime.epoch.value().copied(),
