@@ -1,6 +1,6 @@
 //! `plan`: forecasts a rollout before it starts.
 
-use canary_rollout::plan::{Traffic, plan};
+use canary_rollout::plan::{TrafficEstimate, plan};
 use canary_rollout::spec::Spec;
 
 use super::{Context, traffic};
@@ -15,7 +15,7 @@ const BASELINE: f64 = 0.001;
 /// `plan -f FILE --rps N`: with given traffic.
 pub(crate) fn forecast(output: &Output, args: &PlanArgs, rps: f64) -> Result<(), Failure> {
     let baseline = args.baseline.unwrap_or(BASELINE);
-    tell(output, &rollout_file::read(&args.file)?, Traffic { rps, baseline })
+    tell(output, &rollout_file::read(&args.file)?, TrafficEstimate { rps, baseline })
 }
 
 /// `plan -f FILE`: with the traffic that the Envoys have now.
@@ -25,7 +25,7 @@ pub(crate) async fn forecast_measured(context: &Context, args: &PlanArgs) -> Res
     tell(&context.output, &spec, traffic)
 }
 
-fn tell(output: &Output, spec: &Spec, traffic: Traffic) -> Result<(), Failure> {
+fn tell(output: &Output, spec: &Spec, traffic: TrafficEstimate) -> Result<(), Failure> {
     let (plan, _) = plan(spec, traffic);
     Ok(output.print(|| &plan, |_| render::plan_text(&plan))?)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use canary_model::weight::Weight;
-use canary_rollout::Now;
+use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::seen::{Command, Inputs};
+use canary_rollout::inputs::{Inputs, OperatorCommand};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -31,7 +31,7 @@ pub const QUEUE: usize = 16;
 #[derive(Debug)]
 pub struct CommandRequest {
     /// What is asked for.
-    pub command: Command,
+    pub command: OperatorCommand,
     /// Where the answer goes: the rollout's status after the command, or why it was refused.
     pub reply: oneshot::Sender<Result<Arc<Status>, String>>,
 }
@@ -120,7 +120,7 @@ pub fn first_status(engine: &Engine) -> Status {
 }
 
 fn status(engine: &Engine, failed: &BTreeMap<String, String>, envoy_errors: u64) -> Status {
-    let waits = engine.waits().to_string();
+    let waits = engine.blockers().to_string();
     Status::of(&Parts {
         spec: engine.spec(),
         state: engine.state(),
@@ -294,10 +294,10 @@ impl<A: Reporter> Controller<A> {
 }
 
 /// The host's clocks.
-fn now() -> Now {
+fn now() -> HostClocks {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
     let nanos = u32::try_from(boot.tv_nsec).unwrap_or(0);
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { monotonic: Duration::new(seconds, nanos), unix: unix.as_secs() }
+    HostClocks { monotonic: Duration::new(seconds, nanos), unix: unix.as_secs() }
 }

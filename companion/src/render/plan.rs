@@ -1,6 +1,6 @@
 //! Forecasts and replays, as text.
 
-use canary_rollout::plan::Plan;
+use canary_rollout::plan::RolloutPlan;
 use canary_rollout::replay::Replayed;
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ pub(crate) fn replayed_text(replayed: &Replayed) -> String {
 }
 
 /// `plan`.
-pub(crate) fn plan_text(plan: &Plan) -> String {
+pub(crate) fn plan_text(plan: &RolloutPlan) -> String {
     let known = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |n| n.to_string());
     let share = |share: Option<f64>| {
         share.map_or_else(|| "?".to_owned(), |share| format!("{:.3} %", 100.0 * share))
