@@ -5,7 +5,7 @@ use std::path::Path;
 
 use regex::Regex;
 
-use crate::source::{self, Source};
+use crate::source::{self, RustFile};
 
 /// The folders at the top of the repository; what begins with one of them in a document is a path.
 const FOLDERS: &str = "core|filter|companion|integration|envoy|packaging|scripts|docs|\\.ci";
@@ -32,7 +32,8 @@ pub fn dead_paths(root: &Path) -> Result<Vec<String>, String> {
             let links =
                 link.captures_iter(line).filter_map(|found| found.get(1).or_else(|| found.get(2)));
             let linked = links.map(|target| root.join(folder).join(target.as_str()));
-            for path in below_root.chain(linked).filter(|path| !path.exists()) {
+            let paths: BTreeSet<_> = below_root.chain(linked).collect();
+            for path in paths.into_iter().filter(|path| !path.exists()) {
                 let path = path.strip_prefix(root).unwrap_or(&path).display().to_string();
                 found.push(format!("{document}:{}: {path} does not exist", number + 1));
             }
@@ -49,14 +50,14 @@ fn is_document(path: &str) -> bool {
 ///
 /// # Errors
 /// A message if ARCHITECTURE.md can't be read.
-pub fn unmapped_modules(root: &Path, sources: &[Source]) -> Result<Vec<String>, String> {
+pub fn unmapped_modules(root: &Path, sources: &[RustFile]) -> Result<Vec<String>, String> {
     let map = std::fs::read_to_string(root.join("ARCHITECTURE.md"))
         .map_err(|error| format!("reading ARCHITECTURE.md: {error}"))?;
     let words: BTreeSet<&str> = map
         .split(|c: char| !(c.is_alphanumeric() || "_./-".contains(c)))
         .map(|word| word.trim_end_matches('/'))
         .collect();
-    let module = |source: &Source| {
+    let module = |source: &RustFile| {
         let (folder, file) = source.path.split_once("/src/")?;
         let top = file.split('/').next()?.trim_end_matches(".rs");
         let shipped = folder.starts_with("core/") || matches!(folder, "filter" | "companion");

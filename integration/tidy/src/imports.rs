@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use syn::visit::{self, Visit};
 
-use crate::source::{Source, attributes, is_test_only};
+use crate::source::{RustFile, attributes, is_test_only};
 
 type ModulePath = Vec<String>;
 
@@ -15,7 +15,7 @@ type ModulePath = Vec<String>;
 type Siblings = BTreeMap<String, BTreeMap<String, String>>;
 
 /// The import cycles of all crates, each named by its modules and one place for each import.
-pub fn cycles(sources: &[Source]) -> Vec<String> {
+pub fn cycles(sources: &[RustFile]) -> Vec<String> {
     let mut levels: BTreeMap<ModulePath, Siblings> = BTreeMap::new();
     let modules = modules(sources);
     for (path, source) in &modules {
@@ -27,12 +27,12 @@ pub fn cycles(sources: &[Source]) -> Vec<String> {
 }
 
 /// Every module that has a file of its own, by its path; the first segment is the crate's folder.
-fn modules(sources: &[Source]) -> BTreeMap<ModulePath, &Source> {
+fn modules(sources: &[RustFile]) -> BTreeMap<ModulePath, &RustFile> {
     let module = |source| Some((module_path(source)?, source));
     sources.iter().filter(|source| !source.is_test()).filter_map(module).collect()
 }
 
-fn module_path(source: &Source) -> Option<ModulePath> {
+fn module_path(source: &RustFile) -> Option<ModulePath> {
     let (crate_folder, file) = source.path.split_once("/src/")?;
     if file.starts_with("bin/") || file == "main.rs" {
         return None;
@@ -45,7 +45,7 @@ fn module_path(source: &Source) -> Option<ModulePath> {
     Some(path)
 }
 
-fn imports(module: &[String], source: &Source) -> Vec<(ModulePath, usize)> {
+fn imports(module: &[String], source: &RustFile) -> Vec<(ModulePath, usize)> {
     let mut visitor = Imports { module: module.to_vec(), found: Vec::new() };
     visitor.visit_file(&source.syntax);
     visitor.found
@@ -121,7 +121,7 @@ impl<'ast> Visit<'ast> for Imports {
 /// Adds an import to the level at which the two modules' paths part.
 fn add(
     levels: &mut BTreeMap<ModulePath, Siblings>,
-    modules: &BTreeMap<ModulePath, &Source>,
+    modules: &BTreeMap<ModulePath, &RustFile>,
     from: &[String],
     target: &[String],
     place: &str,

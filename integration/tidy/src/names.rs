@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use syn::visit::{self, Visit};
 
-use crate::source::{Source, attributes, is_test_only};
+use crate::source::{RustFile, attributes, is_test_only};
 
 /// Names from the project's early vocabulary, and the standard term for each. They must not come back as the name
 /// of a type, module, function or field.
@@ -83,7 +83,7 @@ struct Definition {
 }
 
 /// Type names that are defined more than once outside tests.
-pub fn duplicate_types(sources: &[Source]) -> Vec<String> {
+pub fn duplicate_types(sources: &[RustFile]) -> Vec<String> {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for definition in definitions(sources).filter(|definition| definition.kind == "type") {
         places.entry(definition.name).or_default().push(definition.place);
@@ -96,7 +96,7 @@ pub fn duplicate_types(sources: &[Source]) -> Vec<String> {
 }
 
 /// Definitions outside tests whose name is retired.
-pub fn retired_names(sources: &[Source]) -> Vec<String> {
+pub fn retired_names(sources: &[RustFile]) -> Vec<String> {
     let finding = |definition: Definition| {
         let (_, term) = RETIRED.iter().find(|(name, _)| definition.name == *name)?;
         let Definition { kind, name, place } = definition;
@@ -105,7 +105,7 @@ pub fn retired_names(sources: &[Source]) -> Vec<String> {
     definitions(sources).filter_map(finding).collect()
 }
 
-fn definitions(sources: &[Source]) -> impl Iterator<Item = Definition> {
+fn definitions(sources: &[RustFile]) -> impl Iterator<Item = Definition> {
     let mut found = Vec::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
         Definitions { path: &source.path, found: &mut found }.visit_file(&source.syntax);

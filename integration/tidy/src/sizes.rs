@@ -3,7 +3,7 @@
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
-use crate::source::{Source, attributes, is_test_only};
+use crate::source::{RustFile, attributes, is_test_only};
 
 /// The most lines of a file, without its tests.
 const FILE_LINES: usize = 400;
@@ -13,9 +13,9 @@ const FUNCTION_LINES: usize = 70;
 const DOC_WORDS: usize = 3;
 
 /// Files with more than 400 lines, not counting test modules. Test files are not counted.
-pub fn long_files(sources: &[Source]) -> Vec<String> {
-    let long = |source: &&Source| !source.is_test() && lines_without_tests(source) > FILE_LINES;
-    let name = |source: &Source| {
+pub fn long_files(sources: &[RustFile]) -> Vec<String> {
+    let long = |source: &&RustFile| !source.is_test() && lines_without_tests(source) > FILE_LINES;
+    let name = |source: &RustFile| {
         format!(
             "{}: {} lines without tests, at most {FILE_LINES}",
             source.path,
@@ -25,7 +25,7 @@ pub fn long_files(sources: &[Source]) -> Vec<String> {
     sources.iter().filter(long).map(name).collect()
 }
 
-fn lines_without_tests(source: &Source) -> usize {
+fn lines_without_tests(source: &RustFile) -> usize {
     let tests = source.syntax.items.iter().filter(|item| is_test_only(attributes(item)));
     let lines = |span: proc_macro2::Span| span.end().line + 1 - span.start().line;
     let test_lines: usize = tests.map(|item| lines(item.span())).sum();
@@ -33,7 +33,7 @@ fn lines_without_tests(source: &Source) -> usize {
 }
 
 /// Functions with more than 70 lines, test code included.
-pub fn long_functions(sources: &[Source]) -> Vec<String> {
+pub fn long_functions(sources: &[RustFile]) -> Vec<String> {
     let mut found = Vec::new();
     for source in sources {
         let mut visitor = Functions { path: &source.path, found: &mut found };
@@ -74,11 +74,16 @@ impl<'ast> Visit<'ast> for Functions<'_> {
 }
 
 /// Docstrings of three words or fewer.
-pub fn short_docstrings(sources: &[Source]) -> Vec<String> {
+pub fn short_docstrings(sources: &[RustFile]) -> Vec<String> {
     let mut found = Vec::new();
     for source in sources {
-        let mut docs =
-            Docs { path: &source.path, found: &mut found, line: 0, words: 0, text: String::new() };
+        let mut docs = Docs {
+            path: &source.path,
+            found: &mut found,
+            line: 0,
+            doc_words: 0,
+            text: String::new(),
+        };
         docs.visit_file(&source.syntax);
         docs.finish();
     }
@@ -90,19 +95,19 @@ struct Docs<'a> {
     path: &'a str,
     found: &'a mut Vec<String>,
     line: usize,
-    words: usize,
+    doc_words: usize,
     text: String,
 }
 
 impl Docs<'_> {
     fn finish(&mut self) {
-        if self.words > 0 && self.words <= DOC_WORDS {
+        if self.doc_words > 0 && self.doc_words <= DOC_WORDS {
             self.found.push(format!(
                 "{}:{}: the docstring \"{}\" says too little",
                 self.path, self.line, self.text
             ));
         }
-        (self.words, self.text) = (0, String::new());
+        (self.doc_words, self.text) = (0, String::new());
     }
 }
 
@@ -120,7 +125,7 @@ impl<'ast> Visit<'ast> for Docs<'_> {
             self.finish();
         }
         self.line = line;
-        self.words += text.value().split_whitespace().count();
+        self.doc_words += text.value().split_whitespace().count();
         self.text.push_str(text.value().trim());
     }
 }

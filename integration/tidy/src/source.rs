@@ -9,12 +9,12 @@ use walkdir::WalkDir;
 const SKIPPED: [&str; 6] = ["target", ".cache", ".git", "dist", "node_modules", "fuzz"];
 
 /// One parsed Rust file.
-pub struct Source {
+pub struct RustFile {
     /// The path below the workspace's root, with `/` as separator.
     pub path: String,
-    /// The file's text.
+    /// The file's text, for counting lines.
     pub text: String,
-    /// Its syntax tree, with line numbers.
+    /// The file's syntax tree, with line numbers.
     pub syntax: syn::File,
 }
 
@@ -47,15 +47,15 @@ pub fn files(root: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<(String, 
 ///
 /// # Errors
 /// A message that names the file that could not be read or parsed.
-pub fn rust(root: &Path) -> Result<Vec<Source>, String> {
+pub fn rust(root: &Path) -> Result<Vec<RustFile>, String> {
     let parse = |(path, text): (String, String)| {
         let syntax = syn::parse_file(&text).map_err(|error| format!("parsing {path}: {error}"))?;
-        Ok(Source { path, text, syntax })
+        Ok(RustFile { path, text, syntax })
     };
     files(root, |path| path.ends_with(".rs"))?.into_iter().map(parse).collect()
 }
 
-impl Source {
+impl RustFile {
     /// Whether the whole file is test code: below a `tests/` folder or the `tests.rs` of a module.
     pub fn is_test(&self) -> bool {
         self.path.split('/').any(|part| part == "tests" || part == "tests.rs" || part == "laws.rs")

@@ -3,7 +3,7 @@
 
 use canary_tidy::{dependencies, documents, imports, names, sizes, source};
 
-fn rust() -> Vec<source::Source> {
+fn rust() -> Vec<source::RustFile> {
     source::rust(&source::root()).unwrap()
 }
 
