@@ -149,6 +149,10 @@ pub enum Error {
         journal: String,
         /// How the files differ.
         why: String,
+        /// The rollout.
+        rollout: String,
+        /// The Envoys that the file names.
+        envoys: Vec<String>,
     },
     /// The address for the controller's interface is not to be had.
     #[error("can't listen on {address}: {cause}")]

@@ -26,6 +26,7 @@ pub(crate) async fn forecast_measured(context: &Context, args: &PlanArgs) -> Res
 }
 
 fn tell(output: &Output, spec: &Spec, traffic: TrafficEstimate) -> Result<(), Failure> {
-    let (plan, _) = plan(spec, traffic);
-    Ok(output.print(|| &plan, |_| render::plan_text(&plan))?)
+    let (plan, warnings) = plan(spec, traffic);
+    let json = || render::plan_json(&plan, &warnings);
+    Ok(output.print(json, |_| render::plan_text(&plan, traffic.baseline, &warnings))?)
 }

@@ -252,6 +252,8 @@ impl Engine {
         self.state = state.map_err(|error| Error::OtherFile {
             journal: self.journal.path().display().to_string(),
             why: error.to_string(),
+            rollout: self.spec.rollout.clone(),
+            envoys: self.spec.envoys.clone(),
         })?;
         self.times = snapshot.times;
         self.decisions = snapshot.decisions;

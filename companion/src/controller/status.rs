@@ -82,6 +82,29 @@ pub struct Side {
     pub p99_ms: Option<f64>,
 }
 
+/// What a metric concludes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricStatus {
+    /// No worse than tolerated, as far as the data shows.
+    Pass,
+    /// Worse than tolerated: this rolls the canary back.
+    Fail,
+    /// Not enough data since the step's start.
+    Insufficient,
+}
+
+impl MetricStatus {
+    /// The word in JSON and on the page.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Insufficient => "insufficient",
+        }
+    }
+}
+
 /// One metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
@@ -89,8 +112,8 @@ pub struct Metric {
     pub name: String,
     /// Its kind, as in the file.
     pub kind: String,
-    /// `pass`, `fail` or `insufficient`.
-    pub verdict: String,
+    /// What it concludes now.
+    pub verdict: MetricStatus,
     /// The verdict in a sentence.
     pub reason: String,
     /// The evidence against the canary, as a part of what rolls it back: 1 does. 0 where there is none.
@@ -205,11 +228,10 @@ pub(crate) fn metric(verdict: &Verdict) -> Metric {
         name: verdict.metric.clone(),
         kind: verdict.kind.to_string(),
         verdict: match verdict.conclusion {
-            Conclusion::Pass => "pass",
-            Conclusion::Fail => "fail",
-            Conclusion::Insufficient => "insufficient",
-        }
-        .to_owned(),
+            Conclusion::Pass => MetricStatus::Pass,
+            Conclusion::Fail => MetricStatus::Fail,
+            Conclusion::Insufficient => MetricStatus::Insufficient,
+        },
         reason: verdict.reason(),
         evidence: if failed { 1.0 } else { evidence.unwrap_or(0.0) },
         certificate: verdict.certificate.map(|certificate| {

@@ -10,14 +10,14 @@ use canary_rollout::state::Phase;
 
 use super::chart::{Chart, Line, time};
 use super::messages;
-use crate::controller::status::{Metric, Side};
+use crate::controller::status::{Metric, MetricStatus, Side};
 use crate::report::{Decision, Point, Report, Sample};
 
 const STYLE: &str = include_str!("style.css");
 /// The lines' classes in the chart of evidence; more metrics share the last.
 const METRICS: [&str; 8] = ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7"];
 
-/// The page. `refresh`: after so many seconds a browser asks for it again.
+/// The page. With `refresh`, a browser reloads it after so many seconds.
 pub(crate) fn html(report: &Report, refresh: Option<u32>) -> String {
     let name = escaped(&report.rollout);
     let again = refresh.map_or_else(String::new, |seconds| {
@@ -45,7 +45,7 @@ pub(crate) fn html(report: &Report, refresh: Option<u32>) -> String {
     page
 }
 
-/// Text that no browser takes for markup.
+/// Text in which a browser finds no markup.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -62,7 +62,7 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 fn head(report: &Report) -> String {
-    let mood = match report.phase {
+    let severity = match report.phase {
         Phase::Healthy => "good",
         Phase::Aborting | Phase::Degraded => "bad",
         Phase::Pending | Phase::Progressing | Phase::Paused | Phase::Promoting => "wait",
@@ -71,10 +71,10 @@ fn head(report: &Report) -> String {
     let ended =
         report.ended.as_deref().map_or_else(String::new, |at| format!(" · ended {}", day(at)));
     let reason = report.reason.as_deref().map_or_else(String::new, |reason| {
-        format!("<p class=\"reason {mood}\"><span>{}</span></p>\n", escaped(reason))
+        format!("<p class=\"reason {severity}\"><span>{}</span></p>\n", escaped(reason))
     });
     format!(
-        "<h1>{} <span class=\"badge {mood}\">{}</span></h1>\n\
+        "<h1>{} <span class=\"badge {severity}\">{}</span></h1>\n\
          <p>canary <b>{}</b> against stable <b>{}</b> <span class=\"faint\">· started {}{ended} · watched for {}</span></p>\n{reason}",
         escaped(&report.rollout),
         report.phase,
@@ -85,7 +85,7 @@ fn head(report: &Report) -> String {
     )
 }
 
-/// A time stamp to the second, as a person reads it.
+/// A timestamp to the second.
 fn day(at: &str) -> String {
     let seconds = at.split_once('.').map_or(at, |(seconds, _)| seconds).trim_end_matches('Z');
     escaped(&format!("{} UTC", seconds.replace('T', " ")))
@@ -130,20 +130,20 @@ fn metrics(metrics: &[Metric]) -> String {
         "<h2>Metrics</h2>\n<table><tr><th>metric</th><th>verdict</th><th>evidence against the canary</th><th>why</th></tr>\n",
     );
     for metric in metrics {
-        let (mood, fails) = match metric.verdict.as_str() {
-            "pass" => ("good", ""),
-            "fail" => ("bad", " fail"),
-            _ => ("wait", ""),
+        let (severity, fails) = match metric.verdict {
+            MetricStatus::Pass => ("good", ""),
+            MetricStatus::Fail => ("bad", " fail"),
+            MetricStatus::Insufficient => ("wait", ""),
         };
         let width = 120.0 * metric.evidence.clamp(0.0, 1.0);
         let _ = writeln!(
             table,
-            "<tr><td>{}<br><small>{}</small></td><td class=\"{mood}\">{}</td>\
+            "<tr><td>{}<br><small>{}</small></td><td class=\"{severity}\">{}</td>\
              <td class=\"bar\"><svg class=\"bar{fails}\" viewBox=\"0 0 120 8\"><rect width=\"120\" height=\"8\" rx=\"4\"/>\
              <rect class=\"full\" width=\"{width:.1}\" height=\"8\" rx=\"4\"/></svg> <small>{:.0} %</small></td><td>{}</td></tr>",
             escaped(&metric.name),
             escaped(&metric.kind),
-            escaped(&metric.verdict),
+            metric.verdict.as_str(),
             100.0 * metric.evidence,
             escaped(&metric.reason),
         );

@@ -16,9 +16,13 @@ pub(crate) struct RolloutJson<'v> {
     rollout: &'v str,
     // Phases and what they wait for are the controller's: null without one.
     phase: Option<&'v str>,
+    step: Option<StepJson>,
     weight: WeightJson,
     stable: SideJson<'v>,
     canary: SideJson<'v>,
+    metrics: Option<Vec<MetricJson<'v>>>,
+    /// Null until the judge estimates effects.
+    effects: Option<()>,
     guard_tripped: Option<bool>,
     lease_expired: Option<bool>,
     waits_for: Option<&'v str>,
@@ -30,6 +34,24 @@ struct WeightJson {
     set: Option<Decimal>,
     in_force: Option<Decimal>,
     measured: Option<Decimal>,
+}
+
+#[derive(Serialize)]
+struct StepJson {
+    /// From 1.
+    index: usize,
+    of: usize,
+}
+
+#[derive(Serialize)]
+struct MetricJson<'v> {
+    metric: &'v str,
+    action: &'static str,
+    status: &'static str,
+    /// The evidence against the canary, as a fraction of `limit`.
+    evidence: Decimal,
+    limit: Decimal,
+    reason: &'v str,
 }
 
 #[derive(Serialize)]
@@ -109,6 +131,7 @@ pub(crate) fn rollout<'v>(
     RolloutJson {
         rollout: &view.rollout,
         phase: controlled.map(|status| status.phase.as_str()),
+        step: controlled.and_then(step),
         weight: WeightJson {
             set: view.set.map(percent),
             in_force: view.in_force.map(percent),
@@ -116,6 +139,8 @@ pub(crate) fn rollout<'v>(
         },
         stable: side(&view.stable),
         canary: side(&view.canary),
+        metrics: controlled.map(metrics),
+        effects: None,
         guard_tripped: view.guard_tripped,
         lease_expired: view.lease_expired,
         waits_for: controlled.and_then(|status| status.waits_for.as_deref()),
@@ -128,6 +153,7 @@ pub(crate) fn controlled(status: &Status) -> RolloutJson<'_> {
     RolloutJson {
         rollout: &status.rollout,
         phase: Some(status.phase.as_str()),
+        step: step(status),
         weight: WeightJson {
             set: status.weight.set.map(Decimal),
             in_force: status.weight.in_force.map(Decimal),
@@ -135,11 +161,33 @@ pub(crate) fn controlled(status: &Status) -> RolloutJson<'_> {
         },
         stable: controlled_side(&status.stable),
         canary: controlled_side(&status.canary),
+        metrics: Some(metrics(status)),
+        effects: None,
         guard_tripped: status.guard_tripped,
         lease_expired: status.lease_expired,
         waits_for: status.waits_for.as_deref(),
         envoys: controlled_envoys(status),
     }
+}
+
+fn step(status: &Status) -> Option<StepJson> {
+    status.step.map(|index| StepJson { index, of: status.steps })
+}
+
+fn metrics(status: &Status) -> Vec<MetricJson<'_>> {
+    let json = |metric: &'_ controller::Metric| (metric.verdict.as_str(), Decimal(metric.evidence));
+    let all = status.metrics.iter().map(|metric| {
+        let (status, evidence) = json(metric);
+        MetricJson {
+            metric: &metric.name,
+            action: "abort",
+            status,
+            evidence,
+            limit: Decimal(1.0),
+            reason: &metric.reason,
+        }
+    });
+    all.collect()
 }
 
 fn controlled_side(side: &controller::Side) -> SideJson<'_> {

@@ -145,8 +145,9 @@ fn an_unreadable_weight_is_told() {
 #[test]
 fn an_unknown_rollout() {
     let fake = Fake::start();
-    let run =
-        ctl(&[&fake], &["get", "rollout", "ranker"]).exits(2).says("hint: rollouts there: scorer");
+    let run = ctl(&[&fake], &["get", "rollout", "ranker"])
+        .exits(2)
+        .says("hint: this Envoy's rollouts: scorer");
     assert!(run.stdout.is_empty());
 }
 
