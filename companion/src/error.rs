@@ -1,4 +1,4 @@
-//! What can go wrong, what each of it means for the exit code, and what to do about it.
+//! Every failure: its message, its exit code, and what to do about it.
 
 mod hint;
 
@@ -10,7 +10,7 @@ use canary_model::duration;
 
 use crate::journal::JournalError;
 
-/// The exit codes, the same for every verb.
+/// The exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 1: failed or degraded; some of several Envoys failed; another owner holds the rollout.
@@ -38,16 +38,16 @@ impl Exit {
 /// One failure: what and where. [`Error::hint`] says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An argument that can't be right.
+    /// An invalid argument or file.
     #[error("{what}")]
     Usage {
-        /// What was wrong and what would be right.
+        /// What was found and what was expected.
         what: String,
     },
     /// Neither `--envoy` nor the environment names an Envoy.
     #[error("no Envoy given")]
     NoEnvoy,
-    /// No connection, or no address behind the name.
+    /// No connection, or the name has no address.
     #[error("{url}: can't connect: {cause}")]
     Unreachable {
         /// The admin interface that was asked for.
@@ -65,28 +65,28 @@ pub enum Error {
         /// The deadline, in seconds.
         seconds: f64,
     },
-    /// Something answers there that does not speak as Envoy's admin does.
+    /// A response that Envoy's admin interface doesn't give.
     #[error("{url}: {cause}")]
     NotEnvoy {
         /// The address that was asked.
         url: String,
-        /// What was strange.
+        /// How the response differs from Envoy's.
         cause: String,
     },
-    /// Envoy has nowhere to put runtime changes.
+    /// Envoy has no layer for runtime changes.
     #[error("{url}: Envoy refuses runtime changes: its layered_runtime has no admin layer")]
     NoAdminLayer {
         /// The admin interface.
         url: String,
     },
-    /// Envoy did not take an update.
+    /// Envoy refused an update.
     #[error("{url}: Envoy answered {status} to the update: {body}")]
     Refused {
         /// The admin interface.
         url: String,
         /// The HTTP status.
         status: u16,
-        /// The answer's beginning.
+        /// The beginning of the response.
         body: String,
     },
     /// No filter on this Envoy has such a rollout.
@@ -99,7 +99,7 @@ pub enum Error {
         /// The rollouts that this Envoy has.
         known: BTreeSet<String>,
     },
-    /// Somebody else drives the rollout.
+    /// Another owner holds the rollout.
     #[error("{url}: rollout \"{rollout}\" is driven by {owner}")]
     OtherOwner {
         /// The admin interface.
@@ -109,7 +109,7 @@ pub enum Error {
         /// What the owner key says.
         owner: String,
     },
-    /// The update was taken, but the merged runtime says something else.
+    /// The update was accepted, but the merged runtime shows another value.
     #[error("{url}: {key} was set to {written}, but the runtime shows {shown}")]
     Overridden {
         /// The admin interface.
@@ -129,7 +129,7 @@ pub enum Error {
         /// The rollout.
         rollout: String,
     },
-    /// The weight is set, but the filter does not follow.
+    /// The weight is set, but the filter doesn't follow it.
     #[error("{url}: the weight is set but not in force after {seconds} s: {why}")]
     NotInForce {
         /// The admin interface.
@@ -154,7 +154,7 @@ pub enum Error {
         /// The Envoys that the file names.
         envoys: Vec<String>,
     },
-    /// The address for the controller's interface is not to be had.
+    /// The controller can't listen on its address.
     #[error("can't listen on {address}: {cause}")]
     Listen {
         /// The address.
@@ -206,7 +206,7 @@ pub enum Error {
     /// The result could not be written.
     #[error("can't write the result: {0}")]
     Output(io::Error),
-    /// The operating system failed us.
+    /// An error of the operating system.
     #[error("{0}")]
     System(io::Error),
 }
@@ -269,12 +269,12 @@ impl Error {
     }
 }
 
-/// How a verb failed: the exit code and everything that led to it.
+/// How a command failed: the exit code and all errors that led to it.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// What went wrong, in order.
+    /// The errors, in order.
     pub errors: Vec<Error>,
     /// Whether a change was refused as a whole: no Envoy was touched.
     pub untouched: bool,

@@ -90,7 +90,8 @@ fn faults_are_named_by_path() {
     let faults = |value: Value| metric(value).unwrap_err().join("|");
     assert_eq!(
         faults(json!({"name": "x", "kind": "magic"})),
-        "metrics[0].kind: expected one of failureRate, latency, distribution, conversion, prometheus"
+        "metrics[0].kind: expected one of failureRate, latency, distribution, conversion, prometheus, \
+         found \"magic\""
     );
     assert!(faults(json!({"name": "x"})).starts_with("metrics[0].kind: required: one of"));
     assert_eq!(faults(json!(3)), "metrics[0]: expected an object, found 3");
