@@ -14,7 +14,7 @@ use canary_model::stat_name::is_rollout_name;
 use canary_model::weight::Weight;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::envoy::Target;
+use crate::envoy::EnvoyUrl;
 use crate::error::Error;
 pub use controller::{History, Promote, Report, Run, Status, Steer};
 pub use files::{Lint, PlanFile, ReplayFile};
@@ -34,7 +34,7 @@ pub struct Cli {
     /// Envoy's admin interface: http://host:port or unix:///path. Repeatable; a DNS name stands for
     /// all its addresses. Without it, CANARYCTL_ENVOYS (separated by commas or spaces)
     #[arg(long = "envoy", global = true, value_name = "URL")]
-    envoys: Vec<Target>,
+    envoys: Vec<EnvoyUrl>,
 
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
@@ -207,7 +207,7 @@ impl Cli {
     ///
     /// # Errors
     /// Where there are none, or the environment names something that is no admin interface.
-    pub fn targets(&self) -> Result<Vec<Target>, Error> {
+    pub fn targets(&self) -> Result<Vec<EnvoyUrl>, Error> {
         if !self.envoys.is_empty() {
             return Ok(self.envoys.clone());
         }
@@ -218,9 +218,9 @@ impl Cli {
             .map(|part| {
                 let wrong =
                     |why| Error::Usage { what: format!("{ENVOYS_VARIABLE}: {part}: {why}") };
-                part.parse::<Target>().map_err(wrong)
+                part.parse::<EnvoyUrl>().map_err(wrong)
             })
-            .collect::<Result<Vec<Target>, Error>>()?;
+            .collect::<Result<Vec<EnvoyUrl>, Error>>()?;
         if targets.is_empty() { Err(Error::NoEnvoy) } else { Ok(targets) }
     }
 }

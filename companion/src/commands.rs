@@ -5,7 +5,6 @@ mod files;
 mod get;
 pub(crate) mod history;
 mod list;
-mod look;
 mod render;
 mod report;
 mod run;
@@ -25,7 +24,7 @@ use crate::api::access::Token;
 use crate::api::client::Client;
 use crate::cli::{Cli, Command, Get, GetWhat, Render, RenderWhat, Set, SetWhat};
 use crate::controller::status::Status;
-use crate::envoy::{EnvoyReply, Target};
+use crate::envoy::{EnvoyReply, EnvoyUrl};
 use crate::error::{Error, Failure};
 use crate::output::Output;
 
@@ -33,7 +32,7 @@ use crate::output::Output;
 #[derive(Debug)]
 pub(crate) struct Context {
     /// The Envoys; empty where none is named.
-    targets: Vec<Target>,
+    targets: Vec<EnvoyUrl>,
     /// Whether they were named on the command line, and not just in the environment.
     pub(crate) envoys_given: bool,
     /// The controller, which may not be there.
@@ -70,7 +69,7 @@ impl Context {
     ///
     /// # Errors
     /// Where none is named.
-    pub(crate) fn targets(&self) -> Result<&[Target], Error> {
+    pub(crate) fn targets(&self) -> Result<&[EnvoyUrl], Error> {
         if self.targets.is_empty() { Err(Error::NoEnvoy) } else { Ok(&self.targets) }
     }
 

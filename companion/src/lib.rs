@@ -1,8 +1,8 @@
 //! `canaryctl`: sets and watches canary rollouts on one or many Envoys.
 //!
 //! The crate is the imperative shell around `canary-core`. [`envoy`] talks to Envoy's admin
-//! interface, [`observe`] and [`view`] turn what it says into what a person asked for (pure
-//! functions), the verbs tie them together, and [`error`] is the one place that knows what each
+//! interface, [`observe`] scrapes it and turns
+//! what it says into what an operator asked for, the verbs tie them together, and [`error`] is the one place that knows what each
 //! failure means for the exit code and what to do about it.
 
 pub mod api;
@@ -14,13 +14,13 @@ pub mod istio;
 pub mod journal;
 pub mod observe;
 pub mod report;
-pub mod view;
 pub mod yaml;
 
 mod commands;
 mod http;
 mod identity;
 mod output;
+mod text;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -7,10 +7,11 @@ use canary_model::runtime::{RolloutRuntime, Snapshot, Update};
 use canary_model::weight::Weight;
 use futures_util::future::try_join;
 
-use super::{Context, conclude, look, split};
+use super::{Context, conclude, split};
 use crate::controller::status::{EnvoyStatus, Status};
 use crate::envoy::{Admin, EnvoyReply, Fleet};
 use crate::error::{Error, Failure};
+use crate::observe::scrape::{confirm, known_rollouts};
 use crate::output::{self, EnvoyState};
 
 /// The longest that an abort waits to learn whether there is such a rollout.
@@ -88,7 +89,7 @@ async fn directly(context: &Context, rollout: &str, controlled: bool) -> Result<
 }
 
 async fn look_briefly(admin: &Admin) -> Result<Seen, Error> {
-    let look = try_join(look::known(admin), admin.runtime());
+    let look = try_join(known_rollouts(admin), admin.runtime());
     let late = |_| Error::NoAnswer {
         url: admin.url().to_owned(),
         request: "/stats".to_owned(),
@@ -101,7 +102,7 @@ async fn look_briefly(admin: &Admin) -> Result<Seen, Error> {
 /// Writes and reads back.
 async fn stop(admin: &Admin, update: &Update) -> Result<(), Error> {
     admin.modify(update).await?;
-    look::confirm(admin, update, &admin.runtime().await?)
+    confirm(admin, update, &admin.runtime().await?)
 }
 
 /// The errors of a name that nobody knows. An Envoy whose filter is dead has no such gauge, but its

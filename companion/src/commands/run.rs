@@ -19,12 +19,12 @@ use crate::api::{self, Api};
 use crate::cli::Run;
 use crate::controller::drive::{Controller, Lines, first_status};
 use crate::controller::engine::Engine;
-use crate::controller::gather::Gatherer;
 use crate::controller::record::Start;
-use crate::envoy::Target;
+use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::identity;
 use crate::journal::{self, Found, Journal, timestamp};
+use crate::observe::FleetScraper;
 use crate::output;
 
 /// The longest that a look at one Envoy may take, whatever the command line says: a look comes every
@@ -48,9 +48,9 @@ pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
     journal::hold(journal.lock());
     let lease = Duration::from_secs(spec.lease_seconds.into());
     let deadline = context.deadline.min(LOOK_WITHIN).min(lease / 6);
-    let gatherer = Gatherer::new(targets, &spec.rollout, deadline).await;
-    let (engine, under_way) = engine(args, source, spec, journal, &found, &gatherer).await?;
-    serve(context, args, listener, access, engine, gatherer, under_way).await
+    let scraper = FleetScraper::new(targets, &spec.rollout, deadline).await;
+    let (engine, under_way) = engine(args, source, spec, journal, &found, &scraper).await?;
+    serve(context, args, listener, access, engine, scraper, under_way).await
 }
 
 /// Begins the rollout, or goes on with the one that the journal holds.
@@ -60,7 +60,7 @@ async fn engine(
     spec: Spec,
     journal: Journal,
     found: &Found,
-    gatherer: &Gatherer,
+    scraper: &FleetScraper,
 ) -> Result<(Engine, Vec<Action>), Failure> {
     if let Some(begin) = found.unfinished {
         output::remark(&format!(
@@ -69,7 +69,7 @@ async fn engine(
         ));
         return Ok(Engine::resume(spec, journal, begin)?);
     }
-    let versions = preflight::check(gatherer.fleet(), &spec.rollout, args.takeover).await?;
+    let versions = preflight::check(scraper.fleet(), &spec.rollout, args.takeover).await?;
     if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
         && preflight::is_decided(&journal, begin, &spec, &versions)?
     {
@@ -103,7 +103,7 @@ async fn serve(
     listener: TcpListener,
     access: Access,
     engine: Engine,
-    gatherer: Gatherer,
+    scraper: FleetScraper,
     under_way: Vec<Action>,
 ) -> Result<(), Failure> {
     let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
@@ -114,7 +114,7 @@ async fn serve(
     let teller = Teller::new(context.output, &listener, &engine);
     let server = tokio::spawn(api::serve(listener, api, stopped));
     let lines = Lines { orders: queue, status: sender };
-    let controller = Controller::new(engine, gatherer, lines, teller, args.stay);
+    let controller = Controller::new(engine, scraper, lines, teller, args.stay);
     let result = controller.run(args.tick, under_way).await;
     let ended = result.as_ref().map_or_else(|failure| failure.is_degraded(), |()| true);
     if ended {
@@ -132,9 +132,9 @@ async fn listen(args: &Run) -> Result<TcpListener, Error> {
 }
 
 /// The Envoys: of the command line, else of the file, else of the environment.
-pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<Target>, Error> {
+pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<EnvoyUrl>, Error> {
     if context.envoys_given || spec.envoys.is_empty() {
-        return context.targets().map(<[Target]>::to_vec);
+        return context.targets().map(<[EnvoyUrl]>::to_vec);
     }
     let read = |text: &String| {
         text.parse().map_err(|why| Error::Usage { what: format!("envoys: {text}: {why}") })

@@ -10,11 +10,13 @@ use futures_util::future::try_join;
 
 use self::plan::{Before, Wish};
 use self::progress::{Progress, Sample};
-use super::{Context, conclude, look, split};
+use super::{Context, conclude, split};
 use crate::cli::SetWeight;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
 use crate::output::{self, EnvoyState};
+use crate::observe::gauges::gauges_filter;
+use crate::observe::scrape::confirm;
 use crate::{identity, observe};
 
 /// How often the gauge is looked at while it is waited for.
@@ -59,7 +61,7 @@ fn wish(args: &SetWeight) -> Result<Wish, Error> {
 }
 
 async fn before(admin: &Admin, rollout: &str) -> Result<Before, Error> {
-    let filter = observe::stats_filter(None, false);
+    let filter = gauges_filter(None);
     let (runtime, stats) = try_join(admin.runtime(), admin.stats(&filter)).await?;
     Ok(Before {
         rollouts: observe::rollouts(&stats),
@@ -76,8 +78,8 @@ async fn apply(
     patience: Duration,
 ) -> Result<(), Error> {
     admin.modify(update).await?;
-    look::confirm(admin, update, &admin.runtime().await?)?;
-    let filter = observe::stats_filter(Some(&wish.rollout), false);
+    confirm(admin, update, &admin.runtime().await?)?;
+    let filter = gauges_filter(Some(&wish.rollout));
     let first = Sample::of(&admin.stats(&filter).await?, &wish.rollout);
     // Counted from the first answer: an Envoy that took long for it is looked at once more, since
     // only two looks tell what stands still.

@@ -52,7 +52,7 @@ struct Clients {
 impl Clients {
     fn new() -> Self {
         let built = |client: ClientBuilder| client.build().map_err(|error| hooks::cause(&error));
-        let client = crate::http::client;
+        let client = crate::http::outside;
         Self { plain: built(client().tls_certs_only(Vec::new())), tls: built(client()) }
     }
 

@@ -61,7 +61,8 @@ pub struct Weights {
     pub set: Option<f64>,
     /// What the filters say; `None` where they differ.
     pub in_force: Option<f64>,
-    /// The canary's share of requests since the weight was set.
+    /// The canary's share of requests since the weight last changed, at most over the last minute; `None`
+    /// below 30 requests.
     pub measured: Option<f64>,
 }
 
@@ -131,6 +132,8 @@ pub struct Parts<'a> {
     pub decisions: u64,
     /// See [`Status::envoy_errors`].
     pub envoy_errors: u64,
+    /// The canary's share since the weight changed, 0 to 1; see [`crate::observe::MeasuredShare`].
+    pub measured: Option<f64>,
 }
 
 impl Status {
@@ -150,7 +153,7 @@ impl Status {
             weight: Weights {
                 set: set(parts),
                 in_force: common(all().map(|shown| shown.in_force)).map(Weight::percent),
-                measured: split.measured.map(|share| rounded(share * 100.0, 4)),
+                measured: parts.measured.map(|share| rounded(share * 100.0, 4)),
             },
             stable: side(&parts.versions.stable, totals.stable, &parts.times.stable),
             canary: side(&parts.versions.canary, totals.canary, &parts.times.canary),
@@ -166,6 +169,19 @@ impl Status {
             decisions: parts.decisions,
             envoy_errors: parts.envoy_errors,
         }
+    }
+
+    /// The Envoys that the rollout's end didn't reach, a sentence each.
+    pub fn unreached(&self) -> Vec<String> {
+        let serves = match self.phase {
+            Phase::Healthy => "it may still send requests to the old version",
+            _ => "its lease brings it back to stable",
+        };
+        let sentence = |envoy: &EnvoyStatus| {
+            let error = envoy.error.as_deref()?;
+            Some(format!("{}: not reached at the rollout's end: {error}; {serves}", envoy.url))
+        };
+        self.envoys.iter().filter_map(sentence).collect()
     }
 
     /// Whether the rollout has ended.

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::EnvoyState;
 use crate::controller::status::{self as controller, Status};
-use crate::view::{Side, View};
+use crate::observe::{FleetView, VersionView};
 
 /// `get rollout`, and each element of `list`.
 #[derive(Serialize)]
@@ -67,7 +67,7 @@ pub(crate) struct AbortedJson<'v> {
 
 /// A rollout as the Envoys show it, with what its controller says of it, if one does.
 pub(crate) fn rollout<'v>(
-    view: &'v View,
+    view: &'v FleetView,
     envoys: &'v [EnvoyState],
     controlled: Option<&'v Status>,
 ) -> RolloutJson<'v> {
@@ -141,7 +141,7 @@ pub(crate) fn aborted<'v>(rollout: &'v str, envoys: &'v [EnvoyState]) -> Aborted
     AbortedJson { rollout, weight: percent(Weight::ZERO), enabled: false, envoys: each(envoys) }
 }
 
-fn side(side: &Side) -> SideJson<'_> {
+fn side(side: &VersionView) -> SideJson<'_> {
     let known = side.version.as_deref();
     let millis = |us: f64| Decimal::rounded(us / 1_000.0, 3);
     let quantile = |share| side.counts.time_us.quantile(share).map(millis);

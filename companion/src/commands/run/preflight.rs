@@ -3,12 +3,13 @@
 use canary_judge::counts::Pair;
 use canary_rollout::spec::Spec;
 
-use crate::commands::{files, look, split};
+use crate::commands::{files, split};
 use crate::controller::record::Record;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
 use crate::journal::{self, Journal};
-use crate::view::{Observed, View};
+use crate::observe::scrape::scrape;
+use crate::observe::{FleetView, Scrapes};
 
 /// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
 /// Gives the versions' labels.
@@ -17,9 +18,9 @@ pub(super) async fn check(
     rollout: &str,
     takeover: bool,
 ) -> Result<Pair<Option<String>>, Failure> {
-    let reports = fleet.each(async |admin: &Admin| look::at(admin, rollout).await).await;
+    let reports = fleet.each(async |admin: &Admin| scrape(admin, rollout).await).await;
     let (answers, errors) = split(reports);
-    let observed: Observed = answers.into_iter().collect();
+    let observed: Scrapes = answers.into_iter().collect();
     let unknown = |error: &Error| matches!(error, Error::UnknownRollout { .. });
     if observed.is_empty() || errors.iter().any(unknown) {
         let (unknown, others): (Vec<_>, Vec<_>) = errors.into_iter().partition(unknown);
@@ -34,7 +35,7 @@ pub(super) async fn check(
     if !owned.is_empty() {
         return Err(Failure::refused(owned));
     }
-    let view = View::of(rollout, &observed, None);
+    let view = FleetView::new(rollout, &observed, None);
     Ok(Pair { stable: view.stable.version, canary: view.canary.version })
 }
 

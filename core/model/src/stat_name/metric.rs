@@ -22,6 +22,8 @@ pub enum Metric<'a> {
     Rq4xx,
     /// Answers with a status of 500 to 599.
     Rq5xx,
+    /// Of the total: the client left before the response began. Neither a success nor a failure.
+    RqAbandoned,
     /// Clients, each at its first request in the window.
     ClientTotal,
     /// Clients that failed in the window, each at its first failure.
@@ -57,13 +59,14 @@ const SIGNAL_FIRST: &str = "signal_first";
 
 impl<'a> Metric<'a> {
     /// The metrics that are one word, in the order of the documentation.
-    pub const PLAIN: [Metric<'static>; 13] = [
+    pub const PLAIN: [Metric<'static>; 14] = [
         Metric::RqTotal,
         Metric::RqFailure,
         Metric::Rq2xx,
         Metric::Rq3xx,
         Metric::Rq4xx,
         Metric::Rq5xx,
+        Metric::RqAbandoned,
         Metric::ClientTotal,
         Metric::ClientFailure,
         Metric::ClientFirstFailure,
@@ -115,6 +118,7 @@ impl<'a> Metric<'a> {
             Self::Rq3xx => "rq_3xx",
             Self::Rq4xx => "rq_4xx",
             Self::Rq5xx => "rq_5xx",
+            Self::RqAbandoned => "rq_abandoned",
             Self::ClientTotal => "client_total",
             Self::ClientFailure => "client_failure",
             Self::ClientFirstFailure => "client_first_failure",
