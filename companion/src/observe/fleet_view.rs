@@ -123,7 +123,7 @@ pub fn requests_between(earlier: &Scrapes, now: &Scrapes) -> Pair<u64> {
 /// What one Envoy was told: the runtime, else its configuration.
 fn set_weight(one: &Scrape) -> Option<Weight> {
     match &one.runtime.weight {
-        Reading::Set(weight) => Some(*weight),
+        Reading::Set(value) => Some(value.weight),
         Reading::Absent => one.configuration.in_force.as_ref().map(|configured| configured.weight),
         Reading::Unreadable(..) => None,
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::event::RolloutEvent;
 use super::spec::Topic;
 use super::state::WeightTarget;
-use canary_model::runtime::{Lease, Setting, Update};
+use canary_model::runtime::{Lease, Setting, Update, WeightValue};
 
 /// One thing to do. The shell journals it first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ pub struct Notice {
 /// The update that makes an Envoy show a target.
 pub fn update(rollout: &str, target: &WeightTarget, nonce: &str) -> Update {
     let update = Update::new()
-        .weight(rollout, target.weight)
+        .weight(rollout, &WeightValue::new(target.weight, None))
         .enabled(rollout, target.enabled)
         .epoch(rollout, target.epoch)
         .window(rollout, target.window);

@@ -117,7 +117,7 @@ impl Shown {
     /// What the runtime says; the gauges are the caller's to add.
     pub fn of_runtime(runtime: &RolloutRuntime) -> Self {
         Self {
-            weight: runtime.weight.value().copied(),
+            weight: runtime.weight.value().map(|value| value.weight),
             enabled: runtime.enabled.value().copied(),
             lease: runtime.lease.value().map(ToString::to_string),
             epoch: runtime.epoch.value().copied(),

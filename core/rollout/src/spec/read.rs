@@ -9,8 +9,8 @@ use canary_judge::spec::{Analysis, FALSE_ABORT, Rule, percentage};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::duration;
 use canary_model::names;
+use canary_model::names::is_rollout_name;
 use canary_model::runtime::MAX_LEASE_SECONDS;
-use canary_model::stat_name::is_rollout_name;
 
 /// The most Envoys in a file, and so the largest quorum.
 pub(crate) const MAX_ENVOYS: usize = 1_000;
