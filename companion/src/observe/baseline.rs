@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use canary_model::weight::Weight;
-use canary_rollout::seen::Envoy;
+use canary_rollout::inputs::EnvoyInput;
 
 use super::counters::{Counters, Difference};
 use super::{FleetScrape, Scrape, aggregate};
@@ -44,7 +44,7 @@ impl CounterBaseline {
             let scrape = match result {
                 Ok(scrape) => scrape,
                 Err(error) => {
-                    fleet.envoys.insert(url, Envoy::Unreachable(error.to_string()));
+                    fleet.envoys.insert(url, EnvoyInput::Unreachable(error.to_string()));
                     fleet.errors.push(error);
                     continue;
                 }
@@ -58,7 +58,7 @@ impl CounterBaseline {
             if let Some(delta) = self.delta(&url, &scrape, takes_part, &mut fleet.notes) {
                 sum.get_or_insert_default().merge(&delta);
             }
-            fleet.envoys.insert(url, Envoy::Shows(scrape.input()));
+            fleet.envoys.insert(url, EnvoyInput::Reached(Box::new(scrape.input())));
         }
         fleet.requests = sum.as_ref().map(Counters::requests);
         fleet.observation = sum.as_ref().map(aggregate::observation);

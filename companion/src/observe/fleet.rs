@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
 use canary_model::weight::Weight;
-use canary_rollout::seen::Envoy;
+use canary_rollout::inputs::EnvoyInput;
 
 use super::CounterBaseline;
 use super::scrape::{Known, scrape_with};
@@ -22,7 +22,7 @@ const CONFIGURATION_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct FleetScrape {
     /// Every Envoy as it is now.
-    pub envoys: BTreeMap<String, Envoy>,
+    pub envoys: BTreeMap<String, EnvoyInput>,
     /// What was counted since the last scrape; `None` if nothing could be read.
     pub observation: Option<Observation>,
     /// The compared requests among it, of both roles.

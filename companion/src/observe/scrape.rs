@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use canary_judge::counts::Pair;
 use canary_model::runtime::{RolloutRuntime, Update, Snapshot};
-use canary_rollout::seen::Shown;
+use canary_rollout::inputs::EnvoyReading;
 use futures_util::future::try_join;
 
 use super::counters::Counters;
@@ -48,13 +48,29 @@ impl Scrape {
     }
 
     /// The same as the rollout's state machine takes it.
-    pub fn input(&self) -> Shown {
-        Shown {
+    pub fn input(&self) -> EnvoyReading {
+        let configured = self.configuration.in_force.as_ref();
+        let runtime = &self.runtime;
+        EnvoyReading {
+            weight_version: runtime.weight.value().and_then(|value| value.version.clone()),
             in_force: self.gauges.in_force,
             guard_tripped: self.gauges.guard_tripped,
             epoch_in_force: self.gauges.epoch,
             lease_expired: self.gauges.lease_expired,
-            ..Shown::of_runtime(&self.runtime)
+            versions: self.versions(),
+            signals: configured.map(|configured| configured.signals.clone()),
+            endpoints: self.endpoints,
+            refused: self.configuration.refused.clone(),
+            ..EnvoyReading::of_runtime(runtime)
+        }
+    }
+
+    /// The versions in force, as far as the configuration says.
+    pub fn versions(&self) -> Pair<Option<String>> {
+        let configured = self.configuration.in_force.as_ref();
+        Pair {
+            stable: configured.map(|configured| configured.stable.clone()),
+            canary: configured.map(|configured| configured.canary.clone()),
         }
     }
 }

@@ -57,7 +57,7 @@ fn an_envoy_that_was_away_brings_everything_with_it() {
     let mut baseline = CounterBaseline::default();
     take(&mut baseline, vec![report("a", FIVE, 10, 0), report("b", FIVE, 10, 0)]);
     let look = baseline.update(vec![silent("a"), report("b", FIVE, 11, 0)], Weight::ZERO);
-    assert!(matches!(&look.envoys["a"], Envoy::Unreachable(why) if why.contains("refused")));
+    assert!(matches!(&look.envoys["a"], EnvoyInput::Unreachable(why) if why.contains("refused")));
     assert_eq!(look.errors.len(), 1);
     let back = vec![report("a", FIVE, 15, 2), report("b", FIVE, 11, 0)];
     assert_eq!(take(&mut baseline, back), Some((5, 2)));
