@@ -8,8 +8,8 @@ mod fleet;
 mod stats;
 mod url;
 
-pub use client::{Admin, DEADLINE_FOR_CONNECT};
+pub use client::Admin;
 pub use config::{ConfigDump, ConfiguredRollout, Push, PushedRollouts};
 pub use fleet::{EnvoyReply, Fleet};
-pub use stats::{Stats, StatsError};
+pub use stats::Stats;
 pub use url::{Address, EnvoyUrl};

@@ -9,7 +9,7 @@ use crate::error::{Error, Failure};
 use crate::observe::fleet_view::requests_between;
 use crate::observe::scrape::scrape;
 use crate::observe::{FleetView, MeasuredShare, Scrapes};
-use crate::output::{self, EnvoyState, Screen};
+use crate::render::{self, EnvoyState, Screen};
 
 /// How long lies between the two readings that measure the canary's share, without a controller.
 pub(super) const MEASURE_FOR: Duration = Duration::from_secs(1);
@@ -43,16 +43,16 @@ pub(crate) async fn run(
         view.measured = by_controller.map_or(share.share(), |percent| percent.map(|p| p / 100.0));
         screen.show(
             &context.output,
-            || output::rollout(&view, &now.envoys, controlled.as_ref()),
+            || render::rollout(&view, &now.envoys, controlled.as_ref()),
             |paint| {
-                let controller = controlled.as_ref().map(|status| output::progress(status, paint));
-                let envoys = output::rollout_text(&view, &now.envoys, paint);
+                let controller = controlled.as_ref().map(|status| render::progress(status, paint));
+                let envoys = render::rollout_text(&view, &now.envoys, paint);
                 format!("{envoys}{}", controller.unwrap_or_default())
             },
         )?;
         for new in view.warnings.iter().filter(|warning| said.insert((*warning).clone())) {
             screen.leave();
-            output::remark(new);
+            render::remark(new);
         }
         let Some(interval) = interval else {
             return conclude(now.errors, now.envoys.len());
@@ -79,8 +79,8 @@ async fn from_controller(
         };
         screen.show(
             &context.output,
-            || output::controlled(&status),
-            |paint| output::status_text(&status, paint),
+            || render::controlled(&status),
+            |paint| render::status_text(&status, paint),
         )?;
         let Some(interval) = interval else { return Ok(()) };
         tokio::time::sleep(interval).await;

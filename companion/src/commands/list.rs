@@ -13,7 +13,7 @@ use crate::error::{Error, Failure};
 use crate::observe::fleet_view::requests_between;
 use crate::observe::scrape::scrape_all;
 use crate::observe::{FleetView, MeasuredShare, Scrapes};
-use crate::output::{self, EnvoyState};
+use crate::render::{self, EnvoyState};
 
 /// Shows every rollout of every Envoy, each summed over the Envoys that have it. As JSON, a list of what
 /// `get rollout` gives for each.
@@ -23,8 +23,8 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
         controlled => controlled.unwrap_or_default(),
     };
     if context.targets().is_err() && !controlled.is_empty() {
-        let json = || controlled.iter().map(output::controlled).collect::<Vec<_>>();
-        context.output.print(json, |paint| output::controlled_text(&controlled, paint))?;
+        let json = || controlled.iter().map(render::controlled).collect::<Vec<_>>();
+        context.output.print(json, |paint| render::controlled_text(&controlled, paint))?;
         return Ok(());
     }
     let first = Reading::take(context).await?;
@@ -42,16 +42,16 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
         views.iter().map(|view| of(view, &by_rollout, &envoys)).collect();
     let each = || views.iter().zip(&states);
     let json = || {
-        each().map(|(view, envoys)| output::rollout(view, envoys, status(&view.rollout))).collect::<Vec<_>>()
+        each().map(|(view, envoys)| render::rollout(view, envoys, status(&view.rollout))).collect::<Vec<_>>()
     };
     let phases: Vec<Option<Phase>> =
         views.iter().map(|view| status(&view.rollout).map(|status| status.phase)).collect();
-    context.output.print(json, |paint| output::list_text(&views, &phases, paint))?;
+    context.output.print(json, |paint| render::list_text(&views, &phases, paint))?;
     if views.is_empty() {
-        output::remark("no rollouts: no canary filter has started on these Envoys");
+        render::remark("no rollouts: no canary filter has started on these Envoys");
     }
     let warnings: BTreeSet<&String> = views.iter().flat_map(|view| &view.warnings).collect();
-    warnings.into_iter().for_each(|warning| output::remark(warning));
+    warnings.into_iter().for_each(|warning| render::remark(warning));
     conclude(errors, envoys.len())
 }
 

@@ -8,12 +8,12 @@ use canary_rollout::spec::Spec;
 
 use super::run::targets;
 use super::{Context, conclude, split};
-use crate::cli::PlanFile;
+use crate::cli::PlanArgs;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
 use crate::observe::counters::Count;
 use crate::observe::scrape::scrape;
-use crate::output;
+use crate::render;
 
 /// What the filters of a fleet have counted of a rollout since their start.
 #[derive(Clone, Copy, Default)]
@@ -33,7 +33,7 @@ struct Counted {
 pub(super) async fn measure(
     context: &Context,
     spec: &Spec,
-    args: &PlanFile,
+    args: &PlanArgs,
 ) -> Result<TrafficEstimate, Failure> {
     let fleet = Fleet::resolve(&targets(context, spec)?, context.deadline).await;
     let before = read(&fleet, &spec.rollout).await?;
@@ -42,7 +42,7 @@ pub(super) async fn measure(
     let after = read(&fleet, &spec.rollout).await?;
     let traffic = between(&before, &after, begin.elapsed(), args.baseline)
         .ok_or_else(|| silent(&spec.rollout, args.measure))?;
-    output::message(&format!(
+    render::message(&format!(
         "measured: {:.1} requests a second, {:.3} % of stable's fail",
         traffic.rps,
         100.0 * traffic.baseline

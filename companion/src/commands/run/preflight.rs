@@ -3,13 +3,14 @@
 use canary_judge::counts::Pair;
 use canary_rollout::spec::Spec;
 
-use crate::commands::{files, split};
+use crate::commands::split;
 use crate::controller::record::Record;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
 use crate::journal::{self, Journal};
 use crate::observe::scrape::scrape;
 use crate::observe::{FleetView, Scrapes};
+use crate::rollout_file;
 
 /// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
 /// Gives the versions' labels.
@@ -50,6 +51,6 @@ pub(super) fn is_decided(
 ) -> Result<bool, Error> {
     let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
     let Some(Record::Start(start)) = first else { return Ok(false) };
-    let same = files::spec(&start.file, "the file").is_ok_and(|then| then == *spec);
+    let same = rollout_file::recorded(&start.file).is_some_and(|then| then == *spec);
     Ok(same && start.versions == *versions)
 }

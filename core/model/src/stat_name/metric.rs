@@ -22,8 +22,6 @@ pub enum Metric<'a> {
     Rq4xx,
     /// Answers with a status of 500 to 599.
     Rq5xx,
-    /// Of the total: the client left before the response began. Neither a success nor a failure.
-    RqAbandoned,
     /// Clients, each at its first request in the window.
     ClientTotal,
     /// Clients that failed in the window, each at its first failure.
