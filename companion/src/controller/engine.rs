@@ -14,11 +14,11 @@ use canary_judge::observation::Observation;
 use canary_model::histogram::Histogram;
 use canary_model::role::Role;
 use canary_rollout::action::Action;
+use canary_rollout::blockers::Blockers;
 use canary_rollout::event::{CommandReply, RolloutEvent};
 use canary_rollout::inputs::{EnvoyInput, Inputs};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::State;
-use canary_rollout::blockers::Blockers;
 use canary_rollout::{HostClocks, StepResult, step};
 
 use super::record::{End, Record, Snapshot, Start, StepRecord};

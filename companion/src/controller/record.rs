@@ -11,10 +11,10 @@ use canary_judge::verdict::Verdict;
 use canary_model::histogram::Histogram;
 use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
-use canary_rollout::termination::TerminationReason;
 use canary_rollout::event::{CommandReply, RolloutEvent};
 use canary_rollout::inputs::Inputs;
 use canary_rollout::state::Phase;
+use canary_rollout::termination::TerminationReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

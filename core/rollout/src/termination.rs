@@ -26,6 +26,7 @@ pub enum TerminationReason {
         envoys: Vec<String>,
     },
     /// A person asked for it.
+    #[serde(rename = "person")]
     Operator,
     /// Somebody threw the kill switch on an Envoy, past this controller.
     KillSwitch {
