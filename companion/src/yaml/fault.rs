@@ -132,8 +132,20 @@ fn scanned(kind: &ErrorKind, said: &str, line: Option<u64>, text: &str) -> Synta
         ErrorKind::MappingValueNotAllowed
         | ErrorKind::InvalidColonPlacement
         | ErrorKind::MappingKeyNotAllowed => {
-            "a `:` that doesn't belong here: check the indentation, and quote texts that contain `: `"
+            "a `:` that doesn't belong here: check the indentation and the brackets above, and quote \
+             texts that contain `: `"
         }
+        ErrorKind::ExpectedBlockMappingKey | ErrorKind::ExpectedBlockSequenceEntry => {
+            "this line doesn't belong to the block above: check the indentation"
+        }
+        ErrorKind::ExpectedFlowMappingSeparator => "expected `,` or `}` here",
+        ErrorKind::ExpectedFlowSequenceSeparator => "expected `,` or `]` here",
+        ErrorKind::ExpectedNodeContent => "a value is missing here",
+        ErrorKind::ExpectedDocumentStart => "text after the document's end",
+        ErrorKind::ExpectedTagBang
+        | ErrorKind::UndeclaredTagHandle
+        | ErrorKind::InvalidTagTerminator
+        | ErrorKind::MissingTagUri => "a tag that can't be read: quote texts that begin with `!`",
         ErrorKind::InvalidMappingValueWhitespace => "a space is missing after `:`",
         ErrorKind::FlowMappingValueAdjacentCollection => {
             "a space is missing between `:` and the bracket"
