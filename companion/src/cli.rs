@@ -10,6 +10,7 @@ use std::time::Duration;
 use canary_model::duration;
 use canary_model::names::ROLLOUT_EXPECTED;
 use canary_model::names::is_rollout_name;
+use canary_model::redact::redacted;
 use canary_model::runtime::MAX_LEASE_SECONDS;
 use canary_model::weight::Weight;
 use clap::builder::PossibleValuesParser;
@@ -207,7 +208,9 @@ impl Cli {
         let Some(named) = named.filter(|_| self.controller.is_none()) else {
             return Ok(self.controller.clone());
         };
-        let wrong = |why| Error::Usage { what: format!("{CONTROLLER_VARIABLE}: {named}: {why}") };
+        let wrong = |why| Error::Usage {
+            what: format!("{CONTROLLER_VARIABLE}: {}: {why}", redacted(&named)),
+        };
         controller::url(&named).map(Some).map_err(wrong)
     }
 
@@ -224,8 +227,9 @@ impl Cli {
             .split(|c: char| c == ',' || c.is_whitespace())
             .filter(|part| !part.is_empty())
             .map(|part| {
-                let wrong =
-                    |why| Error::Usage { what: format!("{ENVOYS_VARIABLE}: {part}: {why}") };
+                let wrong = |why| Error::Usage {
+                    what: format!("{ENVOYS_VARIABLE}: {}: {why}", redacted(part)),
+                };
                 part.parse::<EnvoyUrl>().map_err(wrong)
             })
             .collect::<Result<Vec<EnvoyUrl>, Error>>()?;

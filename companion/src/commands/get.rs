@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::status::current;
 use super::{Context, conclude, split};
 use crate::envoy::Fleet;
 use crate::error::{Error, Failure};
@@ -27,7 +28,7 @@ pub(crate) async fn run(
     let mut screen = Screen::default();
     let mut said = BTreeSet::new();
     let mut controlled = context.ask_controller(rollout).await?;
-    let mut earlier = Reading::take(context, rollout).await?;
+    let mut earlier = RolloutReadings::take(context, rollout).await?;
     if earlier.scrapes.is_empty() {
         return conclude(earlier.errors, earlier.envoys.len());
     }
@@ -36,7 +37,7 @@ pub(crate) async fn run(
     let mut pause = MEASURE_FOR;
     loop {
         tokio::time::sleep(pause).await;
-        let now = Reading::take(context, rollout).await?;
+        let now = RolloutReadings::take(context, rollout).await?;
         now.measure(&mut share, Some(&earlier));
         let mut view = FleetView::new(rollout, &now.scrapes, Some(&earlier.scrapes));
         let by_controller = controlled.as_ref().map(|status| status.weight.measured);
@@ -71,7 +72,7 @@ async fn from_controller(
 ) -> Result<(), Failure> {
     let mut screen = Screen::default();
     loop {
-        let status = match context.controller.status(rollout).await {
+        let status = match current(context, rollout).await {
             Err(Error::NoController { .. }) if !context.controller_given => {
                 return Err(Error::NoEnvoy.into());
             }
@@ -88,13 +89,13 @@ async fn from_controller(
 }
 
 /// One reading of every Envoy.
-struct Reading {
+struct RolloutReadings {
     scrapes: Scrapes,
     errors: Vec<Error>,
     envoys: Vec<EnvoyState>,
 }
 
-impl Reading {
+impl RolloutReadings {
     async fn take(context: &Context, rollout: &str) -> Result<Self, Error> {
         let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
         let replies = fleet.each(async |admin| scrape(admin, rollout).await).await;

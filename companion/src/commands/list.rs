@@ -1,4 +1,4 @@
-//! `list`.
+//! `list`: all rollouts of all Envoys, a line each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -27,22 +27,24 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
         context.output.print(json, |paint| render::controlled_text(&controlled, paint))?;
         return Ok(());
     }
-    let first = Reading::take(context).await?;
+    let first = AllReadings::take(context).await?;
     if first.by_rollout.is_empty() && !first.errors.is_empty() && first.answered == 0 {
         return conclude(first.errors, first.envoys.len());
     }
     tokio::time::sleep(MEASURE_FOR).await;
-    let Reading { by_rollout, envoys, errors, .. } = Reading::take(context).await?;
+    let AllReadings { by_rollout, envoys, errors, .. } = AllReadings::take(context).await?;
     let status = |rollout: &str| controlled.iter().find(|status| status.rollout == rollout);
     let views: Vec<FleetView> = by_rollout
         .iter()
         .map(|(rollout, now)| view(rollout, now, first.by_rollout.get(rollout), status(rollout)))
         .collect();
     let states: Vec<Vec<EnvoyState>> =
-        views.iter().map(|view| of(view, &by_rollout, &envoys)).collect();
+        views.iter().map(|view| envoys_of(view, &by_rollout, &envoys)).collect();
     let each = || views.iter().zip(&states);
     let json = || {
-        each().map(|(view, envoys)| render::rollout(view, envoys, status(&view.rollout))).collect::<Vec<_>>()
+        each()
+            .map(|(view, envoys)| render::rollout(view, envoys, status(&view.rollout)))
+            .collect::<Vec<_>>()
     };
     let phases: Vec<Option<Phase>> =
         views.iter().map(|view| status(&view.rollout).map(|status| status.phase)).collect();
@@ -56,21 +58,25 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
 }
 
 /// The Envoys that have a rollout, and those that could not be asked.
-fn of(view: &FleetView, seen: &BTreeMap<String, Scrapes>, envoys: &[EnvoyState]) -> Vec<EnvoyState> {
+fn envoys_of(
+    view: &FleetView,
+    seen: &BTreeMap<String, Scrapes>,
+    envoys: &[EnvoyState],
+) -> Vec<EnvoyState> {
     let has =
         |url: &str| seen.get(&view.rollout).is_some_and(|observed| observed.contains_key(url));
     envoys.iter().filter(|one| one.error.is_some() || has(&one.url)).cloned().collect()
 }
 
 /// One reading of every Envoy.
-struct Reading {
+struct AllReadings {
     by_rollout: BTreeMap<String, Scrapes>,
     envoys: Vec<EnvoyState>,
     errors: Vec<Error>,
     answered: usize,
 }
 
-impl Reading {
+impl AllReadings {
     async fn take(context: &Context) -> Result<Self, Error> {
         let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
         let replies = fleet.each(async |admin| scrape_all(admin).await).await;

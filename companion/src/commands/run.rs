@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use canary_model::duration;
+use canary_model::redact::redacted;
 use canary_rollout::action::Action;
 use canary_rollout::spec::Spec;
 use tokio::net::TcpListener;
@@ -27,11 +29,11 @@ use crate::journal::{self, Found, Journal, timestamp};
 use crate::observe::FleetScraper;
 use crate::{render, rollout_file};
 
-/// The longest that a look at one Envoy may take, whatever the command line says: a look comes every
-/// second.
-const LOOK_WITHIN: Duration = Duration::from_secs(2);
-/// How long the interface is served after the end, for those who wait for it.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
+/// scraped every second.
+const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the interface is served after the end, for clients that wait for it.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs the rollout to its end.
 pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
@@ -47,7 +49,14 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure
     // A controller that is killed before its exit code is out has not ended by itself.
     journal::hold(journal.lock());
     let lease = Duration::from_secs(spec.lease_seconds.into());
-    let deadline = context.deadline.min(LOOK_WITHIN).min(lease / 6);
+    let deadline = context.deadline.min(SCRAPE_WITHIN).min(lease / 6);
+    if deadline < context.deadline {
+        let cap = duration::format(deadline);
+        render::message(&format!(
+            "requests to Envoys: at most {cap} each, because the Envoys are scraped every second and the \
+             lease must be renewed in time"
+        ));
+    }
     let scraper = FleetScraper::new(targets, &spec.rollout, deadline).await;
     let (engine, under_way) = engine(args, source, spec, journal, &found, &scraper).await?;
     serve(context, args, listener, access, engine, scraper, under_way).await
@@ -71,7 +80,7 @@ async fn engine(
     }
     let versions = preflight::check(scraper.fleet(), &spec.rollout, args.takeover).await?;
     if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
-        && preflight::is_decided(&journal, begin, &spec, &versions)?
+        && preflight::is_decided(&journal, begin, &source, &versions)?
     {
         render::remark(if args.stay {
             "this file has been decided for these versions; --stay shows how. For another rollout of \
@@ -86,7 +95,8 @@ async fn engine(
     let start = Start {
         at: timestamp(SystemTime::now()),
         rollout: spec.rollout.clone(),
-        file: source,
+        // Journals are shown and shared: the file's secrets stay in the file.
+        file: redacted(&source),
         owner: identity::controller(random),
         takeover: args.takeover,
         versions,
@@ -118,11 +128,11 @@ async fn serve(
     let result = controller.run(args.tick, under_way).await;
     let ended = result.as_ref().map_or_else(|failure| failure.is_degraded(), |()| true);
     if ended {
-        tokio::time::sleep(FAREWELL).await;
+        tokio::time::sleep(GRACE_PERIOD).await;
     }
     drop(stop);
     // A client that holds its connection open must not hold the process.
-    let _ = tokio::time::timeout(FAREWELL, server).await;
+    let _ = tokio::time::timeout(GRACE_PERIOD, server).await;
     result
 }
 
@@ -137,7 +147,8 @@ pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<EnvoyUrl>, E
         return context.targets().map(<[EnvoyUrl]>::to_vec);
     }
     let read = |text: &String| {
-        text.parse().map_err(|why| Error::Usage { what: format!("envoys: {text}: {why}") })
+        text.parse()
+            .map_err(|why| Error::Usage { what: format!("envoys: {}: {why}", redacted(text)) })
     };
     spec.envoys.iter().map(read).collect()
 }

@@ -11,7 +11,7 @@ use super::{Context, conclude, split};
 use crate::cli::PlanArgs;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
-use crate::observe::counters::Count;
+use crate::observe::counters::Counter;
 use crate::observe::scrape::scrape;
 use crate::render;
 
@@ -64,11 +64,11 @@ async fn read(fleet: &Fleet, rollout: &str) -> Result<Counted, Failure> {
     conclude(errors, total)?;
     let versions = answers.iter().flat_map(|(_, scrape)| &scrape.counters.versions);
     Ok(versions.fold(Counted::default(), |mut sum, ((role, _), counters)| {
-        let requests = counters.count(&Count::Total);
+        let requests = counters.count(&Counter::Total);
         sum.requests += requests;
         if *role == Role::Stable {
             sum.stable += requests;
-            sum.stable_failures += counters.count(&Count::Failure);
+            sum.stable_failures += counters.count(&Counter::Failure);
         }
         sum
     }))

@@ -143,7 +143,13 @@ fn status(
 
 impl<A: Reporter> Controller<A> {
     /// A controller; with `stay` it goes on serving after the rollout's end.
-    pub fn new(engine: Engine, scraper: FleetScraper, lines: Lines, audience: A, stay: bool) -> Self {
+    pub fn new(
+        engine: Engine,
+        scraper: FleetScraper,
+        lines: Lines,
+        audience: A,
+        stay: bool,
+    ) -> Self {
         let ended = engine.has_ended();
         Self {
             engine,
@@ -168,7 +174,7 @@ impl<A: Reporter> Controller<A> {
     pub async fn run(mut self, tick: Duration, under_way: Vec<Action>) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
         let mut ticks = tokio::time::interval(tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         self.act(&under_way).await?;
         loop {
             match self.next(&mut ticks, &mut signals).await {
@@ -296,7 +302,8 @@ impl<A: Reporter> Controller<A> {
         status.unreached().iter().for_each(|warning| self.audience.remark(warning));
         if !self.engine.state().is_over() {
             let seconds = DRAIN.as_secs();
-            let text = format!("a notification could not be delivered within {seconds} s of the end");
+            let text =
+                format!("a notification could not be delivered within {seconds} s of the end");
             self.audience.remark(&text);
         }
     }

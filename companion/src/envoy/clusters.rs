@@ -7,13 +7,13 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 #[derive(Deserialize)]
-struct Answer {
+struct ClustersResponse {
     #[serde(default)]
-    cluster_statuses: Vec<Cluster>,
+    cluster_statuses: Vec<ClusterStatus>,
 }
 
 #[derive(Deserialize)]
-struct Cluster {
+struct ClusterStatus {
     name: String,
     #[serde(default)]
     host_statuses: Vec<IgnoredAny>,
@@ -24,8 +24,8 @@ struct Cluster {
 /// # Errors
 /// The answer isn't JSON of Envoy's shape.
 pub(super) fn endpoints(answer: &[u8]) -> Result<BTreeMap<String, u64>, serde_json::Error> {
-    let answer: Answer = serde_json::from_slice(answer)?;
-    let count = |cluster: Cluster| (cluster.name, cluster.host_statuses.len() as u64);
+    let answer: ClustersResponse = serde_json::from_slice(answer)?;
+    let count = |cluster: ClusterStatus| (cluster.name, cluster.host_statuses.len() as u64);
     Ok(answer.cluster_statuses.into_iter().map(count).collect())
 }
 

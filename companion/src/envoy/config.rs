@@ -25,14 +25,14 @@ pub struct ConfigDump {
 pub struct PushedRollouts {
     /// The push that brought it; `None` if it is part of a listener.
     pub push: Option<Push>,
-    /// Its rollouts.
+    /// The rollouts that the configuration names, as far as they can be read.
     pub rollouts: Vec<ConfiguredRollout>,
 }
 
 /// A configuration that came by ECDS, whether Envoy took it or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push {
-    /// The filter's name.
+    /// The name of the filter in the connection manager.
     pub filter: String,
     /// The version of the push; empty if its source has no versions, as files don't.
     pub version: String,
@@ -43,11 +43,11 @@ pub struct Push {
 /// A rollout as a filter's configuration has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfiguredRollout {
-    /// The rollout's name.
+    /// The name, which runtime keys and statistics carry.
     pub name: String,
-    /// The stable version.
+    /// The version label of the stable role.
     pub stable: String,
-    /// The canary's version.
+    /// The version label of the canary role.
     pub canary: String,
     /// The cluster of the stable version.
     pub stable_cluster: Option<String>,
@@ -143,7 +143,8 @@ fn plugin(configuration: &Value) -> Option<Value> {
 
 fn rollouts(plugin: &Value) -> Vec<ConfiguredRollout> {
     let read = |rollout: &Value| {
-        let text = |role: &str, field: &str| rollout.get(role)?.get(field)?.as_str().map(str::to_owned);
+        let text =
+            |role: &str, field: &str| rollout.get(role)?.get(field)?.as_str().map(str::to_owned);
         let weight = rollout.get("weight").and_then(Value::as_number);
         let signals = rollout.get("signals").and_then(Value::as_array).into_iter().flatten();
         let name = |signal: &Value| signal.get("name")?.as_str().map(str::to_owned);
@@ -225,8 +226,10 @@ mod tests {
     #[test]
     fn a_refused_listener_gives_its_reason_and_no_rollouts() {
         let wasm = json!({"vm_config": {}, "configuration": {"value": PLUGIN}});
-        let listener = |state: Value| json!({"configs": [{"dynamic_listeners": [state]}]}).to_string();
-        let refused = json!({"name": "in", "error_state": {"failed_configuration": wasm, "details": "no"}});
+        let listener =
+            |state: Value| json!({"configs": [{"dynamic_listeners": [state]}]}).to_string();
+        let refused =
+            json!({"name": "in", "error_state": {"failed_configuration": wasm, "details": "no"}});
         let found = read(listener(refused).as_bytes());
         assert_eq!((found.pushed.len(), found.listener_errors), (0, vec!["no".to_owned()]));
         let other = json!({"error_state": {"failed_configuration": {}, "details": "no"}});

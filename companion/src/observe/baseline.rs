@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use canary_model::weight::Weight;
 use canary_rollout::inputs::EnvoyInput;
 
-use super::counters::{Counters, Difference};
+use super::counters::{Difference, RolloutCounters};
 use super::{FleetScrape, Scrape, aggregate};
 use crate::envoy::EnvoyReply;
 
@@ -15,14 +15,14 @@ const MAX_IMPOSSIBLE: u32 = 10;
 /// The last reading of every Envoy.
 #[derive(Debug, Default)]
 pub struct CounterBaseline {
-    envoys: BTreeMap<String, Entry>,
+    envoys: BTreeMap<String, LastReading>,
     /// The weight at the last scrape.
     weight: Option<Weight>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    counters: Counters,
+struct LastReading {
+    counters: RolloutCounters,
     in_force: Option<Weight>,
     impossible: u32,
 }
@@ -30,14 +30,10 @@ struct Entry {
 impl CounterBaseline {
     /// Takes the fleet's replies. Only Envoys whose weight in force is `weight` take part in the counts:
     /// the others split their traffic differently.
-    pub fn update(
-        &mut self,
-        replies: Vec<EnvoyReply<Scrape>>,
-        weight: Weight,
-    ) -> FleetScrape {
+    pub fn update(&mut self, replies: Vec<EnvoyReply<Scrape>>, weight: Weight) -> FleetScrape {
         let mut fleet = FleetScrape::default();
         let opens = self.weight.replace(weight) != Some(weight);
-        let mut sum: Option<Counters> = None;
+        let mut sum: Option<RolloutCounters> = None;
         // An Envoy that has left the fleet starts again should it come back.
         self.envoys.retain(|url, _| replies.iter().any(|reply| reply.url == *url));
         for EnvoyReply { url, result } in replies {
@@ -60,7 +56,7 @@ impl CounterBaseline {
             }
             fleet.envoys.insert(url, EnvoyInput::Reached(Box::new(scrape.input())));
         }
-        fleet.requests = sum.as_ref().map(Counters::requests);
+        fleet.requests = sum.as_ref().map(RolloutCounters::requests);
         fleet.observation = sum.as_ref().map(aggregate::observation);
         fleet
     }
@@ -73,10 +69,10 @@ impl CounterBaseline {
         scrape: &Scrape,
         takes_part: impl Fn(Option<Weight>) -> bool,
         notes: &mut Vec<String>,
-    ) -> Option<Counters> {
+    ) -> Option<RolloutCounters> {
         let counters = &scrape.counters;
         let in_force = scrape.gauges.in_force;
-        let fresh = || Entry { counters: counters.clone(), in_force, impossible: 0 };
+        let fresh = || LastReading { counters: counters.clone(), in_force, impossible: 0 };
         let zeros = || Some(counters.zeroed());
         let Some(entry) = self.envoys.get_mut(url) else {
             self.envoys.insert(url.to_owned(), fresh());
@@ -91,7 +87,9 @@ impl CounterBaseline {
                 return None;
             }
             Difference::Inconsistent => {
-                notes.push(format!("{url}: its counters contradict each other; counting starts again"));
+                notes.push(format!(
+                    "{url}: its counters contradict each other; counting starts again"
+                ));
                 *entry = fresh();
                 return None;
             }

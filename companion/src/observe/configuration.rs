@@ -39,7 +39,8 @@ impl Configuration {
 /// Whether Envoy took a push: it has the push's version, and its last successful update isn't older.
 fn is_in_force(push: Option<&Push>, stats: &Stats) -> bool {
     let Some(push) = push else { return true };
-    let stat = |name: &str| format!("extension_config_discovery.http_filter.{}.{name}", push.filter);
+    let stat =
+        |name: &str| format!("extension_config_discovery.http_filter.{}.{name}", push.filter);
     let version = stats.texts.get(&stat("version_text"));
     let updated = stats.numbers.get(&stat("update_time")).copied();
     version.is_none_or(|running| *running == push.version)

@@ -1,8 +1,8 @@
 //! What one Envoy has counted of a rollout, and what it counted between two readings. Pure.
 //!
-//! Counters only grow, until their Envoy restarts. If any of them holds less than in the reading before,
+//! RolloutCounters only grow, until their Envoy restarts. If any of them holds less than in the reading before,
 //! the Envoy has restarted, and everything in this reading is new; what was counted before the restart
-//! went into earlier differences. Counters aren't read at one instant: if a difference is impossible
+//! went into earlier differences. RolloutCounters aren't read at one instant: if a difference is impossible
 //! (more failures than requests), it waits for the next reading, which holds both parts. Waiting loses
 //! nothing, because readings are absolute.
 
@@ -20,10 +20,10 @@ pub const UPTIME: &str = "server.uptime";
 
 /// One thing that is counted of a role.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Count {
-    /// Compared requests.
+pub enum Counter {
+    /// Compared requests, `rq_total`.
     Total,
-    /// Those that failed.
+    /// Compared requests that failed, `rq_failure`.
     Failure,
     /// Of the total: the client left before the response began.
     Abandoned,
@@ -37,9 +37,9 @@ pub enum Count {
     Signal {
         /// Whether of first observations alone.
         first: bool,
-        /// The signal.
+        /// The signal's name.
         signal: String,
-        /// The class.
+        /// The category or bin that was counted.
         class: String,
     },
 }
@@ -47,25 +47,25 @@ pub enum Count {
 /// Which requests a histogram is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Times {
-    /// All compared requests.
+    /// Of all compared requests.
     All,
-    /// Clients' first observations.
+    /// Of clients' first observations alone.
     First,
 }
 
 /// What one version of a role has counted, absolute or between two readings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionCounters {
-    /// Counters.
-    pub counts: BTreeMap<Count, u64>,
-    /// Times in microseconds.
+    /// RolloutCounters.
+    pub counts: BTreeMap<Counter, u64>,
+    /// Durations in microseconds, by which requests they are about.
     pub times: BTreeMap<Times, Histogram>,
 }
 
 /// What one Envoy, or a fleet, has counted of a rollout, absolute or between two readings. The counters
 /// of earlier versions stay until their Envoy restarts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct RolloutCounters {
     /// By role and version.
     pub versions: BTreeMap<(Role, String), VersionCounters>,
     /// Seconds since the start of the process, where they were asked for.
@@ -76,35 +76,37 @@ pub struct Counters {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
     /// What was counted since.
-    Counted(Counters),
+    Counted(RolloutCounters),
     /// The same, and the Envoy has restarted in between.
-    Restarted(Counters),
+    Restarted(RolloutCounters),
     /// It can't be: the reading was taken in the middle of an update.
     Inconsistent,
 }
 
 impl VersionCounters {
     /// A counter; 0 if it isn't there.
-    pub fn count(&self, count: &Count) -> u64 {
+    pub fn count(&self, count: &Counter) -> u64 {
         self.counts.get(count).copied().unwrap_or(0)
     }
 
     /// The requests whose outcome is known, which the judge takes: `rq_total` − `rq_abandoned`. A client
     /// that left before the response began says nothing about the version.
     pub fn judged(&self) -> u64 {
-        self.count(&Count::Total).saturating_sub(self.count(&Count::Abandoned))
+        self.count(&Counter::Total).saturating_sub(self.count(&Counter::Abandoned))
     }
 
     fn since(&self, earlier: Option<&Self>) -> Self {
         let none = Self::default();
         let earlier = earlier.unwrap_or(&none);
-        let counts = self.counts.iter().map(|(count, now)| {
-            (count.clone(), now.saturating_sub(earlier.count(count)))
-        });
+        let counts = self
+            .counts
+            .iter()
+            .map(|(count, now)| (count.clone(), now.saturating_sub(earlier.count(count))));
         let empty = Histogram::new();
-        let times = self.times.iter().map(|(kind, now)| {
-            (*kind, now.since(earlier.times.get(kind).unwrap_or(&empty)))
-        });
+        let times = self
+            .times
+            .iter()
+            .map(|(kind, now)| (*kind, now.since(earlier.times.get(kind).unwrap_or(&empty))));
         Self { counts: counts.collect(), times: times.collect() }
     }
 
@@ -121,9 +123,9 @@ impl VersionCounters {
 
     /// Whether one reading can hold all of this.
     fn is_consistent(&self) -> bool {
-        let known = self.count(&Count::Failure).saturating_add(self.count(&Count::Abandoned));
-        known <= self.count(&Count::Total)
-            && self.count(&Count::FirstFailures) <= self.count(&Count::Clients)
+        let known = self.count(&Counter::Failure).saturating_add(self.count(&Counter::Abandoned));
+        known <= self.count(&Counter::Total)
+            && self.count(&Counter::FirstFailures) <= self.count(&Counter::Clients)
     }
 
     fn merge(&mut self, more: &Self) {
@@ -137,7 +139,7 @@ impl VersionCounters {
     }
 }
 
-impl Counters {
+impl RolloutCounters {
     /// Reads a rollout's counters out of an answer.
     pub fn read(stats: &Stats, rollout: &str) -> Self {
         let names = || stats.numbers.keys().chain(stats.histograms.keys());
@@ -145,7 +147,7 @@ impl Counters {
         let mut counters = Self { uptime: stats.numbers.get(UPTIME).copied(), ..Self::default() };
         for (name, value) in &stats.numbers {
             if let Some((role, version, metric)) = metric(&known, name, rollout)
-                && let Some(count) = Count::from_metric(metric)
+                && let Some(count) = Counter::from_metric(metric)
             {
                 counters.version_mut(role, version).counts.insert(count, *value);
             }
@@ -196,7 +198,7 @@ impl Counters {
             || earlier.versions.iter().any(|(key, before)| now(key).is_less_than(before))
     }
 
-    /// Adds another Envoy's.
+    /// Adds another Envoy's counters to these.
     pub fn merge(&mut self, more: &Self) {
         for (key, version) in &more.versions {
             self.versions.entry(key.clone()).or_default().merge(version);
@@ -213,12 +215,12 @@ impl Counters {
 
     /// The compared requests of both roles, `rq_total`.
     pub fn requests(&self) -> Pair<u64> {
-        let total = |role| self.role(role).count(&Count::Total);
+        let total = |role| self.role(role).count(&Counter::Total);
         Pair { stable: total(Role::Stable), canary: total(Role::Canary) }
     }
 }
 
-impl Count {
+impl Counter {
     fn from_metric(metric: Metric<'_>) -> Option<Self> {
         let signal = |first, signal: &str, bin: &str| Self::Signal {
             first,

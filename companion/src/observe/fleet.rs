@@ -60,7 +60,7 @@ impl FleetScraper {
         }
     }
 
-    /// The Envoys.
+    /// The Envoys that are scraped, as they were resolved last.
     pub const fn fleet(&self) -> &Fleet {
         &self.fleet
     }

@@ -1,6 +1,6 @@
 //! A rollout as an operator sees it: the scrapes of many Envoys made into one view. Pure.
 //!
-//! Counts are since the start of each Envoy.
+//! VersionCounts are since the start of each Envoy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use canary_model::runtime::Reading;
 use canary_model::weight::Weight;
 
 use super::Scrape;
-use super::counters::{Count, Times, VersionCounters};
+use super::counters::{Counter, Times, VersionCounters};
 
 /// Each Envoy's scrape, by the name that results give the Envoy.
 pub type Scrapes = BTreeMap<String, Scrape>;
@@ -19,7 +19,7 @@ pub type Scrapes = BTreeMap<String, Scrape>;
 /// A rollout over all Envoys that answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FleetView {
-    /// The rollout's name.
+    /// The name of the rollout.
     pub rollout: String,
     /// The weight that the runtime sets, else the configuration's; `None` if the Envoys differ.
     pub set: Option<Weight>,
@@ -45,19 +45,19 @@ pub struct FleetView {
     pub warnings: Vec<String>,
 }
 
-/// One version's figures.
+/// What the fleet counted of one version.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VersionView {
     /// The version's label, if it is known.
     pub version: Option<String>,
-    /// What it did.
-    pub counts: Counts,
+    /// Its requests, failures and durations.
+    pub counts: VersionCounts,
 }
 
 /// What one version did, since the start of the processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Compared requests, `rq_total`.
+pub struct VersionCounts {
+    /// Compared requests, `rq_total`, abandoned ones included.
     pub requests: u64,
     /// Those that failed, `rq_failure`.
     pub failures: u64,
@@ -65,10 +65,10 @@ pub struct Counts {
     pub time_us: Histogram,
 }
 
-impl Counts {
+impl VersionCounts {
     fn add(&mut self, counters: &VersionCounters) {
-        self.requests = self.requests.saturating_add(counters.count(&Count::Total));
-        self.failures = self.failures.saturating_add(counters.count(&Count::Failure));
+        self.requests = self.requests.saturating_add(counters.count(&Counter::Total));
+        self.failures = self.failures.saturating_add(counters.count(&Counter::Failure));
         if let Some(times) = counters.times.get(&Times::All) {
             self.time_us.merge(times);
         }
@@ -130,9 +130,8 @@ fn set_weight(one: &Scrape) -> Option<Weight> {
 }
 
 fn refused(now: &Scrapes) -> BTreeMap<String, String> {
-    let one = |(url, one): (&String, &Scrape)| {
-        Some((url.clone(), one.configuration.refused.clone()?))
-    };
+    let one =
+        |(url, one): (&String, &Scrape)| Some((url.clone(), one.configuration.refused.clone()?));
     now.iter().filter_map(one).collect()
 }
 
@@ -171,11 +170,12 @@ fn version_view(
     warnings: &mut Vec<String>,
 ) -> VersionView {
     let Some(version) = configured_version(role, now, warnings)
+        .or_else(|| weighted_version(role, now))
         .or_else(|| counted_version(role, now, earlier, warnings))
     else {
         return VersionView::default();
     };
-    let mut counts = Counts::default();
+    let mut counts = VersionCounts::default();
     for one in now.values() {
         if let Some(more) = one.counters.versions.get(&(role, version.clone())) {
             counts.add(more);
@@ -196,6 +196,17 @@ fn configured_version(role: Role, now: &Scrapes, warnings: &mut Vec<String>) -> 
         warnings.push(format!("the Envoys differ in the {role} version: {}", versions.join(", ")));
     }
     envoys.into_iter().max_by_key(|(_, count)| *count).map(|(version, _)| version.to_owned())
+}
+
+/// The canary's version as the weight in force names it: with another canary it would be 0.
+fn weighted_version(role: Role, now: &Scrapes) -> Option<String> {
+    let named = now.values().map(|one| {
+        let value = one.runtime.weight.value()?;
+        let in_force = one.gauges.in_force.filter(|weight| *weight > Weight::ZERO)?;
+        value.version.clone().filter(|_| in_force == value.weight)
+    });
+    let versions: BTreeSet<String> = named.collect::<Option<_>>()?;
+    versions.first().filter(|_| role == Role::Canary && versions.len() == 1).cloned()
 }
 
 /// The only version of a role that was counted. Of several, the one that answered most requests since the
@@ -231,7 +242,7 @@ fn requests_since(role: Role, version: &str, now: &Scrapes, earlier: Option<&Scr
     let Some(earlier) = earlier else { return 0 };
     let key = (role, version.to_owned());
     let total = |one: &Scrape| {
-        one.counters.versions.get(&key).map_or(0, |version| version.count(&Count::Total))
+        one.counters.versions.get(&key).map_or(0, |version| version.count(&Counter::Total))
     };
     let since = |(url, one): (&String, &Scrape)| {
         let before = earlier.get(url).map_or(0, total);

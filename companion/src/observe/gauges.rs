@@ -17,7 +17,7 @@ pub struct Gauges {
     pub guard_tripped: Option<bool>,
     /// Whether the lease ran out.
     pub lease_expired: Option<bool>,
-    /// The guard's epoch.
+    /// The guard's epoch that the filter knows.
     pub epoch: Option<u64>,
 }
 

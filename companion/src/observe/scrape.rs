@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use canary_judge::counts::Pair;
-use canary_model::runtime::{RolloutRuntime, Update, Snapshot};
+use canary_model::runtime::{RolloutRuntime, Snapshot, Update};
 use canary_rollout::inputs::EnvoyReading;
 use futures_util::future::try_join;
 
-use super::counters::Counters;
+use super::counters::RolloutCounters;
 use super::gauges::{ROLLOUTS_FILTER, stats_filter};
 use super::{Configuration, Gauges, gauges, rollouts};
 use crate::envoy::{Admin, ConfiguredRollout, Stats};
@@ -24,10 +24,10 @@ const MERGE: Duration = Duration::from_millis(25);
 /// Everything that one Envoy says about one rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scrape {
-    /// Its gauges.
+    /// The filter's gauges for this rollout.
     pub gauges: Gauges,
     /// What it has counted since its start.
-    pub counters: Counters,
+    pub counters: RolloutCounters,
     /// What its runtime sets.
     pub runtime: RolloutRuntime,
     /// What the filter's configuration says.
@@ -40,7 +40,7 @@ impl Scrape {
     fn new(runtime: &Snapshot, stats: &Stats, rollout: &str, configuration: Configuration) -> Self {
         Self {
             gauges: gauges(stats, rollout),
-            counters: Counters::read(stats, rollout),
+            counters: RolloutCounters::read(stats, rollout),
             runtime: RolloutRuntime::of(runtime, rollout),
             configuration,
             endpoints: Pair::default(),

@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 use super::messages;
 use super::output::EnvoyState;
 use crate::controller::status::{self as controller, Status};
-use crate::report::{Decision, Report};
 use crate::observe::{FleetView, VersionView};
+use crate::report::{Decision, Report};
 
 /// `get rollout`, and each element of `list`.
 #[derive(Serialize)]

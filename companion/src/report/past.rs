@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use canary_judge::counts::Pair;
-use canary_rollout::termination::TerminationReason;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
+use canary_rollout::termination::TerminationReason;
 
 use crate::controller::record::Record;
 use crate::journal::{self, JournalError};

@@ -1,7 +1,7 @@
 //! What the fleet and the journal must be like before a rollout begins. Nothing is changed.
 
 use canary_judge::counts::Pair;
-use canary_rollout::spec::Spec;
+use canary_model::redact::redacted;
 
 use crate::commands::split;
 use crate::controller::record::Record;
@@ -41,16 +41,18 @@ pub(super) async fn check(
 }
 
 /// Whether the finished rollout of a journal was this one: the same plan for the same versions. A
-/// controller that is to stay is restarted by whoever watches over it, and must not take a version that
-/// has all traffic back to the first step for that.
+/// controller with --stay may be restarted by a supervisor, and must not take a version that has all traffic
+/// back to the first step for that.
 pub(super) fn is_decided(
     journal: &Journal,
     begin: u64,
-    spec: &Spec,
+    source: &str,
     versions: &Pair<Option<String>>,
 ) -> Result<bool, Error> {
     let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
     let Some(Record::Start(start)) = first else { return Ok(false) };
-    let same = rollout_file::recorded(&start.file).is_some_and(|then| then == *spec);
+    // Journals hold files without their secrets, so files are compared without them.
+    let spec = |file: &str| rollout_file::recorded(&redacted(file));
+    let same = spec(&start.file).is_some_and(|then| spec(source) == Some(then));
     Ok(same && start.versions == *versions)
 }

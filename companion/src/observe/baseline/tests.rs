@@ -3,7 +3,7 @@ use canary_model::role::Role;
 
 use canary_model::runtime::{RolloutRuntime, Snapshot};
 
-use super::super::counters::Count;
+use super::super::counters::Counter;
 use super::super::{Configuration, Gauges};
 use super::*;
 use crate::error::Error;
@@ -11,11 +11,11 @@ use crate::error::Error;
 const FIVE: u32 = 50_000;
 
 fn report(url: &str, ppm: u32, total: u64, failure: u64) -> EnvoyReply<Scrape> {
-    let mut counters = Counters::default();
+    let mut counters = RolloutCounters::default();
     let counts = [
-        (Role::Canary, Count::Total, total),
-        (Role::Canary, Count::Failure, failure),
-        (Role::Stable, Count::Total, 10 * total),
+        (Role::Canary, Counter::Total, total),
+        (Role::Canary, Counter::Failure, failure),
+        (Role::Stable, Counter::Total, 10 * total),
     ];
     for (role, count, value) in counts {
         let version = counters.versions.entry((role, "1".to_owned())).or_default();

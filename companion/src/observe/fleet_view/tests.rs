@@ -4,7 +4,7 @@ use canary_model::histogram::Bin;
 use canary_model::runtime::{RolloutRuntime, Snapshot};
 use proptest::prelude::*;
 
-use super::super::counters::Counters;
+use super::super::counters::RolloutCounters;
 use super::super::{Configuration, Gauges};
 use super::*;
 use crate::envoy::ConfiguredRollout;
@@ -13,14 +13,14 @@ fn scrape(counts: &[(Role, &str, u64)]) -> Scrape {
     let versions = counts.iter().map(|(role, version, requests)| {
         let time_us = std::iter::once((Bin::new(4_500.0, 100.0).unwrap(), *requests)).collect();
         let counters = VersionCounters {
-            counts: [(Count::Total, *requests), (Count::Failure, requests / 10)].into(),
+            counts: [(Counter::Total, *requests), (Counter::Failure, requests / 10)].into(),
             times: [(Times::All, time_us)].into(),
         };
         ((*role, (*version).to_owned()), counters)
     });
     Scrape {
         gauges: Gauges::default(),
-        counters: Counters { versions: versions.collect(), uptime: None },
+        counters: RolloutCounters { versions: versions.collect(), uptime: None },
         runtime: RolloutRuntime::of(&Snapshot::default(), "scorer"),
         configuration: Configuration::default(),
         endpoints: Pair::default(),
@@ -71,7 +71,7 @@ fn the_majority_of_configurations_names_the_version_and_the_rest_is_told() {
 #[test]
 fn a_configured_version_without_counts_is_shown_with_none() {
     let view = FleetView::new("scorer", &fleet([configured(pair(10, 10), "3")]), None);
-    let expected = VersionView { version: Some("3".to_owned()), counts: Counts::default() };
+    let expected = VersionView { version: Some("3".to_owned()), counts: VersionCounts::default() };
     assert_eq!(view.canary, expected);
 }
 
