@@ -10,7 +10,7 @@ use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::{Inputs, OperatorCommand};
 use canary_rollout::spec::Spec;
-use canary_rollout::state::Phase;
+use canary_rollout::state::{Phase, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
@@ -178,7 +178,10 @@ impl<A: Reporter> Controller<A> {
         self.act(&under_way).await?;
         loop {
             match self.next(&mut ticks, &mut signals).await {
-                Next::Stop if self.ended => return self.conclude(),
+                Next::Stop if self.engine.state().phase().is_end() => {
+                    self.engine.end().map_err(Error::Journal)?;
+                    return self.conclude();
+                }
                 Next::Stop => return Err(self.stopped().into()),
                 Next::Ordered(order) => self.handle_command(order).await?,
                 Next::Scraped(scrape) => self.observe_fleet(*scrape).await?,
@@ -192,7 +195,7 @@ impl<A: Reporter> Controller<A> {
     /// Waits for what comes first. A scrape that a command interrupts has changed nothing.
     async fn next(&mut self, ticks: &mut Interval, signals: &mut Signals) -> Next {
         let state = self.engine.state();
-        let weight = state.target().map_or(Weight::ZERO, |target| target.weight);
+        let weight = expected_weight(state);
         let starting = state.phase() == Phase::Pending;
         let scraper = &mut self.scraper;
         let scrape = async {
@@ -210,8 +213,8 @@ impl<A: Reporter> Controller<A> {
     async fn observe_fleet(&mut self, scrape: FleetScrape) -> Result<(), Failure> {
         let FleetScrape { envoys, observation, requests, errors, notes } = scrape;
         self.envoy_errors += errors.len() as u64;
-        let weight = self.engine.state().target().map(|target| target.weight);
-        self.share.add(Instant::now(), weight, requests.unwrap_or_default());
+        let weight = expected_weight(self.engine.state());
+        self.share.add(Instant::now(), Some(weight), requests.unwrap_or_default());
         notes.iter().for_each(|note| self.audience.remark(note));
         if self.ended {
             // Nothing is decided any more, and so there is nothing to write down.
@@ -328,7 +331,16 @@ impl<A: Reporter> Controller<A> {
     }
 }
 
-/// The host's clocks.
+/// The weight that the Envoys should have in force: the target's, and after the end the final one.
+fn expected_weight(state: &State) -> Weight {
+    match (state.target(), state.phase()) {
+        (Some(target), _) => target.weight,
+        (None, Phase::Healthy) => Weight::FULL,
+        (None, _) => Weight::ZERO,
+    }
+}
+
+/// The host's clocks: the time since boot for durations, and the time of day for people.
 fn now() -> HostClocks {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);

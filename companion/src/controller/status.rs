@@ -83,15 +83,38 @@ pub struct Side {
     pub p99_ms: Option<f64>,
 }
 
-/// One metric.
+/// What the judge says about a metric, as the API writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricStatus {
+    /// Judged since the step's start, and not worse than tolerated as far as can be told.
+    Pass,
+    /// Worse than tolerated.
+    Fail,
+    /// Not enough data since the step's start.
+    Insufficient,
+}
+
+impl MetricStatus {
+    /// The status as the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Insufficient => "insufficient",
+        }
+    }
+}
+
+/// One metric of the rollout file as it stands now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// Its name.
+    /// Its name in the file.
     pub name: String,
     /// Its kind, as in the file.
     pub kind: String,
-    /// `pass`, `fail` or `insufficient`.
-    pub verdict: String,
+    /// What the judge says about it now.
+    pub verdict: MetricStatus,
     /// The verdict in a sentence.
     pub reason: String,
     /// The evidence against the canary, as a part of what rolls it back: 1 does. 0 where there is none.
@@ -221,11 +244,10 @@ pub(crate) fn metric(verdict: &Verdict) -> Metric {
         name: verdict.metric.clone(),
         kind: verdict.kind.to_string(),
         verdict: match verdict.conclusion {
-            Conclusion::Pass => "pass",
-            Conclusion::Fail => "fail",
-            Conclusion::Insufficient => "insufficient",
-        }
-        .to_owned(),
+            Conclusion::Pass => MetricStatus::Pass,
+            Conclusion::Fail => MetricStatus::Fail,
+            Conclusion::Insufficient => MetricStatus::Insufficient,
+        },
         reason: verdict.reason(),
         evidence: if failed { 1.0 } else { evidence.unwrap_or(0.0) },
         certificate: verdict.certificate.map(|certificate| {
