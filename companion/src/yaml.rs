@@ -21,7 +21,7 @@ pub const MAX_FILE: usize = 1 << 20;
 /// The most values in a file, what anchors repeat included.
 const MAX_VALUES: usize = 50_000;
 /// The deepest nesting.
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 24;
 
 /// A file's content.
 #[derive(Clone, Debug, Default, PartialEq)]
