@@ -66,12 +66,12 @@ pub enum Error {
         seconds: f64,
     },
     /// A response that Envoy's admin interface doesn't give.
-    #[error("{url}: {cause}")]
-    NotEnvoy {
+    #[error("{url}: {mismatch}")]
+    UnexpectedResponse {
         /// The address that was asked.
         url: String,
         /// How the response differs from Envoy's.
-        cause: String,
+        mismatch: String,
     },
     /// Envoy has no layer for runtime changes.
     #[error("{url}: Envoy refuses runtime changes: its layered_runtime has no admin layer")]
@@ -253,7 +253,7 @@ impl Error {
             Self::Journal(JournalError::Locked { .. }) => Exit::Failed,
             Self::Journal(_) | Self::Listen { .. } | Self::NoController { .. } => Exit::Unavailable,
             Self::Unreachable { .. }
-            | Self::NotEnvoy { .. }
+            | Self::UnexpectedResponse { .. }
             | Self::NoAdminLayer { .. }
             | Self::Refused { .. } => Exit::Unavailable,
             Self::NoAnswer { .. } | Self::NotInForce { .. } | Self::Late { .. } => Exit::TimedOut,

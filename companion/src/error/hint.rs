@@ -22,7 +22,7 @@ impl Error {
                 "Envoy is busy, or this is not its admin interface; allow more time with \
                  --request-timeout 30s"
             }
-            Self::NotEnvoy { .. } => {
+            Self::UnexpectedResponse { .. } => {
                 "check that this is the address of Envoy's admin interface, not of one of its \
                  listeners"
             }
