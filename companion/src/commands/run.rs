@@ -73,7 +73,7 @@ async fn engine(
 ) -> Result<(Engine, Vec<Action>), Failure> {
     if let Some(begin) = found.unfinished {
         render::remark(&format!(
-            "going on with the rollout in {} where it was left",
+            "continuing the unfinished rollout in {}",
             journal.path().display()
         ));
         return Ok(Engine::resume(spec, journal, begin)?);
@@ -83,11 +83,11 @@ async fn engine(
         && preflight::is_decided(&journal, begin, &source, &versions)?
     {
         render::remark(if args.stay {
-            "this file has been decided for these versions; --stay shows how. For another rollout of \
-             them give another --journal, or leave --stay out"
+            "a rollout of this file and these versions has ended already; --stay shows its result. To run \
+             it again, use another --journal, or omit --stay"
         } else {
-            "this file has been decided for these versions, and the controller was killed before it \
-             had told how; nothing is done again. The next `run` begins anew"
+            "a rollout of this file and these versions has ended already, and its controller was killed \
+             before it reported the result; nothing is done again. The next `run` starts again"
         });
         return Ok(Engine::resume(spec, journal, begin)?);
     }

@@ -15,14 +15,14 @@ pub(crate) fn rollout_text(view: &FleetView, envoys: &[EnvoyState], paint: Paint
     line("weight", weights(view));
     line(
         "guard",
-        flag(view.guard_tripped, "tripped: everything goes to stable", "not tripped", paint),
+        flag(view.guard_tripped, "tripped: all traffic goes to stable", "not tripped", paint),
     );
     line(
         "lease",
-        flag(view.lease_expired, "expired: everything goes to stable", "not expired", paint),
+        flag(view.lease_expired, "expired: all traffic goes to stable", "not expired", paint),
     );
     if view.killed {
-        line("switch", paint.bad("off: everything goes to stable"));
+        line("switch", paint.bad("off: all traffic goes to stable"));
     }
     if !view.owners.is_empty() {
         line("owner", view.owners.iter().cloned().collect::<Vec<_>>().join(", "));
@@ -137,7 +137,7 @@ pub(crate) fn set_text(
 /// `abort`.
 pub(crate) fn aborted_text(name: &str, envoys: &[EnvoyState], paint: Paint) -> String {
     let done = each(envoys, "switched off", paint);
-    format!("{}: aborted, everything goes to stable\n{done}", paint.bold(name))
+    format!("{}: aborted, all traffic goes to stable\n{done}", paint.bold(name))
 }
 
 fn each(envoys: &[EnvoyState], done: &str, paint: Paint) -> String {

@@ -18,7 +18,7 @@ fn one_update_stops_everything() {
     assert_snapshot!(plain(&aborted, &[&fake]), @r"
     exit 0
     --- stdout
-    scorer: aborted, everything goes to stable
+    scorer: aborted, all traffic goes to stable
       http://envoy-0:9901  switched off
     --- stderr
     ");

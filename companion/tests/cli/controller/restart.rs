@@ -100,7 +100,7 @@ fn killed_while_it_rolls_back_it_goes_on_rolling_back() {
 #[track_caller]
 fn resumed(place: &Place, file: &Path) -> Controller {
     let controller = Controller::start(place, file, &[]);
-    assert!(controller.said("going on with the rollout"), "{:#?}", controller.said);
+    assert!(controller.said("continuing the unfinished rollout"), "{:#?}", controller.said);
     controller
 }
 
@@ -215,7 +215,7 @@ fn nothing_is_done_that_the_full_disk_does_not_hold() {
     assert_ne!(records.last().unwrap()["record"], "end");
     assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5", "the lease brings it back");
     let again = Controller::start(&place, &file, &[]);
-    assert!(again.said("going on with the rollout"), "{:#?}", again.said);
+    assert!(again.said("continuing the unfinished rollout"), "{:#?}", again.said);
     again.comes_to(|status| status["phase"] == "Paused");
 }
 
