@@ -173,7 +173,7 @@ fn what_was_decided_stays_decided() {
     controller.kill();
     let updates = envoy.envoy().updates.len();
     let again = Controller::start(&place, &file, &["--stay"]);
-    assert!(again.said("has been decided"), "{:#?}", again.said);
+    assert!(again.said("has ended already"), "{:#?}", again.said);
     again.ctl(&["status", "scorer", "--watch"]).exits(0);
     assert_eq!(envoy.envoy().updates.len(), updates, "nothing is set again");
     drop(again);
