@@ -4,7 +4,7 @@ mod preflight;
 mod progress;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use canary_model::duration;
@@ -27,6 +27,7 @@ use crate::error::{Error, Failure};
 use crate::identity;
 use crate::journal::{self, Found, Journal, timestamp};
 use crate::observe::FleetScraper;
+use crate::report::{self, Report};
 use crate::{render, rollout_file};
 
 /// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
@@ -112,14 +113,14 @@ async fn serve(
     args: &RunArgs,
     listener: TcpListener,
     access: Access,
-    engine: Engine,
+    mut engine: Engine,
     scraper: FleetScraper,
     under_way: Vec<Action>,
 ) -> Result<(), Failure> {
     let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
     let (orders, queue) = mpsc::channel(QUEUE);
-    let journal = Arc::new(engine.journal().path().to_owned());
-    let api = Api { status, orders, journal, access: Arc::new(access) };
+    let report = live_report(&mut engine)?;
+    let api = Api { status, orders, report, access: Arc::new(access) };
     let (stop, stopped) = oneshot::channel();
     let teller = ProgressSink::new(context.output, &listener, &engine);
     let server = tokio::spawn(api::serve(listener, api, stopped));
@@ -134,6 +135,21 @@ async fn serve(
     // A client that holds its connection open must not hold the process.
     let _ = tokio::time::timeout(GRACE_PERIOD, server).await;
     result
+}
+
+/// The report that the page shows: read from the journal once, then kept up to date in memory.
+fn live_report(engine: &mut Engine) -> Result<Arc<Mutex<Option<Report>>>, Failure> {
+    let report = report::of_journal(engine.journal().path(), None).map_err(Error::Journal)?;
+    let report = Arc::new(Mutex::new(report));
+    let live = Arc::clone(&report);
+    engine.observe_records(move |record| {
+        if let Ok(mut report) = live.lock()
+            && let Some(report) = report.as_mut()
+        {
+            report.take(record);
+        }
+    });
+    Ok(report)
 }
 
 async fn listen(args: &RunArgs) -> Result<TcpListener, Error> {
