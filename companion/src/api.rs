@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::controller::drive::CommandRequest;
 use crate::controller::status::Status;
-use crate::report::Report;
+use crate::report::RolloutReport;
 use access::Access;
 
 /// What the interface shows, and where it sends commands.
@@ -27,7 +27,7 @@ pub struct Api {
     /// Commands to the controller.
     pub orders: mpsc::Sender<CommandRequest>,
     /// What the page shows; `None` if this canaryctl can't read the recorded rollout file.
-    pub report: Arc<Mutex<Option<Report>>>,
+    pub report: Arc<Mutex<Option<RolloutReport>>>,
     /// Who may come in.
     pub access: Arc<Access>,
 }

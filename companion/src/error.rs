@@ -17,7 +17,7 @@ pub enum Exit {
     Failed,
     /// 2: usage, invalid input, unknown rollout.
     Usage,
-    /// 3: timed out.
+    /// 3: it took longer than allowed.
     TimedOut,
     /// 4: can't reach or use what it needs.
     Unavailable,
@@ -76,15 +76,15 @@ pub enum Error {
     /// Envoy has no layer for runtime changes.
     #[error("{url}: Envoy refuses runtime changes: its layered_runtime has no admin layer")]
     NoAdminLayer {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
     },
     /// Envoy refused an update.
     #[error("{url}: Envoy answered {status} to the update: {body}")]
     Refused {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
-        /// The HTTP status.
+        /// The HTTP status of the response.
         status: u16,
         /// The beginning of the response.
         body: String,
@@ -92,7 +92,7 @@ pub enum Error {
     /// No filter on this Envoy has such a rollout.
     #[error("{url}: no rollout \"{rollout}\"")]
     UnknownRollout {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
         /// The name that was asked for.
         rollout: String,
@@ -102,9 +102,9 @@ pub enum Error {
     /// Another owner holds the rollout.
     #[error("{url}: rollout \"{rollout}\" is driven by {owner}")]
     OtherOwner {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
-        /// The rollout.
+        /// The name of the rollout.
         rollout: String,
         /// What the owner key says.
         owner: String,
@@ -112,11 +112,11 @@ pub enum Error {
     /// The update was accepted, but the merged runtime shows another value.
     #[error("{url}: {key} was set to {written}, but the runtime shows {shown}")]
     Overridden {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
-        /// The runtime key.
+        /// The runtime key in question.
         key: String,
-        /// What was written.
+        /// The value that was written.
         written: String,
         /// What is in force instead.
         shown: String,
@@ -124,15 +124,15 @@ pub enum Error {
     /// The weight is set, and a fail-safe keeps it from coming into force.
     #[error("{url}: the weight is set but not in force: the guard has tripped in this epoch")]
     GuardTripped {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
-        /// The rollout.
+        /// The name of the rollout.
         rollout: String,
     },
     /// The weight is set, but the filter doesn't follow it.
     #[error("{url}: the weight is set but not in force after {seconds} s: {why}")]
     NotInForce {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
         /// How long was waited, in seconds.
         seconds: f64,
@@ -145,11 +145,11 @@ pub enum Error {
     /// A journal holds an unfinished rollout that this file did not begin.
     #[error("{journal}: {why}")]
     OtherFile {
-        /// The journal.
+        /// The path of the journal.
         journal: String,
         /// How the files differ.
         why: String,
-        /// The rollout.
+        /// The name of the rollout.
         rollout: String,
         /// The Envoys that the file names.
         envoys: Vec<String>,
@@ -157,12 +157,12 @@ pub enum Error {
     /// The controller can't listen on its address.
     #[error("can't listen on {address}: {cause}")]
     Listen {
-        /// The address.
+        /// The address to listen on.
         address: String,
         /// What the system said.
         cause: io::Error,
     },
-    /// No controller answers.
+    /// No controller answers at this URL.
     #[error("no controller at {url}: {cause}")]
     NoController {
         /// Where it was looked for.
@@ -173,17 +173,17 @@ pub enum Error {
     /// The controller runs another rollout.
     #[error("{url}: {cause}")]
     NotHere {
-        /// The controller.
+        /// The URL of the controller.
         url: String,
-        /// What it said.
+        /// Its answer, in its own words.
         cause: String,
     },
     /// The controller refused a command, or the request.
     #[error("{url}: {cause}")]
     RefusedByController {
-        /// The controller.
+        /// The URL of the controller.
         url: String,
-        /// What it said.
+        /// Its answer, in its own words.
         cause: String,
     },
     /// The controller did not answer in time, or the rollout did not end in time.
@@ -198,9 +198,9 @@ pub enum Error {
     /// The rollout was rolled back.
     #[error("rollout \"{rollout}\" is Degraded: {reason}")]
     Degraded {
-        /// The rollout.
+        /// The name of the rollout.
         rollout: String,
-        /// Why.
+        /// Why it was rolled back.
         reason: String,
     },
     /// The result could not be written.
@@ -272,7 +272,7 @@ impl Error {
 /// How a command failed: the exit code and all errors that led to it.
 #[derive(Debug)]
 pub struct Failure {
-    /// The exit code.
+    /// The exit code of the process.
     pub exit: Exit,
     /// The errors, in order.
     pub errors: Vec<Error>,

@@ -8,6 +8,7 @@ mod history;
 mod html;
 mod json;
 mod lint;
+mod markup;
 pub(crate) mod messages;
 mod output;
 mod plan;

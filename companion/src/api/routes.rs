@@ -18,7 +18,7 @@ use super::{Api, metrics};
 use crate::controller::drive::CommandRequest;
 use crate::controller::status::Status;
 use crate::render;
-use crate::report::Report;
+use crate::report::RolloutReport;
 
 /// The longest that a command waits for the controller's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -134,7 +134,7 @@ async fn page(State(api): State<Api>) -> Response {
     const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
                           form-action 'none'; frame-ancestors 'none'";
     const TYPE: &str = "text/html; charset=utf-8";
-    let page = |report: &Report| render::html(report, Some(REFRESH));
+    let page = |report: &RolloutReport| render::html(report, Some(REFRESH));
     let page = api.report.lock().ok().and_then(|report| report.as_ref().map(page));
     let Some(page) = page else {
         return error(StatusCode::NOT_FOUND, "this canaryctl can't read the recorded rollout file");

@@ -27,7 +27,7 @@ use crate::error::{Error, Failure};
 use crate::identity;
 use crate::journal::{self, Found, Journal, timestamp};
 use crate::observe::FleetScraper;
-use crate::report::{self, Report};
+use crate::report::{self, RolloutReport};
 use crate::{render, rollout_file};
 
 /// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
@@ -138,7 +138,7 @@ async fn serve(
 }
 
 /// The report that the page shows: read from the journal once, then kept up to date in memory.
-fn live_report(engine: &mut Engine) -> Result<Arc<Mutex<Option<Report>>>, Failure> {
+fn live_report(engine: &mut Engine) -> Result<Arc<Mutex<Option<RolloutReport>>>, Failure> {
     let report = report::of_journal(engine.journal().path(), None).map_err(Error::Journal)?;
     let report = Arc::new(Mutex::new(report));
     let live = Arc::clone(&report);

@@ -18,9 +18,9 @@ use crate::render;
 /// What the filters of a fleet have counted of a rollout since their start.
 #[derive(Clone, Copy, Default)]
 struct Counted {
-    /// Of both versions.
+    /// Requests of both versions.
     requests: u64,
-    /// Of stable.
+    /// Stable's share of them.
     stable: u64,
     stable_failures: u64,
 }

@@ -8,7 +8,7 @@ use super::output::{EnvoyState, Paint};
 use super::table::{Table, UNKNOWN};
 use crate::observe::{FleetView, VersionView};
 
-/// `get rollout`.
+/// The text of `get rollout`.
 pub(crate) fn rollout_text(view: &FleetView, envoys: &[EnvoyState], paint: Paint) -> String {
     let mut text = format!("{}\n", paint.bold(&view.rollout));
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<8} {value}\n"));
@@ -74,7 +74,7 @@ fn side_by_side(view: &FleetView) -> String {
     table.render(1)
 }
 
-/// `list`.
+/// The text of `list`.
 pub(crate) fn list_text(views: &[FleetView], phases: &[Option<Phase>], paint: Paint) -> String {
     if views.is_empty() {
         return String::new();
@@ -122,7 +122,7 @@ fn state(view: &FleetView, phase: Option<Phase>) -> &'static str {
     }
 }
 
-/// `set weight`.
+/// The text of `set weight`.
 pub(crate) fn set_text(
     name: &str,
     weight: Weight,
@@ -134,7 +134,7 @@ pub(crate) fn set_text(
     format!("{}: weight {weight} %{lease}\n{}", paint.bold(name), each(envoys, "in force", paint))
 }
 
-/// `abort`.
+/// The text of `abort`.
 pub(crate) fn aborted_text(name: &str, envoys: &[EnvoyState], paint: Paint) -> String {
     let done = each(envoys, "switched off", paint);
     format!("{}: aborted, all traffic goes to stable\n{done}", paint.bold(name))

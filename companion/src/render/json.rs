@@ -8,7 +8,7 @@ use super::messages;
 use super::output::EnvoyState;
 use crate::controller::status::{self as controller, Status};
 use crate::observe::{FleetView, VersionView};
-use crate::report::{Decision, Report};
+use crate::report::{Decision, RolloutReport};
 
 /// `get rollout`, and each element of `list`.
 #[derive(Serialize)]
@@ -38,9 +38,10 @@ struct WeightJson {
 
 #[derive(Serialize)]
 struct StepJson {
-    /// From 1.
+    /// The step, counted from 1.
     index: usize,
-    of: usize,
+    #[serde(rename = "of")]
+    steps: usize,
 }
 
 #[derive(Serialize)]
@@ -71,7 +72,7 @@ struct EnvoyJson<'v> {
     error: Option<&'v str>,
 }
 
-/// `set weight`.
+/// The JSON of `set weight`.
 #[derive(Serialize)]
 pub(crate) struct SetJson<'v> {
     rollout: &'v str,
@@ -80,7 +81,7 @@ pub(crate) struct SetJson<'v> {
     envoys: Vec<EnvoyJson<'v>>,
 }
 
-/// `abort`.
+/// The JSON of `abort`.
 #[derive(Serialize)]
 pub(crate) struct AbortedJson<'v> {
     rollout: &'v str,
@@ -89,11 +90,11 @@ pub(crate) struct AbortedJson<'v> {
     envoys: Vec<EnvoyJson<'v>>,
 }
 
-/// `report`.
+/// The JSON of `report`.
 #[derive(Serialize)]
 pub(crate) struct ReportJson<'r> {
     #[serde(flatten)]
-    report: &'r Report,
+    report: &'r RolloutReport,
     decisions: Vec<DecisionJson<'r>>,
 }
 
@@ -106,7 +107,7 @@ struct DecisionJson<'r> {
     verdicts: &'r [String],
 }
 
-pub(crate) fn report_json(report: &Report) -> ReportJson<'_> {
+pub(crate) fn report_json(report: &RolloutReport) -> ReportJson<'_> {
     let decision = |decision: &'_ Decision| {
         let event = serde_json::to_value(&decision.event).unwrap_or_default();
         event.get("event").cloned().unwrap_or_default()
@@ -171,7 +172,7 @@ pub(crate) fn controlled(status: &Status) -> RolloutJson<'_> {
 }
 
 fn step(status: &Status) -> Option<StepJson> {
-    status.step.map(|index| StepJson { index, of: status.steps })
+    status.step.map(|index| StepJson { index, steps: status.steps })
 }
 
 fn metrics(status: &Status) -> Vec<MetricJson<'_>> {

@@ -28,7 +28,7 @@ pub(crate) struct EnvoyState {
 }
 
 impl EnvoyState {
-    pub(crate) fn of<T>(reports: &[EnvoyReply<T>]) -> Vec<Self> {
+    pub(crate) fn from_replies<T>(reports: &[EnvoyReply<T>]) -> Vec<Self> {
         let state = |report: &EnvoyReply<T>| {
             let error = report.result.as_ref().err().map(ToString::to_string);
             // Messages begin with the URL, which the result has already.
@@ -42,7 +42,7 @@ impl EnvoyState {
     }
 }
 
-/// Where results go.
+/// Where and how results are printed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     format: Format,
@@ -96,7 +96,7 @@ impl Paint {
         Self { colored: colors_allowed(io::stderr().is_terminal()) }
     }
 
-    /// Without colors.
+    /// Paint that leaves text without colors.
     #[cfg(test)]
     pub(crate) const fn plain() -> Self {
         Self { colored: false }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::chart::time;
 use super::messages;
 
-/// `replay`.
+/// The text of `replay`.
 pub(crate) fn replayed_text(replayed: &Replayed) -> String {
     let Replayed { outcome, at, reason, canary_requests, canary_failures } = replayed;
     let outcome = serde_json::to_value(outcome).ok();

@@ -11,7 +11,7 @@ const BAR: usize = 20;
 /// The fewest metrics that a small terminal shows.
 const FEWEST_METRICS: usize = 3;
 
-/// The whole table.
+/// The whole table, whatever its height.
 pub(crate) fn status_text(status: &Status, paint: Paint) -> String {
     table_with(status, paint, status.metrics.len())
 }

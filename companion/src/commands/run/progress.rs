@@ -17,7 +17,7 @@ use crate::render::{self, Output, Screen, messages};
 /// How many events the terminal shows below the table.
 const EVENTS_SHOWN: usize = 6;
 
-/// Reports on stdout.
+/// Reports a rollout's progress on stdout.
 #[derive(Debug)]
 pub(super) struct ProgressSink {
     output: Output,
