@@ -70,7 +70,8 @@ fn what_is_too_long_or_says_too_little() {
         sizes::long_functions(&[over]),
         ["filter/src/over.rs:1: over has 71 lines, at most 70"]
     );
-    let docs = "/// Of what.\nstruct A;\n/// Long enough\n/// in two lines.\nstruct B;\n";
+    let docs = "/// Of what.\nstruct A;\n/// Long enough\n/// in two lines.\nstruct B;\n\
+                #[derive(clap::Args)]\nstruct C {\n    /// A help text\n    c: u8,\n}\n";
     assert_eq!(
         sizes::short_docstrings(&[file("filter/src/docs.rs", docs)]),
         ["filter/src/docs.rs:1: the docstring \"Of what.\" says too little"]
