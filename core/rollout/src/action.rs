@@ -21,7 +21,7 @@ pub enum Action {
         /// What tells this lease from those before.
         nonce: String,
     },
-    /// Ask a gate; the answer is a [`super::seen::GateAnswer`].
+    /// Ask a gate; the answer is a [`super::inputs::GateAnswer`].
     AskGate {
         /// Its index in the file.
         gate: usize,
@@ -33,13 +33,13 @@ pub enum Action {
         /// The metric's name.
         metric: String,
     },
-    /// Tell a web hook; what came of it is a [`super::seen::Delivery`].
-    Notify(Notice),
+    /// Tell a web hook; what came of it is a [`super::inputs::DeliveryReport`].
+    Notify(Notification),
 }
 
 /// A notification on its way. It may arrive twice: the number tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Notice {
+pub struct Notification {
     /// Its number, one for each event and hook.
     pub number: u64,
     /// The index of the file's `notify` entry.
