@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use canary_dataplane::host::{Effect, Host};
+use canary_dataplane::effect::Effect;
+use canary_dataplane::host::Host;
 use canary_dataplane::messages::{Message, Severity};
 use canary_dataplane::vm::Vm;
 use canary_dataplane::worker::{FilterWorker, PollAnswer};

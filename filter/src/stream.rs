@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use canary_dataplane::host::{Headers, RequestChange, Response};
+use canary_dataplane::effect::RequestChange;
+use canary_dataplane::host::{Headers, Response};
 use canary_dataplane::request::MatchedRequest;
 use proxy_wasm::{
     traits::{Context, HttpContext},

@@ -41,7 +41,7 @@ impl ClientTracker {
     /// The memory of a rollout's clients.
     pub(crate) fn new(rollout: &Rollout, vm: &mut Vm, host: &impl Host) -> Self {
         Self(rollout.keyed().then(|| {
-            let failed = SharedRecord::failed_clients(&rollout.name);
+            let failed = ClientSet::failed_record(&rollout.name);
             failed.create(host, ClientSet::default);
             StickyClients { seen: vm.seen_clients(&rollout.name), failed }
         }))

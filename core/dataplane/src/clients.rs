@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cohort::KeyHash;
+use crate::shared::SharedRecord;
 
 /// Remembered places: 65,536 bits, 8 KiB.
 const BYTES: usize = 8192;
@@ -22,6 +23,11 @@ pub struct ClientSet {
 }
 
 impl ClientSet {
+    /// The shared record of the clients of a sticky rollout that failed in the window.
+    pub fn failed_record(rollout: &str) -> SharedRecord<Self> {
+        SharedRecord::new("failed", rollout)
+    }
+
     /// Adds a client and returns whether it is new in the window. A newer window empties the set; in
     /// a window older than the set's, no client is new.
     pub fn insert(&mut self, window: u32, client: KeyHash) -> bool {
@@ -81,6 +87,11 @@ pub struct RecentFailures {
 }
 
 impl RecentFailures {
+    /// The shared record of a sticky rollout.
+    pub fn record(rollout: &str) -> SharedRecord<Self> {
+        SharedRecord::new("recent", rollout)
+    }
+
     /// Whether a client's failure counts: not if another one counted in the ten seconds before. A
     /// failure that counts is remembered, in place of any other client's there.
     pub fn counts(&mut self, client: KeyHash, now_ns: u64) -> bool {

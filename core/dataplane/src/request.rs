@@ -5,7 +5,8 @@ use canary_model::role::Role;
 
 use crate::assign::{Assignment, Decision, NewCookie, decide};
 use crate::cookie;
-use crate::host::{Effect, Headers, Host, RequestChange, Response, ResponseChange};
+use crate::effect::{Effect, RequestChange, ResponseChange};
+use crate::host::{Headers, Host, Response};
 use crate::matching::{self, RequestTarget};
 use crate::outcome::{
     self, Exchange, Outcome, Responder, grpc_status, http_status, is_grpc, upstream_info,

@@ -12,7 +12,8 @@ use canary_model::runtime::{RolloutRuntime, Snapshot};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::host::{Effect, Host};
+use crate::effect::Effect;
+use crate::host::Host;
 use crate::messages::{Message, PollError};
 use crate::metrics::FilterMetrics;
 use crate::outcome::http_status;
@@ -106,7 +107,7 @@ impl FilterWorker {
             rollouts.push(RolloutState::new(rollout, interval_ns, vm, host));
         }
         let names = rollouts.iter().map(|state| state.rollout.name.as_str());
-        let term = SharedRecord::term(names);
+        let term = Term::record(names);
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let poller = Poller::new(random.next_u64(), interval_ns);
         let (last_failure, other_versions) = (None, Vec::new());
