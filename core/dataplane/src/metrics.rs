@@ -8,7 +8,7 @@ use canary_model::config::{Rollout, Signal};
 use canary_model::role::Role;
 use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
-use crate::client_tracker::ClientCounts;
+use crate::client_tracker::ClientIncrements;
 use crate::effect::Effect;
 use crate::host::{Host, MetricId, MetricKind};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult};
@@ -140,7 +140,7 @@ impl RoleMetrics {
     fn count(
         &mut self,
         request: &ComparedRequest,
-        clients: Option<ClientCounts>,
+        clients: Option<ClientIncrements>,
         readings: &[Reading],
         effects: &mut Vec<Effect>,
     ) {
@@ -196,7 +196,7 @@ impl ClientMetrics {
     fn count(
         &mut self,
         request: &ComparedRequest,
-        counts: ClientCounts,
+        counts: ClientIncrements,
         readings: &[Reading],
         effects: &mut Vec<Effect>,
     ) {
@@ -285,7 +285,7 @@ impl RolloutMetrics {
     pub(crate) fn count(
         &mut self,
         outcome: &Outcome,
-        clients: Option<ClientCounts>,
+        clients: Option<ClientIncrements>,
         readings: &[Reading],
         effects: &mut Vec<Effect>,
     ) {

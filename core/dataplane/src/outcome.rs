@@ -1,4 +1,4 @@
-//! How a request went: who was chosen, who answered, and what is counted.
+//! How a request went: which version was chosen, which one answered, and what is counted.
 //!
 //! The chosen version isn't always the one that answers: the kill switch diverts a canary request to
 //! stable, and a rescue lets stable answer a request that failed on the canary. The version header
@@ -181,7 +181,7 @@ impl Exchange {
         self.grpc_status = Some(status);
     }
 
-    /// Whether the response began and its gRPC status never came. Then it matters who ended it.
+    /// Whether the response began and its gRPC status never came. Then it matters which side ended it.
     pub fn broke_off(&self) -> bool {
         self.grpc && self.answered.is_some() && self.grpc_status.is_none()
     }

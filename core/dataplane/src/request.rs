@@ -1,4 +1,4 @@
-//! One request in a worker: assigned at its headers, stamped at its response's, counted at its end.
+//! One request in a worker: assigned at its headers, labeled at its response's, counted at its end.
 
 use canary_model::config::Rollout;
 use canary_model::role::Role;

@@ -20,7 +20,7 @@ const TRIES: usize = 16;
 #[derive(Debug)]
 pub struct SharedRecord<T> {
     key: String,
-    of: PhantomData<T>,
+    record: PhantomData<T>,
 }
 
 /// Why a shared record can't be used.
@@ -35,7 +35,7 @@ pub enum RecordError {
 impl<T: Serialize + DeserializeOwned> SharedRecord<T> {
     /// The record of a kind for a rollout, or for a list of them.
     pub(crate) fn new(kind: &str, name: &str) -> Self {
-        Self { key: format!("canary.{LAYOUT}.{kind}.{name}"), of: PhantomData }
+        Self { key: format!("canary.{LAYOUT}.{kind}.{name}"), record: PhantomData }
     }
 
     /// The key in the shared data.
