@@ -46,7 +46,7 @@ impl FilterWorker {
     /// are all testers' tokens, whichever rollout they belong to.
     pub fn begin(&mut self, request: &impl Headers, host: &impl Host) -> Begun<'_> {
         let route_sent = request.get(&self.config.headers.route).is_some();
-        let target = RequestTarget::of(request);
+        let target = RequestTarget::new(request);
         let matches = |state: &RolloutState| matching::matches(&state.rollout.matches, &target);
         let matched = self.rollouts.iter().position(matches).and_then(|place| {
             let now_ns = host.now_ns();
