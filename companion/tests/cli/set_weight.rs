@@ -170,7 +170,7 @@ fn a_layer_above_is_noticed() {
     });
     ctl(&[&fake], &["set", "weight", "scorer", "5"])
         .exits(1)
-        .says("canary.scorer.weight was set to 5, but the runtime shows 1")
+        .says("canary.scorer.weight was set to 5@3.2, but the runtime shows 1")
         .says("hint: a runtime layer above the admin layer");
 }
 

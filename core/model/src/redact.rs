@@ -1,18 +1,18 @@
 //! URLs without their secrets. Pure.
 //!
 //! The user info of a URL (`user:password@`) and its query (`?token=…`) may be secrets. Texts that are
-//! shown or recorded have `***` in their place.
+//! shown or recorded have `redacted` in their place.
 
 /// What stands in a secret's place.
-const HIDDEN: &str = "***";
+const HIDDEN: &str = "redacted";
 
 /// A URL, or a text with URLs in it, such as a rollout file, without the URLs' user info, query and
 /// fragment. Everything else stays as it is, so that a redacted file can still be read.
 ///
 /// ```
 /// use canary_model::redact::redacted;
-/// assert_eq!(redacted("https://me:pw@host:1/a?token=x"), "https://***@host:1/a?***");
-/// assert_eq!(redacted("url: 'http://a/b?c', x: 1"), "url: 'http://a/b?***', x: 1");
+/// assert_eq!(redacted("https://me:pw@host:1/a?token=x"), "https://redacted@host:1/a?redacted");
+/// assert_eq!(redacted("url: 'http://a/b?c', x: 1"), "url: 'http://a/b?redacted', x: 1");
 /// ```
 pub fn redacted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -74,15 +74,15 @@ mod tests {
     fn secrets_are_hidden_and_nothing_else() {
         for (text, shown) in [
             ("http://a:9090/x", "http://a:9090/x"),
-            ("http://me:p@ss@a:9090", "http://***@a:9090"),
-            ("https://a/b?token=x&y=z#f", "https://a/b?***"),
-            ("{url: https://a/b?t=1, on: [x]}", "{url: https://a/b?***, on: [x]}"),
+            ("http://me:p@ss@a:9090", "http://redacted@a:9090"),
+            ("https://a/b?token=x&y=z#f", "https://a/b?redacted"),
+            ("{url: https://a/b?t=1, on: [x]}", "{url: https://a/b?redacted, on: [x]}"),
             (
                 "{\"url\": \"https://u:p@a/?t='1', 2\", \"n\": 1}",
-                "{\"url\": \"https://***@a/?***\", \"n\": 1}",
+                "{\"url\": \"https://redacted@a/?redacted\", \"n\": 1}",
             ),
-            ("a: http://u:p@b\nc: unix:///d\n", "a: http://***@b\nc: unix:///d\n"),
-            ("gate https://a/ok?t=1: 403", "gate https://a/ok?***: 403"),
+            ("a: http://u:p@b\nc: unix:///d\n", "a: http://redacted@b\nc: unix:///d\n"),
+            ("gate https://a/ok?t=1: 403", "gate https://a/ok?redacted: 403"),
             ("no URL?", "no URL?"),
         ] {
             assert_eq!(redacted(text), shown);

@@ -187,7 +187,7 @@ fn whatever_prometheus_answers_is_named_and_cut() {
     names("401 Unauthorized");
     prometheus.said.lock().unwrap().location = Some("https://elsewhere/?secret=1".to_owned());
     prometheus.answers(302, "");
-    names("302 Found: a redirect to https://elsewhere/?***, and redirects are not followed");
+    names("302 Found: a redirect to https://elsewhere/?redacted, and redirects are not followed");
     let long = json!({"status": "error", "error": "x".repeat(1_500_000)}).to_string();
     prometheus.answers(500, &long);
     names("500 Internal Server Error: xxx");
@@ -204,7 +204,7 @@ fn secrets_in_urls_appear_nowhere() {
         format!("{}{query}", url.replace("http://", &format!("http://{user}")))
     };
     let mut rollout = with_gpu(&envoy, &with(&prometheus.url, "ann:hunter2@", ""));
-    rollout["gates"] = json!([{"before": "start", "url": with(&gate.url, "", "/ok?token=hunter2"),
+    rollout["gates"] = json!([{"before": 5, "url": with(&gate.url, "", "/ok?token=hunter2"),
         "timeout": "2s"}]);
     rollout["notify"] = json!([{"on": ["started"], "url": with(&gate.url, "me:hunter2@", "/n")}]);
     let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
@@ -237,8 +237,7 @@ fn secrets_in_urls_appear_nowhere() {
 fn proxies_are_for_the_world_outside() {
     let (place, envoy, proxy) = (Place::new(), busy(0), Web::start(200, ""));
     let mut rollout = patient(&[&envoy]);
-    rollout["gates"] =
-        json!([{"before": "start", "url": "http://gate.example/ok", "timeout": "2s"}]);
+    rollout["gates"] = json!([{"before": 5, "url": "http://gate.example/ok", "timeout": "2s"}]);
     let file = place.file(&rollout);
     let set = [("HTTP_PROXY", proxy.url.as_str()), ("http_proxy", proxy.url.as_str())];
     let mut controller = Controller::spawn_with(&place, &file, &[], &set);

@@ -175,5 +175,5 @@ fn stopped_after_the_end_is_no_failure() {
     let id = controller.child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert_eq!(controller.ends(), 0, "{:#?}", controller.said);
-    assert!(!controller.said("lease"), "{:#?}", controller.said);
+    assert!(!controller.said("stopped before the end"), "{:#?}", controller.said);
 }
