@@ -60,9 +60,13 @@ struct SideJson<'v> {
     version: Option<&'v str>,
     requests: Option<u64>,
     failures: Option<u64>,
+    /// Null until the filter counts it, as are `ttfb` and `gap`.
+    unanswered: Option<u64>,
     p50_ms: Option<Decimal>,
     p95_ms: Option<Decimal>,
     p99_ms: Option<Decimal>,
+    ttfb: Option<()>,
+    gap: Option<()>,
 }
 
 #[derive(Serialize)]
@@ -199,6 +203,9 @@ fn controlled_side(side: &controller::Side) -> SideJson<'_> {
         p50_ms: side.p50_ms.map(Decimal),
         p95_ms: side.p95_ms.map(Decimal),
         p99_ms: side.p99_ms.map(Decimal),
+        unanswered: None,
+        ttfb: None,
+        gap: None,
     }
 }
 
@@ -235,6 +242,9 @@ fn side(side: &VersionView) -> SideJson<'_> {
         p50_ms: quantile(0.5),
         p95_ms: quantile(0.95),
         p99_ms: quantile(0.99),
+        unanswered: None,
+        ttfb: None,
+        gap: None,
     }
 }
 

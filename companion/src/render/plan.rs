@@ -75,8 +75,11 @@ fn percent(share: f64) -> String {
     let digits = if percent > 0.0 { percent.log10().floor() } else { 0.0 };
     let decimals = (1.0 - digits).clamp(0.0, 6.0) as usize;
     let text = format!("{percent:.decimals$}");
-    let text =
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let text = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text.as_str()
+    };
     format!("{text} %")
 }
 
