@@ -46,7 +46,7 @@ fn an_unknown_name_is_a_typo_but_a_dead_filter_is_not() {
     ctl(&[&fake], &["abort", "scorrer"])
         .exits(2)
         .says("no rollout \"scorrer\"")
-        .says("rollouts there: scorer");
+        .says("this Envoy's rollouts: scorer");
     assert!(fake.envoy().updates.is_empty());
     let dead = Fake::start().with(|envoy| {
         envoy.numbers.clear();

@@ -141,7 +141,7 @@ fn no_admin_layer() {
     ctl(&[&fake], &["set", "weight", "scorer", "5"])
         .exits(4)
         .says("its layered_runtime has no admin layer")
-        .says("hint: add a layer to Envoy's bootstrap and restart it");
+        .says("hint: add a layer to Envoy's bootstrap and restart Envoy");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn an_admin_interface_that_is_read_only() {
     ctl(&[&fake], &["set", "weight", "scorer", "5"])
         .exits(4)
         .says("Envoy answered 403 to the update: RBAC: access denied\n")
-        .says("must let POST /runtime_modify through");
+        .says("must allow POST /runtime_modify");
 }
 
 #[test]

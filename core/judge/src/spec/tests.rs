@@ -142,7 +142,7 @@ fn prometheus_faults() {
     assert_eq!(
         with("failureCondition", json!("result >> 1")),
         "metrics[0].failureCondition: at character 9: expected a number, result, result[0] or \
-         len(result)"
+         len(result), found \"result >> 1\""
     );
     assert!(
         with("failureCondition", Value::Null).contains("a successCondition or a failureCondition")
