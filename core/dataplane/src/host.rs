@@ -1,0 +1,104 @@
+//! The border to the proxy: what the data plane asks its host, and what it wants done.
+//!
+//! A question has an answer that decides something, so it is a method of [`Host`]. Everything else is
+//! an [`Effect`], which the data plane returns and the shell carries out. A compare-and-set is a
+//! question, because another worker may have been faster.
+
+use std::time::Duration;
+
+use crate::messages::Message;
+
+/// What the data plane asks the process that it runs in. Tests answer from memory.
+pub trait Host {
+    /// The process's monotonic clock in nanoseconds, the same for all workers.
+    fn now_ns(&self) -> u64;
+
+    /// The value that the workers share under a key, with the mark that a compare-and-set needs.
+    fn shared(&self, key: &str) -> Option<(Vec<u8>, u32)>;
+
+    /// Writes a shared value: over the value that carried `mark`, or over any value if `mark` is
+    /// `None`. `false` means that another worker was faster.
+    fn set_shared(&self, key: &str, value: &[u8], mark: Option<u32>) -> bool;
+
+    /// The host's number for a metric, defined if it is new; `None` if the host refuses it.
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId>;
+}
+
+/// A request's headers. Each answer costs a call into the host, so ask only for what the
+/// configuration needs.
+pub trait Headers {
+    /// The value of the first header of this name (lower case); `None` if there is none.
+    fn get(&self, name: &str) -> Option<Vec<u8>>;
+}
+
+/// A response and what the host knows about the upstream that sent it. Each answer costs a call.
+pub trait Response {
+    /// The value of the first response header of this name (lower case).
+    fn header(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// An attribute of the stream as bytes, such as `["xds", "cluster_name"]`.
+    fn attribute(&self, path: &[&str]) -> Option<Vec<u8>>;
+
+    /// An attribute of the stream that is an integer, such as `["response", "flags"]`.
+    fn attribute_u64(&self, path: &[&str]) -> Option<u64>;
+}
+
+/// The host's number for a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MetricId(pub u32);
+
+/// The kinds of metrics that Envoy has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MetricKind {
+    /// A sum that only grows.
+    Counter,
+    /// A number that is set.
+    Gauge,
+    /// A distribution of samples.
+    Histogram,
+}
+
+/// Something that the shell is to do for a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Wake the worker's tick at this period.
+    SetTick(Duration),
+    /// Send `GET path` to a cluster; the answer goes to
+    /// [`FilterWorker::answered`](crate::worker::FilterWorker::answered). If the host refuses the
+    /// call, tell [`FilterWorker::refused`](crate::worker::FilterWorker::refused).
+    HttpGet {
+        /// The cluster whose endpoint is Envoy's admin listener.
+        cluster: String,
+        /// The path and query.
+        path: &'static str,
+        /// After this time the call has failed.
+        timeout: Duration,
+    },
+    /// Add to a counter.
+    Increment(MetricId, u64),
+    /// Set a gauge, or add a sample to a histogram.
+    Record(MetricId, u64),
+    /// Write a line to the log.
+    Log(Message),
+}
+
+/// A change to a request's headers. Envoy chooses the route again after each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestChange<'a> {
+    /// Remove every header of this name.
+    Remove(&'a str),
+    /// Set a header, replacing all others of its name.
+    Set(&'a str, &'a str),
+    /// Choose the route again. A changed header does so already under ABI 0.2.1, but not under later
+    /// ones.
+    Reroute,
+}
+
+/// The headers to put on a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseChange<'a> {
+    /// Name and value of the version header, replacing any other of its name.
+    pub version: (&'a str, &'a str),
+    /// The value of a `set-cookie` header to add.
+    pub set_cookie: Option<String>,
+}
