@@ -170,7 +170,7 @@ impl FilterWorker {
             request.exchange.set_response_flags(flags.unwrap_or(0));
         }
         let outcome = request.exchange.finish(&state.rollout.failure, now_ns);
-        let readings = request.readings(&state.rollout, &outcome);
+        let readings = request.readings(&state.rollout, &outcome, self.random.next_u64());
         state.count(&outcome, &readings, now_ns, host, &mut effects);
         effects
     }
@@ -190,7 +190,7 @@ impl RolloutState {
         let unit = self.clients.unit(assignment, &self.cached);
         let exchange = Exchange::begin(assignment, unit, grpc, now_ns);
         let get = |name| move || request.get(name);
-        let readings = signal::of_request(&self.rollout, get(":method"), get(":path"));
+        let readings = signal::request_readings(&self.rollout, get(":method"), get(":path"));
         MatchedRequest { rollout: place, exchange, cookie, readings, body: None }
     }
 }
@@ -208,8 +208,16 @@ impl MatchedRequest {
         }
     }
 
-    /// The response's trailers have come.
+    /// The response has ended, with its headers or its last chunk: only now does its body count.
+    pub fn end_response(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.end();
+        }
+    }
+
+    /// The response has ended with trailers.
     pub fn read_trailers(&mut self, trailer: impl FnOnce(&str) -> Option<Vec<u8>>) {
+        self.end_response();
         if self.exchange.is_grpc()
             && let Some(status) = trailer("grpc-status")
         {
@@ -222,21 +230,22 @@ impl MatchedRequest {
         if rollout.signals.is_empty() || !self.exchange.is_readable(&rollout.failure) {
             return;
         }
-        self.readings.extend(signal::of_headers(rollout, |name| response.header(name)));
+        self.readings.extend(signal::header_readings(rollout, |name| response.header(name)));
         if rollout.reads_bodies() {
             let encoding = response.header("content-encoding");
             self.body = Body::wanted(rollout, encoding.as_deref());
         }
     }
 
-    /// What the request says for the signals: nothing unless it went well.
-    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome) -> Vec<Reading> {
+    /// What the request says for the signals: nothing unless it went well. `draw` is a uniformly random
+    /// number.
+    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome, draw: u64) -> Vec<Reading> {
         if !outcome.is_success() {
             return Vec::new();
         }
         let mut readings = std::mem::take(&mut self.readings);
         if let Some(body) = self.body.take() {
-            readings.extend(signal::of_body(rollout, &body));
+            readings.extend(signal::body_readings(rollout, &body, draw));
         }
         readings
     }
