@@ -11,7 +11,7 @@ use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 use crate::client_tracker::ClientCounts;
 use crate::host::{Effect, Host, MetricId, MetricKind};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult};
-use crate::signal::{Reading, bin_names};
+use crate::signal::{SignalReading, bin_names};
 use crate::vm::Vm;
 
 /// At most this many samples wait to be handed over: some ten microseconds' work, so that a request
@@ -140,7 +140,7 @@ impl RoleMetrics {
         &mut self,
         request: &ComparedRequest,
         clients: Option<ClientCounts>,
-        readings: &[Reading],
+        readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
         self.total.add(1);
@@ -196,7 +196,7 @@ impl ClientMetrics {
         &mut self,
         request: &ComparedRequest,
         counts: ClientCounts,
-        readings: &[Reading],
+        readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
         self.total.add(u64::from(counts.new_client));
@@ -232,7 +232,7 @@ fn signals(rollout: &Rollout, mut counter: impl FnMut(&str, &str) -> Counter) ->
     rollout.signals.iter().map(of_signal).collect()
 }
 
-fn count_readings(counters: &mut [Vec<Counter>], readings: &[Reading]) {
+fn count_readings(counters: &mut [Vec<Counter>], readings: &[SignalReading]) {
     for reading in readings {
         let bins = counters.get_mut(reading.signal);
         if let Some(counter) = bins.and_then(|bins| bins.get_mut(reading.bin)) {
@@ -285,7 +285,7 @@ impl RolloutMetrics {
         &mut self,
         outcome: &Outcome,
         clients: Option<ClientCounts>,
-        readings: &[Reading],
+        readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
         match outcome {

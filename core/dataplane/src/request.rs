@@ -11,7 +11,7 @@ use crate::outcome::{
     self, Exchange, Outcome, Responder, grpc_status, http_status, is_grpc, upstream_info,
 };
 use crate::rollout_state::RolloutState;
-use crate::signal::{self, Body, Reading};
+use crate::signal::{self, ResponseBody, SignalReading};
 use crate::worker::FilterWorker;
 use rand_core::Rng;
 
@@ -24,9 +24,9 @@ pub struct MatchedRequest {
     /// A cohort cookie to set, and whether the request came over https.
     cookie: Option<(NewCookie, bool)>,
     /// What the request and the response's headers say for the signals.
-    readings: Vec<Reading>,
+    readings: Vec<SignalReading>,
     /// The response's body, if a signal reads it.
-    body: Option<Body>,
+    body: Option<ResponseBody>,
 }
 
 /// What to do with a request that has just come.
@@ -198,7 +198,7 @@ impl RolloutState {
 impl MatchedRequest {
     /// Whether the response's body is to be read.
     pub fn wants_body(&self) -> bool {
-        self.body.as_ref().is_some_and(Body::wants_more)
+        self.body.as_ref().is_some_and(ResponseBody::wants_more)
     }
 
     /// A chunk of the response's body.
@@ -233,13 +233,13 @@ impl MatchedRequest {
         self.readings.extend(signal::header_readings(rollout, |name| response.header(name)));
         if rollout.reads_bodies() {
             let encoding = response.header("content-encoding");
-            self.body = Body::wanted(rollout, encoding.as_deref());
+            self.body = ResponseBody::wanted(rollout, encoding.as_deref());
         }
     }
 
     /// What the request says for the signals: nothing unless it went well. `draw` is a uniformly random
     /// number.
-    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome, draw: u64) -> Vec<Reading> {
+    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome, draw: u64) -> Vec<SignalReading> {
         if !outcome.is_success() {
             return Vec::new();
         }

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use canary_model::config::{Bins, Rollout, Signal, Source};
+use canary_model::config::{Rollout, Signal, SignalBins, Source};
 
 /// One observation of a signal: the bin that it counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reading {
+pub struct SignalReading {
     /// The signal's index in the rollout's configuration.
     pub signal: usize,
     /// The bin's index in [`bin_names`].
@@ -18,7 +18,7 @@ pub struct Reading {
 
 /// A response's body, as far as signals need it.
 #[derive(Clone, Debug, Default)]
-pub struct Body {
+pub struct ResponseBody {
     bytes: Vec<u8>,
     /// Compressed, or larger than any signal reads.
     unreadable: bool,
@@ -27,11 +27,11 @@ pub struct Body {
     limit: usize,
 }
 
-/// The names of a signal's bins, in the order of [`Reading::bin`].
+/// The names of a signal's bins, in the order of [`SignalReading::bin`].
 pub fn bin_names(signal: &Signal) -> Vec<String> {
     let listed: Vec<String> = match &signal.bins {
-        Bins::Conversion => return vec!["converted".to_owned()],
-        Bins::Categories(categories) => {
+        SignalBins::Conversion => return vec!["converted".to_owned()],
+        SignalBins::Categories(categories) => {
             let mut names: Vec<String> = Vec::new();
             for category in categories {
                 if !names.contains(&category.bin) {
@@ -41,12 +41,12 @@ pub fn bin_names(signal: &Signal) -> Vec<String> {
             names.push("other".to_owned());
             names
         }
-        Bins::Limits(limits) => (0..=limits.len()).map(|bin| format!("b{bin}")).collect(),
+        SignalBins::Limits(limits) => (0..=limits.len()).map(|bin| format!("b{bin}")).collect(),
     };
     listed.into_iter().chain(["unreadable".to_owned()]).collect()
 }
 
-impl Body {
+impl ResponseBody {
     /// A body that keeps as many bytes as the rollout's signals read at most; `None` if none of them
     /// reads bodies. A compressed body (`content-encoding` other than `identity`) isn't kept.
     pub fn wanted(rollout: &Rollout, encoding: Option<&[u8]>) -> Option<Self> {
@@ -88,7 +88,7 @@ pub fn request_readings(
     rollout: &Rollout,
     method: impl FnOnce() -> Option<Vec<u8>>,
     path: impl FnOnce() -> Option<Vec<u8>>,
-) -> Vec<Reading> {
+) -> Vec<SignalReading> {
     let reads = |source: &Source| matches!(source, Source::Request { .. });
     if !rollout.signals.iter().any(|signal| reads(&signal.source)) {
         return Vec::new();
@@ -106,7 +106,7 @@ pub fn request_readings(
     let signals = rollout.signals.iter().enumerate();
     signals
         .filter(|(_, signal)| is(&signal.source))
-        .map(|(signal, _)| Reading { signal, bin: 0 })
+        .map(|(signal, _)| SignalReading { signal, bin: 0 })
         .collect()
 }
 
@@ -115,14 +115,14 @@ pub fn request_readings(
 pub fn header_readings(
     rollout: &Rollout,
     header: impl Fn(&str) -> Option<Vec<u8>>,
-) -> Vec<Reading> {
+) -> Vec<SignalReading> {
     let mut readings = Vec::new();
     for (place, signal) in rollout.signals.iter().enumerate() {
         if let Source::ResponseHeader(name) = &signal.source {
             let value = header(name);
             let text = value.as_deref().and_then(|value| str::from_utf8(value.trim_ascii()).ok());
             let bin = bin_of(signal, text.map(Found::text));
-            readings.extend(bin.map(|bin| Reading { signal: place, bin }));
+            readings.extend(bin.map(|bin| SignalReading { signal: place, bin }));
         }
     }
     readings
@@ -133,7 +133,7 @@ pub fn header_readings(
 ///
 /// `draw` is a uniformly random number; it picks the element for pointers with `*`, the same one for
 /// all signals (see [`Pointer::find`](canary_model::pointer::Pointer::find)).
-pub fn body_readings(rollout: &Rollout, body: &Body, draw: u64) -> Vec<Reading> {
+pub fn body_readings(rollout: &Rollout, body: &ResponseBody, draw: u64) -> Vec<SignalReading> {
     if !body.complete {
         return Vec::new();
     }
@@ -144,7 +144,7 @@ pub fn body_readings(rollout: &Rollout, body: &Body, draw: u64) -> Vec<Reading> 
             let document = document.as_ref().filter(|_| body.bytes.len() <= *max_body);
             let value = document.and_then(|document| pointer.find(document, draw));
             let bin = bin_of(signal, value.and_then(Found::value));
-            readings.extend(bin.map(|bin| Reading { signal: place, bin }));
+            readings.extend(bin.map(|bin| SignalReading { signal: place, bin }));
         }
     }
     readings
@@ -197,11 +197,11 @@ fn number(text: &str) -> Option<f64> {
 /// result is `None` for a conversion that didn't happen.
 fn bin_of(signal: &Signal, found: Option<Found<'_>>) -> Option<usize> {
     match &signal.bins {
-        Bins::Conversion => found.is_some_and(|found| happened(&found.text)).then_some(0),
-        Bins::Categories(categories) => {
+        SignalBins::Conversion => found.is_some_and(|found| happened(&found.text)).then_some(0),
+        SignalBins::Categories(categories) => {
             Some(category(categories, found.as_ref().map(|found| &*found.text)))
         }
-        Bins::Limits(limits) => {
+        SignalBins::Limits(limits) => {
             let number = found.and_then(|found| found.number());
             let bin = |number: f64| limits.iter().filter(|limit| **limit <= number).count();
             Some(number.map_or(limits.len() + 1, bin))
@@ -247,8 +247,8 @@ mod tests {
         Config::parse(config.to_string().as_bytes()).unwrap().rollouts.remove(0)
     }
 
-    fn named(rollout: &Rollout, readings: Vec<Reading>) -> Vec<String> {
-        let name = |reading: Reading| {
+    fn named(rollout: &Rollout, readings: Vec<SignalReading>) -> Vec<String> {
+        let name = |reading: SignalReading| {
             let signal = &rollout.signals[reading.signal];
             format!("{}.{}", signal.name, bin_names(signal)[reading.bin])
         };
@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn of_json(rollout: &Rollout, text: &str) -> Vec<String> {
-        let mut body = Body::wanted(rollout, None).unwrap();
+        let mut body = ResponseBody::wanted(rollout, None).unwrap();
         text.as_bytes().chunks(7).for_each(|chunk| body.push(chunk));
         body.end();
         named(rollout, body_readings(rollout, &body, 0))
@@ -264,7 +264,7 @@ mod tests {
 
     /// What each of so many requests with this body counts, over evenly spread draws.
     fn of_draws(rollout: &Rollout, text: &str, draws: u64) -> BTreeMap<String, u64> {
-        let mut body = Body::wanted(rollout, None).unwrap();
+        let mut body = ResponseBody::wanted(rollout, None).unwrap();
         body.push(text.as_bytes());
         body.end();
         let mut counts = BTreeMap::new();
@@ -337,11 +337,11 @@ mod tests {
             {"name": "bought", "from": {"response_json": "/bought"}, "conversion": true},
         ]));
         for text in ["", "{\"label\": \"c", "{\"label\": \"cat\", \"bought\": 1}"] {
-            let mut body = Body::wanted(&rollout, None).unwrap();
+            let mut body = ResponseBody::wanted(&rollout, None).unwrap();
             body.push(text.as_bytes());
             assert_eq!(body_readings(&rollout, &body, 0), [], "{text}");
         }
-        let mut zipped = Body::wanted(&rollout, Some(b"gzip")).unwrap();
+        let mut zipped = ResponseBody::wanted(&rollout, Some(b"gzip")).unwrap();
         assert_eq!(body_readings(&rollout, &zipped, 0), []);
         zipped.end();
         assert_eq!(named(&rollout, body_readings(&rollout, &zipped, 0)), ["label.unreadable"]);
@@ -353,9 +353,9 @@ mod tests {
             "from": {"response_json": "", "max_body": "10B"}}]));
         assert_eq!(of_json(&rollout, "1         "), ["a.1"]);
         assert_eq!(of_json(&rollout, "1          "), ["a.unreadable"]);
-        let zipped = Body::wanted(&rollout, Some(b"gzip")).unwrap();
+        let zipped = ResponseBody::wanted(&rollout, Some(b"gzip")).unwrap();
         assert!(!zipped.wants_more());
-        assert!(Body::wanted(&rollout, Some(b"Identity")).unwrap().wants_more());
+        assert!(ResponseBody::wanted(&rollout, Some(b"Identity")).unwrap().wants_more());
     }
 
     #[test]

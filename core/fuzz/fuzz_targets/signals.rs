@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use canary_model::config::{Config, Rollout};
 use canary_model::pointer::Pointer;
-use canary_dataplane::signal::{Body, Reading, bin_names, body_readings, header_readings};
+use canary_dataplane::signal::{ResponseBody, SignalReading, bin_names, body_readings, header_readings};
 use libfuzzer_sys::fuzz_target;
 
 const CONFIG: &str = r#"{"rollouts": [{"name": "r",
@@ -39,14 +39,14 @@ fuzz_target!(|data: &[u8]| {
     sound(&header_readings(&ROLLOUT, |_| Some(header.to_vec())));
 });
 
-fn read(chunks: &[&[u8]], draw: u64) -> Vec<Reading> {
-    let mut body = Body::wanted(&ROLLOUT, None).expect("a body signal is configured");
+fn read(chunks: &[&[u8]], draw: u64) -> Vec<SignalReading> {
+    let mut body = ResponseBody::wanted(&ROLLOUT, None).expect("a body signal is configured");
     chunks.iter().for_each(|chunk| body.push(chunk));
     body.end();
     body_readings(&ROLLOUT, &body, draw)
 }
 
-fn sound(readings: &[Reading]) {
+fn sound(readings: &[SignalReading]) {
     for (place, signal) in ROLLOUT.signals.iter().enumerate() {
         let of_signal = readings.iter().filter(|reading| reading.signal == place);
         let bins = bin_names(signal).len();
