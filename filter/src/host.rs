@@ -18,9 +18,9 @@ use proxy_wasm::{
 pub(crate) struct Refused(pub(crate) Status);
 
 /// What the data plane asks Envoy.
-pub(crate) struct Envoy;
+pub(crate) struct EnvoyHost;
 
-impl Host for Envoy {
+impl Host for EnvoyHost {
     /// The SDK has only the wall clock.
     fn now_ns(&self) -> u64 {
         let ticks = coarsetime::Instant::now_without_cache_update().as_ticks();

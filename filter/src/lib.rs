@@ -2,8 +2,9 @@
 //!
 //! Each of Envoy's workers runs this module in its own VM. The root context ([`root`]) hands the data
 //! plane its configuration, ticks and poll answers; a stream context ([`stream`]) hands it one
-//! request. Both carry out what it returns. Only [`host`] calls Envoy.
+//! request. Both let [`configured`] carry out what it returns. Only [`host`] calls Envoy.
 
+mod configured;
 mod host;
 mod root;
 mod stream;

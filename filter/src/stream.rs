@@ -2,15 +2,16 @@
 
 use std::rc::Rc;
 
-use canary_dataplane::host::{Headers, RequestChange, Response};
+use canary_dataplane::effect::RequestChange;
+use canary_dataplane::host::{Headers, Response};
 use canary_dataplane::request::MatchedRequest;
 use proxy_wasm::{
     traits::{Context, HttpContext},
     types::Action,
 };
 
-use crate::host::{self, Envoy};
-use crate::root::Configured;
+use crate::configured::Configured;
+use crate::host::{self, EnvoyHost};
 
 /// One request; if no rollout matches it, nothing is done to it.
 pub(crate) struct Stream {
@@ -60,7 +61,7 @@ impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         if let Some(configured) = &self.configured {
             let begun = configured.with(|worker| {
-                let begun = worker.begin(&RequestHeaders, &Envoy);
+                let begun = worker.begin(&RequestHeaders, &EnvoyHost);
                 begun.changes.into_iter().for_each(change);
                 begun.request
             });
@@ -115,7 +116,8 @@ impl HttpContext for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if let (Some(configured), Some(request)) = (&self.configured, self.request.take()) {
-            let finish = configured.with(|worker| worker.finish(request, &StreamResponse, &Envoy));
+            let finish =
+                configured.with(|worker| worker.finish(request, &StreamResponse, &EnvoyHost));
             configured.perform(finish.unwrap_or_default());
         }
     }

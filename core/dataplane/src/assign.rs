@@ -105,7 +105,7 @@ struct Candidate {
 /// A cohort cookie that the filter made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCookie {
-    /// The cookie's name.
+    /// The name of the cookie.
     pub name: String,
     /// Its value, 32 lower-case hex digits.
     pub id: String,
@@ -198,7 +198,7 @@ impl Assignment {
         self.role
     }
 
-    /// Why.
+    /// Why the request goes to this role.
     pub fn reason(&self) -> Reason {
         self.reason
     }

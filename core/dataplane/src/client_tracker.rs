@@ -28,7 +28,7 @@ struct StickyClients {
 
 /// What a finished request adds to the client counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ClientCounts {
+pub(crate) struct ClientIncrements {
     /// A client that wasn't counted yet in the window.
     pub(crate) new_client: bool,
     /// This request is that client's first observation.
@@ -41,7 +41,7 @@ impl ClientTracker {
     /// The memory of a rollout's clients.
     pub(crate) fn new(rollout: &Rollout, vm: &mut Vm, host: &impl Host) -> Self {
         Self(rollout.keyed().then(|| {
-            let failed = SharedRecord::failed_clients(&rollout.name);
+            let failed = ClientSet::failed_record(&rollout.name);
             failed.create(host, ClientSet::default);
             StickyClients { seen: vm.seen_clients(&rollout.name), failed }
         }))
@@ -70,7 +70,7 @@ impl ClientTracker {
         outcome: &Outcome,
         control: &Control,
         host: &impl Host,
-    ) -> Option<ClientCounts> {
+    ) -> Option<ClientIncrements> {
         let sticky = self.0.as_ref()?;
         let (unit, result) = match outcome {
             Outcome::Overridden(_) => return None,
@@ -81,20 +81,20 @@ impl ClientTracker {
             return None;
         };
         if window != control.window_generation() {
-            return Some(ClientCounts::default());
+            return Some(ClientIncrements::default());
         }
         Some(match result {
             RequestResult::Abandoned => {
                 let new_client = first && key.is_some_and(|client| sticky.forget(window, client));
-                ClientCounts { new_client, ..ClientCounts::default() }
+                ClientIncrements { new_client, ..ClientIncrements::default() }
             }
             RequestResult::Success => {
-                ClientCounts { new_client: first, first, newly_failed: false }
+                ClientIncrements { new_client: first, first, newly_failed: false }
             }
             RequestResult::Failure => {
                 let newly_failed =
                     key.is_none_or(|client| sticky.newly_failed(window, client, host));
-                ClientCounts { new_client: first, first, newly_failed }
+                ClientIncrements { new_client: first, first, newly_failed }
             }
         })
     }

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cohort::KeyHash;
+use crate::shared::SharedRecord;
 
 /// Remembered places: 65,536 bits, 8 KiB.
 const BYTES: usize = 8192;
@@ -22,6 +23,11 @@ pub struct ClientSet {
 }
 
 impl ClientSet {
+    /// The shared record of the clients of a sticky rollout that failed in the window.
+    pub fn failed_record(rollout: &str) -> SharedRecord<Self> {
+        SharedRecord::new("failed", rollout)
+    }
+
     /// Adds a client and returns whether it is new in the window. A newer window empties the set; in
     /// a window older than the set's, no client is new.
     pub fn insert(&mut self, window: u32, client: KeyHash) -> bool {
@@ -81,12 +87,17 @@ pub struct RecentFailures {
 }
 
 impl RecentFailures {
+    /// The shared record of a sticky rollout.
+    pub fn record(rollout: &str) -> SharedRecord<Self> {
+        SharedRecord::new("recent", rollout)
+    }
+
     /// Whether a client's failure counts: not if another one counted in the ten seconds before. A
     /// failure that counts is remembered, in place of any other client's there.
     pub fn counts(&mut self, client: KeyHash, now_ns: u64) -> bool {
         self.places.resize(PLACES * 8, 0);
         let (place, tag) = (client.place(PLACES), client.tag());
-        let now = stamp(now_ns);
+        let now = deciseconds(now_ns);
         let Some(slot) = self.places.get_mut(place * 8..place * 8 + 8) else {
             return true;
         };
@@ -94,10 +105,10 @@ impl RecentFailures {
             return true;
         };
         let [a, b, c, d, e, f, g, h] = old;
-        let (old_tag, old_stamp) =
+        let (old_tag, old_time) =
             (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
-        let quiet = now.wrapping_sub(old_stamp) < stamp(QUIET_NS);
-        if old_stamp != 0 && old_tag == tag && quiet {
+        let quiet = now.wrapping_sub(old_time) < deciseconds(QUIET_NS);
+        if old_time != 0 && old_tag == tag && quiet {
             return false;
         }
         slot.copy_from_slice(&((u64::from(now) << 32) | u64::from(tag)).to_le_bytes());
@@ -106,7 +117,7 @@ impl RecentFailures {
 }
 
 /// Tenths of a second, never 0, which marks an empty place.
-fn stamp(ns: u64) -> u32 {
+fn deciseconds(ns: u64) -> u32 {
     ((ns / 100_000_000) as u32).max(1)
 }
 

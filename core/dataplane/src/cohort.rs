@@ -18,7 +18,7 @@ pub struct KeyHash(u64);
 pub struct Bucket(u32);
 
 impl KeyHash {
-    /// Hashes a key.
+    /// Hashes a client's key under a salt.
     pub fn new(salt: &str, key: &[u8]) -> Self {
         let mut hasher = Xxh64::new(0);
         hasher.update(salt.as_bytes());

@@ -12,7 +12,7 @@ use canary_model::config::Rollout;
 use canary_model::runtime::{self, Reading, RolloutRuntime, Setting, ValueError, WeightValue};
 use canary_model::weight::Weight;
 
-use crate::shared::RecordError;
+use crate::shared::{RecordError, SharedRecord};
 
 /// The shared record of one rollout.
 ///
@@ -52,7 +52,7 @@ struct RunningLease {
 /// starts a new generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Generation {
-    /// The runtime's number.
+    /// The number in the runtime.
     value: Option<u64>,
     /// How often it has changed; wraps.
     count: u32,
@@ -78,9 +78,9 @@ pub enum WeightReason {
     LeaseExpired,
     /// The runtime's weight is meant for another version of the canary: zero.
     Version,
-    /// The runtime's weight.
+    /// The weight that the runtime sets.
     Runtime,
-    /// The configuration's weight.
+    /// The weight that the configuration sets.
     Config,
 }
 
@@ -108,6 +108,11 @@ pub fn weight_in_force(
 }
 
 impl Control {
+    /// The shared record of a rollout.
+    pub fn record(rollout: &str) -> SharedRecord<Self> {
+        SharedRecord::new("control", rollout)
+    }
+
     /// The weight in force at a moment. Precedence: guard trip, expired lease, the runtime's weight
     /// (zero if it is for another version than the rollout's canary), the configuration's weight.
     pub fn in_force(&self, rollout: &Rollout, now_ns: u64) -> InForce {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::clients::is_newer;
 use crate::cohort::KeyHash;
 use crate::outcome::{Outcome, RequestResult};
+use crate::shared::SharedRecord;
 use canary_model::role::Role;
 use canary_model::weight::Weight;
 
@@ -50,7 +51,7 @@ pub struct Guard {
 /// One role's requests in the epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardCounts {
-    /// Finished requests.
+    /// Requests that are over.
     pub total: u64,
     /// Failed ones, each client at most once in ten seconds.
     pub failure: u64,
@@ -118,6 +119,11 @@ impl Steps {
 }
 
 impl Guard {
+    /// The shared record of a rollout.
+    pub fn record(rollout: &str) -> SharedRecord<Self> {
+        SharedRecord::new("guard", rollout)
+    }
+
     /// The guard at the beginning of an epoch.
     pub fn new(epoch: u32) -> Self {
         let (stable, canary) = (GuardCounts::default(), GuardCounts::default());

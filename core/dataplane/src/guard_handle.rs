@@ -4,7 +4,7 @@ use crate::clients::RecentFailures;
 use crate::control::Control;
 use crate::guard::{Guard, GuardEvent};
 use crate::host::Host;
-use crate::outcome::{ComparedRequest, Outcome};
+use crate::outcome::Outcome;
 use crate::shared::SharedRecord;
 use canary_model::config::Rollout;
 use canary_model::weight::Weight;
@@ -28,8 +28,8 @@ impl GuardHandle {
     /// The guard of a rollout, which continues with the score that the workers share.
     pub(crate) fn new(rollout: &Rollout, control: &Control, host: &impl Host) -> Self {
         let handle = Self {
-            score: SharedRecord::guard(&rollout.name),
-            recent: SharedRecord::recent_failures(&rollout.name),
+            score: Guard::record(&rollout.name),
+            recent: RecentFailures::record(&rollout.name),
             pending: Vec::new(),
             stable_successes: 0,
         };
@@ -43,20 +43,20 @@ impl GuardHandle {
     /// Takes a finished request. Returns whether the guard trips.
     pub(crate) fn observe(
         &mut self,
-        request: &ComparedRequest,
+        outcome: &Outcome,
         control: &Control,
         weight: Weight,
         now_ns: u64,
         host: &impl Host,
     ) -> bool {
-        let Some(event) = GuardEvent::from_outcome(&Outcome::Compared(*request)) else {
+        let Some(event) = GuardEvent::from_outcome(outcome) else {
             return false;
         };
         if let GuardEvent::StableSuccesses(count) = event {
             self.stable_successes += count;
             return false;
         }
-        if event.is_failure() && !self.counts(request, now_ns, host) {
+        if event.is_failure() && !self.counts(outcome, now_ns, host) {
             return false;
         }
         self.apply(Some(event), control, weight, host)
@@ -76,8 +76,8 @@ impl GuardHandle {
     }
 
     /// Whether a failure counts: a client's failures within ten seconds of one that counted don't.
-    fn counts(&self, request: &ComparedRequest, now_ns: u64, host: &impl Host) -> bool {
-        let Some(client) = request.unit.key() else {
+    fn counts(&self, outcome: &Outcome, now_ns: u64, host: &impl Host) -> bool {
+        let Some(client) = outcome.client() else {
             return true;
         };
         let counted = self.recent.update(host, |recent| recent.counts(client, now_ns));

@@ -3,7 +3,8 @@
 //! around it.
 //!
 //! A request's path: [`request`] (begin, response, end) → [`outcome`] → [`metrics`]. A weight's path:
-//! [`worker`] (tick, poll, answer) → [`control`]. [`host`] is the border to the proxy.
+//! [`worker`] (tick, poll, answer) → [`control`]. The border to the proxy is [`host`], what is asked,
+//! and [`effect`], what is to be done.
 
 pub mod assign;
 pub mod client_tracker;
@@ -11,6 +12,7 @@ pub mod clients;
 pub mod cohort;
 pub mod control;
 pub mod cookie;
+pub mod effect;
 pub mod guard;
 pub mod guard_handle;
 pub mod host;

@@ -25,12 +25,12 @@ pub enum Message {
     UnreadableValue {
         /// The rollout that it belongs to.
         rollout: String,
-        /// What was found.
+        /// The key, its text, and what was expected.
         value: UnreadableValue,
     },
     /// The runtime's weight is meant for another version of the canary.
     OtherVersion {
-        /// The rollout.
+        /// The name of the rollout.
         rollout: String,
         /// The configured canary version.
         canary: String,
@@ -44,7 +44,7 @@ pub enum Message {
 /// What made a guard trip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardTrip {
-    /// The rollout.
+    /// The name of the rollout.
     pub rollout: String,
     /// The canary's version and its requests in the epoch.
     pub canary: (String, GuardCounts),

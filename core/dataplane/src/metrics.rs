@@ -8,8 +8,9 @@ use canary_model::config::{Rollout, Signal};
 use canary_model::role::Role;
 use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
-use crate::client_tracker::ClientCounts;
-use crate::host::{Effect, Host, MetricId, MetricKind};
+use crate::client_tracker::ClientIncrements;
+use crate::effect::Effect;
+use crate::host::{Host, MetricId, MetricKind};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult};
 use crate::signal::{SignalReading, bin_names};
 use crate::vm::Vm;
@@ -55,7 +56,7 @@ impl Gauge {
         Self { id: vm.define(host, MetricKind::Gauge, name), last: None }
     }
 
-    /// Sets the gauge.
+    /// Sets the gauge; an unchanged value costs nothing.
     pub(crate) fn set(&mut self, value: u64, effects: &mut Vec<Effect>) {
         if let Some(id) = self.id.filter(|_| self.last != Some(value)) {
             self.last = Some(value);
@@ -139,7 +140,7 @@ impl RoleMetrics {
     fn count(
         &mut self,
         request: &ComparedRequest,
-        clients: Option<ClientCounts>,
+        clients: Option<ClientIncrements>,
         readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
@@ -195,7 +196,7 @@ impl ClientMetrics {
     fn count(
         &mut self,
         request: &ComparedRequest,
-        counts: ClientCounts,
+        counts: ClientIncrements,
         readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
@@ -284,7 +285,7 @@ impl RolloutMetrics {
     pub(crate) fn count(
         &mut self,
         outcome: &Outcome,
-        clients: Option<ClientCounts>,
+        clients: Option<ClientIncrements>,
         readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
@@ -317,7 +318,7 @@ pub(crate) struct FilterMetrics {
     pub(crate) poll_failure: Counter,
     /// Unreadable runtime values, once per change.
     pub(crate) invalid_runtime: Counter,
-    /// Refused configurations.
+    /// Configurations that were refused.
     pub(crate) config_rejected: Counter,
     /// The time of the last tick in unix seconds.
     pub(crate) heartbeat: Gauge,

@@ -1,4 +1,4 @@
-//! How a request went: who was chosen, who answered, and what is counted.
+//! How a request went: which version was chosen, which one answered, and what is counted.
 //!
 //! The chosen version isn't always the one that answers: the kill switch diverts a canary request to
 //! stable, and a rescue lets stable answer a request that failed on the canary. The version header
@@ -60,7 +60,7 @@ impl CountingUnit {
 /// Which version answered a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Responder {
-    /// The chosen role.
+    /// The role that was chosen.
     Chosen,
     /// Stable, because the kill switch closed the canary's route.
     KillSwitch,
@@ -97,7 +97,7 @@ pub struct ComparedRequest {
     pub role: Role,
     /// What it counts as for the judge.
     pub unit: CountingUnit,
-    /// How it went.
+    /// Success, failure or abandoned.
     pub result: RequestResult,
     /// The response's status class, 1 to 5; 0 if there was no response.
     pub class: u8,
@@ -121,6 +121,14 @@ pub enum RequestResult {
 }
 
 impl Outcome {
+    /// The client of a compared request, if the request has a key.
+    pub fn client(&self) -> Option<KeyHash> {
+        match self {
+            Self::Compared(request) => request.unit.key(),
+            Self::Diverted(_) | Self::Overridden(_) => None,
+        }
+    }
+
     /// Whether it is a compared request that went well, so that its signals count.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Compared(request) if request.result == RequestResult::Success)
@@ -149,7 +157,7 @@ impl Exchange {
         }
     }
 
-    /// The chosen role.
+    /// The role that was chosen for the request.
     pub fn chosen(&self) -> Role {
         self.chosen
     }
@@ -173,7 +181,7 @@ impl Exchange {
         self.grpc_status = Some(status);
     }
 
-    /// Whether the response began and its gRPC status never came. Then it matters who ended it.
+    /// Whether the response began and its gRPC status never came. Then it matters which side ended it.
     pub fn broke_off(&self) -> bool {
         self.grpc && self.answered.is_some() && self.grpc_status.is_none()
     }

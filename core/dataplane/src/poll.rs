@@ -14,11 +14,21 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
+use crate::shared::SharedRecord;
+
 /// The leader's term, as all workers share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Term {
     leader: u64,
     ends_ns: u64,
+}
+
+impl Term {
+    /// The shared record of the workers that poll for the same rollouts.
+    pub fn record<'a>(rollouts: impl Iterator<Item = &'a str>) -> SharedRecord<Self> {
+        let names: Vec<_> = rollouts.collect();
+        SharedRecord::new("term", &names.join("."))
+    }
 }
 
 /// One worker's part in polling.
@@ -57,7 +67,7 @@ struct LastRead {
 pub enum PollStep {
     /// Write this term by compare-and-set, then ask [`Poller::claimed`].
     Claim(Term),
-    /// Another worker leads.
+    /// Another worker leads and polls for all.
     OtherLeads,
     /// This worker leads, and the next poll isn't due yet.
     NotDue,
@@ -68,7 +78,7 @@ pub enum PollStep {
 pub enum AdminQuery {
     /// The counters of runtime loads.
     Loads,
-    /// The runtime.
+    /// The merged runtime, with every key.
     Runtime,
 }
 

@@ -1,11 +1,12 @@
-//! One request in a worker: assigned at its headers, stamped at its response's, counted at its end.
+//! One request in a worker: assigned at its headers, labeled at its response's, counted at its end.
 
 use canary_model::config::Rollout;
 use canary_model::role::Role;
 
 use crate::assign::{Assignment, Decision, NewCookie, decide};
 use crate::cookie;
-use crate::host::{Effect, Headers, Host, RequestChange, Response, ResponseChange};
+use crate::effect::{Effect, RequestChange, ResponseChange};
+use crate::host::{Headers, Host, Response};
 use crate::matching::{self, RequestTarget};
 use crate::outcome::{
     self, Exchange, Outcome, Responder, grpc_status, http_status, is_grpc, upstream_info,
@@ -45,7 +46,7 @@ impl FilterWorker {
     /// are all testers' tokens, whichever rollout they belong to.
     pub fn begin(&mut self, request: &impl Headers, host: &impl Host) -> Begun<'_> {
         let route_sent = request.get(&self.config.headers.route).is_some();
-        let target = RequestTarget::of(request);
+        let target = RequestTarget::new(request);
         let matches = |state: &RolloutState| matching::matches(&state.rollout.matches, &target);
         let matched = self.rollouts.iter().position(matches).and_then(|place| {
             let now_ns = host.now_ns();

@@ -7,8 +7,9 @@ use canary_model::weight::Weight;
 
 use crate::client_tracker::ClientTracker;
 use crate::control::{Control, InForce, UnreadableValue, WeightReason};
+use crate::effect::Effect;
 use crate::guard_handle::GuardHandle;
-use crate::host::{Effect, Host};
+use crate::host::Host;
 use crate::messages::{GuardTrip, Message};
 use crate::metrics::RolloutMetrics;
 use crate::outcome::Outcome;
@@ -20,7 +21,7 @@ use crate::vm::Vm;
 /// A rollout at work in one worker.
 #[derive(Debug)]
 pub struct RolloutState {
-    /// What is configured.
+    /// The rollout as it is configured.
     pub(crate) rollout: Rollout,
     /// The record that all workers share.
     record: SharedRecord<Control>,
@@ -32,16 +33,16 @@ pub struct RolloutState {
     tick_ns: u64,
     /// The guard, if it is enabled.
     guard: Option<GuardHandle>,
-    /// The memory of clients.
+    /// The memory of which clients were counted.
     pub(crate) clients: ClientTracker,
-    /// The statistics.
+    /// The counters, gauges and histograms.
     metrics: RolloutMetrics,
 }
 
 impl RolloutState {
     /// Puts a rollout to work. It continues with the records that the workers share.
     pub(crate) fn new(rollout: Rollout, interval_ns: u64, vm: &mut Vm, host: &impl Host) -> Self {
-        let record = SharedRecord::control(&rollout.name);
+        let record = Control::record(&rollout.name);
         let cached = record.create(host, Control::default);
         let guard = rollout.guard.then(|| GuardHandle::new(&rollout, &cached, host));
         let clients = ClientTracker::new(&rollout, vm, host);
@@ -108,13 +109,10 @@ impl RolloutState {
     ) {
         let clients = self.clients.count(outcome, &self.cached, host);
         self.metrics.count(outcome, clients, readings, effects);
-        let Outcome::Compared(request) = outcome else {
-            return;
-        };
         let weight = self.cached_in_force(now_ns).weight;
         let control = &self.cached;
         let observe =
-            |guard: &mut GuardHandle| guard.observe(request, control, weight, now_ns, host);
+            |guard: &mut GuardHandle| guard.observe(outcome, control, weight, now_ns, host);
         if self.guard.as_mut().is_some_and(observe) {
             self.trip(weight, now_ns, host, effects);
         }

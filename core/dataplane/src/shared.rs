@@ -8,11 +8,7 @@ use std::marker::PhantomData;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::clients::{ClientSet, RecentFailures};
-use crate::control::Control;
-use crate::guard::Guard;
 use crate::host::Host;
-use crate::poll::Term;
 
 /// The version of all records' layouts, as it appears in their keys.
 pub const LAYOUT: &str = "v2";
@@ -24,7 +20,7 @@ const TRIES: usize = 16;
 #[derive(Debug)]
 pub struct SharedRecord<T> {
     key: String,
-    of: PhantomData<T>,
+    record: PhantomData<T>,
 }
 
 /// Why a shared record can't be used.
@@ -36,45 +32,10 @@ pub enum RecordError {
     Unreadable,
 }
 
-impl SharedRecord<Control> {
-    /// What is in force for a rollout.
-    pub fn control(rollout: &str) -> Self {
-        Self::at("control", rollout)
-    }
-}
-
-impl SharedRecord<Guard> {
-    /// The guard's score for a rollout.
-    pub fn guard(rollout: &str) -> Self {
-        Self::at("guard", rollout)
-    }
-}
-
-impl SharedRecord<RecentFailures> {
-    /// The clients of a sticky rollout that failed in the last ten seconds.
-    pub fn recent_failures(rollout: &str) -> Self {
-        Self::at("recent", rollout)
-    }
-}
-
-impl SharedRecord<ClientSet> {
-    /// The clients of a sticky rollout that failed in the window.
-    pub fn failed_clients(rollout: &str) -> Self {
-        Self::at("failed", rollout)
-    }
-}
-
-impl SharedRecord<Term> {
-    /// The term of the workers that poll for the same rollouts.
-    pub fn term<'a>(rollouts: impl Iterator<Item = &'a str>) -> Self {
-        let names: Vec<_> = rollouts.collect();
-        Self::at("term", &names.join("."))
-    }
-}
-
 impl<T: Serialize + DeserializeOwned> SharedRecord<T> {
-    fn at(kind: &str, name: &str) -> Self {
-        Self { key: format!("canary.{LAYOUT}.{kind}.{name}"), of: PhantomData }
+    /// The record of a kind for a rollout, or for a list of them.
+    pub(crate) fn new(kind: &str, name: &str) -> Self {
+        Self { key: format!("canary.{LAYOUT}.{kind}.{name}"), record: PhantomData }
     }
 
     /// The key in the shared data.

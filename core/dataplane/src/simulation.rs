@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::host::{
-    Effect, Headers, Host, MetricId, MetricKind, RequestChange, Response, ResponseChange,
-};
+use crate::effect::{Effect, RequestChange, ResponseChange};
+use crate::host::{Headers, Host, MetricId, MetricKind, Response};
 use crate::messages::Message;
 use crate::request::MatchedRequest;
 use crate::vm::Vm;
@@ -57,7 +56,7 @@ impl Process {
         self.shared.borrow_mut().remove(key);
     }
 
-    /// Carries out effects.
+    /// Carries out what a worker wants done.
     pub(crate) fn perform(&self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
@@ -215,7 +214,7 @@ pub(crate) fn configured(process: &Process, vm: &mut Vm, json: &[u8], seed: u64)
     worker
 }
 
-/// A request's headers.
+/// A request with these headers.
 pub(crate) struct Request<'a>(pub(crate) &'a [(&'a str, &'a str)]);
 
 impl Headers for Request<'_> {

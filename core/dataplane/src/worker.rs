@@ -12,7 +12,8 @@ use canary_model::runtime::{RolloutRuntime, Snapshot};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::host::{Effect, Host};
+use crate::effect::Effect;
+use crate::host::Host;
 use crate::messages::{Message, PollError};
 use crate::metrics::FilterMetrics;
 use crate::outcome::http_status;
@@ -55,7 +56,7 @@ pub struct PollAnswer<'a> {
 }
 
 /// Whether the poll is over after an answer.
-enum Progress {
+enum PollProgress {
     Finished,
     /// The runtime has changed, and the same poll now reads it.
     ReadRuntime,
@@ -106,7 +107,7 @@ impl FilterWorker {
             rollouts.push(RolloutState::new(rollout, interval_ns, vm, host));
         }
         let names = rollouts.iter().map(|state| state.rollout.name.as_str());
-        let term = SharedRecord::term(names);
+        let term = Term::record(names);
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let poller = Poller::new(random.next_u64(), interval_ns);
         let (last_failure, other_versions) = (None, Vec::new());
@@ -208,14 +209,14 @@ impl FilterWorker {
             None => return effects,
         };
         match progress {
-            Ok(Progress::Finished) => {
+            Ok(PollProgress::Finished) => {
                 self.poller.finished();
                 self.metrics.poll_success.add(1);
                 if self.last_failure.take().is_some() {
                     effects.push(Effect::Log(Message::PollRecovered));
                 }
             }
-            Ok(Progress::ReadRuntime) => effects.push(self.get(AdminQuery::Runtime)),
+            Ok(PollProgress::ReadRuntime) => effects.push(self.get(AdminQuery::Runtime)),
             Err(error) => self.poll_failed(error, &mut effects),
         }
         effects
@@ -225,12 +226,12 @@ impl FilterWorker {
         &mut self,
         answer: PollAnswer<'_>,
         host: &impl Host,
-    ) -> Result<Progress, PollError> {
+    ) -> Result<PollProgress, PollError> {
         let status = answer.status.ok_or(PollError::NoAnswer)?;
         // An admin interface that shows no statistics can still show the runtime.
         let loads = if http_status(status) == Some(200) { answer.body } else { &[] };
         let changed = self.poller.changed(loads, host.now_ns());
-        Ok(if changed { Progress::ReadRuntime } else { Progress::Finished })
+        Ok(if changed { PollProgress::ReadRuntime } else { PollProgress::Finished })
     }
 
     fn runtime_answered(
@@ -239,7 +240,7 @@ impl FilterWorker {
         vm: &Vm,
         host: &impl Host,
         effects: &mut Vec<Effect>,
-    ) -> Result<Progress, PollError> {
+    ) -> Result<PollProgress, PollError> {
         let status = answer.status.ok_or(PollError::NoAnswer)?;
         if http_status(status) != Some(200) {
             return Err(PollError::Status(String::from_utf8_lossy(status).into_owned()));
@@ -249,7 +250,7 @@ impl FilterWorker {
         if self.apply(&snapshot, vm, host, effects) {
             self.poller.applied(answer.body.len(), host.now_ns());
         }
-        Ok(Progress::Finished)
+        Ok(PollProgress::Finished)
     }
 
     fn poll_failed(&mut self, error: PollError, effects: &mut Vec<Effect>) {

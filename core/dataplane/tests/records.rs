@@ -13,7 +13,7 @@ use canary_dataplane::cohort::KeyHash;
 use canary_dataplane::control::Control;
 use canary_dataplane::guard::{Guard, GuardEvent};
 use canary_dataplane::poll::{PollStep, Poller, Term};
-use canary_dataplane::shared::{LAYOUT, SharedRecord};
+use canary_dataplane::shared::LAYOUT;
 use canary_model::runtime::{RolloutRuntime, Snapshot};
 use canary_model::weight::Weight;
 use serde::{Serialize, de::DeserializeOwned};
@@ -172,11 +172,11 @@ fn a_changed_layout_needs_a_new_version_in_its_keys() {
     assert!(check(LAYOUT, &longer).unwrap_err().contains("raise shared::LAYOUT"));
     assert!(check(LAYOUT, &records[1..]).unwrap_err().contains("other records"));
     let keys = [
-        SharedRecord::<Control>::control("r").key().to_owned(),
-        SharedRecord::<Guard>::guard("r").key().to_owned(),
-        SharedRecord::<RecentFailures>::recent_failures("r").key().to_owned(),
-        SharedRecord::<ClientSet>::failed_clients("r").key().to_owned(),
-        SharedRecord::<Term>::term(["r", "s"].into_iter()).key().to_owned(),
+        Control::record("r").key().to_owned(),
+        Guard::record("r").key().to_owned(),
+        RecentFailures::record("r").key().to_owned(),
+        ClientSet::failed_record("r").key().to_owned(),
+        Term::record(["r", "s"].into_iter()).key().to_owned(),
     ];
     let expected = ["control.r", "guard.r", "recent.r", "failed.r", "term.r.s"];
     assert_eq!(keys, expected.map(|key| format!("canary.{LAYOUT}.{key}")));

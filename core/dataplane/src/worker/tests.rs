@@ -10,7 +10,7 @@ use crate::clients::ClientSet;
 use crate::cohort::KeyHash;
 use crate::control::{Control, WeightReason, weight_in_force};
 use crate::guard::{Guard, GuardEvent};
-use crate::shared::{RecordError, SharedRecord};
+use crate::shared::RecordError;
 use crate::simulation::{Process, SECOND, SimulatedWorker, config, configured};
 use canary_model::role::Role;
 use canary_model::weight::Weight;
@@ -53,7 +53,7 @@ fn workers_that_race_for_the_guards_trip_report_it_once() {
 #[test]
 fn contention_loses_no_event() {
     let process: &'static Process = Box::leak(Box::default());
-    let record = || SharedRecord::<Guard>::guard("r");
+    let record = || Guard::record("r");
     record().create(process, || Guard::new(0));
     let weight = Weight::parse_percent("5").unwrap();
     let observe = move || {
@@ -70,7 +70,7 @@ fn contention_loses_no_event() {
 #[test]
 fn a_client_that_two_workers_see_failing_counts_as_failed_once() {
     let process: &'static Process = Box::leak(Box::default());
-    let record = || SharedRecord::<ClientSet>::failed_clients("r");
+    let record = || ClientSet::failed_record("r");
     record().create(process, ClientSet::default);
     let client = KeyHash::new("salt", b"client");
     let insert = move || {
@@ -86,7 +86,7 @@ fn a_client_that_two_workers_see_failing_counts_as_failed_once() {
 #[test]
 fn a_write_that_is_beaten_sixteen_times_is_left_to_the_next_occasion() {
     let process = Process::default();
-    let record = SharedRecord::<ClientSet>::failed_clients("r");
+    let record = ClientSet::failed_record("r");
     record.create(&process, ClientSet::default);
     let client = KeyHash::new("salt", b"client");
     process.beat(16);
@@ -119,7 +119,7 @@ fn an_unreadable_record_is_stable_with_its_own_reason() {
     let process = Process::default();
     let mut worker = SimulatedWorker::start(&process, &config(|r| r["weight"] = 100.into()), 1);
     assert_eq!(worker.begin(&[]).1, "canary");
-    let record = SharedRecord::<Control>::control("r");
+    let record = Control::record("r");
     let reason = |error| {
         let rollout = &configured(&Process::default(), &mut Vm::default(), &plain(), 1).rollouts[0];
         let in_force = weight_in_force(Err(error), &rollout.rollout, 0);
