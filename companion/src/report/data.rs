@@ -7,6 +7,7 @@ use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
 use canary_model::histogram::Histogram;
+use canary_model::redact::redacted;
 use canary_model::role::Role;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
@@ -45,10 +46,10 @@ pub struct Report {
     pub metrics: Vec<Metric>,
     /// Everything that happened, in order.
     #[serde(skip)]
-    pub decisions: Vec<Decision>,
+    pub decisions: Vec<DecisionRow>,
     /// How it went.
     pub points: Vec<Point>,
-    /// The file, as it was.
+    /// The file, as it was, without the secrets in its URLs.
     pub file: String,
     #[serde(skip)]
     spec: Spec,
@@ -65,7 +66,7 @@ pub struct Report {
 
 /// Something that happened.
 #[derive(Debug)]
-pub struct Decision {
+pub struct DecisionRow {
     /// When, for people.
     pub at: String,
     /// On the rollout's clock, in seconds.
@@ -143,7 +144,7 @@ impl Report {
             decisions: Vec::new(),
             points: Vec::new(),
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
-            file: start.file,
+            file: redacted(&start.file),
             spec,
             labels: start.versions,
             totals: Pair::default(),
@@ -223,7 +224,7 @@ impl Report {
                 }
                 _ => {}
             }
-            self.decisions.push(Decision {
+            self.decisions.push(DecisionRow {
                 at: step.at.clone(),
                 t: self.seconds,
                 event: event.clone(),
