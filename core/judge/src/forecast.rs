@@ -16,7 +16,7 @@
 //! **What voids it.** Rates above about a fifth with half of the traffic (it is too pessimistic there);
 //! rates other than those it is given; sticky clients, of which there are fewer than requests.
 
-use super::certificate::SHRINKS;
+use super::non_inferiority::SHRINKS;
 use super::counts::Sides;
 use super::failure_abort::{RATIOS, Tolerated};
 
@@ -49,17 +49,17 @@ pub struct PlannedStep {
 /// Nats of evidence against the canary that a request brings on average; 0 where none can be expected.
 pub fn abort_growth(tolerated: Tolerated, rates: Rates) -> f64 {
     let Rates { weight, canary, stable } = rates;
-    let exposure = Sides { suspect: weight, reference: 1.0 - weight };
+    let exposure = Sides { treatment: weight, control: 1.0 - weight };
     let growth = RATIOS.map(|alternative| {
         let factors = tolerated.factors(alternative, exposure);
-        weight * canary * factors.suspect.ln() + (1.0 - weight) * stable * factors.reference.ln()
-            - tolerated.margin * weight * (factors.suspect - 1.0)
+        weight * canary * factors.treatment.ln() + (1.0 - weight) * stable * factors.control.ln()
+            - tolerated.margin * weight * (factors.treatment - 1.0)
     });
     growth.into_iter().fold(0.0, f64::max)
 }
 
 /// Nats of evidence for the canary's certificate that a request brings on average.
-pub fn certificate_growth(tolerated: Tolerated, rates: Rates) -> f64 {
+pub fn non_inferiority_growth(tolerated: Tolerated, rates: Rates) -> f64 {
     let Rates { weight, canary, stable } = rates;
     if weight >= 1.0 {
         return 0.0;

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::prometheus::condition::Condition;
+use super::prometheus::condition::{Condition, ConstantCondition};
 
 pub use read::metric_fields;
 pub use read::{FALSE_ABORT, percentage};
@@ -46,8 +46,10 @@ pub const QUANTILES: [(&str, f64); 9] = [
     ("p99.95", 0.9995),
 ];
 
-/// The whole section.
-#[derive(Clone, Debug, PartialEq)]
+/// The whole section. Its JSON is what [`crate::fingerprint`] is made of: a field's name there is
+/// part of a persisted rollout's identity, whatever it is called in Rust.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Analysis {
     /// The largest probability with which a canary that is no worse than tolerated may be rolled
     /// back, over the whole rollout and all metrics together; above 0, at most 0.5.
@@ -57,17 +59,19 @@ pub struct Analysis {
 }
 
 /// One metric.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct MetricSpec {
     /// Its name in verdicts and reasons.
     pub name: String,
     /// What it compares and what it tolerates.
-    pub rule: Rule,
+    pub rule: MetricRule,
 }
 
 /// What a metric compares, and what it tolerates.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Rule {
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum MetricRule {
     /// The canary's share of failures may be `ratio` times stable's plus `margin`.
     FailureRate {
         /// The tolerated ratio, 1 by default.
@@ -100,6 +104,7 @@ pub enum Rule {
 
 /// A metric that Prometheus measures, with the fields of Argo Rollouts' analysis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PrometheusSpec {
     /// Prometheus' base URL.
     pub address: String,
@@ -125,19 +130,65 @@ impl Analysis {
     /// How many metrics share the probability of a false abort: all but those of Prometheus, also
     /// those that have no data.
     pub fn shares(&self) -> usize {
-        self.metrics.iter().filter(|metric| !matches!(metric.rule, Rule::Prometheus(_))).count()
+        self.metrics.iter().filter(|metric| !matches!(metric.rule, MetricRule::Prometheus(_))).count()
     }
 }
 
-impl Rule {
+/// A condition of a [`PrometheusSpec`] that never changes its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConditionWarning {
+    /// The condition's field in the file.
+    pub field: &'static str,
+    /// What it always says.
+    pub constant: ConstantCondition,
+}
+
+impl PrometheusSpec {
+    /// Its conditions that never change their answer, whatever the query returns. What is reported is
+    /// certain; a condition that isn't may still be constant.
+    pub fn condition_warnings(&self) -> Vec<ConditionWarning> {
+        let values = self.answers_one_value().then_some(1);
+        let conditions = [
+            ("successCondition", &self.success_condition),
+            ("failureCondition", &self.failure_condition),
+        ];
+        let warning = |(field, condition): (&'static str, &Option<Condition>)| {
+            let constant = condition.as_ref()?.constant(values)?;
+            Some(ConditionWarning { field, constant })
+        };
+        conditions.into_iter().filter_map(warning).collect()
+    }
+
+    /// Whether the whole query is a call of `scalar` or `vector`, which give one value. Queries that
+    /// also do, such as a sum, are not recognized.
+    fn answers_one_value(&self) -> bool {
+        let query = self.query.trim();
+        let call = ["scalar", "vector"].into_iter().find_map(|name| query.strip_prefix(name));
+        let Some(arguments) = call.map(str::trim_start).filter(|rest| rest.starts_with('(')) else {
+            return false;
+        };
+        // Quotes and comments may hold parentheses that count for nothing.
+        if arguments.contains(['"', '\'', '`', '#']) {
+            return false;
+        }
+        let mut depth = 0i64;
+        let mut closes = arguments.char_indices().filter_map(|(at, c)| {
+            depth += i64::from(c == '(') - i64::from(c == ')');
+            (depth == 0).then_some(at)
+        });
+        closes.next() == Some(arguments.len() - 1)
+    }
+}
+
+impl MetricRule {
     /// The kind's word in the file.
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> MetricKind {
         match self {
-            Self::FailureRate { .. } => Kind::FailureRate,
-            Self::Latency { .. } => Kind::Latency,
-            Self::Distribution { .. } => Kind::Distribution,
-            Self::Conversion { .. } => Kind::Conversion,
-            Self::Prometheus(_) => Kind::Prometheus,
+            Self::FailureRate { .. } => MetricKind::FailureRate,
+            Self::Latency { .. } => MetricKind::Latency,
+            Self::Distribution { .. } => MetricKind::Distribution,
+            Self::Conversion { .. } => MetricKind::Conversion,
+            Self::Prometheus(_) => MetricKind::Prometheus,
         }
     }
 }
@@ -145,7 +196,7 @@ impl Rule {
 /// The kinds of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Kind {
+pub enum MetricKind {
     /// Shares of failures.
     FailureRate,
     /// Durations.
@@ -158,7 +209,7 @@ pub enum Kind {
     Prometheus,
 }
 
-impl Kind {
+impl MetricKind {
     /// All kinds, in the order of the documentation.
     pub const ALL: [Self; 5] =
         [Self::FailureRate, Self::Latency, Self::Distribution, Self::Conversion, Self::Prometheus];
@@ -175,7 +226,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for MetricKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -11,7 +11,7 @@ fn tolerated(ratio: f64, margin: f64) -> Tolerated {
 /// Canary requests that a test of identical versions needs for its certificate.
 fn certify(baseline: f64, tolerated: Tolerated, weight: f64) -> f64 {
     let rates = Rates { weight, canary: baseline, stable: baseline };
-    weight * requests_needed(LN_20, certificate_growth(tolerated, rates)).unwrap()
+    weight * requests_needed(LN_20, non_inferiority_growth(tolerated, rates)).unwrap()
 }
 
 fn abort(canary: f64, weight: f64, tolerated: Tolerated) -> f64 {
@@ -82,12 +82,12 @@ fn what_is_tolerated_never_grows() {
         assert_eq!(abort_growth(tolerated(1.0, 0.001), rates), 0.0);
     }
     let at_margin = Rates { weight: 0.05, canary: 0.006, stable: 0.001 };
-    assert!(certificate_growth(tolerated(1.0, 0.005), at_margin) < 1e-12);
+    assert!(non_inferiority_growth(tolerated(1.0, 0.005), at_margin) < 1e-12);
     assert_eq!(requests_needed(LN_100, 0.0), None);
     for weight in [0.0, 1.0] {
         let rates = Rates { weight, canary: 1.0, stable: 0.001 };
         assert!(abort_growth(PLAIN, rates) < 1e-12);
-        assert!(certificate_growth(PLAIN, rates) < 1e-12);
+        assert!(non_inferiority_growth(PLAIN, rates) < 1e-12);
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use self::parts::{Bins, Classes, Count, Limited, Percent, Sample};
-use super::{Clients, Measurement, Observation, RoleCounts, Signal};
+use super::{Clients, Measurement, Observation, RoleCounts, SignalCounts};
 use crate::counts::Pair;
 use canary_model::document::ConfigError;
 use canary_model::role::Role;
@@ -66,7 +66,7 @@ fn in_order(observation: Observation, latest: &mut f64) -> Result<Observation, C
 
 /// A line inside of another document.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Observation, D::Error> {
-    Line::deserialize(from).map(Into::into)
+    ObservationDocument::deserialize(from).map(Into::into)
 }
 
 /// A measurement inside of another document.
@@ -80,9 +80,9 @@ pub(super) fn read(line: &str) -> Result<Observation, ConfigError> {
         return Err(ConfigError { path: String::new(), message });
     }
     // Keeping track of the path costs time, and only a fault needs it.
-    match serde_json::from_str::<Line>(line) {
+    match serde_json::from_str::<ObservationDocument>(line) {
         Ok(line) => Ok(line.into()),
-        Err(error) => Err(locate::<Line>(line)
+        Err(error) => Err(locate::<ObservationDocument>(line)
             .unwrap_or_else(|| ConfigError { path: String::new(), message: error.to_string() })),
     }
 }
@@ -99,11 +99,12 @@ fn locate<T: DeserializeOwned>(text: &str) -> Option<ConfigError> {
 
 #[derive(Deserialize)]
 #[serde(expecting = "an object with t, weight, stable and canary")]
-struct Line {
+struct ObservationDocument {
     t: f64,
     weight: Percent,
     window: Option<Count>,
-    keyed: Option<bool>,
+    #[serde(rename = "keyed")]
+    sticky: Option<bool>,
     stable: Option<Part>,
     canary: Option<Part>,
     signals: Option<Limited<Roles, MAX_SIGNALS>>,
@@ -148,18 +149,18 @@ enum Measured {
     Outage { error: String },
 }
 
-impl From<Line> for Observation {
-    fn from(line: Line) -> Self {
+impl From<ObservationDocument> for Observation {
+    fn from(line: ObservationDocument) -> Self {
         let signals = |part: Option<Limited<Roles, MAX_SIGNALS>>| {
             let part = part.unwrap_or_default().0.into_iter();
-            part.map(|(name, roles)| (name, Signal::from(roles))).collect()
+            part.map(|(name, roles)| (name, SignalCounts::from(roles))).collect()
         };
         let measured = line.measurements.unwrap_or_default().0.into_iter();
         let mut observation = Self {
             t: line.t,
             weight: line.weight.0,
             window: line.window.map(|count| count.0),
-            keyed: line.keyed.unwrap_or(false),
+            sticky: line.sticky.unwrap_or(false),
             roles: Pair::default(),
             signals: signals(line.signals),
             signals_first: signals(line.signals_first),
@@ -169,9 +170,9 @@ impl From<Line> for Observation {
         for (role, part) in parts {
             let Some(mut part) = part else { continue };
             for (name, classes) in part.signals_first.take().unwrap_or_default().0 {
-                *observation.signals_first.entry(name).or_default().of_mut(role) = Some(classes.0);
+                *observation.signals_first.entry(name).or_default().get_mut(role) = Some(classes.0);
             }
-            *observation.roles.of_mut(role) = part.into();
+            *observation.roles.get_mut(role) = part.into();
         }
         observation
     }
@@ -199,7 +200,7 @@ impl From<ClientCounts> for Clients {
     }
 }
 
-impl From<Roles> for Signal {
+impl From<Roles> for SignalCounts {
     fn from(roles: Roles) -> Self {
         Self {
             stable: roles.stable.map(|classes| classes.0),

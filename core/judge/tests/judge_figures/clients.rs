@@ -79,7 +79,7 @@ impl Population {
             t: t as f64,
             weight,
             window: Some(window),
-            keyed: true,
+            sticky: true,
             ..Observation::default()
         };
         for (role, [total, failure, seen, failed, first]) in

@@ -11,7 +11,7 @@
 )]
 #![allow(clippy::disallowed_macros, reason = "what was measured is shown with --nocapture")]
 
-mod certificate;
+mod non_inferiority;
 mod clients;
 mod drift;
 mod failures;
