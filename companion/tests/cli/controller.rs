@@ -100,7 +100,7 @@ impl Controller {
     /// Starts one and waits for its interface.
     fn start(place: &Place, file: &Path, args: &[&str]) -> Self {
         let mut controller = Self::spawn(place, file, args);
-        let interface = controller.hears("interface: http");
+        let interface = controller.line("interface: http");
         let url = interface.split_whitespace().nth(1).unwrap().to_owned();
         controller.url = url;
         controller
@@ -124,9 +124,16 @@ impl Controller {
         Self { child, url: String::new(), lines, said: Vec::new() }
     }
 
-    /// Waits for a line, on stdout or stderr.
+    /// Waits until a line is said; fails where none comes.
     #[track_caller]
-    fn hears(&mut self, text: &str) -> String {
+    fn hears(&mut self, text: &str) {
+        let _ = self.line(text);
+    }
+
+    /// The next line that says something, on stdout or stderr; waits for it.
+    #[track_caller]
+    #[must_use = "`hears` waits for a line that nobody needs"]
+    fn line(&mut self, text: &str) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -156,7 +163,8 @@ impl Controller {
         }
     }
 
-    /// Whether a line was heard until now.
+    /// Whether a line was heard until now. It neither waits nor fails.
+    #[must_use = "it only tells: `hears` waits and fails"]
     fn said(&self, text: &str) -> bool {
         self.said.iter().any(|line| line.contains(text))
     }
