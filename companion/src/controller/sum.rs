@@ -1,7 +1,7 @@
 //! The counts of a whole fleet between two looks, as the judge takes them. Pure.
 
 use canary_judge::counts::Pair;
-use canary_judge::observation::{Clients, Observation, RoleCounts, Signal};
+use canary_judge::observation::{Clients, Observation, RoleCounts, SignalCounts};
 use canary_model::role::Role;
 
 use super::counters::{Count, Counters};
@@ -23,15 +23,15 @@ pub fn observation(counters: &Counters) -> Observation {
     };
     let mut line = Observation {
         // The filter counts clients in rollouts with affinity alone.
-        keyed: counters.counts.keys().any(|(_, count)| *count == Count::Clients),
+        sticky: counters.counts.keys().any(|(_, count)| *count == Count::Clients),
         roles: Pair { stable: role(Role::Stable), canary: role(Role::Canary) },
         ..Observation::default()
     };
     for ((role, count), value) in &counters.counts {
         if let Count::Signal { first, signal, class } = count {
             let signals = if *first { &mut line.signals_first } else { &mut line.signals };
-            let signal: &mut Signal = signals.entry(signal.clone()).or_default();
-            signal.of_mut(*role).get_or_insert_default().insert(class.clone(), *value);
+            let signal: &mut SignalCounts = signals.entry(signal.clone()).or_default();
+            signal.get_mut(*role).get_or_insert_default().insert(class.clone(), *value);
         }
     }
     line
@@ -50,7 +50,7 @@ mod tests {
     fn what_is_not_counted_is_not_known() {
         let line = observation(&counters(&[(Role::Stable, Count::Total, 0)]));
         assert_eq!((line.roles.stable.total, line.roles.canary.total), (Some(0), None));
-        assert_eq!((line.keyed, line.roles.stable.clients), (false, None));
+        assert_eq!((line.sticky, line.roles.stable.clients), (false, None));
     }
 
     #[test]
@@ -63,7 +63,7 @@ mod tests {
             (Role::Canary, signal(false), 5),
             (Role::Stable, signal(true), 4),
         ]));
-        assert!(line.keyed);
+        assert!(line.sticky);
         let clients = line.roles.canary.clients.unwrap();
         assert_eq!(
             (clients.total, clients.failure, clients.first_failure),

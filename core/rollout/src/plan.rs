@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::spec::{Conditions, PauseSpec, Spec, StepSpec};
 use canary_judge::forecast::{self, PlannedStep, Rates};
-use canary_judge::spec::Rule;
+use canary_judge::spec::MetricRule;
 use canary_judge::{BETA, Tolerated};
 use canary_model::weight::Weight;
 
@@ -152,7 +152,7 @@ impl Planner<'_> {
         let certificate = self.spec.certificate_margin(step);
         let mut times = tolerated(self.spec).map(|tolerated| {
             let margin = certificate.unwrap_or(tolerated.margin);
-            let growth = forecast::certificate_growth(Tolerated { margin, ..tolerated }, rates);
+            let growth = forecast::non_inferiority_growth(Tolerated { margin, ..tolerated }, rates);
             forecast::requests_needed(-BETA.ln(), growth).map(|requests| requests / rps)
         });
         times.try_fold(0.0, |longest, time| time.map(|time| f64::max(longest, time)))
@@ -166,7 +166,7 @@ impl Planner<'_> {
             return 0.0;
         }
         let rps = self.traffic.rps;
-        let latency = metrics.iter().any(|metric| matches!(metric.rule, Rule::Latency { .. }));
+        let latency = metrics.iter().any(|metric| matches!(metric.rule, MetricRule::Latency { .. }));
         let cold = if latency { (COLD_START - self.canary_so_far).max(0.0) } else { 0.0 };
         (BLOCK / rps).max(1.0 / (weight * rps)).max(cold / (weight * rps)).max(LOOK_SECONDS)
     }
@@ -183,7 +183,7 @@ impl Planner<'_> {
 /// What the metrics of failures tolerate.
 fn tolerated(spec: &Spec) -> impl Iterator<Item = Tolerated> + '_ {
     spec.analysis.metrics.iter().filter_map(|metric| match metric.rule {
-        Rule::FailureRate { ratio, margin } => Some(Tolerated { ratio, margin }),
+        MetricRule::FailureRate { ratio, margin } => Some(Tolerated { ratio, margin }),
         _ => None,
     })
 }

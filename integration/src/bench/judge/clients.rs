@@ -71,7 +71,7 @@ impl Population {
 
 fn line(mut line: Observation, window: u64, counts: [[u64; 5]; 2]) -> Observation {
     line.window = Some(window);
-    line.keyed = true;
+    line.sticky = true;
     let roles = [&mut line.roles.stable, &mut line.roles.canary];
     for (role, [total, failure, seen, failed, first]) in roles.into_iter().zip(counts) {
         role.total = Some(total);

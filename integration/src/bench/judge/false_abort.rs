@@ -3,7 +3,7 @@
 
 use canary_judge::Judge;
 use canary_judge::observation::Observation;
-use canary_judge::spec::Rule;
+use canary_judge::spec::MetricRule;
 use rand::RngExt;
 
 use super::clients::{Client, Population};
@@ -67,7 +67,7 @@ pub(super) fn tell(extent: Extent) -> Sheet {
         drift::identical(extent.runs),
         Some(LIMIT),
     );
-    let by_request = sticky(extent.few, 0.05, |line| Observation { keyed: false, ..line });
+    let by_request = sticky(extent.few, 0.05, |line| Observation { sticky: false, ..line });
     add(
         "what voids it: sticky clients, counted by request, weight 5 %".to_owned(),
         by_request,
@@ -146,6 +146,6 @@ fn sticky(count: u64, weight: f64, as_seen: fn(Observation) -> Observation) -> V
 }
 
 /// A judge of something else than failures.
-pub(super) fn judge_other(rule: Rule) -> Judge {
+pub(super) fn judge_other(rule: MetricRule) -> Judge {
     judge(rule, SECONDS)
 }

@@ -1,7 +1,7 @@
 //! Whether the planner's forecast is near what the simulation needs.
 
 use canary_judge::forecast::{
-    Rates, abort_growth, abort_nats, certificate_growth, median_requests, requests_needed,
+    Rates, abort_growth, abort_nats, non_inferiority_growth, median_requests, requests_needed,
 };
 use canary_judge::{BETA, Tolerated};
 use serde_json::json;
@@ -43,7 +43,7 @@ pub(super) fn tell(extent: Extent) -> Sheet {
     for (margin, weight) in [(0.005, 0.05), (0.01, 0.05), (0.005, 0.5), (0.002, 0.05)] {
         let tolerated = Tolerated { ratio: 1.0, margin };
         let rates = Rates { weight, canary: 0.001, stable: 0.001 };
-        let needed = requests_needed(-BETA.ln(), certificate_growth(tolerated, rates));
+        let needed = requests_needed(-BETA.ln(), non_inferiority_growth(tolerated, rates));
         let [margin_in, share] = [margin, weight].map(|share| 100.0 * share);
         let name = format!("certificate, margin {margin_in} points, weight {share} %");
         let races = certified(extent.runs, margin, weight, [0.001; 2], Rivals::none());

@@ -4,7 +4,7 @@ use std::thread;
 
 use canary_judge::Judge;
 use canary_judge::observation::Observation;
-use canary_judge::spec::{Analysis, MetricSpec, Rule};
+use canary_judge::spec::{Analysis, MetricSpec, MetricRule};
 use canary_model::weight::Weight;
 use rand::SeedableRng;
 use rand_distr::{Binomial, Distribution};
@@ -22,15 +22,15 @@ pub(super) const SEED: u64 = 20_260_000;
 const FALSE_ABORT: f64 = 0.01;
 
 /// A judge of one metric, for a rollout planned to take so many seconds.
-pub(super) fn judge(rule: Rule, planned_seconds: u64) -> Judge {
+pub(super) fn judge(rule: MetricRule, planned_seconds: u64) -> Judge {
     let metric = MetricSpec { name: "metric".to_owned(), rule };
     let analysis = Analysis { false_abort: FALSE_ABORT, metrics: vec![metric] };
     Judge::new(&analysis, planned_seconds)
 }
 
 /// Failures with a tolerated difference.
-pub(super) const fn failures(margin: f64) -> Rule {
-    Rule::FailureRate { ratio: 1.0, margin }
+pub(super) const fn failures(margin: f64) -> MetricRule {
+    MetricRule::FailureRate { ratio: 1.0, margin }
 }
 
 /// Where a rule decided, or where the stream ended without that.
