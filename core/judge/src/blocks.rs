@@ -90,7 +90,7 @@ pub(crate) enum Change {
     /// The weight alone.
     Weight,
     /// The window, in rollouts with affinity: the proxies forgot which clients they had counted, and
-    /// every test begins anew.
+    /// every test starts again.
     Window,
 }
 

@@ -8,7 +8,7 @@
 //! With affinity the conversions read are those of first observations, the clients at risk those that
 //! were seen and have not converted.
 //!
-//! **What voids it.** As for failures; and a version that merely converts *later*: the certificate with
+//! **What voids it.** As for failures; and a version that merely converts *later*: the non-inferiority test with
 //! a margin counts clients from their first request on, so conversions must come with first
 //! observations, not in some later visit.
 
@@ -77,7 +77,7 @@ impl Events {
         })
     }
 
-    /// Clients first seen, and those whose first request was an event; for the certificate.
+    /// Clients first seen, and those whose first request was an event; for the non-inferiority test.
     pub(crate) fn of_first_requests(
         &self,
         line: &Observation,

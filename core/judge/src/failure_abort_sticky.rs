@@ -9,7 +9,7 @@
 //! **Why risk sets.** With the nominal split in their place, an arm whose weak clients have failed
 //! already makes the other arm look bad in the next shared outage. **Why no start mixture:** a bet that
 //! starts late would count failures of clients whose charge was paid before it; instead each window
-//! begins anew, and window j must reach j(j+1) times the evidence.
+//! starts again, and window j must reach j(j+1) times the evidence.
 //!
 //! **What voids it.** Failures counted for clients that were never seen (an observation without one
 //! role's part must be dropped whole); clients that change sides within a window; clients of one arm

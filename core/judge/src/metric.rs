@@ -66,7 +66,7 @@ impl Metric {
         }
     }
 
-    /// A step begins; `margin` is another margin for its certificate of failures.
+    /// A step begins; `margin` is another margin for its non-inferiority test of failures.
     pub(crate) fn begin_step(&mut self, margin: Option<f64>) {
         self.status.begin_step();
         match &mut self.test {
@@ -116,7 +116,7 @@ impl Metric {
         }
     }
 
-    /// Whether the step's certificate is reached; `None` for kinds that have none.
+    /// Whether the canary is certified in this step; `None` for kinds without a non-inferiority test.
     pub(crate) fn certified(&self) -> Option<bool> {
         match &self.test {
             Test::Rate(test) => Some(test.certified()),

@@ -1,6 +1,6 @@
 //! Is the canary certainly no worse than the margin? The evidence to advance on.
 //!
-//! **Source.** The bets of the test of failures turned round (Turner, Ly and Grünwald 2024). H0': the
+//! **Source.** The bets of the test of failures with the inequality reversed (Turner, Ly and Grünwald 2024). H0': the
 //! canary is bad, `p_canary ≥ ratio · p_stable + margin`. For each a < 1 of the grid, per block:
 //!
 //! ```text
@@ -11,11 +11,11 @@
 //! must pass every metric's gate at every step, so β is not divided among them (Berger 1982).
 //!
 //! In rollouts with affinity the unit is a client's *first request* in the window, and n_c : n_s is
-//! the nominal split: whoever was just seen has had no time to fail later, so counting any failure
+//! the nominal split: a client that was just seen has had no time to fail later, so counting any failure
 //! would certify a canary that breaks its clients slowly. A step longer than a window certifies per
 //! window at β/(j(j+1)), j from the step's first.
 //!
-//! The count begins with the step, without a start mixture; once reached, a certificate stays until
+//! The count begins with the step, without a start mixture; once certified, the canary stays so until
 //! the next step.
 //!
 //! **What voids it.** As for the test of failures; with affinity also a true split other than the
@@ -47,7 +47,7 @@ pub(crate) struct NonInferiorityTick {
     pub(crate) left_out: bool,
 }
 
-/// The certificate's state in its step.
+/// The test's state in its step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct NonInferiority {
     /// What the file says.
@@ -74,7 +74,7 @@ impl NonInferiority {
         }
     }
 
-    /// A step begins: everything is counted anew, for another margin if one is given.
+    /// A step begins: everything is counted again, for another margin if one is given.
     pub(crate) fn begin_step(&mut self, margin: Option<f64>) {
         self.margin = margin.unwrap_or(self.tolerated.margin);
         self.certified_at = None;

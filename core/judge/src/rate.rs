@@ -1,4 +1,4 @@
-//! A test of shares of events, failures or conversions: its evidence and its certificate together.
+//! A test of shares of events, failures or conversions: the abort test and the non-inferiority test together.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::failure_abort_sticky::{ClientAbort, ClientTick};
 use super::observation::Observation;
 use super::verdict::{Findings, InsufficientData, NonInferiorityFigures, Unit};
 
-/// A test of shares of events, with its certificate.
+/// A test of shares of events, with its non-inferiority test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rate {
     events: Events,
@@ -45,7 +45,7 @@ impl Rate {
         self.abort = Abort::Clients(ClientAbort::new(self.tolerated));
     }
 
-    /// A step begins: its certificate counts from now on.
+    /// A step begins: the non-inferiority test counts from now on.
     pub(crate) fn begin_step(&mut self, margin: Option<f64>) {
         // A budget of failures says nothing about conversions.
         let margin = margin.filter(|_| self.events == Events::Failures);
@@ -91,7 +91,7 @@ impl Rate {
         }
     }
 
-    /// Whether the step's certificate was reached.
+    /// Whether the canary is certified in this step.
     pub(crate) const fn certified(&self) -> bool {
         self.non_inferiority.certified()
     }

@@ -8,7 +8,7 @@
 //!
 //! Every stretch of constant weight (and window) is a test of its own, with 1/(j(j+1)) of the error.
 //! A mismatch isn't a reason to roll back, it is reported as its own problem: the tests without
-//! affinity go by the measured split and stay valid; the certificate with affinity does not.
+//! affinity go by the measured split and stay valid; the non-inferiority test with affinity does not.
 //!
 //! **What voids it.** With affinity a proxy's workers each count the same client once, so there the
 //! evidence is divided by eight, which is valid for up to eight workers. Retries and connections that

@@ -120,9 +120,9 @@ pub struct PrometheusSpec {
     pub failure_limit: u64,
     /// How many may be neither a success nor a failure: one more, and the metric holds the rollout.
     pub inconclusive_limit: u64,
-    /// What a good result is. Without it: any that is no failure.
+    /// What a good result is. Without it: any that is not a failure.
     pub success_condition: Option<Condition>,
-    /// What a bad result is. Without it: any that is no success.
+    /// What a bad result is. Without it: any that is not a success.
     pub failure_condition: Option<Condition>,
 }
 

@@ -95,7 +95,7 @@ fn prometheus_alone_can_roll_back() {
 }
 
 #[test]
-fn a_step_wants_a_block_of_both_versions_and_its_certificate() {
+fn a_step_wants_a_block_of_both_versions_and_certainty() {
     let spec = json!([{"name": "failures", "kind": "failureRate", "margin": "1%"}]);
     let mut judge = Judge::new(&analysis(spec), 3_600);
     for t in 0..9 {

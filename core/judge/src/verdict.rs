@@ -133,7 +133,7 @@ pub enum Findings {
     },
     /// An external query's results.
     Query {
-        /// The last values that said something; none where a value is no finite number.
+        /// The last values that said something; none where a value is not a finite number.
         values: Vec<Option<f64>>,
         /// The condition that decides.
         condition: String,

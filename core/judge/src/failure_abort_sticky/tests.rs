@@ -68,7 +68,7 @@ fn what_is_left_out_is_at_risk_and_charged() {
     test.observe(Some(tick([2, 0], [2, 0])), None, true);
     assert_eq!(test.at_risk, Sides { treatment: 9, control: 93 });
     assert!((test.mixture.logs()[12] + 0.01 * 12.0 * 999.0).abs() < 1e-9);
-    // A window begins anew, with the clients of its first line at risk.
+    // A window starts again, with the clients of its first line at risk.
     test.observe(Some(small([3, 30], [0, 0])), Some(Change::Window), false);
     assert_eq!(test.at_risk, Sides { treatment: 3, control: 30 });
     assert!((test.mixture.logs()[12] + 0.01 * 3.0 * 999.0).abs() < 1e-9);

@@ -147,7 +147,7 @@ fn with_affinity_first_observations_are_read_and_halves_dropped() {
     assert!(test.log_e() > 5.0);
     let window = TickContext { sticky: true, ..tick(Some(Change::Window)) };
     test.observe(&window, &half);
-    assert_eq!(test.log_e(), 0.0, "a new window begins anew, and without a start mixture");
+    assert_eq!(test.log_e(), 0.0, "a new window starts again, and without a start mixture");
     assert_eq!(test.history.count(), 3_000, "but knows what stable did");
 }
 

@@ -57,7 +57,7 @@ fn the_mean_factor_is_at_most_one_while_the_canary_is_bad() {
 }
 
 #[test]
-fn a_certificate_stays_until_the_next_step_and_counts_from_its_start() {
+fn certified_stays_until_the_next_step_and_counts_from_its_start() {
     let mut test = test_of(1.0, 0.03);
     let (good, bad) = (tick(100, 0, 900, 1), tick(100, 60, 900, 1));
     test.observe(&at(1.0, false, None), Some(good), None);

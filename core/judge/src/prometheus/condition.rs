@@ -71,7 +71,7 @@ enum Comparison {
     AtLeast,
 }
 
-/// Why a text is no condition.
+/// Why a text is not a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionError {
     /// Where, in bytes from 0.

@@ -159,7 +159,7 @@ impl Visitor<'_> for SampleVisitor {
     }
 }
 
-/// How Prometheus writes what is no finite number.
+/// How Prometheus writes values that are not finite numbers.
 pub(in crate::observation) const fn special(value: f64) -> &'static str {
     if value.is_nan() {
         "NaN"
