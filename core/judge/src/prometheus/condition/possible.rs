@@ -2,7 +2,8 @@
 //!
 //! [`can`] never calls an answer impossible that some result gives. It follows `and`, `or` and `not`
 //! and, of what must hold together, intersects the ranges that comparisons with numbers leave each
-//! value; relations between two values it takes for possible.
+//! value, and the orders that comparisons with each other leave each two. Ranges and orders together it
+//! takes for possible.
 
 use std::collections::BTreeMap;
 
@@ -56,6 +57,8 @@ fn together(expression: &Expression, holds: bool, values: Option<usize>) -> bool
 struct Demands {
     length: Range,
     elements: BTreeMap<usize, Range>,
+    /// For two elements, by their indexes: whether the first may be less, equal, greater.
+    orders: BTreeMap<(usize, usize), [bool; 3]>,
     nan: Vec<usize>,
 }
 
@@ -67,7 +70,7 @@ impl Demands {
         if let Some(values) = values {
             length.demand(Comparison::Equal, values as f64);
         }
-        Self { length, elements: BTreeMap::new(), nan: Vec::new() }
+        Self { length, elements: BTreeMap::new(), orders: BTreeMap::new(), nan: Vec::new() }
     }
 
     fn add(&mut self, expression: &Expression, holds: bool) {
@@ -96,6 +99,9 @@ impl Demands {
                 let comparison = if holds { *comparison } else { comparison.negated() };
                 self.compare(*left, comparison, *right);
                 self.compare(*right, comparison.flipped(), *left);
+                if let (Some(left), Some(right)) = (self.names(*left), self.names(*right)) {
+                    self.order(left, comparison, right);
+                }
             }
         }
     }
@@ -109,6 +115,19 @@ impl Demands {
         };
         if let Value::Number(number) = with {
             range.demand(comparison, number);
+        }
+    }
+
+    fn order(&mut self, left: usize, comparison: Comparison, right: usize) {
+        let (pair, comparison) = if left <= right {
+            ((left, right), comparison)
+        } else {
+            ((right, left), comparison.flipped())
+        };
+        let possible = [(0.0, 1.0), (0.0, 0.0), (1.0, 0.0)].map(|(a, b)| comparison.holds(a, b));
+        let held = self.orders.entry(pair).or_insert([left != right, true, left != right]);
+        for (held, possible) in held.iter_mut().zip(possible) {
+            *held &= possible;
         }
     }
 
@@ -132,6 +151,7 @@ impl Demands {
         !number_and_nan
             && self.length.has_whole_number()
             && self.elements.values().all(Range::is_not_empty)
+            && self.orders.values().all(|order| order.contains(&true))
     }
 }
 
