@@ -164,10 +164,14 @@ fn of_query(path: &str, query: &PrometheusSpec) -> Vec<ConfigError> {
         let alone = query.failure_condition.is_none();
         let (what, so) = match (constant, failure) {
             (ConstantCondition::NeverHolds, true) => ("no result can meet", "never fails"),
-            (ConstantCondition::NeverHolds, false) if alone => ("no result can meet", "always fails"),
+            (ConstantCondition::NeverHolds, false) if alone => {
+                ("no result can meet", "always fails")
+            }
             (ConstantCondition::NeverHolds, false) => ("no result can meet", "never succeeds"),
             (ConstantCondition::AlwaysHolds, true) => ("every result meets", "always fails"),
-            (ConstantCondition::AlwaysHolds, false) => ("every result meets", "does not depend on it"),
+            (ConstantCondition::AlwaysHolds, false) => {
+                ("every result meets", "does not depend on it")
+            }
             (ConstantCondition::NeverAnswers, _) => {
                 ("the query answers one value, which is not enough for", "has no result")
             }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use canary_judge::observation::Measurement;
-use canary_judge::spec::{PrometheusSpec, MetricRule};
+use canary_judge::spec::{MetricRule, PrometheusSpec};
 use canary_rollout::action::{self, Action};
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::{DeliveryReport, GateAnswer, Inputs};

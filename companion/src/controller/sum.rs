@@ -1,7 +1,7 @@
 //! The counts of a whole fleet between two looks, as the judge takes them. Pure.
 
 use canary_judge::counts::Pair;
-use canary_judge::observation::{Clients, Observation, RoleCounts, SignalCounts};
+use canary_judge::observation::{ClientCounts, Observation, RoleCounts, SignalCounts};
 use canary_model::role::Role;
 
 use super::counters::{Count, Counters};
@@ -14,7 +14,7 @@ pub fn observation(counters: &Counters) -> Observation {
         total: count(role, Count::Total),
         failure: count(role, Count::Failure),
         rq_time_us: counters.times.get(&(role, false)).cloned(),
-        clients: count(role, Count::Clients).map(|total| Clients {
+        clients: count(role, Count::Clients).map(|total| ClientCounts {
             total: Some(total),
             failure: count(role, Count::ClientFailures),
             first_failure: count(role, Count::FirstFailures),

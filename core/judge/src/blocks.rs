@@ -57,13 +57,13 @@ pub(crate) enum BlockUpdate {
     Open,
     /// It closed a block; whether that holds something of both versions.
     Closed {
-        /// Something of both.
+        /// Whether it has requests of both versions.
         both: bool,
     },
 }
 
 impl BlockUpdate {
-    /// A block's closing.
+    /// A closed block with so many requests on each side.
     pub(crate) const fn closed(sizes: Sides<u64>) -> Self {
         Self::Closed { both: sizes.treatment > 0 && sizes.control > 0 }
     }
@@ -87,7 +87,7 @@ pub(crate) struct TickContext {
 /// What is other than on the line before. Either discards the open block, and the line is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The weight alone.
+    /// The weight changed, and the window did not.
     Weight,
     /// The window, in rollouts with affinity: the proxies forgot which clients they had counted, and
     /// every test starts again.

@@ -14,10 +14,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::non_inferiority::NonInferiorityTick;
 use super::counts::{Pair, Sides, Trials};
 use super::failure_abort_sticky::ClientTick;
-use super::observation::{Clients, Observation, RoleCounts, SignalCounts};
+use super::non_inferiority::NonInferiorityTick;
+use super::observation::{ClientCounts, Observation, RoleCounts, SignalCounts};
 use canary_model::role::Role;
 
 /// The class of a conversion signal that counts.
@@ -91,7 +91,7 @@ impl Events {
     fn client_counts(
         &self,
         line: &Observation,
-        failures: fn(&Clients) -> Option<u64>,
+        failures: fn(&ClientCounts) -> Option<u64>,
     ) -> Option<Pair<Trials>> {
         let counts = |role: Role| {
             let RoleCounts { clients, .. } = line.roles.get(role);

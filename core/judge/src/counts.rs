@@ -47,7 +47,7 @@ impl<T> Pair<Option<T>> {
 }
 
 impl Pair<u64> {
-    /// Both roles together.
+    /// The sum over both roles.
     pub const fn sum(self) -> u64 {
         self.stable.saturating_add(self.canary)
     }

@@ -8,7 +8,7 @@
 //! information projection of "differs by at most δ", for shares 1, 3, 10 and 25 points beyond it.
 //! A start mixture in rollouts without affinity.
 //!
-//! **Classes** are those that the lines named so far, also with a count of zero. A block that names a
+//! **ClassPairs** are those that the lines named so far, also with a count of zero. A block that names a
 //! new one is learnt from, not tested: which classes there are must be settled before a block's
 //! outcomes are seen. Values that a proxy could not read are a class of their own, so a version whose
 //! answers can't be read any more is found. If neither version's can, the signal has no data: the
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Block, Change, FULL, BlockUpdate, TickContext};
+use super::blocks::{Block, BlockUpdate, Change, FULL, TickContext};
 use super::counts::{Merge, Pair, Sides, Trials};
 use super::mixture::Mixture;
 use super::numerics::{exact, log_add_exp, log_mean_exp, times_ln};
@@ -42,9 +42,9 @@ const MAX_CLASSES: usize = 256;
 const UNREADABLE: &str = "unreadable";
 
 /// Counts by class and role.
-type Classes = BTreeMap<String, Pair<u64>>;
+type ClassPairs = BTreeMap<String, Pair<u64>>;
 
-/// The test's state.
+/// The drift test; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Drift {
     signal: String,
@@ -52,8 +52,8 @@ pub(crate) struct Drift {
     tolerance: f64,
     planned_blocks: Option<u64>,
     /// All earlier observations of both versions.
-    history: Classes,
-    block: Block<Classes>,
+    history: ClassPairs,
+    block: Block<ClassPairs>,
     multinomial: Mixture<4>,
     classes: BTreeMap<String, ClassBets>,
     step: StepValues,
@@ -114,7 +114,7 @@ impl Drift {
             signal: signal.to_owned(),
             tolerance,
             planned_blocks,
-            history: Classes::new(),
+            history: ClassPairs::new(),
             block: Block::default(),
             multinomial: Mixture::new(planned_blocks),
             classes: BTreeMap::new(),
@@ -133,7 +133,7 @@ impl Drift {
         self.multinomial = Mixture::new(None);
     }
 
-    /// One line.
+    /// Takes the next line into the open block, and tests the block when that closes it.
     pub(crate) fn observe(&mut self, tick: &TickContext, line: &Observation) -> BlockUpdate {
         if tick.change.is_some() {
             let discarded = self.block.discard();
@@ -145,7 +145,9 @@ impl Drift {
                 *bets = ClassBets::joining(&self.multinomial);
             }
         }
-        let Some(seen) = counts(line, tick.sticky, &self.signal) else { return BlockUpdate::Dropped };
+        let Some(seen) = counts(line, tick.sticky, &self.signal) else {
+            return BlockUpdate::Dropped;
+        };
         if tick.change.is_some() {
             self.learn(&seen);
             return BlockUpdate::LeftOut;
@@ -165,7 +167,7 @@ impl Drift {
     }
 
     /// Adds to the history, and gives classes that are new their bets.
-    fn learn(&mut self, seen: &Classes) {
+    fn learn(&mut self, seen: &ClassPairs) {
         for (class, counts) in seen {
             if !self.classes.contains_key(class) {
                 if self.classes.len() >= MAX_CLASSES {
@@ -177,7 +179,7 @@ impl Drift {
         }
     }
 
-    fn update(&mut self, block: &Classes) {
+    fn update(&mut self, block: &ClassPairs) {
         if self.classes.len() < 2 {
             return;
         }
@@ -237,13 +239,11 @@ impl Drift {
     /// [`UNREADABLE`]. A signal that only one version leaves unreadable is compared like any other.
     pub(crate) fn unreadable(&self) -> Option<InsufficientData> {
         let unreadable = self.step.unreadable;
-        (unreadable > 0 && self.step.readable == 0).then(|| InsufficientData::ReadableValues {
-            signal: self.signal.clone(),
-            unreadable,
-        })
+        (unreadable > 0 && self.step.readable == 0)
+            .then(|| InsufficientData::ReadableValues { signal: self.signal.clone(), unreadable })
     }
 
-    fn note_readable(&mut self, block: &Classes) {
+    fn note_readable(&mut self, block: &ClassPairs) {
         for (class, counts) in block {
             let sum = if class == UNREADABLE {
                 &mut self.step.unreadable
@@ -263,7 +263,7 @@ fn class_factor(counts: Pair<u64>, sizes: Pair<u64>, bets: Pair<f64>) -> f64 {
         + times_ln(counts.stable as f64, bets.stable / pooled)
 }
 
-fn totals(classes: &Classes) -> Pair<u64> {
+fn totals(classes: &ClassPairs) -> Pair<u64> {
     let mut sum = Pair::default();
     classes.values().for_each(|counts| sum.merge(counts));
     sum
@@ -271,11 +271,11 @@ fn totals(classes: &Classes) -> Pair<u64> {
 
 /// The line's counts of a signal. With affinity a line without one role's part is dropped whole; without, a
 /// role whose part is missing has no observations.
-fn counts(line: &Observation, sticky: bool, signal: &str) -> Option<Classes> {
+fn counts(line: &Observation, sticky: bool, signal: &str) -> Option<ClassPairs> {
     let signals = if sticky { &line.signals_first } else { &line.signals };
     let by_role = signals.get(signal).cloned().unwrap_or_default();
     let by_role = if sticky { by_role.both()? } else { by_role.map(Option::unwrap_or_default) };
-    let mut classes = Classes::new();
+    let mut classes = ClassPairs::new();
     for (class, count) in by_role.stable {
         classes.entry(class).or_default().stable = count;
     }

@@ -58,7 +58,7 @@ impl Tolerated {
     }
 }
 
-/// The test's state.
+/// The abort test of requests; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RequestAbort {
     tolerated: Tolerated,

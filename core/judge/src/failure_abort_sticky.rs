@@ -17,7 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Block, Change, BlockUpdate};
+use super::blocks::{Block, BlockUpdate, Change};
 use super::counts::{Merge, Sides};
 use super::failure_abort::{RATIOS, Tolerated};
 use super::mixture::Mixture;
@@ -28,7 +28,7 @@ use super::numerics::times_ln;
 pub(crate) struct ClientTick {
     /// Requests, which say when a block closes.
     pub(crate) requests: Sides<u64>,
-    /// Clients first seen.
+    /// Clients at their first request in the window.
     pub(crate) seen: Sides<u64>,
     /// Clients at their first event.
     pub(crate) events: Sides<u64>,

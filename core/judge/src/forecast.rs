@@ -19,9 +19,9 @@
 //! **What voids it.** Rates above about a fifth with half of the traffic (it is too pessimistic there);
 //! rates other than those it is given; sticky clients, of which there are fewer than requests.
 
-use super::non_inferiority::SHRINKS;
 use super::counts::Sides;
 use super::failure_abort::{RATIOS, Tolerated};
+use super::non_inferiority::SHRINKS;
 
 /// The simulated 90th percentile of the abort test, in multiples of Wald's formula.
 pub const NINE_OF_TEN: f64 = 2.4;

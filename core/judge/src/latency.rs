@@ -22,7 +22,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Block, Change, FULL, BlockUpdate, TickContext};
+use super::blocks::{Block, BlockUpdate, Change, FULL, TickContext};
 use super::counts::{Merge, Pair, Sides, Trials};
 use super::mixture::Mixture;
 use super::observation::{Observation, RoleCounts};
@@ -41,7 +41,7 @@ const ROUNDING: f64 = 1e-9;
 /// How many canary requests are its cold start.
 const COLD: u64 = 50;
 
-/// The test's state.
+/// The latency test; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
     tolerances: [f64; 9],
@@ -64,7 +64,7 @@ struct AtQuantile {
 /// Where the stable history is cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Edge {
-    /// The bin's bound.
+    /// The bin's bound, in the histogram's unit.
     bound: f64,
     /// From where on values count: the bound, or what comes just above it where values that *are* the
     /// bound must not count (the upper bound of a bin without width, such as that of zero).
@@ -94,7 +94,7 @@ impl Latency {
         self.mixture = Mixture::new(None);
     }
 
-    /// One line.
+    /// Takes the next line into the open block, and tests the block when that closes it.
     pub(crate) fn observe(&mut self, tick: &TickContext, line: &Observation) -> BlockUpdate {
         let cold = self.is_cold();
         self.canary_requests.merge(&line.requests().canary);

@@ -12,7 +12,6 @@
 //! may be looked at after every line, and the error rates hold all the same.
 
 mod blocks;
-mod non_inferiority;
 mod combination;
 mod conversion;
 pub mod counts;
@@ -24,12 +23,13 @@ pub mod forecast;
 mod latency;
 mod metric;
 mod mixture;
+mod non_inferiority;
 mod numerics;
 pub mod observation;
 pub mod prometheus;
 mod rate;
-pub mod spec;
 mod sample_ratio;
+pub mod spec;
 mod test_status;
 mod two_by_two;
 pub mod verdict;
@@ -43,16 +43,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use non_inferiority::BETA;
 pub use failure_abort::Tolerated;
 pub use fingerprint::{canonical_json, fingerprint};
+pub use non_inferiority::BETA;
 pub use sample_ratio::SampleRatioVerdict;
 
 use blocks::Timeline;
-use metric::Metric;
+use metric::MetricState;
 use observation::Observation;
-use spec::Analysis;
 use sample_ratio::SampleRatio;
+use spec::Analysis;
 use test_status::AlphaShare;
 use verdict::{Conclusion, Verdict};
 
@@ -79,7 +79,7 @@ pub struct Judge {
     /// Whether clients are judged; `None` before the first line.
     sticky: Option<bool>,
     timeline: Timeline,
-    metrics: Vec<Metric>,
+    metrics: Vec<MetricState>,
     sample_ratio: SampleRatio,
     /// Lines that differed from the first in whether clients are judged.
     foreign: u64,
@@ -131,7 +131,7 @@ impl Judge {
     /// blocks.
     pub fn new(analysis: &Analysis, planned_seconds: u64) -> Self {
         let omega = combination::equal_share(analysis.shares());
-        let metric = |spec| Metric::new(spec, planned_seconds.max(1));
+        let metric = |spec| MetricState::new(spec, planned_seconds.max(1));
         Self {
             version: STATE_VERSION,
             fingerprint: fingerprint(analysis, planned_seconds),
@@ -211,7 +211,7 @@ impl Judge {
     /// Whether clients are judged. The first line says; from then on it holds.
     fn fix_unit(&mut self, line: &Observation) -> bool {
         if self.sticky.is_none() && line.sticky {
-            self.metrics.iter_mut().for_each(Metric::count_clients);
+            self.metrics.iter_mut().for_each(MetricState::count_clients);
         }
         *self.sticky.get_or_insert(line.sticky)
     }
@@ -232,31 +232,31 @@ impl Judge {
     /// The metrics that have not yet closed a block with both versions (for Prometheus: taken a good
     /// measurement) since the step's start. A step is left only when there are none.
     pub fn waiting_for_data(&self) -> Vec<&str> {
-        let waiting = |metric: &&Metric| metric.conclusion() == Conclusion::Insufficient;
-        self.metrics.iter().filter(waiting).map(Metric::name).collect()
+        let waiting = |metric: &&MetricState| metric.conclusion() == Conclusion::Insufficient;
+        self.metrics.iter().filter(waiting).map(MetricState::name).collect()
     }
 
     /// The metrics with a non-inferiority test that has not certified the canary since the step's start.
     /// A step that waits for confidence is left when there are none and no metric fails or waits for
     /// data.
     pub fn uncertified(&self) -> Vec<&str> {
-        let missing = |metric: &&Metric| metric.certified() == Some(false);
-        self.metrics.iter().filter(missing).map(Metric::name).collect()
+        let missing = |metric: &&MetricState| metric.certified() == Some(false);
+        self.metrics.iter().filter(missing).map(MetricState::name).collect()
     }
 
     /// The Prometheus metrics of which more measurements were inconclusive than `inconclusiveLimit`
     /// allows: an operator decides. They also count as waiting for data until
     /// [`Judge::accept_inconclusive`].
     pub fn inconclusive(&self) -> Vec<&str> {
-        let inconclusive = |metric: &&Metric| metric.is_inconclusive();
-        self.metrics.iter().filter(inconclusive).map(Metric::name).collect()
+        let inconclusive = |metric: &&MetricState| metric.is_inconclusive();
+        self.metrics.iter().filter(inconclusive).map(MetricState::name).collect()
     }
 
     /// An operator goes on in spite of inconclusive measurements: every metric of
     /// [`Judge::inconclusive`] counts them from zero again.
     pub fn accept_inconclusive(&mut self) {
         let beyond = self.metrics.iter_mut().filter(|metric| metric.is_inconclusive());
-        beyond.for_each(Metric::accept_inconclusive);
+        beyond.for_each(MetricState::accept_inconclusive);
     }
 
     /// Whether the canary gets the share of traffic that its weight says.

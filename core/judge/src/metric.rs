@@ -8,15 +8,15 @@ use super::drift::Drift;
 use super::failure_abort::Tolerated;
 use super::latency::Latency;
 use super::observation::Observation;
-use super::prometheus::Prometheus;
+use super::prometheus::PrometheusTest;
 use super::rate::Rate;
-use super::spec::{MetricKind, MetricSpec, MetricRule};
+use super::spec::{MetricKind, MetricRule, MetricSpec};
 use super::test_status::{AlphaShare, TestStatus};
 use super::verdict::{Conclusion, Findings, InsufficientData, LineCounts, Verdict};
 
 /// A metric and its state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Metric {
+pub(crate) struct MetricState {
     name: String,
     kind: MetricKind,
     test: Test,
@@ -28,10 +28,10 @@ enum Test {
     Rate(Box<Rate>),
     Latency(Box<Latency>),
     Drift(Box<Drift>),
-    Prometheus(Box<Prometheus>),
+    Prometheus(Box<PrometheusTest>),
 }
 
-impl Metric {
+impl MetricState {
     /// A metric before the first line, its start mixture spread over `planned_blocks`.
     pub(crate) fn new(spec: &MetricSpec, planned_blocks: u64) -> Self {
         let planned = Some(planned_blocks);
@@ -50,7 +50,9 @@ impl Metric {
             MetricRule::Distribution { signal, tolerance } => {
                 Test::Drift(Box::new(Drift::new(signal, *tolerance, planned)))
             }
-            MetricRule::Prometheus(spec) => Test::Prometheus(Box::new(Prometheus::new(spec.clone()))),
+            MetricRule::Prometheus(spec) => {
+                Test::Prometheus(Box::new(PrometheusTest::new(spec.clone())))
+            }
         };
         let (name, kind) = (spec.name.clone(), spec.rule.kind());
         Self { name, kind, test, status: TestStatus::default() }
@@ -77,7 +79,7 @@ impl Metric {
         }
     }
 
-    /// One line.
+    /// Takes the next line, and notes whether the evidence suffices.
     pub(crate) fn observe(
         &mut self,
         tick: &TickContext,
@@ -159,7 +161,7 @@ impl Metric {
         (self.conclusion(), findings, missing, self.status.lines())
     }
 
-    /// The metric's name.
+    /// The metric's name in the rollout file.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

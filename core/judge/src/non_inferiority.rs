@@ -137,7 +137,7 @@ impl NonInferiority {
         self.certified_at.is_some()
     }
 
-    /// Its figures.
+    /// The figures that a verdict shows.
     pub(crate) fn figures(&self, sticky: bool) -> NonInferiorityFigures {
         NonInferiorityFigures {
             certified_at: self.certified_at,

@@ -45,7 +45,7 @@ pub struct Observation {
     pub window: Option<u64>,
     /// Whether the rollout has an affinity source: then clients are judged, not requests.
     pub sticky: bool,
-    /// Each role's counts.
+    /// What each role counted since the line before.
     pub roles: Pair<RoleCounts>,
     /// Signals over all requests.
     pub signals: BTreeMap<String, SignalCounts>,
@@ -58,18 +58,18 @@ pub struct Observation {
 /// One role's counts; `None` is "not known".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RoleCounts {
-    /// Requests that ended.
+    /// Requests that were judged (without abandoned ones).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// Those that failed.
+    /// How many of them failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<u64>,
-    /// Durations in microseconds.
+    /// Durations of requests, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rq_time_us: Option<Histogram>,
     /// Counts of clients, in rollouts with affinity.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clients: Option<Clients>,
+    pub clients: Option<ClientCounts>,
     /// Durations of each client's first request in the window, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rq_time_first_us: Option<Histogram>,
@@ -77,7 +77,7 @@ pub struct RoleCounts {
 
 /// One role's counts of clients in the window; `None` is "not known".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Clients {
+pub struct ClientCounts {
     /// Clients at their first request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,

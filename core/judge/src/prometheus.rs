@@ -42,9 +42,9 @@ pub enum NoAnswer {
     Undecided(Undecided),
 }
 
-/// A metric's state.
+/// A Prometheus metric's measurements; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Prometheus {
+pub(crate) struct PrometheusTest {
     spec: PrometheusSpec,
     measured: u64,
     failures: u64,
@@ -59,13 +59,13 @@ pub(crate) struct Prometheus {
 
 /// What one measurement says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum MeasurementPhase {
     Success,
     Failure,
     Inconclusive,
 }
 
-impl Prometheus {
+impl PrometheusTest {
     pub(crate) const fn new(spec: PrometheusSpec) -> Self {
         Self {
             spec,
@@ -84,7 +84,7 @@ impl Prometheus {
         self.measured_since_step = 0;
     }
 
-    /// One measurement.
+    /// Takes the next measurement, at `t` seconds of the recording.
     pub(crate) fn measure(&mut self, t: f64, measurement: &Measurement) {
         if self.done() {
             return;
@@ -98,9 +98,11 @@ impl Prometheus {
                 self.outage = Some(why);
                 return;
             }
-            Ok(Phase::Success) => {}
-            Ok(Phase::Failure) => self.failures = self.failures.saturating_add(1),
-            Ok(Phase::Inconclusive) => self.inconclusive = self.inconclusive.saturating_add(1),
+            Ok(MeasurementPhase::Success) => {}
+            Ok(MeasurementPhase::Failure) => self.failures = self.failures.saturating_add(1),
+            Ok(MeasurementPhase::Inconclusive) => {
+                self.inconclusive = self.inconclusive.saturating_add(1)
+            }
         }
         self.outage = None;
         self.measured = self.measured.saturating_add(1);
@@ -169,7 +171,7 @@ impl Prometheus {
 }
 
 /// The measurement's phase, or why it says nothing.
-fn assess(spec: &PrometheusSpec, values: &[f64]) -> Result<Phase, NoAnswer> {
+fn assess(spec: &PrometheusSpec, values: &[f64]) -> Result<MeasurementPhase, NoAnswer> {
     if values.is_empty() {
         return Err(NoAnswer::NoSeries);
     }
@@ -179,13 +181,13 @@ fn assess(spec: &PrometheusSpec, values: &[f64]) -> Result<Phase, NoAnswer> {
     // A proven failure counts whatever the other condition can't say.
     let failure = holds(&spec.failure_condition).map_err(NoAnswer::Undecided)?;
     if failure == Some(true) {
-        return Ok(Phase::Failure);
+        return Ok(MeasurementPhase::Failure);
     }
     let success = holds(&spec.success_condition).map_err(NoAnswer::Undecided)?;
     Ok(match (success, failure) {
-        (Some(false), None) => Phase::Failure,
-        (Some(false), Some(_)) => Phase::Inconclusive,
-        (Some(true) | None, _) => Phase::Success,
+        (Some(false), None) => MeasurementPhase::Failure,
+        (Some(false), Some(_)) => MeasurementPhase::Inconclusive,
+        (Some(true) | None, _) => MeasurementPhase::Success,
     })
 }
 

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Change, FULL, BlockUpdate, TickContext};
-use super::non_inferiority::{NonInferiority, NonInferiorityTick};
+use super::blocks::{BlockUpdate, Change, FULL, TickContext};
 use super::conversion::Events;
 use super::counts::{Merge, Pair, Sides, Trials};
 use super::failure_abort::{RequestAbort, Tolerated};
 use super::failure_abort_sticky::{ClientAbort, ClientTick};
+use super::non_inferiority::{NonInferiority, NonInferiorityTick};
 use super::observation::Observation;
-use super::verdict::{Findings, InsufficientData, NonInferiorityFigures, Unit};
+use super::verdict::{CountingUnit, Findings, InsufficientData, NonInferiorityFigures};
 
 /// A test of shares of events, with its non-inferiority test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Rate {
         self.non_inferiority.begin_step(margin);
     }
 
-    /// One line.
+    /// Takes the next line into both tests.
     pub(crate) fn observe(&mut self, tick: &TickContext, line: &Observation) -> BlockUpdate {
         if tick.change == Some(Change::Window) {
             self.counts = Pair::default();
@@ -101,11 +101,11 @@ impl Rate {
         self.non_inferiority.figures(matches!(self.abort, Abort::Clients(_)))
     }
 
-    /// Both versions' figures.
+    /// Both versions' figures since the test's start or the window's.
     pub(crate) const fn findings(&self) -> Findings {
         let unit = match self.abort {
-            Abort::Requests(_) => Unit::Requests,
-            Abort::Clients(_) => Unit::Clients,
+            Abort::Requests(_) => CountingUnit::Requests,
+            Abort::Clients(_) => CountingUnit::Clients,
         };
         let Tolerated { ratio, margin } = self.tolerated;
         Findings::Shares { unit, counts: self.counts, ratio, margin }

@@ -30,7 +30,7 @@ const SLACK: f64 = 0.05;
 /// How often a client may be counted within a window.
 const WORKERS: f64 = 8.0;
 
-/// The test's state.
+/// The sample ratio test; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SampleRatio {
     stretch: u64,
@@ -71,7 +71,7 @@ impl Default for SampleRatio {
 }
 
 impl SampleRatio {
-    /// One line.
+    /// Takes the next line into the open block, and tests the block when that closes it.
     pub(crate) fn observe(&mut self, tick: &TickContext, line: &Observation) {
         if tick.change.is_some() || self.stretch == 0 {
             let stretch = self.stretch.saturating_add(1);

@@ -58,7 +58,7 @@ pub struct Analysis {
     pub metrics: Vec<MetricSpec>,
 }
 
-/// One metric.
+/// One metric of the section.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricSpec {
@@ -106,7 +106,7 @@ pub enum MetricRule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrometheusSpec {
-    /// Prometheus' base URL.
+    /// The base URL of Prometheus.
     pub address: String,
     /// The query, in PromQL.
     pub query: String,
@@ -130,7 +130,10 @@ impl Analysis {
     /// How many metrics share the probability of a false abort: all but those of Prometheus, also
     /// those that have no data.
     pub fn shares(&self) -> usize {
-        self.metrics.iter().filter(|metric| !matches!(metric.rule, MetricRule::Prometheus(_))).count()
+        self.metrics
+            .iter()
+            .filter(|metric| !matches!(metric.rule, MetricRule::Prometheus(_)))
+            .count()
     }
 }
 
@@ -197,15 +200,15 @@ impl MetricRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MetricKind {
-    /// Shares of failures.
+    /// Compares shares of failures.
     FailureRate,
-    /// Durations.
+    /// Compares quantiles of durations.
     Latency,
     /// Shares of a signal's classes.
     Distribution,
-    /// Shares of conversions.
+    /// Compares shares of conversions.
     Conversion,
-    /// An external query.
+    /// Holds the result of an external query against conditions.
     Prometheus,
 }
 

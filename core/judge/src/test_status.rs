@@ -9,10 +9,10 @@ use super::verdict::{Conclusion, Evidence, InsufficientData, LineCounts};
 /// The part of the tolerated error that a metric has.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AlphaShare {
-    /// The metric's share.
+    /// The metric's share of the tolerated error (omega).
     #[serde(with = "exact")]
     pub(crate) omega: f64,
-    /// ln(1/falseAbort).
+    /// The limit for weighted evidence, ln(1/falseAbort).
     #[serde(with = "exact")]
     pub(crate) log_limit: f64,
 }
@@ -28,7 +28,7 @@ impl AlphaShare {
 /// What a test concluded, and what it saw since the step's start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TestStatus {
-    failed: Option<Failure>,
+    failed: Option<DecisiveEvidence>,
     window: Option<u64>,
     /// Blocks closed since the step's start, and whether one had something of both versions.
     closed: u64,
@@ -38,14 +38,14 @@ pub(crate) struct TestStatus {
 
 /// The tick at which the evidence sufficed. That it did once decides, wherever it goes later.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Failure {
+struct DecisiveEvidence {
     #[serde(with = "exact")]
     log_e: f64,
     window: Option<u64>,
 }
 
 impl TestStatus {
-    /// A step begins.
+    /// Forgets the blocks so far: a step wants blocks of its own.
     pub(crate) const fn begin_step(&mut self) {
         self.closed = 0;
         self.both = false;
@@ -72,7 +72,7 @@ impl TestStatus {
         }
         let closed = matches!(update, BlockUpdate::Closed { .. });
         if closed && self.failed.is_none() && alpha_share.evidence(log_e, self.window).suffices() {
-            self.failed = Some(Failure { log_e, window: self.window });
+            self.failed = Some(DecisiveEvidence { log_e, window: self.window });
         }
     }
 
@@ -93,10 +93,7 @@ impl TestStatus {
     }
 
     /// What is missing since the step's start; `next_block` is what the test needs for its next block.
-    pub(crate) fn missing(
-        &self,
-        next_block: Option<InsufficientData>,
-    ) -> Option<InsufficientData> {
+    pub(crate) fn missing(&self, next_block: Option<InsufficientData>) -> Option<InsufficientData> {
         if self.conclusion() != Conclusion::Insufficient {
             return None;
         }

@@ -24,20 +24,20 @@ pub enum Conclusion {
     Insufficient,
 }
 
-/// One metric's verdict.
+/// What one metric concludes, with every number that led there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// The metric's name.
+    /// The metric's name in the rollout file.
     pub metric: String,
-    /// Its kind.
+    /// The metric's kind, which says what is compared.
     pub kind: MetricKind,
-    /// What it concludes.
+    /// What the metric says of the canary now.
     pub conclusion: Conclusion,
     /// The evidence against the canary; none for Prometheus.
     pub evidence: Option<Evidence>,
     /// The non-inferiority test, where the kind has one.
     pub non_inferiority: Option<NonInferiorityFigures>,
-    /// Both versions' figures.
+    /// Both versions' figures, as the metric counts them.
     pub findings: Findings,
     /// What it needs to conclude anything, when it is insufficient.
     pub missing: Option<InsufficientData>,
@@ -99,11 +99,11 @@ pub struct NonInferiorityFigures {
 pub enum Findings {
     /// Shares of failures or conversions since the test's start (with affinity: the window's).
     Shares {
-        /// What was counted.
-        unit: Unit,
+        /// Whether requests or clients were counted.
+        unit: CountingUnit,
         /// How often it failed or converted, by version.
         counts: Pair<Trials>,
-        /// The tolerated ratio.
+        /// How many times stable's share is tolerated.
         ratio: f64,
         /// The tolerated difference, as a fraction.
         margin: f64,
@@ -114,7 +114,7 @@ pub enum Findings {
         quantile: &'static str,
         /// The stable version's value there when last looked at, in microseconds.
         edge_us: Option<f64>,
-        /// The tolerated factor.
+        /// How many times as slow the canary may be there.
         tolerance: f64,
         /// How many took so long or longer: stable's against the edge, the canary's against
         /// tolerance times the edge.
@@ -122,7 +122,7 @@ pub enum Findings {
     },
     /// The class with the strongest evidence.
     Class {
-        /// The signal.
+        /// The signal whose classes are compared.
         signal: String,
         /// The class; none before any was seen.
         class: Option<String>,
@@ -139,7 +139,7 @@ pub enum Findings {
         condition: String,
         /// How many measurements failed.
         failures: u64,
-        /// How many may.
+        /// How many measurements may fail (`failureLimit`).
         failure_limit: u64,
         /// Why the last measurement says nothing, if it doesn't.
         outage: Option<NoAnswer>,
@@ -149,7 +149,7 @@ pub enum Findings {
 /// What is counted: the unit of randomisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Unit {
+pub enum CountingUnit {
     /// Requests, in rollouts without affinity.
     Requests,
     /// Clients, in rollouts with affinity.

@@ -199,7 +199,8 @@ impl Planner<'_> {
             return 0.0;
         }
         let rps = self.traffic.rps;
-        let latency = metrics.iter().any(|metric| matches!(metric.rule, MetricRule::Latency { .. }));
+        let latency =
+            metrics.iter().any(|metric| matches!(metric.rule, MetricRule::Latency { .. }));
         let cold = if latency { (COLD_START - self.canary_so_far).max(0.0) } else { 0.0 };
         (BLOCK / rps).max(1.0 / (weight * rps)).max(cold / (weight * rps)).max(LOOK_SECONDS)
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::spec::Topic;
 use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, MAX_URL, NOTIFY_FIELDS};
 use super::spec::read_steps::{ENTRY_FIELDS, MAX_ENTRIES, MAX_REQUESTS, PAUSE_FIELDS};
-use canary_judge::spec::{MetricKind, MAX_METRICS, QUANTILES, metric_fields};
+use canary_judge::spec::{MAX_METRICS, MetricKind, QUANTILES, metric_fields};
 
 /// A duration above 0, any duration, and one of whole seconds: parts from the largest unit down.
 const DURATION: &str = "^(?=.*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";

@@ -159,7 +159,9 @@ impl Spec {
                 *margin <= 0.0 && *ratio <= 1.0 && self.harm_budget.is_none()
             }
             MetricRule::Conversion { margin, .. } => *margin <= 0.0,
-            MetricRule::Latency { .. } | MetricRule::Distribution { .. } | MetricRule::Prometheus(_) => false,
+            MetricRule::Latency { .. }
+            | MetricRule::Distribution { .. }
+            | MetricRule::Prometheus(_) => false,
         };
         let metrics = self.analysis.metrics.iter().enumerate();
         let doubtful = metrics.filter(|(_, metric)| confident && never(&metric.rule));

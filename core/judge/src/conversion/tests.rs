@@ -1,9 +1,9 @@
 use super::*;
-use crate::blocks::{Change, BlockUpdate, TickContext};
+use crate::blocks::{BlockUpdate, Change, TickContext};
 use crate::failure_abort::Tolerated;
 use crate::observation::ClassCounts;
 use crate::rate::Rate;
-use crate::verdict::{Findings, Unit};
+use crate::verdict::{CountingUnit, Findings};
 use canary_model::weight::Weight;
 
 const STILL: TickContext =
@@ -120,7 +120,10 @@ fn the_figures_are_those_of_the_window() {
     let sticky = TickContext { sticky: true, ..STILL };
     assert_eq!(test.observe(&sticky, &line), BlockUpdate::Closed { both: true });
     let Findings::Shares { unit, counts, .. } = test.findings() else { panic!("shares") };
-    assert_eq!((unit, counts.canary, counts.stable), (Unit::Clients, trials(3, 1), trials(20, 2)));
+    assert_eq!(
+        (unit, counts.canary, counts.stable),
+        (CountingUnit::Clients, trials(3, 1), trials(20, 2))
+    );
     test.observe(&TickContext { change: Some(Change::Window), ..sticky }, &line);
     let Findings::Shares { counts, .. } = test.findings() else { panic!("shares") };
     assert_eq!(counts, Pair::default());

@@ -83,7 +83,10 @@ fn left_out_lines_leave_no_trace_and_a_change_discards_the_open_block() {
     assert_eq!(test.open(), 25);
     assert_eq!(test.observe(tick(5, 5, 900, 0), true, false).0, BlockUpdate::LeftOut);
     assert_eq!(test, fresh, "the open block and the line of the change are gone");
-    assert_eq!(test.observe(tick(0, 0, 30, 0), false, false).0, BlockUpdate::Closed { both: false });
+    assert_eq!(
+        test.observe(tick(0, 0, 30, 0), false, false).0,
+        BlockUpdate::Closed { both: false }
+    );
     assert_eq!(test.observe(tick(1, 0, 29, 0), false, false).0, BlockUpdate::Closed { both: true });
 }
 

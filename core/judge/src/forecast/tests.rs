@@ -119,8 +119,7 @@ fn the_start_mixture_and_the_other_metrics_cost_evidence() {
 fn harm_is_what_failed_until_the_rollback() {
     let step = |weight, requests| PlannedStep { weight, requests };
     let long = [step(0.05, 1e6)];
-    let harm =
-        |steps: &[PlannedStep], canary| harm_of(steps, canary, LN_100, 30.0);
+    let harm = |steps: &[PlannedStep], canary| harm_of(steps, canary, LN_100, 30.0);
     // A few failures, as the study found: 2 to 8 at 5 %.
     assert!((1.0..3.0).contains(&harm(&long, 1.0).unwrap()));
     assert!((3.0..5.0).contains(&harm(&long, 0.01).unwrap()));

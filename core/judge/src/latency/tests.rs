@@ -109,7 +109,11 @@ fn the_test_waits_for_the_cold_start_and_the_history() {
         let lack = InsufficientData::ColdStart { have: seen, need: 50 };
         assert_eq!(test.missing(), Some(lack));
     }
-    assert_eq!(test.observe(&STILL, &line(20, &slow, &STABLE)), BlockUpdate::LeftOut, "holds the 50th");
+    assert_eq!(
+        test.observe(&STILL, &line(20, &slow, &STABLE)),
+        BlockUpdate::LeftOut,
+        "holds the 50th"
+    );
     assert!((test.log_e() - 0.5f64.ln()).abs() < 1e-12, "no bet was placed");
     assert_eq!(test.history.count(), 3_000, "stable's observations are history all the same");
     assert_eq!(test.observe(&STILL, &line(20, &slow, &STABLE)), BlockUpdate::Closed { both: true });

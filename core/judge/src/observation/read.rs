@@ -7,8 +7,8 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
-use self::parts::{Bins, Classes, Count, Limited, Percent, Sample};
-use super::{Clients, Measurement, Observation, RoleCounts, SignalCounts};
+use self::parts::{BinsDocument, ClassesDocument, CountDocument, Limited, Percent, SampleDocument};
+use super::{ClientCounts, Measurement, Observation, RoleCounts, SignalCounts};
 use crate::counts::Pair;
 use canary_model::document::ConfigError;
 use canary_model::role::Role;
@@ -27,7 +27,7 @@ pub const MAX_CLASSES: usize = 256;
 pub struct LineError {
     /// The line, counted from 1.
     pub line: usize,
-    /// Its first fault.
+    /// The first thing that is wrong with it.
     pub problem: ConfigError,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Observat
 
 /// A measurement inside of another document.
 pub(super) fn measurement<'de, D: Deserializer<'de>>(from: D) -> Result<Measurement, D::Error> {
-    Measured::deserialize(from).map(Into::into)
+    MeasurementDocument::deserialize(from).map(Into::into)
 }
 
 pub(super) fn read(line: &str) -> Result<Observation, ConfigError> {
@@ -102,50 +102,50 @@ fn locate<T: DeserializeOwned>(text: &str) -> Option<ConfigError> {
 struct ObservationDocument {
     t: f64,
     weight: Percent,
-    window: Option<Count>,
+    window: Option<CountDocument>,
     #[serde(rename = "keyed")]
     sticky: Option<bool>,
     stable: Option<Part>,
     canary: Option<Part>,
     signals: Option<Limited<Roles, MAX_SIGNALS>>,
     signals_first: Option<Limited<Roles, MAX_SIGNALS>>,
-    measurements: Option<Limited<Measured, MAX_SIGNALS>>,
+    measurements: Option<Limited<MeasurementDocument, MAX_SIGNALS>>,
 }
 
-/// One role's part.
+/// What a line says of one role.
 #[derive(Default, Deserialize)]
 #[serde(expecting = "an object with a role's counts")]
 struct Part {
-    total: Option<Count>,
-    failure: Option<Count>,
-    rq_time_us: Option<Bins>,
-    clients: Option<ClientCounts>,
-    rq_time_first_us: Option<Bins>,
+    total: Option<CountDocument>,
+    failure: Option<CountDocument>,
+    rq_time_us: Option<BinsDocument>,
+    clients: Option<ClientsDocument>,
+    rq_time_first_us: Option<BinsDocument>,
     /// A role may also carry its first observations of signals itself.
-    signals_first: Option<Limited<Classes, MAX_SIGNALS>>,
+    signals_first: Option<Limited<ClassesDocument, MAX_SIGNALS>>,
 }
 
 #[derive(Deserialize)]
 #[serde(expecting = "an object with total, failure and first_failure")]
-struct ClientCounts {
-    total: Option<Count>,
-    failure: Option<Count>,
-    first_failure: Option<Count>,
+struct ClientsDocument {
+    total: Option<CountDocument>,
+    failure: Option<CountDocument>,
+    first_failure: Option<CountDocument>,
 }
 
 /// A signal's classes by role.
 #[derive(Deserialize)]
 #[serde(expecting = "an object with stable and canary")]
 struct Roles {
-    stable: Option<Classes>,
-    canary: Option<Classes>,
+    stable: Option<ClassesDocument>,
+    canary: Option<ClassesDocument>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a number, a list of numbers, or {\"error\": why}")]
-enum Measured {
-    One(Sample),
-    Several(Vec<Sample>),
+enum MeasurementDocument {
+    One(SampleDocument),
+    Several(Vec<SampleDocument>),
     Outage { error: String },
 }
 
@@ -184,14 +184,14 @@ impl From<Part> for RoleCounts {
             total: part.total.map(|count| count.0),
             failure: part.failure.map(|count| count.0),
             rq_time_us: part.rq_time_us.map(|bins| bins.0),
-            clients: part.clients.map(Clients::from),
+            clients: part.clients.map(ClientCounts::from),
             rq_time_first_us: part.rq_time_first_us.map(|bins| bins.0),
         }
     }
 }
 
-impl From<ClientCounts> for Clients {
-    fn from(clients: ClientCounts) -> Self {
+impl From<ClientsDocument> for ClientCounts {
+    fn from(clients: ClientsDocument) -> Self {
         Self {
             total: clients.total.map(|count| count.0),
             failure: clients.failure.map(|count| count.0),
@@ -209,14 +209,14 @@ impl From<Roles> for SignalCounts {
     }
 }
 
-impl From<Measured> for Measurement {
-    fn from(measured: Measured) -> Self {
+impl From<MeasurementDocument> for Measurement {
+    fn from(measured: MeasurementDocument) -> Self {
         match measured {
-            Measured::One(sample) => Self::Values(vec![sample.0]),
-            Measured::Several(samples) => {
+            MeasurementDocument::One(sample) => Self::Values(vec![sample.0]),
+            MeasurementDocument::Several(samples) => {
                 Self::Values(samples.into_iter().map(|sample| sample.0).collect())
             }
-            Measured::Outage { error } => Self::Outage(error),
+            MeasurementDocument::Outage { error } => Self::Outage(error),
         }
     }
 }

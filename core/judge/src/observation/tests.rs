@@ -33,7 +33,7 @@ fn reads_clients() {
             "signals_first": {"label": {"canary": {"a": 1}}}}"#,
     )
     .unwrap();
-    let clients = Clients { total: Some(12), failure: Some(1), first_failure: Some(0) };
+    let clients = ClientCounts { total: Some(12), failure: Some(1), first_failure: Some(0) };
     assert_eq!(line.roles.stable.clients, Some(clients));
     assert_eq!(line.roles.canary, RoleCounts::default());
     let label = &line.signals_first["label"];
@@ -150,7 +150,7 @@ proptest! {
         line.roles.stable.total = counts[0];
         line.roles.stable.failure = counts[1];
         line.roles.canary.clients =
-            Some(Clients { total: counts[2], failure: counts[3], first_failure: None });
+            Some(ClientCounts { total: counts[2], failure: counts[3], first_failure: None });
         line.roles.canary.rq_time_us = Some(
             bins.iter().map(|(l, w, n)| (Bin::new(f64::from(*l) / 10.0, f64::from(*w)).unwrap(), *n)).collect(),
         );

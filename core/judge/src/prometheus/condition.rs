@@ -48,13 +48,13 @@ enum Expression {
     Either(Vec<Expression>),
     Both(Vec<Expression>),
     Not(Box<Expression>),
-    IsNan(Value),
-    IsInfinite(Value),
-    Compare(Value, Comparison, Value),
+    IsNan(Operand),
+    IsInfinite(Operand),
+    Compare(Operand, Comparison, Operand),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Value {
+enum Operand {
     Number(f64),
     Single,
     Element(usize),
@@ -106,7 +106,7 @@ pub enum Undecided {
     },
     /// The value that decides is NaN.
     NotANumber {
-        /// Its index.
+        /// Its index in the result, from 0.
         index: usize,
     },
 }
@@ -200,7 +200,7 @@ fn first_decisive(parts: &[Expression], result: &[f64], decisive: bool) -> Resul
     undecided.map_or(Ok(!decisive), Err)
 }
 
-impl Value {
+impl Operand {
     /// The value, which may be NaN, and its index.
     fn read(self, result: &[f64]) -> Result<(f64, usize), Undecided> {
         match (self, result) {

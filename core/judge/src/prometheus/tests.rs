@@ -18,8 +18,8 @@ fn spec(success: Option<&str>, failure: Option<&str>) -> PrometheusSpec {
     }
 }
 
-fn after(spec: PrometheusSpec, values: &[f64]) -> Prometheus {
-    let mut test = Prometheus::new(spec);
+fn after(spec: PrometheusSpec, values: &[f64]) -> PrometheusTest {
+    let mut test = PrometheusTest::new(spec);
     for value in values {
         test.measure(1.0, &Measurement::Values(vec![*value]));
     }
@@ -55,7 +55,7 @@ fn one_condition_decides_alone_and_two_leave_room_between() {
 
 #[test]
 fn outages_and_no_data_hold_and_never_fail() {
-    let mut test = Prometheus::new(spec(None, Some("result > 0.9")));
+    let mut test = PrometheusTest::new(spec(None, Some("result > 0.9")));
     assert_eq!(test.conclusion(), Conclusion::Insufficient);
     assert_eq!(test.missing(), InsufficientData::Measurement);
     test.measure(1.0, &Measurement::Values(vec![0.5]));
@@ -95,23 +95,38 @@ fn a_condition_sees_only_the_values_that_it_names() {
     let first_is_nan = || Err(NoAnswer::Undecided(Undecided::NotANumber { index: 0 }));
     let second_is_nan = || Err(NoAnswer::Undecided(Undecided::NotANumber { index: 1 }));
     for (success, failure, values, phase) in [
-        (None, Some("result[0] > 0.05"), [0.01, NAN], Ok(Phase::Success)),
-        (None, Some("result[0] > 0.05"), [0.06, NAN], Ok(Phase::Failure)),
+        (None, Some("result[0] > 0.05"), [0.01, NAN], Ok(MeasurementPhase::Success)),
+        (None, Some("result[0] > 0.05"), [0.06, NAN], Ok(MeasurementPhase::Failure)),
         (None, Some("result[1] > 0.05"), [0.01, NAN], second_is_nan()),
         (None, Some("isNaN(result[0]) || result[1] > 0.05"), [0.01, NAN], second_is_nan()),
-        (None, Some("isNaN(result[0]) || result[1] > 0.05"), [NAN, 0.01], Ok(Phase::Failure)),
-        (None, Some("isNaN(result[0]) || result[1] > 0.05"), [0.01, 0.01], Ok(Phase::Success)),
-        (None, Some("result[0] > 1 || result[1] > 1"), [NAN, 2.0], Ok(Phase::Failure)),
+        (
+            None,
+            Some("isNaN(result[0]) || result[1] > 0.05"),
+            [NAN, 0.01],
+            Ok(MeasurementPhase::Failure),
+        ),
+        (
+            None,
+            Some("isNaN(result[0]) || result[1] > 0.05"),
+            [0.01, 0.01],
+            Ok(MeasurementPhase::Success),
+        ),
+        (None, Some("result[0] > 1 || result[1] > 1"), [NAN, 2.0], Ok(MeasurementPhase::Failure)),
         (None, Some("result[0] > 1 || result[1] > 1"), [NAN, 0.5], first_is_nan()),
-        (None, Some("result[0] > 1 && result[1] > 1"), [NAN, 0.5], Ok(Phase::Success)),
+        (None, Some("result[0] > 1 && result[1] > 1"), [NAN, 0.5], Ok(MeasurementPhase::Success)),
         (None, Some("!(result[0] > 1)"), [NAN, 0.5], first_is_nan()),
         (Some("result[0] < 1"), None, [NAN, 0.5], first_is_nan()),
-        (Some("!isNaN(result[0]) && result[0] < 1"), None, [NAN, 0.5], Ok(Phase::Failure)),
+        (
+            Some("!isNaN(result[0]) && result[0] < 1"),
+            None,
+            [NAN, 0.5],
+            Ok(MeasurementPhase::Failure),
+        ),
         (Some("result[0] < 1"), Some("result[1] > 2"), [0.5, NAN], second_is_nan()),
-        (Some("result[0] < 1"), Some("result[1] > 2"), [NAN, 3.0], Ok(Phase::Failure)),
+        (Some("result[0] < 1"), Some("result[1] > 2"), [NAN, 3.0], Ok(MeasurementPhase::Failure)),
         (Some("result[0] < 1"), Some("result[1] > 2"), [NAN, 1.0], first_is_nan()),
-        (Some("len(result) == 2"), None, [NAN, NAN], Ok(Phase::Success)),
-        (None, Some("isInf(result[0])"), [f64::INFINITY, NAN], Ok(Phase::Failure)),
+        (Some("len(result) == 2"), None, [NAN, NAN], Ok(MeasurementPhase::Success)),
+        (None, Some("isInf(result[0])"), [f64::INFINITY, NAN], Ok(MeasurementPhase::Failure)),
         (None, Some("isInf(result[0])"), [NAN, 1.0], first_is_nan()),
     ] {
         let found = assess(&spec(success, failure), &values);
@@ -165,6 +180,8 @@ fn the_findings_name_the_conditions() {
 fn its_state_survives_json() {
     let test = after(spec(Some("result < 1"), Some("result > 2")), &[0.5, 1.5]);
     let text = serde_json::to_string(&test).unwrap();
-    assert_eq!(serde_json::from_str::<Prometheus>(&text).unwrap(), test);
-    assert!(serde_json::from_str::<Prometheus>(&text.replace("result > 2", "result >")).is_err());
+    assert_eq!(serde_json::from_str::<PrometheusTest>(&text).unwrap(), test);
+    assert!(
+        serde_json::from_str::<PrometheusTest>(&text.replace("result > 2", "result >")).is_err()
+    );
 }

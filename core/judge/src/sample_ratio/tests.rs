@@ -1,7 +1,7 @@
 use super::*;
 use crate::blocks::Change;
 use crate::laws::{ONE, mean};
-use crate::observation::Clients;
+use crate::observation::ClientCounts;
 
 fn tick(percent: u32, sticky: bool, change: Option<Change>) -> TickContext {
     let weight = Weight::from_ppm(percent * 10_000).unwrap();
@@ -82,7 +82,7 @@ fn nothing_and_everything_are_exact_and_halves_are_dropped() {
 #[test]
 fn with_affinity_clients_are_counted_and_repeats_allowed_for() {
     let mut sticky = line(500, 500);
-    let clients = |total| Some(Clients { total: Some(total), ..Clients::default() });
+    let clients = |total| Some(ClientCounts { total: Some(total), ..ClientCounts::default() });
     sticky.roles.canary.clients = clients(50);
     sticky.roles.stable.clients = clients(950);
     let mut test = SampleRatio::default();

@@ -4,7 +4,7 @@ mod prometheus;
 
 use std::collections::BTreeSet;
 
-use super::{Analysis, MetricKind, MAX_METRICS, MetricSpec, QUANTILES, MetricRule};
+use super::{Analysis, MAX_METRICS, MetricKind, MetricRule, MetricSpec, QUANTILES};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::names::is_signal;
 
@@ -68,7 +68,7 @@ fn metric(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<MetricSpec> {
     Some(MetricSpec { name: name?.to_owned(), rule: rule? })
 }
 
-/// A metric's fields.
+/// The fields that a metric of this kind may have.
 pub fn metric_fields(kind: MetricKind) -> Vec<&'static str> {
     let mut fields = vec!["name", "kind"];
     fields.extend_from_slice(match kind {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Conclusion, Evidence, Findings, InsufficientData, Unit, Verdict};
+use super::{Conclusion, CountingUnit, Evidence, Findings, InsufficientData, Verdict};
 use crate::counts::Trials;
 use crate::prometheus::NoAnswer;
 use crate::prometheus::condition::Undecided;
@@ -73,9 +73,9 @@ impl NoAnswer {
             Self::NoSeries => "the query returned no data; append `or vector(0)` to it if that \
                                means zero"
                 .to_owned(),
-            Self::Undecided(Undecided::NotSingle { len }) => format!(
-                "the query returned {len} series: name one as result[0], or aggregate them"
-            ),
+            Self::Undecided(Undecided::NotSingle { len }) => {
+                format!("the query returned {len} series: name one as result[0], or aggregate them")
+            }
             Self::Undecided(Undecided::OutOfRange { index, len }) => {
                 format!("the condition reads result[{index}], but the query returned {len} series")
             }
@@ -95,8 +95,8 @@ impl Findings {
                     _ => ("failed", '+'),
                 };
                 let unit = match unit {
-                    Unit::Requests => "requests",
-                    Unit::Clients => "clients",
+                    CountingUnit::Requests => "requests",
+                    CountingUnit::Clients => "clients",
                 };
                 format!(
                     "the canary {verb} {} {unit}, stable {}; tolerated is {} {sign} {}",
@@ -181,5 +181,9 @@ pub fn figure(value: f64) -> String {
 
 /// An e-value by its natural logarithm: `1300`, `0.25`, `10^100`.
 fn e_value(log: f64) -> String {
-    if log.abs() < 13.0 { figure(log.exp()) } else { format!("10^{:.0}", log / std::f64::consts::LN_10) }
+    if log.abs() < 13.0 {
+        figure(log.exp())
+    } else {
+        format!("10^{:.0}", log / std::f64::consts::LN_10)
+    }
 }

@@ -17,7 +17,12 @@ fn verdict(conclusion: Conclusion, log_e: f64) -> Verdict {
             log_limit: 100f64.ln(),
         }),
         non_inferiority: None,
-        findings: Findings::Shares { unit: Unit::Requests, counts, ratio: 1.0, margin: 0.001 },
+        findings: Findings::Shares {
+            unit: CountingUnit::Requests,
+            counts,
+            ratio: 1.0,
+            margin: 0.001,
+        },
         missing: Some(InsufficientData::Block { have: 12, need: 30 }),
         lines: LineCounts::default(),
     }

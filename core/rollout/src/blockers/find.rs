@@ -9,9 +9,9 @@ use crate::state::{FleetMember, Phase, State, StepProgress};
 use canary_judge::Tolerated;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::forecast::{self, Rates};
-use canary_judge::spec::MetricKind;
 use canary_judge::prometheus::NoAnswer;
-use canary_judge::verdict::{NonInferiorityFigures, Conclusion, Findings, Verdict};
+use canary_judge::spec::MetricKind;
+use canary_judge::verdict::{Conclusion, Findings, NonInferiorityFigures, Verdict};
 
 /// What a rollout waits for.
 pub fn blockers(spec: &Spec, state: &State) -> Blockers {
@@ -149,7 +149,11 @@ fn certificate(verdict: &Verdict, progress: &StepProgress) -> Option<Blocker> {
 
 /// How many more requests the certificate takes on average, if both versions fail as often as they
 /// did together so far.
-fn requests_left(verdict: &Verdict, one: &NonInferiorityFigures, counts: Pair<Trials>) -> Option<f64> {
+fn requests_left(
+    verdict: &Verdict,
+    one: &NonInferiorityFigures,
+    counts: Pair<Trials>,
+) -> Option<f64> {
     let Findings::Shares { ratio, .. } = verdict.findings else { return None };
     if verdict.kind != MetricKind::FailureRate {
         return None;

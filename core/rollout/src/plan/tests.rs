@@ -92,11 +92,17 @@ fn confidence_takes_what_the_certificate_takes() {
     let requests = plan.steps[0].canary_requests.unwrap();
     assert!((880..990).contains(&requests), "{requests}");
     let plan = wait("1m");
-    assert_eq!((plan.steps[0].seconds, plan.warnings), (Some(60), vec![PlanWarning::TimesOut { step: 0 }]));
+    assert_eq!(
+        (plan.steps[0].seconds, plan.warnings),
+        (Some(60), vec![PlanWarning::TimesOut { step: 0 }])
+    );
     let steps = json!([{"setWeight": 5}, {"pause": {"untilConfident": true}}]);
     let (plan, remarks) =
         super::plan(&spec(steps, failures("0%")), TrafficEstimate { baseline: 0.0, ..TRAFFIC });
-    assert_eq!((plan.seconds, plan.warnings), (None, vec![PlanWarning::NeverConfident { step: 0 }]));
+    assert_eq!(
+        (plan.seconds, plan.warnings),
+        (None, vec![PlanWarning::NeverConfident { step: 0 }])
+    );
 }
 
 #[test]

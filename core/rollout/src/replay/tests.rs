@@ -125,19 +125,15 @@ fn a_slower_canary_is_rolled_back_though_stable_fills_one_bin() {
         "analysis": {"metrics": [{"name": "latency", "kind": "latency"}]}});
     let spec = Spec::read(&file).unwrap();
     let recorded = |stable: [u64; 2], canary: [u64; 2]| -> String {
-        let role = |total: u64, [lower, width]: [u64; 2]| {
-            json!({"total": total, "failure": 0, "rq_time_us": [[lower, width, total]]})
-        };
-        let line = |t| {
-            json!({"t": t, "weight": 5, "stable": role(95, stable), "canary": role(5, canary)})
-        };
+        let role = |total: u64, [lower, width]: [u64; 2]| json!({"total": total, "failure": 0, "rq_time_us": [[lower, width, total]]});
+        let line =
+            |t| json!({"t": t, "weight": 5, "stable": role(95, stable), "canary": role(5, canary)});
         (0..90).map(|t| format!("{}\n", line(t))).collect()
     };
     // 0.52 s against 1.55 s; 52 ms against 15 s.
-    for (stable, canary) in [
-        ([520_000, 10_000], [1_500_000, 100_000]),
-        ([52_000, 1_000], [15_000_000, 1_000_000]),
-    ] {
+    for (stable, canary) in
+        [([520_000, 10_000], [1_500_000, 100_000]), ([52_000, 1_000], [15_000_000, 1_000_000])]
+    {
         let replayed = run(&spec, &recorded(stable, canary));
         assert_eq!(replayed.outcome, ReplayOutcome::Aborted, "{replayed:?}");
         assert!(replayed.reason.starts_with("latency: "), "{}", replayed.reason);
@@ -156,8 +152,10 @@ fn a_signal_that_nobody_can_read_holds_the_rollout() {
     let spec = Spec::read(&file).unwrap();
     let recorded = |stable: &str, canary: &str| -> String {
         let signal = json!({"stable": {stable: 95}, "canary": {canary: 5}});
-        let line = |t| json!({"t": t, "weight": 5, "stable": {"total": 95}, "canary": {"total": 5},
-            "signals": {"label": signal}});
+        let line = |t| {
+            json!({"t": t, "weight": 5, "stable": {"total": 95}, "canary": {"total": 5},
+            "signals": {"label": signal}})
+        };
         (0..60).map(|t| format!("{}\n", line(t))).collect()
     };
     let replayed = run(&spec, &recorded("unreadable", "unreadable"));

@@ -1,14 +1,14 @@
 //! Whether the planner's forecast is near what the simulation needs.
 
 use canary_judge::forecast::{
-    Rates, abort_growth, abort_nats, non_inferiority_growth, median_requests, requests_needed,
+    Rates, abort_growth, abort_nats, median_requests, non_inferiority_growth, requests_needed,
 };
 use canary_judge::{BETA, Tolerated};
 use serde_json::json;
 
-use super::certificate::certified;
 use super::figures::{canary_quantiles, ours};
-use super::rig::{Race, Traffic, aborts, failures, judge, race, runs};
+use super::non_inferiority::certified;
+use super::rig::{Race, SimulatedTraffic, aborts, failures, judge, race, runs};
 use super::rivals::Rivals;
 use super::{Extent, told};
 use crate::bench::{Row, Sheet};
@@ -55,7 +55,7 @@ pub(super) fn tell(extent: Extent) -> Sheet {
 /// Runs without rivals, and for as long as it takes.
 fn found(count: u64, margin: f64, canary: f64, weight: f64) -> Vec<Race> {
     let judge = judge(failures(margin), 3_600);
-    let traffic = Traffic { weight, requests: 30, canary, stable: 0.001 };
+    let traffic = SimulatedTraffic { weight, requests: 30, canary, stable: 0.001 };
     runs(count, |rng| {
         let lines = (0..100_000).map(|t| traffic.line(rng, t));
         race(judge.clone(), Rivals::none(), aborts, lines)

@@ -14,7 +14,7 @@ use super::rivals::Rivals;
 use super::{Extent, told};
 use crate::bench::Sheet;
 
-/// Requests a second.
+/// Requests a second, of both versions.
 const REQUESTS: u64 = 40;
 /// The canary's cold start, which the test leaves out.
 const COLD: u64 = 50;

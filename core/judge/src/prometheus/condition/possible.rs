@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Comparison, ConstantCondition, Expression, Value};
+use super::{Comparison, ConstantCondition, Expression, Operand};
 
 /// What is said of a condition's answers; `values` is how many values a result has, if that is known.
 pub(super) fn constant(condition: &Expression, values: Option<usize>) -> Option<ConstantCondition> {
@@ -32,12 +32,14 @@ fn can(expression: &Expression, holds: bool, values: Option<usize>) -> bool {
             parts.iter().any(|part| can(part, holds, values))
         }
         (Expression::IsNan(value) | Expression::IsInfinite(value), _) => {
-            let constant = matches!(value, Value::Number(_) | Value::Length);
+            let constant = matches!(value, Operand::Number(_) | Operand::Length);
             (!constant || !holds) && together(expression, holds, values)
         }
         (Expression::Compare(left, comparison, right), _) => {
             let certain = match (left, right) {
-                (Value::Number(left), Value::Number(right)) => Some(comparison.holds(*left, *right)),
+                (Operand::Number(left), Operand::Number(right)) => {
+                    Some(comparison.holds(*left, *right))
+                }
                 (left, right) if left == right => Some(comparison.holds(0.0, 0.0)),
                 _ => None,
             };
@@ -106,14 +108,14 @@ impl Demands {
         }
     }
 
-    fn compare(&mut self, value: Value, comparison: Comparison, with: Value) {
+    fn compare(&mut self, value: Operand, comparison: Comparison, with: Operand) {
         let index = self.names(value);
         let range = match index {
             Some(index) => self.elements.entry(index).or_default(),
-            None if value == Value::Length => &mut self.length,
+            None if value == Operand::Length => &mut self.length,
             None => return,
         };
-        if let Value::Number(number) = with {
+        if let Operand::Number(number) = with {
             range.demand(comparison, number);
         }
     }
@@ -132,14 +134,14 @@ impl Demands {
     }
 
     /// The index of the element that is asked for, which the result must then have.
-    fn names(&mut self, value: Value) -> Option<usize> {
+    fn names(&mut self, value: Operand) -> Option<usize> {
         match value {
-            Value::Number(_) | Value::Length => None,
-            Value::Single => {
+            Operand::Number(_) | Operand::Length => None,
+            Operand::Single => {
                 self.length.demand(Comparison::Equal, 1.0);
                 Some(0)
             }
-            Value::Element(index) => {
+            Operand::Element(index) => {
                 self.length.demand(Comparison::Greater, index as f64);
                 Some(index)
             }

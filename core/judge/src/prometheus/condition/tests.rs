@@ -151,9 +151,8 @@ fn any_condition() -> impl Strategy<Value = String> {
         1 => "isNaN\\(result\\)|isNaN\\(result\\[1\\]\\)|isInf\\(result\\[0\\]\\)",
     ];
     leaf.prop_recursive(3, 8, 2, |inner| {
-        (inner.clone(), "&&|\\|\\|", inner, "!?").prop_map(|(left, join, right, not)| {
-            format!("{not}({left} {join} {right})")
-        })
+        (inner.clone(), "&&|\\|\\|", inner, "!?")
+            .prop_map(|(left, join, right, not)| format!("{not}({left} {join} {right})"))
     })
 }
 
