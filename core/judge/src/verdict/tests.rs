@@ -43,7 +43,8 @@ fn the_reason_names_both_figures_the_margin_and_the_evidence() {
     );
     assert_eq!(
         verdict(Conclusion::Insufficient, 0.0).reason(),
-        "failures: not enough data since the step began: 12 of 30 observations"
+        "failures: not enough data since the step began: 12 of the 30 observations that close a \
+         block"
     );
     assert!(verdict(Conclusion::Fail, 230.3).reason().contains("e-value 10^100, limit 200"));
 }
