@@ -56,7 +56,7 @@ fn resumed(judge: &Judge) -> Judge {
 fn sound(line: &Observation) {
     assert!(line.t.is_finite() && line.weight.ppm() <= PPM);
     for signals in [&line.signals, &line.signals_first] {
-        let classes = |signal: &Signal| {
+        let classes = |signal: &SignalCounts| {
             let roles = [&signal.stable, &signal.canary];
             roles.into_iter().flatten().map(|classes| classes.len()).max().unwrap_or(0)
         };
