@@ -182,7 +182,7 @@ fn charts(report: &Report) -> String {
     let set = Line { stairs: true, ..line("set", "stable", points, |point| Some(point.weight)) };
     let weight = chart("Weight", " %", vec![set, line("measured", "canary", points, measured)]);
     let of = |role: Role, name: &str, class, value: fn(&Sample) -> Option<f64>| {
-        line(name, class, points, move |point| value(point.counts.of(role)))
+        line(name, class, points, move |point| value(point.counts.get(role)))
     };
     let (stable, canary) = (Role::Stable, Role::Canary);
     let failures = Chart {
