@@ -6,7 +6,7 @@ mod past;
 
 use std::path::Path;
 
-pub(crate) use data::{Decision, Point, RolloutReport, VersionSample};
+pub(crate) use data::{DecisionRow, Point, RolloutReport, VersionSample};
 pub(crate) use past::{PastRollout, past};
 
 use crate::controller::record::Record;

@@ -26,7 +26,7 @@ pub(crate) async fn forecast_measured(context: &Context, args: &PlanArgs) -> Res
 }
 
 fn tell(output: &Output, spec: &Spec, traffic: TrafficEstimate) -> Result<(), Failure> {
-    let (plan, warnings) = plan(spec, traffic);
-    let json = || render::plan_json(&plan, &warnings);
-    Ok(output.print(json, |_| render::plan_text(&plan, traffic.baseline, &warnings))?)
+    let plan = plan(spec, traffic);
+    let text = |_| render::plan_text(&plan, traffic.baseline);
+    Ok(output.print(|| render::plan_json(&plan), text)?)
 }

@@ -12,7 +12,7 @@ use super::chart::{Chart, ChartLine, time};
 use super::markup::escaped;
 use super::messages;
 use crate::controller::status::{Metric, MetricStatus, Side};
-use crate::report::{Decision, Point, RolloutReport, VersionSample};
+use crate::report::{DecisionRow, Point, RolloutReport, VersionSample};
 
 const STYLE: &str = include_str!("style.css");
 /// The lines' classes in the chart of evidence; more metrics share the last.
@@ -168,7 +168,7 @@ fn charts(report: &RolloutReport) -> String {
         ChartLine { stairs: true, ..line("set", "stable", points, |point| Some(point.weight)) };
     let weight = chart("Weight", " %", vec![set, line("measured", "canary", points, measured)]);
     let of = |role: Role, name: &str, class, value: fn(&VersionSample) -> Option<f64>| {
-        line(name, class, points, move |point| value(point.counts.of(role)))
+        line(name, class, points, move |point| value(point.counts.get(role)))
     };
     let (stable, canary) = (Role::Stable, Role::Canary);
     let failures = Chart {
@@ -218,7 +218,7 @@ fn evidence(report: &RolloutReport) -> Vec<ChartLine> {
     lines.map(draw).collect()
 }
 
-fn decisions(decisions: &[Decision], spec: &Spec) -> String {
+fn decisions(decisions: &[DecisionRow], spec: &Spec) -> String {
     let mut table = String::from(
         "<h2>What happened</h2>\n<table><tr><th>at</th><th>when</th><th>what</th></tr>\n",
     );

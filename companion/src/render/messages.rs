@@ -2,7 +2,6 @@
 
 use canary_model::redact::redacted;
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::plan::PlanWarning;
 use canary_rollout::spec::Spec;
 use canary_rollout::termination::TerminationReason;
 
@@ -66,22 +65,4 @@ pub(crate) fn brief(event: &RolloutEvent) -> Option<String> {
         _ => return None,
     };
     Some(text.to_owned())
-}
-
-/// A warning about a forecast.
-pub(crate) fn plan_warning(warning: PlanWarning) -> String {
-    match warning {
-        PlanWarning::AsksOperator(step) => {
-            format!("step {} waits for an operator, so its duration is unknown", step + 1)
-        }
-        PlanWarning::TimesOut(step) => format!(
-            "step {} will probably pause for an operator: at this traffic, its timeout passes before \
-             the canary is certified",
-            step + 1
-        ),
-        PlanWarning::NeverConfident(step) => format!(
-            "step {} can never become confident at this baseline: `untilConfident` needs a larger margin",
-            step + 1
-        ),
-    }
 }

@@ -2,10 +2,9 @@
 
 use canary_rollout::plan::{PlanWarning, RolloutPlan};
 use canary_rollout::replay::Replayed;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::chart::time;
-use super::messages;
 
 /// The text of `replay`.
 pub(crate) fn replayed_text(replayed: &Replayed) -> String {
@@ -18,19 +17,18 @@ pub(crate) fn replayed_text(replayed: &Replayed) -> String {
     )
 }
 
-/// `plan -o json`: the forecast, its warnings in sentences, and null for what is unknown.
-pub(crate) fn plan_json(plan: &RolloutPlan, warnings: &[PlanWarning]) -> Value {
-    let mut json = serde_json::to_value(plan).unwrap_or_default();
-    if let Value::Object(fields) = &mut json {
-        fields.entry("abort").or_insert(Value::Null);
-        let warnings = warnings.iter().map(|warning| messages::plan_warning(*warning).into());
-        fields.insert("warnings".to_owned(), Value::Array(warnings.collect()));
+/// `plan -o json`: the warnings are sentences.
+pub(crate) fn plan_json(plan: &RolloutPlan) -> Value {
+    let warnings: Vec<String> = plan.warnings.iter().map(|one| warning(plan, *one)).collect();
+    let mut value = serde_json::to_value(plan).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("warnings".to_owned(), json!(warnings));
     }
-    json
+    value
 }
 
 /// `plan`. `baseline` is the share of requests that fail today, as a fraction.
-pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64, warnings: &[PlanWarning]) -> String {
+pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64) -> String {
     let unknown = || "unknown".to_owned();
     let span = |seconds: Option<u64>| seconds.map_or_else(unknown, |seconds| time(seconds as f64));
     let share = |share: Option<f64>| share.map_or_else(unknown, percent);
@@ -50,22 +48,50 @@ pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64, warnings: &[PlanWarni
     }
     text += &format!("\n{:<26}{}\n", "time of all steps", span(plan.seconds));
     for (failing, harm) in plan.harm.iter().rev() {
-        let failing = failing.parse::<f64>().map_or_else(|_| failing.clone(), percent);
-        let harm = harm.map_or_else(
-            || "isn't detected".to_owned(),
-            |harm| format!("about {harm:.0} failed requests until it is rolled back"),
-        );
-        text += &format!("{:<26}{harm}\n", format!("a canary that fails {failing}"));
+        let share = failing.parse::<f64>().map_or_else(|_| failing.clone(), percent);
+        let abort = plan.abort.get(failing).copied().unwrap_or_default();
+        let known = |number: Option<u64>| number.map_or_else(unknown, |n| n.to_string());
+        let found = match (harm, abort.median) {
+            (Some(harm), Some(median)) => format!(
+                "rolled back after {median} canary requests (90 %: {}), {harm:.0} of them failed",
+                known(abort.p90)
+            ),
+            _ => "not found before the steps end".to_owned(),
+        };
+        text += &format!("{:<26}{found}\n", format!("a canary that fails {share}"));
     }
     text += &format!("{:<26}at most {}\n", "chance of a false abort", share(plan.false_abort));
     text += &format!(
         "\n\"finds failures from\" is the smallest share of failing canary requests that a step detects \
          with\n90 % probability, if {} of requests fail today. \"unknown\": it depends on an operator \
-         or on\nmetrics that can't be forecast.\n",
+         or on\nmetrics that can't be forecast. A canary is rolled back after at most the first number of \
+         requests in\nhalf of all cases, and after the second in 90 %.\n",
         percent(baseline)
     );
-    let warnings = warnings.iter().map(|warning| messages::plan_warning(*warning));
+    let warnings = plan.warnings.iter().map(|one| warning(plan, *one));
     text + &warnings.map(|warning| format!("warning: {warning}\n")).collect::<String>()
+}
+
+fn warning(plan: &RolloutPlan, warning: PlanWarning) -> String {
+    let step = |index: usize| {
+        let weight = plan.steps.get(index).map(|step| step.weight).unwrap_or_default();
+        format!("step {} ({weight} %)", index + 1)
+    };
+    match warning {
+        PlanWarning::AsksOperator { step: index } => {
+            format!("{} waits for an operator, so its length is unknown", step(index))
+        }
+        PlanWarning::TimesOut { step: index } => format!(
+            "{} usually reaches its timeout before the canary is certified, and then waits for an \
+             operator; a longer timeout, a larger margin or more traffic helps",
+            step(index)
+        ),
+        PlanWarning::NeverConfident { step: index } => format!(
+            "{} can never become confident: at this baseline there is no evidence for its margin; \
+             a larger margin helps",
+            step(index)
+        ),
+    }
 }
 
 /// A fraction as a percentage with two significant digits, but no fewer than the number has before its
