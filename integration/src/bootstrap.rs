@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::admin::AdminAddress;
-use crate::artefacts;
+use crate::artifacts;
 
 /// A bootstrap, as read from `envoy/` or as Istio makes it.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Bootstrap {
             admin: "envoy_admin".to_owned(),
             endpoints_say: true,
         };
-        Self { document: read_yaml(&artefacts::root().join(file)), names }
+        Self { document: read_yaml(&artifacts::root().join(file)), names }
     }
 
     /// A bootstrap of another origin.

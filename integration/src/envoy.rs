@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::admin::{Admin, AdminAddress};
-use crate::artefacts;
+use crate::artifacts;
 use crate::eventually::eventually;
 
 /// What an Envoy is started with.
@@ -77,7 +77,7 @@ fn spawn(launch: &Launch) -> Child {
         }
         None => Command::new("setpriv"),
     };
-    command.args(["--pdeathsig", "KILL", "--"]).arg(artefacts::envoy());
+    command.args(["--pdeathsig", "KILL", "--"]).arg(artifacts::envoy());
     command.arg("-c").arg(&launch.bootstrap);
     command.args(["--concurrency", &launch.workers.to_string(), "--disable-hot-restart"]);
     command.args(["--drain-time-s", &launch.drain_seconds.to_string()]);

@@ -18,7 +18,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admin;
-pub mod artefacts;
+pub mod artifacts;
 pub mod bench;
 mod bootstrap;
 mod client;

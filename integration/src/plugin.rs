@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::artefacts;
+use crate::artifacts;
 use crate::bootstrap::read_yaml;
 
 /// The filter as Envoy loads it, as read from `envoy/ecds.yaml`.
@@ -21,7 +21,7 @@ impl Plugin {
     /// When `envoy/ecds.yaml` isn't what it should be.
     #[must_use]
     pub fn shipped() -> Self {
-        let mut document = read_yaml(&artefacts::root().join("envoy/ecds.yaml"));
+        let mut document = read_yaml(&artifacts::root().join("envoy/ecds.yaml"));
         let text = wasm(&mut document)["configuration"]["value"]
             .as_str()
             .expect("the configuration is text")

@@ -17,7 +17,7 @@ use crate::admin::{Admin, AdminAddress};
 use crate::bootstrap::read_yaml;
 use crate::eventually::eventually;
 use crate::rig::free_port;
-use crate::{artefacts, envoy};
+use crate::{artifacts, envoy};
 
 /// The shipped configuration, by its path in the checkout.
 const SHIPPED: &str = "envoy/prometheus/prometheus.yaml";
@@ -133,7 +133,7 @@ impl Drop for Prometheus {
 
 /// The shipped configuration with other targets and intervals.
 fn configuration(jobs: &[(&str, Vec<SocketAddr>)]) -> Value {
-    let shipped = artefacts::root().join(SHIPPED);
+    let shipped = artifacts::root().join(SHIPPED);
     let mut document = read_yaml(&shipped);
     for field in ["scrape_interval", "evaluation_interval"] {
         document["global"][field] = INTERVAL.into();
@@ -154,7 +154,7 @@ fn configuration(jobs: &[(&str, Vec<SocketAddr>)]) -> Value {
 fn spawn(dir: &Path, at: SocketAddr) -> Child {
     let log = File::create(dir.join("log")).expect("a log file");
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(artefacts::prometheus());
+    command.args(["--pdeathsig", "KILL", "--"]).arg(artifacts::prometheus());
     let option = |name: &str, value: &dyn std::fmt::Display| format!("--{name}={value}");
     command.arg(option("config.file", &dir.join("prometheus.yaml").display()));
     command.arg(option("storage.tsdb.path", &dir.join("data").display()));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::admin::AdminAddress;
-use crate::artefacts;
+use crate::artifacts;
 use crate::bootstrap::Bootstrap;
 use crate::delivery::{By, Delivery};
 use crate::envoy::{Envoy, Launch};
@@ -76,9 +76,14 @@ impl Rig {
 
     /// What Istio makes of the manifests in `envoy/istio/`: a gateway with the rollout `scorer`.
     pub fn istio(carrier: Carrier) -> Self {
+        Self::of_manifests(carrier, &carrier.manifests())
+    }
+
+    /// What Istio makes of these manifests, as `canaryctl render istio` prints them.
+    pub fn of_manifests(carrier: Carrier, manifests: &[Value]) -> Self {
         Self {
-            bootstrap: istio::bootstrap(carrier),
-            plugin: istio::plugin(carrier),
+            bootstrap: istio::bootstrap(carrier, manifests),
+            plugin: istio::plugin(carrier, manifests),
             admin: AdminOn::Tcp,
             ..Self::default()
         }
@@ -192,7 +197,7 @@ impl Rig {
 
     /// The module that reads response bodies, for signals; the shipped configuration's doesn't.
     pub fn reading_bodies(self) -> Self {
-        self.wasm(&artefacts::filter())
+        self.wasm(&artifacts::filter())
     }
 
     /// The filter's configuration stands in the listener, and that in a file: pushes come by LDS, not
@@ -234,7 +239,7 @@ impl Rig {
         let dir =
             tempfile::Builder::new().prefix("canary-").tempdir().expect("a temporary directory");
         let shipped = self.plugin.shipped_code();
-        let module = self.module.take().unwrap_or_else(|| artefacts::built(&shipped));
+        let module = self.module.take().unwrap_or_else(|| artifacts::built(&shipped));
         self.plugin.code(&module);
         let roles = self.plugin.configuration()["rollouts"][0].clone();
         let stable = self.upstream(&roles["stable"], &self.stable.clone());

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::admin::Admin;
-use crate::artefacts;
+use crate::artifacts;
 use crate::client::{Answer, Ask, Client};
 use crate::delivery::Delivery;
 use crate::envoy::{self, Envoy, Launch};
@@ -278,7 +278,7 @@ impl Running {
     /// # Panics
     /// When it can't be run.
     pub async fn canaryctl(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(artefacts::canaryctl());
+        let mut command = Command::new(artifacts::canaryctl());
         command
             .args(arguments)
             .env("CANARYCTL_ENVOYS", self.admin.address().to_string())

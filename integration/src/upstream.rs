@@ -64,8 +64,10 @@ pub struct Behaviour {
     pub latency: Duration,
     /// The body; the version's name where none is given.
     pub body: Option<Bytes>,
-    /// In pieces of so many bytes, each sent by itself and without a content length.
+    /// In pieces of this many bytes, each sent by itself and without a content length.
     pub chunks: Option<usize>,
+    /// The time between two pieces.
+    pub pause: Duration,
     /// Further headers of every answer.
     pub headers: Vec<(String, String)>,
     /// What goes wrong below HTTP.
@@ -111,6 +113,7 @@ impl Upstream {
             latency: Duration::ZERO,
             body: None,
             chunks: None,
+            pause: Duration::ZERO,
             headers: Vec::new(),
             fault: Fault::None,
             grpc_error: 14,

@@ -22,7 +22,7 @@ pub(super) fn answer(
     error: bool,
 ) -> Response<Body> {
     let whole = |status, body| match behaviour.chunks {
-        Some(size) => chunked(status, body, size),
+        Some(size) => chunked(status, body, size, behaviour.pause),
         None => plain(status, body),
     };
     let mut response = match behaviour.script.as_ref().and_then(|script| script(seen)) {
@@ -79,7 +79,7 @@ fn plain(status: u16, body: Bytes) -> Response<Body> {
 }
 
 /// Sends the body piece by piece.
-fn chunked(status: u16, body: Bytes, size: usize) -> Response<Body> {
+fn chunked(status: u16, body: Bytes, size: usize, pause: Duration) -> Response<Body> {
     let (mut sender, channel) = Channel::<Bytes, io::Error>::new(1);
     tokio::spawn(async move {
         let mut rest = body;
@@ -89,6 +89,9 @@ fn chunked(status: u16, body: Bytes, size: usize) -> Response<Body> {
                 return;
             }
             tokio::task::yield_now().await;
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
         }
     });
     let mut response = Response::new(channel.boxed());

@@ -8,7 +8,7 @@ mod kills;
 use std::path::PathBuf;
 use std::process::Output;
 
-use canary_integration::{Load, Rig, Running, artefacts};
+use canary_integration::{Load, Rig, Running, artifacts};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use canary_integration::{Ask, Bootstrap, Load, Rig, Running, Tally, Upstream, artefacts};
+use canary_integration::{Ask, Bootstrap, Load, Rig, Running, Tally, Upstream, artifacts};
 use serde_json::json;
 
 /// Everything is answered by stable, without an error, on every worker.
@@ -22,7 +22,7 @@ async fn mended(mut rig: Running, complaint: &str) {
     all_stable(&rig).await;
     rig.eventually("Envoy says why", async || rig.logs(), |log| log.contains(complaint)).await;
     rig.push_plugin(|plugin| {
-        plugin.code(&artefacts::filter());
+        plugin.code(&artifacts::filter());
         plugin.configuration()["rollouts"][0]["weight"] = 100.into();
     });
     rig.all_go_to("1.1.0").await;
@@ -35,7 +35,7 @@ async fn a_missing_module() {
 
 #[tokio::test]
 async fn a_corrupt_module() {
-    let whole = std::fs::read(artefacts::filter()).unwrap();
+    let whole = std::fs::read(artifacts::filter()).unwrap();
     for bytes in [&whole[..whole.len() / 2], b"not even wasm", b""] {
         let corrupt = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(corrupt.path(), bytes).unwrap();
@@ -52,7 +52,7 @@ async fn a_refused_configuration() {
 
 /// A rig whose filter dies when it's told to.
 fn mortal() -> Rig {
-    Rig::new().wasm(&artefacts::panicking_filter())
+    Rig::new().wasm(&artifacts::panicking_filter())
 }
 
 /// Sends marked requests one after the other until every worker's VM is dead, and tells how many

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use canary_integration::artefacts;
+use canary_integration::artifacts;
 use serde_json::{Value, json};
 
 use crate::observed::Observed;
@@ -14,7 +14,7 @@ const SCHEMA: u64 = 42;
 const RATE_INTERVAL: &str = "5s";
 
 fn dashboard() -> Value {
-    let file = artefacts::root().join("envoy/grafana/canary.json");
+    let file = artifacts::root().join("envoy/grafana/canary.json");
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 

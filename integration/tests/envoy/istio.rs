@@ -3,10 +3,12 @@
 //! EnvoyFilters' patches, with real traffic.
 
 use canary_integration::{
-    Ask, Bootstrap, Carrier, Load, Rig, Running, Tally, instead_of_a_missing_module,
+    Ask, Bootstrap, Carrier, Load, Rig, Running, Tally, artifacts, instead_of_a_missing_module,
 };
 use hyper::Method;
 use serde_json::{Value, json};
+
+mod gateway;
 
 const BOTH: [Carrier; 2] = [Carrier::WasmPlugin, Carrier::TrafficExtension];
 const CANARY: &str = "outbound|8080|v2|scorer.default.svc.cluster.local";
@@ -242,24 +244,23 @@ async fn the_control_port_has_what_canaryctl_needs_and_nothing_else() {
     assert_eq!(rig.get("/ready").await.status, 404, "and the clients' port has none of it");
 }
 
-/// Istio has its own tags, so Prometheus gets one long name; the rules in the docs take it apart.
-#[tokio::test]
-async fn prometheus_can_take_the_names_apart_as_the_docs_say() {
-    let docs = include_str!("../../../docs/ISTIO.md");
-    let pattern = docs.split("regex: '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
-    assert_eq!(docs.matches(pattern).count(), 4, "four rules with one expression");
-    // Prometheus anchors its expressions.
-    let rule = regex::Regex::new(&format!("^(?:{pattern})$")).unwrap();
-    let rig = Rig::istio(Carrier::WasmPlugin).start().await;
-    load(&rig, 10).await;
-    let labelled = async || {
-        let lines = rig.prometheus().await;
-        let names = lines.iter().filter_map(|line| line.split(['{', ' ']).next());
-        let found = names.filter_map(|name| rule.captures(name));
-        found.map(|parts| [1, 2, 3, 4].map(|at| parts[at].to_owned())).collect::<Vec<_>>()
-    };
-    let wanted = ["scorer", "stable", "3_1", "rq_total"].map(str::to_owned);
-    rig.eventually("the name's parts", labelled, |found| found.contains(&wanted)).await;
+/// `routes` of the EnvoyFilter: neither version's streams are cut, and an idle one ends.
+#[test]
+fn both_routes_have_the_same_limits() {
+    let file = artifacts::root().join("envoy/istio/canary.yaml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let manifests: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let patches = manifests.iter().filter(|one| one["kind"] == "EnvoyFilter").flat_map(|one| {
+        one["spec"]["configPatches"].as_array().unwrap()
+    });
+    let idle: Vec<&Value> = patches
+        .filter(|patch| patch["applyTo"] == "HTTP_ROUTE")
+        .map(|patch| &patch["patch"]["value"]["route"]["idle_timeout"])
+        .collect();
+    assert_eq!(idle, ["300s", "300s"]);
+    let service = manifests.iter().find(|one| one["kind"] == "VirtualService").unwrap();
+    let routes = service["spec"]["http"].as_array().unwrap();
+    assert!(routes.iter().all(|route| route["timeout"].is_null()), "Istio's default: no limit");
 }
 
 /// What Istio doesn't protect from: it has no default for an extension, so a configuration that is

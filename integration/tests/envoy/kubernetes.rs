@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use canary_integration::{
-    AdminAddress, Ask, Bootstrap, Client, ConfigMap, Rig, Running, artefacts,
+    AdminAddress, Ask, Bootstrap, Client, ConfigMap, Rig, Running, artifacts,
 };
 use hyper::Method;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const ENVOY: &str = "envoy/kubernetes/envoy.yaml";
 
 /// The documents of a shipped file.
 fn documents(file: &str) -> Vec<Value> {
-    let text = fs::read_to_string(artefacts::root().join(file)).unwrap();
+    let text = fs::read_to_string(artifacts::root().join(file)).unwrap();
     serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
@@ -88,8 +88,8 @@ fn the_deployment_mounts_what_the_bootstrap_reads() {
     };
     let envoy = container("envoy");
     let map = |name: &str| Some(name.to_owned());
-    let text = fs::read_to_string(artefacts::root().join(ENVOY)).unwrap();
-    let ecds = fs::read_to_string(artefacts::root().join("envoy/kubernetes/ecds.yaml")).unwrap();
+    let text = fs::read_to_string(artifacts::root().join(ENVOY)).unwrap();
+    let ecds = fs::read_to_string(artifacts::root().join("envoy/kubernetes/ecds.yaml")).unwrap();
     for (path, volume, config_map, named) in [
         ("/etc/envoy/runtime/..data", "weights", map("canary-weights"), &text),
         ("/etc/envoy/ecds/ecds.yaml", "ecds", map("canary-ecds"), &text),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use canary_integration::{
-    AdminAddress, AdminOn, Load, Prometheus, Rig, Running, Traffic, artefacts, free_port,
+    AdminAddress, AdminOn, Load, Prometheus, Rig, Running, Traffic, artifacts, free_port,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -61,7 +61,7 @@ impl Controller {
 
     /// Runs the rollout in the background, until the child is dropped.
     fn spawn(&self, rig: &Running) -> Child {
-        let mut command = Command::new(artefacts::canaryctl());
+        let mut command = Command::new(artifacts::canaryctl());
         command.args(self.arguments()).env("CANARYCTL_ENVOYS", rig.admin().address().to_string());
         let log = std::fs::File::create(self.path("log")).unwrap();
         command.stdout(log.try_clone().unwrap()).stderr(log);

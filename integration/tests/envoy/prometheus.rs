@@ -3,17 +3,17 @@
 
 use std::process::Command;
 
-use canary_integration::{AdminOn, Load, Prometheus, Rig, Running, artefacts};
+use canary_integration::{AdminOn, Load, Prometheus, Rig, Running, artifacts};
 use serde_json::Value;
 
 use crate::observed::{Controller, Observed, admin_port, text};
 
 #[test]
 fn promtool_takes_the_shipped_files() {
-    let folder = artefacts::root().join("envoy/prometheus");
+    let folder = artifacts::root().join("envoy/prometheus");
     for (what, file) in [("config", "prometheus.yaml"), ("rules", "canary.rules.yaml")] {
         let check = ["check", what, "--lint-fatal"];
-        let mut promtool = Command::new(artefacts::promtool());
+        let mut promtool = Command::new(artifacts::promtool());
         let output = promtool.args(check).arg(folder.join(file)).output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
     }
@@ -54,7 +54,7 @@ async fn the_rules_show_both_versions_side_by_side() {
 
 /// The names of the shipped rules.
 fn records() -> Vec<String> {
-    let file = artefacts::root().join("envoy/prometheus/canary.rules.yaml");
+    let file = artifacts::root().join("envoy/prometheus/canary.rules.yaml");
     let text = std::fs::read_to_string(file).unwrap();
     let names = text.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
     names.map(str::to_owned).collect()

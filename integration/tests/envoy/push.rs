@@ -254,7 +254,7 @@ async fn a_broken_resource_or_module_leaves_the_last_good_one() {
         let traffic = steady(&rig);
         rig.push_text("{\"resources\": [");
         rig.eventually("Envoy says so", async || rig.logs(), |log| log.contains("JSON")).await;
-        let good = canary_integration::artefacts::filter();
+        let good = canary_integration::artifacts::filter();
         for module in ["/nowhere/canary_filter.wasm".as_ref(), corrupt.path()] {
             let before = complaints(&rig);
             rig.push_plugin(|plugin| plugin.code(module));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use canary_integration::{Ask, Rig, Running, Seen, Stats, Upstream, artefacts};
+use canary_integration::{Ask, Rig, Running, Seen, Stats, Upstream, artifacts};
 use hyper::{Method, body::Bytes};
 use serde_json::{Value, json};
 use wasmparser::{Parser, Payload};
@@ -220,9 +220,9 @@ fn without_body_signals_the_module_has_no_hook_that_sees_a_body() {
         let of_bodies = hooks.iter().filter(|hook| hook.contains("body") || hook.contains("data"));
         of_bodies.cloned().collect::<Vec<_>>()
     };
-    let headers = hooks(&artefacts::filter_without_body_hooks());
+    let headers = hooks(&artifacts::filter_without_body_hooks());
     assert_eq!(bodies(&headers), [] as [&str; 0]);
-    let whole = hooks(&artefacts::filter());
+    let whole = hooks(&artifacts::filter());
     assert_eq!(bodies(&whole), ["proxy_on_response_body"], "no request's body, ever");
     assert!(headers.iter().any(|hook| hook == "proxy_on_response_headers"), "{headers:?}");
 }
@@ -230,7 +230,7 @@ fn without_body_signals_the_module_has_no_hook_that_sees_a_body() {
 #[tokio::test]
 async fn the_module_without_body_hooks_reads_headers_and_refuses_a_body_signal_by_its_path() {
     let mut signals = json!([{"name": "by", "from": {"response_header": "x-upstream"}, "categories": [{"value": "1.1.0", "bin": "new"}]}]);
-    let rig = with(signals.clone()).wasm(&artefacts::filter_without_body_hooks()).weight(100.0);
+    let rig = with(signals.clone()).wasm(&artifacts::filter_without_body_hooks()).weight(100.0);
     let mut rig = rig.start().await;
     let (tally, callbacks) = rig.traced(async { rig.load(20).await }).await;
     assert_eq!(tally.of_version("1.1.0"), 20);

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::proxy::{Place, Proxy};
 use super::upstream::Upstream;
 use super::variant::with_and_without;
-use crate::artefacts;
+use crate::artifacts;
 use crate::bench::Target::AtMost;
 use crate::bench::{Report, process};
 
@@ -22,7 +22,7 @@ const WINDOW: Duration = Duration::from_secs(3);
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn module_sizes(report: &mut Report) {
     let modules =
-        [("without body hooks", artefacts::filter_headers()), ("full", artefacts::filter())];
+        [("without body hooks", artifacts::filter_headers()), ("full", artifacts::filter())];
     for (name, file) in modules {
         let bytes = std::fs::metadata(file).expect("the module is there").len();
         report.cell(format!("module, {name}"), "KB", vec![bytes as f64 / 1e3], Some(AtMost(200.0)));

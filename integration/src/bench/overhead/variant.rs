@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::bench::Target::{self, AtLeast, AtMost};
 use crate::bootstrap::Bootstrap;
 use crate::plugin::Plugin;
-use crate::{Ask, artefacts};
+use crate::{Ask, artifacts};
 
 /// One way to split traffic, or not to.
 pub(super) struct Variant {
@@ -95,7 +95,7 @@ impl Ours {
 
 /// All of them. The two native ones stand half a round apart.
 pub(super) fn all() -> Vec<Variant> {
-    let (headers, full) = (artefacts::filter_headers, artefacts::filter);
+    let (headers, full) = (artifacts::filter_headers, artifacts::filter);
     let ours = Variant {
         cpu: Some(AtMost(1.08)),
         rate: Some(AtLeast(0.95)),
@@ -120,7 +120,7 @@ pub(super) fn all() -> Vec<Variant> {
 
 /// The one that idle and memory are measured with, and the one without a filter beside it.
 pub(super) fn with_and_without() -> [Variant; 2] {
-    let with = Variant::ours("with the filter", artefacts::filter_headers, 5, false);
+    let with = Variant::ours("with the filter", artifacts::filter_headers, 5, false);
     [with, Variant::new("without", Some(5.0), Setup::Native)]
 }
 
@@ -154,7 +154,7 @@ fn filters(bootstrap: &mut Bootstrap, before: &[Value]) {
 }
 
 fn empty() -> Value {
-    let module = artefacts::root().join(".cache/bench/empty_filter.wasm");
+    let module = artifacts::root().join(".cache/bench/empty_filter.wasm");
     assert!(module.is_file(), "the empty filter isn't built: run ./scripts/bench");
     let vm = json!({"vm_id": "empty", "runtime": "envoy.wasm.runtime.v8",
         "code": {"local": {"filename": module}}});

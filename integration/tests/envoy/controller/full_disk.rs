@@ -6,7 +6,7 @@ use std::time::Duration;
 use canary_integration::{Load, Rig, within};
 use tokio::process::Command;
 
-use super::{Place, artefacts, text};
+use super::{Place, artifacts, text};
 
 const PATIENT: &str = "\
 rollout: demo
@@ -27,7 +27,7 @@ async fn a_full_disk_ends_the_controller_and_the_lease_ends_the_rollout() {
     let script = "trap '' XFSZ; ulimit -f 96; exec \"$0\" \"$@\"";
     let [file, journal] = ["rollout.yaml", "journal.jsonl"].map(|name| place.path(name));
     let mut limited = Command::new("sh");
-    limited.args(["-c", script]).arg(artefacts::canaryctl()).arg("run").arg(file);
+    limited.args(["-c", script]).arg(artifacts::canaryctl()).arg("run").arg(file);
     limited.args(["--listen", "127.0.0.1:0", "--tick", "20ms", "--journal"]).arg(journal);
     limited.env("CANARYCTL_ENVOYS", rig.admin().address().to_string()).kill_on_drop(true);
     let run = tokio::time::timeout(Duration::from_secs(30), limited.output());

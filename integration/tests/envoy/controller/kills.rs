@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::{Place, artefacts};
+use super::{Place, artifacts};
 
 const LEASE: Duration = Duration::from_secs(2);
 /// How much later than the lease's end a busy machine's poll may see it.
@@ -185,7 +185,7 @@ impl Trial {
 fn controller(rig: &Running, place: &Place) -> Child {
     let [file, journal] = ["rollout.yaml", "journal.jsonl"].map(|name| place.path(name));
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(artefacts::canaryctl());
+    command.args(["--pdeathsig", "KILL", "--"]).arg(artifacts::canaryctl());
     command.arg("run").arg(file).arg("--journal").arg(journal);
     command.args(["--listen", "127.0.0.1:0", "--tick", "100ms"]);
     command.env("CANARYCTL_ENVOYS", rig.admin().address().to_string());
