@@ -48,11 +48,11 @@ impl fmt::Display for AdminAddress {
 
 /// An Envoy's admin.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct EnvoyAdmin {
     address: AdminAddress,
 }
 
-impl Admin {
+impl EnvoyAdmin {
     /// The admin at this address.
     #[must_use]
     pub fn new(address: AdminAddress) -> Self {

@@ -14,12 +14,12 @@ use crate::artifacts;
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
     document: Value,
-    names: Names,
+    names: BootstrapNames,
 }
 
 /// What is called how in a bootstrap.
 #[derive(Clone, Debug)]
-pub(crate) struct Names {
+pub(crate) struct BootstrapNames {
     /// The listener that clients connect to.
     pub(crate) listener: String,
     /// The filter in its connection manager.
@@ -37,7 +37,7 @@ impl Bootstrap {
     /// When the file isn't there or isn't YAML.
     #[must_use]
     pub fn shipped(file: &str) -> Self {
-        let names = Names {
+        let names = BootstrapNames {
             listener: "ingress".to_owned(),
             filter: "canary".to_owned(),
             admin: "envoy_admin".to_owned(),
@@ -47,7 +47,7 @@ impl Bootstrap {
     }
 
     /// A bootstrap of another origin.
-    pub(crate) fn of(document: Value, names: Names) -> Self {
+    pub(crate) fn of(document: Value, names: BootstrapNames) -> Self {
         Self { document, names }
     }
 

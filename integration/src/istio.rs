@@ -11,8 +11,8 @@ use std::fs;
 use serde_json::{Map, Value, json};
 
 use crate::artifacts;
-use crate::bootstrap::{Bootstrap, Names, named};
-use crate::plugin::Plugin;
+use crate::bootstrap::{Bootstrap, BootstrapNames, named};
+use crate::plugin::FilterPlugin;
 
 /// Which resource carries the filter: it has another name in Envoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,12 +9,12 @@ use crate::bootstrap::read_yaml;
 
 /// The filter as Envoy loads it, as read from `envoy/ecds.yaml`.
 #[derive(Clone, Debug)]
-pub struct Plugin {
+pub struct FilterPlugin {
     document: Value,
     configuration: Value,
 }
 
-impl Plugin {
+impl FilterPlugin {
     /// The shipped one.
     ///
     /// # Panics

@@ -9,10 +9,10 @@ use tempfile::TempDir;
 use crate::admin::AdminAddress;
 use crate::artifacts;
 use crate::bootstrap::Bootstrap;
-use crate::delivery::{By, Delivery};
-use crate::envoy::{Envoy, Launch};
+use crate::delivery::{By, ConfigDelivery};
+use crate::envoy::{EnvoyProcess, Launch};
 use crate::istio::{self, Carrier};
-use crate::plugin::Plugin;
+use crate::plugin::FilterPlugin;
 use crate::running::Running;
 use crate::upstream::{Server, Upstream};
 
@@ -35,7 +35,7 @@ pub enum AdminOn {
 #[must_use = "a rig runs when it's started"]
 pub struct Rig {
     bootstrap: Bootstrap,
-    plugin: Plugin,
+    plugin: FilterPlugin,
     stable: Upstream,
     canary: Upstream,
     listen: SocketAddr,
@@ -52,7 +52,7 @@ impl Default for Rig {
     fn default() -> Self {
         Self {
             bootstrap: Bootstrap::shipped("envoy/envoy.yaml"),
-            plugin: Plugin::shipped(),
+            plugin: FilterPlugin::shipped(),
             stable: Upstream::ok(),
             canary: Upstream::ok(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -134,7 +134,7 @@ impl Rig {
     }
 
     /// Changes how Envoy loads the filter.
-    pub fn plugin(mut self, change: impl FnOnce(&mut Plugin)) -> Self {
+    pub fn plugin(mut self, change: impl FnOnce(&mut FilterPlugin)) -> Self {
         change(&mut self.plugin);
         self
     }
@@ -264,10 +264,10 @@ impl Rig {
     }
 
     /// Writes the configuration and starts Envoy, again where its TCP port was taken meanwhile.
-    async fn envoy(&mut self, dir: &TempDir) -> (Envoy, Launch, Delivery) {
+    async fn envoy(&mut self, dir: &TempDir) -> (EnvoyProcess, Launch, ConfigDelivery) {
         self.bootstrap.listen(self.listen);
         let plugin = self.plugin.clone();
-        let delivery = Delivery::begin(self.by, dir.path(), &mut self.bootstrap, plugin);
+        let delivery = ConfigDelivery::begin(self.by, dir.path(), &mut self.bootstrap, plugin);
         let mut error = String::new();
         for _ in 0..TRIES {
             let admin = self.admin_address(dir);
@@ -280,7 +280,7 @@ impl Rig {
             let listener = self.bootstrap.listener_name();
             let launch =
                 Launch { bootstrap, log, admin, workers, core: None, drain_seconds, listener };
-            match Envoy::start(&launch).await {
+            match EnvoyProcess::start(&launch).await {
                 Ok(envoy) => return (envoy, launch, delivery),
                 Err(failed) => error = failed,
             }

@@ -42,11 +42,7 @@ pub(super) fn istio(output: &Output, args: &RenderIstio) -> Result<(), Failure> 
 }
 
 /// With the configuration in a file, whose problems are reported with their lines.
-fn with_filter(
-    file: &Path,
-    files: Vec<RolloutText>,
-    args: &RenderIstio,
-) -> Result<Istio, Failure> {
+fn with_filter(file: &Path, files: Vec<RolloutText>, args: &RenderIstio) -> Result<Istio, Failure> {
     let name = file.display();
     let usage = |what: String| Error::Usage { what };
     let filter = text(file)?;

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    ADMIN_PORT, CONTROL_PORT, ControllerLocation, DeployedRollout, Istio, Section, object, with_spec,
+    ADMIN_PORT, CONTROL_PORT, ControllerLocation, DeployedRollout, Istio, Section, object,
+    with_spec,
 };
 
 /// The user that canaryctl's image runs as.
@@ -18,7 +19,8 @@ const CONTROL: &str = "canary-control";
 const LISTEN_PORT: u16 = 8411;
 
 pub(super) fn section(istio: &Istio) -> Section {
-    let shared = istio.rollouts.iter().flat_map(|one| [rollout_file(istio, one), journal(istio, one)]);
+    let shared =
+        istio.rollouts.iter().flat_map(|one| [rollout_file(istio, one), journal(istio, one)]);
     let (about, rest): (&'static [&'static str], Vec<Value>) = match istio.options.controller {
         ControllerLocation::Pods => {
             let common = [headless(istio), policy(istio)];
@@ -92,10 +94,7 @@ fn policy(istio: &Istio) -> Value {
             },
         ],
     });
-    with_spec(
-        object("networking.k8s.io/v1", "NetworkPolicy", CONTROL, istio.namespace()),
-        spec,
-    )
+    with_spec(object("networking.k8s.io/v1", "NetworkPolicy", CONTROL, istio.namespace()), spec)
 }
 
 fn deployment(istio: &Istio, one: &DeployedRollout) -> Value {
@@ -177,7 +176,13 @@ impl<'a> Container<'a> {
         let (envoy, suffix) = (self.envoy, self.suffix());
         let journal = format!("{STATE}/{}.jsonl", one.rollout.name);
         let mut arguments = json!([
-            "run", "/etc/canaryctl/rollout.yaml", "--stay", "--envoy", envoy, "--journal", journal,
+            "run",
+            "/etc/canaryctl/rollout.yaml",
+            "--stay",
+            "--envoy",
+            envoy,
+            "--journal",
+            journal,
         ]);
         // For an operator who calls canaryctl in this container.
         let mut environment = vec![json!({"name": "CANARYCTL_ENVOYS", "value": envoy})];

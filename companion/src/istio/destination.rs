@@ -51,7 +51,8 @@ impl Destination {
         let both = [("stable", &rollout.stable), ("canary", &rollout.canary)];
         for (role, backend) in both {
             if !is_label_value(&backend.version) {
-                let what = "becomes the value of a pod's label, so it must end with a letter or digit";
+                let what =
+                    "becomes the value of a pod's label, so it must end with a letter or digit";
                 problems.add(&format!("{path}.{role}.version"), what);
             }
         }

@@ -192,9 +192,11 @@ fn arguments(files: &[RolloutText], options: &Options) -> Result<(), String> {
     }
     let images = &options.images;
     if files.len() > 1 && (images.stable.is_some() || images.canary.is_some()) {
-        return Err("--stable-image and --canary-image name the images of one rollout, found several \
+        return Err(
+            "--stable-image and --canary-image name the images of one rollout, found several \
                     rollout files; render without them and edit the Deployments"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let (namespace, name) = &options.gateway;
     if !is_dns_label(namespace) || !is_dns_label(name) {

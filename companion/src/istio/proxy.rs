@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    ADMIN_CLUSTER, CONTROL_PORT, ControllerLocation, DeployedRollout, Istio, Section, object, with_spec,
+    ADMIN_CLUSTER, CONTROL_PORT, ControllerLocation, DeployedRollout, Istio, Section, object,
+    with_spec,
 };
 
 const API: &str = "networking.istio.io/v1alpha3";

@@ -107,7 +107,8 @@ fn one_resource_carries_the_filter() {
 /// Beside the gateway nothing is opened to the network.
 #[test]
 fn only_a_controller_in_another_pod_gets_a_listener() {
-    let beside = rendered(filter(), Options { controller: ControllerLocation::Sidecar, ..options() });
+    let beside =
+        rendered(filter(), Options { controller: ControllerLocation::Sidecar, ..options() });
     let listeners = |documents: &[Value]| {
         json!(documents).to_string().matches("\"applyTo\":\"LISTENER\"").count()
     };
@@ -145,7 +146,9 @@ fn similar_names_have_objects_of_their_own() {
     let documents = documents(&read(files(&["a-b", "a_b"]), filter, options).unwrap());
     let mut names: Vec<String> = documents
         .iter()
-        .map(|one| format!("{}/{}/{}", one["kind"], one["metadata"]["namespace"], one["metadata"]["name"]))
+        .map(|one| {
+            format!("{}/{}/{}", one["kind"], one["metadata"]["namespace"], one["metadata"]["name"])
+        })
         .collect();
     names.sort();
     let all = names.len();

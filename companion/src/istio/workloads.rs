@@ -52,9 +52,7 @@ impl<'a> DeployedService<'a> {
     }
 
     fn service(&self) -> Value {
-        let port = |port: &u16| {
-            json!({"name": self.port_name(*port), "port": port, "targetPort": port, "appProtocol": "http"})
-        };
+        let port = |port: &u16| json!({"name": self.port_name(*port), "port": port, "targetPort": port, "appProtocol": "http"});
         let ports: Vec<Value> = self.ports.iter().map(port).collect();
         let spec = json!({"selector": {"app": self.name}, "ports": ports});
         with_spec(object("v1", "Service", self.name, self.namespace), spec)
@@ -63,8 +61,7 @@ impl<'a> DeployedService<'a> {
     fn deployment(&self, subset: &Subset, image: &str) -> Value {
         let labels = json!({"app": self.name, "version": subset.version});
         let name = format!("{}-{}", self.name, subset.name);
-        let port =
-            |port: &u16| json!({"name": self.port_name(*port), "containerPort": port});
+        let port = |port: &u16| json!({"name": self.port_name(*port), "containerPort": port});
         let ports: Vec<Value> = self.ports.iter().map(port).collect();
         let probed = self.ports.first().map(|port| self.port_name(*port));
         let spec = json!({

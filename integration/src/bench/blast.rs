@@ -16,15 +16,15 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
 
-use super::{Report, Target};
-use trial::{Healthy, Site, Trial};
+use super::{BenchReport, BenchTarget};
+use trial::{BlastTrial, Healthy, Site};
 
 /// So many Envoys are measured at the same time; each takes a sixth of a core.
 const AT_ONCE: usize = 6;
 
 /// One thing to measure, repeatedly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Kind {
+struct CanaryKind {
     rescue: bool,
     /// The canary's weight in percent.
     weight: u32,
@@ -34,41 +34,46 @@ struct Kind {
 
 /// Both cells of a kind: the canary fails from the start, or after a healthy phase.
 struct Series {
-    from_start: Vec<Trial>,
-    after_healthy: Vec<Trial>,
+    from_start: Vec<BlastTrial>,
+    after_healthy: Vec<BlastTrial>,
     /// How many requests a second were sent.
     per_second: f64,
 }
 
 /// How much of everything.
 #[derive(Clone, Copy)]
-struct Extent {
+struct BlastExtent {
     /// Repeats where the weight is 5 %, and elsewhere.
     repeats: [usize; 2],
     healthy: Healthy,
 }
 
-const FULL: Extent = Extent {
+const FULL: BlastExtent = BlastExtent {
     repeats: [20, 4],
     healthy: Healthy { at_least: Duration::from_secs(60), canary_requests: 300 },
 };
-const QUICK: Extent = Extent {
+const QUICK: BlastExtent = BlastExtent {
     repeats: [6, 3],
     healthy: Healthy { at_least: Duration::from_secs(3), canary_requests: 200 },
 };
 
 /// Runs it.
-pub(super) fn run(quick: bool) -> Report {
+pub(super) fn run(quick: bool) -> BenchReport {
     let extent = if quick { QUICK } else { FULL };
     let circumstances = format!("; {} requests a second, 2 workers", trial::PER_SECOND);
-    let mut report = Report::new("blast", &circumstances);
+    let mut report = BenchReport::new("blast", &circumstances);
     let runtime = Runtime::new().expect("a runtime");
     let measured = runtime.block_on(LocalSet::new().run_until(measure(extent)));
     for (kind, series) in &measured {
         tell(*kind, series, &mut report);
     }
     let rates = measured.values().map(|series| series.per_second).collect();
-    report.cell("requests sent", "1/s", rates, Some(Target::AtLeast(0.97 * trial::PER_SECOND)));
+    report.cell(
+        "requests sent",
+        "1/s",
+        rates,
+        Some(BenchTarget::AtLeast(0.97 * trial::PER_SECOND)),
+    );
     report.note(
         "In flight: already sent to the canary when the guard tripped, that is failures at the client beyond \
          those that the guard's log line counts.",

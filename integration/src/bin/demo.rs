@@ -10,7 +10,7 @@
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use canary_integration::{Load, Rig, Running, Tally, Traffic, Upstream, artifacts};
+use canary_integration::{Load, LoadTally, Rig, Running, RunningLoad, Upstream, artifacts};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -76,11 +76,13 @@ fn introduce(rig: &Running) {
     for (role, server) in [("stable", rig.stable()), ("canary", rig.canary())] {
         println!("  {role} {} http://{}", server.version(), server.at());
     }
-    println!("\nClients send {PER_SECOND} requests a second. Both versions answer after {LATENCY_MS} ms.");
+    println!(
+        "\nClients send {PER_SECOND} requests a second. Both versions answer after {LATENCY_MS} ms."
+    );
 }
 
 /// Moves the weight by hand. Whether every command succeeded.
-async fn by_hand(rig: &Running, traffic: &Traffic) -> bool {
+async fn by_hand(rig: &Running, traffic: &RunningLoad) -> bool {
     for weight in WEIGHTS {
         if !step(rig, traffic, weight).await {
             return false;
@@ -90,8 +92,10 @@ async fn by_hand(rig: &Running, traffic: &Traffic) -> bool {
 }
 
 /// A rollout of a version that is as good as stable. Whether it got all traffic.
-async fn promotion(rig: &Running, traffic: &Traffic) -> bool {
-    println!("\nNow a rollout file moves the weight, and canaryctl compares both versions every second:");
+async fn promotion(rig: &Running, traffic: &RunningLoad) -> bool {
+    println!(
+        "\nNow a rollout file moves the weight, and canaryctl compares both versions every second:"
+    );
     let (promoted, tally) = rollout(rig, traffic).await;
     let failed = failures(&tally);
     println!(
@@ -106,7 +110,7 @@ async fn promotion(rig: &Running, traffic: &Traffic) -> bool {
 async fn subtle_regression(rig: &Running, traffic: &Traffic) -> bool {
     let percent = 100.0 * SUBTLE;
     println!("\nThe new version fails {percent} % of its requests; stable fails none.");
-    rig.canary().change(|behaviour| behaviour.errors = SUBTLE);
+    rig.canary().change(|behavior| behavior.errors = SUBTLE);
     let (promoted, tally) = rollout(rig, traffic).await;
     println!(
         "\nConclusion: the new version fails {percent} % of its requests, and canaryctl found that while it \
@@ -120,14 +124,16 @@ async fn subtle_regression(rig: &Running, traffic: &Traffic) -> bool {
 
 /// A version that dies at 5 %, with no controller. Whether the guard stopped it.
 async fn dead_version(rig: &Running, traffic: &Traffic) -> bool {
-    println!("\nNow without a controller: a good version at 5 %, which suddenly fails all of its requests.");
-    rig.canary().change(|behaviour| behaviour.errors = 0.0);
+    println!(
+        "\nNow without a controller: a good version at 5 %, which suddenly fails all of its requests."
+    );
+    rig.canary().change(|behavior| behavior.errors = 0.0);
     if !step(rig, traffic, "5").await {
         return false;
     }
     let _before = traffic.take();
     let start = Instant::now();
-    rig.canary().change(|behaviour| behaviour.errors = 1.0);
+    rig.canary().change(|behavior| behavior.errors = 1.0);
     let tripped = async || rig.stat("demo.guard_tripped").await;
     rig.eventually("the guard stops the canary", tripped, |tripped| *tripped == 1).await;
     let took = start.elapsed();
@@ -135,7 +141,7 @@ async fn dead_version(rig: &Running, traffic: &Traffic) -> bool {
     let shown = canaryctl(rig, &["get", "rollout", "demo"]).await;
     let failed = failures(&traffic.take());
     println!(
-        "\nConclusion: the guard inside Envoy sent everyone back to stable {:.1} seconds after the new version \
+        "\nConclusion: the guard inside EnvoyProcess sent everyone back to stable {:.1} seconds after the new version \
          died, without a controller; {failed} requests failed.",
         took.as_secs_f64()
     );

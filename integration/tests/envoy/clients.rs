@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use canary_dataplane::cohort::KeyHash;
-use canary_integration::{Ask, Rig, Running, Seen, Stats, Upstream};
+use canary_integration::{ClientRequest, FilterStats, RecordedRequest, Rig, Running, Upstream};
 use canary_model::weight::Weight;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -12,9 +12,9 @@ const FIRST: [&str; 3] = ["client_total", "client_failure", "client_first_failur
 
 /// Fails what is asked for under `/fail`.
 fn by_path() -> Upstream {
-    Upstream::ok()
-        .header("x-label", "cat")
-        .script(|seen: &Seen| seen.path.starts_with("/fail").then(|| (500, Bytes::new())))
+    Upstream::ok().header("x-label", "cat").script(|seen: &RecordedRequest| {
+        seen.path.starts_with("/fail").then(|| (500, Bytes::new()))
+    })
 }
 
 /// A rig by user at 50 %, with one signal.
@@ -27,8 +27,9 @@ fn by_user() -> Rig {
     rig.affinity(json!([{"header": "x-user-id"}])).weight(50.0)
 }
 
-fn of_user(user: u64, fails: bool) -> Ask {
-    Ask::get(if fails { "/fail" } else { "/" }).header("x-user-id", format!("user-{user}"))
+fn of_user(user: u64, fails: bool) -> ClientRequest {
+    ClientRequest::get(if fails { "/fail" } else { "/" })
+        .header("x-user-id", format!("user-{user}"))
 }
 
 fn on_canary(user: u64) -> bool {
@@ -37,7 +38,7 @@ fn on_canary(user: u64) -> bool {
 }
 
 /// Both roles' clients: total, failed, failed at once.
-fn clients(stats: &Stats) -> [[u64; 3]; 2] {
+fn clients(stats: &FilterStats) -> [[u64; 3]; 2] {
     ["stable", "canary"].map(|role| FIRST.map(|metric| stats.of(role, metric)))
 }
 
@@ -144,7 +145,7 @@ async fn a_request_without_a_key_is_a_client_of_its_own() {
     for sources in [json!([{"header": "x-user-id"}]), sources] {
         let rig = by_user().unguarded().affinity(sources).start().await;
         let tally = rig.load(120).each(|number| {
-            Ask::get(if number % 3 == 0 { "/fail" } else { "/" }).header("x-user-id", "")
+            ClientRequest::get(if number % 3 == 0 { "/fail" } else { "/" }).header("x-user-id", "")
         });
         let tally = tally.await;
         let stats = rig.counted(120).await;
@@ -175,7 +176,7 @@ async fn a_request_that_outlives_its_window_is_no_client_of_the_next() {
     let rig = by_user().unguarded().workers(1).start().await;
     let latency = |ms| {
         for server in [rig.stable(), rig.canary()] {
-            server.change(|behaviour| behaviour.latency = Duration::from_millis(ms));
+            server.change(|behavior| behavior.latency = Duration::from_millis(ms));
         }
     };
     latency(1_500);

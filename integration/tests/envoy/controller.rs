@@ -92,7 +92,7 @@ async fn a_bad_version_is_rolled_back_before_the_steps_are_over() {
         Rig::new().config(|c| c["rollouts"][0]["guard"]["enabled"] = false.into()).start().await,
         Place::new(),
     );
-    rig.canary().change(|behaviour| behaviour.errors = 0.2);
+    rig.canary().change(|behavior| behavior.errors = 0.2);
     let traffic = rig.load(Load::ENDLESS).rate(300.0).spawn();
     let run = place.run(&rig).await;
     assert_eq!(run.status.code(), Some(1), "{}", text(&run));
@@ -106,7 +106,7 @@ async fn a_bad_version_is_rolled_back_before_the_steps_are_over() {
 #[tokio::test]
 async fn a_slow_version_is_rolled_back() {
     let (rig, place) = (Rig::new().start().await, Place::new());
-    rig.canary().change(|behaviour| behaviour.latency = std::time::Duration::from_millis(80));
+    rig.canary().change(|behavior| behavior.latency = std::time::Duration::from_millis(80));
     let traffic = rig.load(Load::ENDLESS).rate(300.0).concurrency(32).spawn();
     let run = place.run(&rig).await;
     traffic.stop().await;

@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
-use canary_integration::{Ask, Bootstrap, Load, Rig, Running, Tally, Upstream, artifacts};
+use canary_integration::{
+    Bootstrap, ClientRequest, Load, LoadTally, Rig, Running, Upstream, artifacts,
+};
 use serde_json::json;
 
 /// Everything is answered by stable, without an error, on every worker.
 async fn all_stable(rig: &Running) {
     let canary = rig.canary().seen();
-    let forged = |_| Ask::get("/").header("x-canary-route", "demo-canary");
+    let forged = |_| ClientRequest::get("/").header("x-canary-route", "demo-canary");
     let tally = rig.load(300).concurrency(40).each(forged).await;
     let by_stable = tally.count(|outcome| outcome.upstream.as_deref() == Some("1.0.0"));
     assert_eq!((by_stable, tally.with_status(200)), (300, 300), "{tally:?}");
@@ -58,16 +60,18 @@ fn mortal() -> Rig {
 /// Sends marked requests one after the other until every worker's VM is dead, and tells how many
 /// were lost.
 async fn kill_workers(rig: &Running) -> u64 {
-    let tally = rig.load(64).concurrency(1).each(|_| Ask::get("/").header("x-panic", "now"));
+    let tally =
+        rig.load(64).concurrency(1).each(|_| ClientRequest::get("/").header("x-panic", "now"));
     // One connection reaches one worker; many reach them all.
     let mut lost = failed(&tally.await);
     for _ in 0..32 {
-        lost += failed(&rig.load(1).each(|_| Ask::get("/").header("x-panic", "now")).await);
+        lost +=
+            failed(&rig.load(1).each(|_| ClientRequest::get("/").header("x-panic", "now")).await);
     }
     lost
 }
 
-fn failed(tally: &Tally) -> u64 {
+fn failed(tally: &LoadTally) -> u64 {
     tally.requests() - tally.with_status(200)
 }
 
@@ -92,7 +96,7 @@ async fn a_vm_that_dies_takes_its_own_request_along_and_no_other() {
 #[tokio::test]
 async fn one_workers_death_is_not_the_others() {
     let rig = mortal().workers(2).weight(100.0).start().await;
-    let tally = rig.load(1).each(|_| Ask::get("/").header("x-panic", "now")).await;
+    let tally = rig.load(1).each(|_| ClientRequest::get("/").header("x-panic", "now")).await;
     assert_eq!(failed(&tally), 1);
     let tally = rig.load(400).concurrency(40).await;
     let by = |version: &str| {
@@ -119,7 +123,7 @@ async fn beyond_what_was_under_way_nothing_fails() {
     let answered = async || rig.stats().await.of("stable", "rq_total");
     rig.eventually("stable's are over", answered, |over| *over == rig.stable().seen()).await;
     let traffic = rig.load(Load::ENDLESS).concurrency(8).rate(300.0).spawn();
-    let died = rig.request(Ask::get("/").header("x-panic", "now")).await;
+    let died = rig.request(ClientRequest::get("/").header("x-panic", "now")).await;
     assert_eq!((died.status, died.version()), (503, None));
     let moment = traffic.elapsed();
     rig.eventually(
@@ -169,7 +173,7 @@ async fn when_every_poller_is_gone_stable_answers() {
     let moment = traffic.elapsed();
     all_stable(&rig).await;
     let tally = traffic.stop().await;
-    let late = |outcome: &canary_integration::Outcome| {
+    let late = |outcome: &canary_integration::RequestOutcome| {
         outcome.at > moment && outcome.upstream.as_deref() != Some("1.0.0")
     };
     assert_eq!(tally.count(late), 0, "{tally:?}");

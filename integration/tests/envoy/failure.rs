@@ -1,13 +1,16 @@
 //! What counts as a failure: as configured, by HTTP status or, for gRPC, by its own; and what Envoy
 //! answers in a version's place.
 
-use canary_integration::{Ask, Bootstrap, Fault, Rig, Running, Seen, Stats, Upstream};
+use canary_integration::{
+    Bootstrap, ClientRequest, Fault, FilterStats, RecordedRequest, Rig, Running, Upstream,
+};
 use hyper::{Method, body::Bytes};
 use serde_json::{Value, json};
 
 /// Answers with the status that is the path.
 fn by_path() -> Upstream {
-    Upstream::ok().script(|seen: &Seen| Some((seen.path[1..].parse().ok()?, Bytes::new())))
+    Upstream::ok()
+        .script(|seen: &RecordedRequest| Some((seen.path[1..].parse().ok()?, Bytes::new())))
 }
 
 /// A rig without a guard that sends everything to the canary.
@@ -15,7 +18,7 @@ fn rig() -> Rig {
     Rig::new().unguarded().weight(100.0)
 }
 
-fn of_canary(stats: &Stats) -> (u64, u64) {
+fn of_canary(stats: &FilterStats) -> (u64, u64) {
     (stats.of("canary", "rq_total"), stats.of("canary", "rq_failure"))
 }
 
@@ -48,8 +51,8 @@ async fn http_classes_codes_and_ranges() {
 
 /// The statistics of so many calls, each with its own gRPC status.
 async fn calls(rule: Option<Value>, trailers_only: bool) -> (u64, u64, u64) {
-    let behave = |behaviour: &mut canary_integration::Behaviour| {
-        (behaviour.errors, behaviour.grpc_trailers_only) = (1.0, trailers_only);
+    let behave = |behavior: &mut canary_integration::Behavior| {
+        (behavior.errors, behavior.grpc_trailers_only) = (1.0, trailers_only);
     };
     let rig = rig().canary(Upstream::ok().with(behave));
     let rig = match rule {
@@ -59,7 +62,7 @@ async fn calls(rule: Option<Value>, trailers_only: bool) -> (u64, u64, u64) {
     let rig = rig.start().await;
     // 0 to 16 are gRPC's; one beyond them counts as UNKNOWN.
     for status in 0..=17 {
-        rig.canary().change(|behaviour| behaviour.grpc_error = status);
+        rig.canary().change(|behavior| behavior.grpc_error = status);
         let answer = rig.request(call("application/grpc+proto")).await;
         let trailer = answer.trailers.get("grpc-status").or(answer.headers.get("grpc-status"));
         assert_eq!(trailer.unwrap(), status.to_string().as_str());
@@ -70,8 +73,10 @@ async fn calls(rule: Option<Value>, trailers_only: bool) -> (u64, u64, u64) {
     (failed, stats.of("canary", "rq_2xx"), stats.of("canary", "rq_5xx"))
 }
 
-fn call(content_type: &str) -> Ask {
-    Ask::new(Method::POST, "/scorer.v1.Scorer/Score").header("content-type", content_type).http2()
+fn call(content_type: &str) -> ClientRequest {
+    ClientRequest::new(Method::POST, "/scorer.v1.Scorer/Score")
+        .header("content-type", content_type)
+        .http2()
 }
 
 #[tokio::test]
@@ -106,7 +111,7 @@ async fn only_grpc_is_judged_by_a_grpc_status() {
     let rig = rig().canary(liar).start().await;
     for content_type in ["application/json", "text/application/grpc", "application/grp", ""] {
         // HTTP/2's shape alone doesn't make it gRPC.
-        let ask = Ask::new(Method::POST, "/").header("content-type", content_type);
+        let ask = ClientRequest::new(Method::POST, "/").header("content-type", content_type);
         rig.request(ask.clone()).await;
         rig.request(ask.http2()).await;
     }
@@ -122,7 +127,8 @@ fn hasty(bootstrap: &mut Bootstrap) {
 /// upstream. Each is the canary's failure, in HTTP and in gRPC.
 async fn local(rig: &Running, what: &str, status: u16) {
     let before = of_canary(&rig.stats().await);
-    for ask in [Ask::get("/"), Ask::get("/").http2(), call("application/grpc")] {
+    for ask in [ClientRequest::get("/"), ClientRequest::get("/").http2(), call("application/grpc")]
+    {
         let grpc = ask.is_grpc();
         let answer = rig.request(ask).await;
         // A local reply to gRPC is 200 with the status in its headers.
@@ -140,9 +146,9 @@ async fn local_replies_are_the_canarys_failures() {
     let mut rig = rig().canary(Upstream::down()).bootstrap(hasty).start().await;
     local(&rig, "connection refused", 503).await;
     rig.canary_mut().up();
-    rig.canary().change(|behaviour| behaviour.fault = Fault::Reset);
+    rig.canary().change(|behavior| behavior.fault = Fault::Reset);
     local(&rig, "reset", 503).await;
-    rig.canary().change(|behaviour| behaviour.fault = Fault::Hang);
+    rig.canary().change(|behavior| behavior.fault = Fault::Hang);
     local(&rig, "timeout", 504).await;
     let stats = rig.stats().await;
     assert_eq!((stats.of("canary", "rq_5xx"), stats.of("canary", "rq_2xx")), (6, 3));

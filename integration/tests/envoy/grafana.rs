@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use canary_integration::artifacts;
 use serde_json::{Value, json};
 
-use crate::observed::Observed;
+use crate::observed::ObservedRig;
 
 /// The last version of the classic dashboard schema, which Grafana 12 and 13 read as well as their own.
 const SCHEMA: u64 = 42;
@@ -33,7 +33,7 @@ fn filled_in(query: &str) -> String {
 
 #[tokio::test]
 async fn every_query_of_the_dashboard_gives_data() {
-    let (observed, dashboard) = (Observed::start().await, dashboard());
+    let (observed, dashboard) = (ObservedRig::start().await, dashboard());
     let queries: Vec<&str> = panels(&dashboard)
         .into_iter()
         .flat_map(|panel| panel["targets"].as_array().unwrap())

@@ -3,7 +3,8 @@
 //! EnvoyFilters' patches, with real traffic.
 
 use canary_integration::{
-    Ask, Bootstrap, Carrier, Load, Rig, Running, Tally, artifacts, instead_of_a_missing_module,
+    Bootstrap, Carrier, ClientRequest, Load, LoadTally, Rig, Running, artifacts,
+    instead_of_a_missing_module,
 };
 use hyper::Method;
 use serde_json::{Value, json};
@@ -14,11 +15,11 @@ const BOTH: [Carrier; 2] = [Carrier::WasmPlugin, Carrier::TrafficExtension];
 const CANARY: &str = "outbound|8080|v2|scorer.default.svc.cluster.local";
 const PATH: &str = "/v2/models/scorer/infer";
 
-fn ask() -> Ask {
-    Ask::get(PATH).authority("scorer.example.com")
+fn ask() -> ClientRequest {
+    ClientRequest::get(PATH).authority("scorer.example.com")
 }
 
-async fn load(rig: &Running, requests: u64) -> Tally {
+async fn load(rig: &Running, requests: u64) -> LoadTally {
     rig.load(requests).concurrency(8).each(|_| ask()).await
 }
 
@@ -35,7 +36,7 @@ async fn shown(rig: &Running) -> Value {
 
 async fn all_go_to(rig: &Running, version: &str) {
     let probe = async || load(rig, 32).await;
-    let all = |tally: &Tally| tally.of_version(version) == 32 && tally.with_status(200) == 32;
+    let all = |tally: &LoadTally| tally.of_version(version) == 32 && tally.with_status(200) == 32;
     rig.eventually(&format!("all requests go to {version}"), probe, all).await;
 }
 
@@ -130,7 +131,7 @@ async fn forged_headers_open_nothing() {
             }
         }
         assert_eq!(rig.canary().seen(), 0);
-        let leaked = |seen: &canary_integration::Seen| {
+        let leaked = |seen: &canary_integration::RecordedRequest| {
             seen.headers.keys().any(|name| name.as_str().starts_with("x-canary"))
         };
         assert!(!rig.stable().requests().iter().any(leaked));
@@ -224,7 +225,7 @@ async fn the_control_port_has_what_canaryctl_needs_and_nothing_else() {
     ctl(&rig, &["abort", "scorer", "--envoy", &envoy]).await;
     all_go_to(&rig, "3.1").await;
 
-    let mut client = canary_integration::Client::new(control);
+    let mut client = canary_integration::TestClient::new(control);
     for (method, path, status) in [
         (Method::GET, "/runtime", 200),
         (Method::GET, "/config_dump?resource=ecds_filters", 200),
@@ -238,7 +239,7 @@ async fn the_control_port_has_what_canaryctl_needs_and_nothing_else() {
         (Method::GET, "/", 404),
         (Method::GET, "/stats/../quitquitquit", 404),
     ] {
-        let answer = client.send(Ask::new(method.clone(), path)).await.unwrap();
+        let answer = client.send(ClientRequest::new(method.clone(), path)).await.unwrap();
         assert_eq!(answer.status, status, "{method} {path}");
     }
     assert_eq!(rig.get("/ready").await.status, 404, "and the clients' port has none of it");
@@ -250,9 +251,10 @@ fn both_routes_have_the_same_limits() {
     let file = artifacts::root().join("envoy/istio/canary.yaml");
     let text = std::fs::read_to_string(file).unwrap();
     let manifests: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-    let patches = manifests.iter().filter(|one| one["kind"] == "EnvoyFilter").flat_map(|one| {
-        one["spec"]["configPatches"].as_array().unwrap()
-    });
+    let patches = manifests
+        .iter()
+        .filter(|one| one["kind"] == "EnvoyFilter")
+        .flat_map(|one| one["spec"]["configPatches"].as_array().unwrap());
     let idle: Vec<&Value> = patches
         .filter(|patch| patch["applyTo"] == "HTTP_ROUTE")
         .map(|patch| &patch["patch"]["value"]["route"]["idle_timeout"])

@@ -14,10 +14,29 @@ use serde_json::{Value, json};
 /// Every metric of a role that is one word (DESIGN 6). The regexes list all of them, whether or not the
 /// filter counts them yet, so that dashboards don't change when it does.
 const METRICS: [&str; 24] = [
-    "rq_total", "rq_failure", "rq_2xx", "rq_3xx", "rq_4xx", "rq_5xx", "judged_total",
-    "judged_failure", "assigned_total", "judged_unanswered", "rq_broken", "rq_overdue",
-    "rq_abandoned", "client_total", "client_failure", "client_first_failure", "rq_rescued",
-    "rq_forced", "rq_time_us", "rq_ttfb_us", "rq_gap_us", "rq_time_first_us", "rq_ttfb_first_us",
+    "rq_total",
+    "rq_failure",
+    "rq_2xx",
+    "rq_3xx",
+    "rq_4xx",
+    "rq_5xx",
+    "judged_total",
+    "judged_failure",
+    "assigned_total",
+    "judged_unanswered",
+    "rq_broken",
+    "rq_overdue",
+    "rq_abandoned",
+    "client_total",
+    "client_failure",
+    "client_first_failure",
+    "rq_rescued",
+    "rq_forced",
+    "rq_time_us",
+    "rq_ttfb_us",
+    "rq_gap_us",
+    "rq_time_first_us",
+    "rq_ttfb_first_us",
     "rq_gap_first_us",
 ];
 const GAUGES: [&str; 5] =
@@ -86,7 +105,11 @@ fn flat(name: &str) -> String {
 /// Whether the filter's configuration allows this version (DESIGN 3.1).
 fn is_legal_version(version: &str) -> bool {
     let reserved = |part: &str| {
-        METRICS.into_iter().chain(GAUGES).chain(["signal", "signal_first", "value", "value_first"]).any(|word| word == part)
+        METRICS
+            .into_iter()
+            .chain(GAUGES)
+            .chain(["signal", "signal_first", "value", "value_first"])
+            .any(|word| word == part)
     };
     version.len() <= 63 && version != "other" && !version.split('.').any(reserved)
 }
@@ -124,14 +147,17 @@ fn metric() -> impl Strategy<Value = String> {
     let first = prop_oneof![Just(""), Just("_first")];
     let signals = (first.clone(), signal, bin)
         .prop_map(|(first, signal, bin)| format!("signal{first}.{signal}.{bin}"));
-    let values =
-        (first, signal).prop_map(|(first, signal)| format!("value{first}.{signal}"));
+    let values = (first, signal).prop_map(|(first, signal)| format!("value{first}.{signal}"));
     prop_oneof![plain, signals, values]
 }
 
 fn stat() -> impl Strategy<Value = RoleStat> {
-    (rollout(), role(), version(), metric())
-        .prop_map(|(rollout, role, version, metric)| RoleStat { rollout, role, version, metric })
+    (rollout(), role(), version(), metric()).prop_map(|(rollout, role, version, metric)| RoleStat {
+        rollout,
+        role,
+        version,
+        metric,
+    })
 }
 
 proptest! {
@@ -195,6 +221,14 @@ async fn lines(rig: &Running, name: &str) -> Vec<Labels> {
     of_name.map(|rest| rest.split('}').next().unwrap().split(',').map(label).collect()).collect()
 }
 
+/// Whether one of these has all the wanted labels.
+fn carries(found: &[Labels], wanted: &[(&str, &str)]) -> bool {
+    let has = |labels: &Labels, (label, value): &(&str, &str)| {
+        labels.get(*label).is_some_and(|found| found == value)
+    };
+    found.iter().any(|labels| wanted.iter().all(|pair| has(labels, pair)))
+}
+
 /// A rollout with a name and versions that are hard to take apart, and a signal.
 fn difficult(rollout: &mut Value) {
     rollout["name"] = "pay_canary".into();
@@ -210,7 +244,7 @@ fn difficult(rollout: &mut Value) {
 /// its own that would cut into the version.
 #[tokio::test]
 async fn envoy_gives_prometheus_the_labels() {
-    let labelled = || Upstream::ok().header("x-label", "my_rq_200");
+    let labeled = || Upstream::ok().header("x-label", "my_rq_200");
     let shipped = Rig::new().rollout(difficult);
     let istio = Rig::istio(canary_integration::Carrier::WasmPlugin).rollout(difficult);
     let istio = istio.rollout(|rollout| {
@@ -225,29 +259,26 @@ async fn envoy_gives_prometheus_the_labels() {
     for (rig, host, path) in
         [(shipped, "a", "/"), (istio, "scorer.example.com", "/v2/models/scorer")]
     {
-        let rig = rig.stable(labelled()).canary(labelled()).start().await;
-        let ask = move |_| canary_integration::Ask::get(path).authority(host);
+        let rig = rig.stable(labeled()).canary(labeled()).start().await;
+        let ask = move |_| canary_integration::ClientRequest::get(path).authority(host);
         rig.load(100).each(ask).await;
         let versions = [("stable", "1.0-rq_2"), ("canary", "1.cache.2-signal")];
         for (role, version) in versions {
-            let wanted = |with: &[(&str, &str)]| {
-                let all = [("rollout", "pay_canary"), ("role", role), ("version", version)];
-                let all = [&all[..], with].concat();
-                move |found: &Vec<Labels>| {
-                    found.iter().any(|labels| {
-                        all.iter().all(|(label, value)| {
-                            labels.get(*label).is_some_and(|found| found == value)
-                        })
-                    })
-                }
-            };
+            let role_labels = [("rollout", "pay_canary"), ("role", role), ("version", version)];
             let plain = async || lines(&rig, "canary_rq_total").await;
-            rig.eventually("a counter with its labels", plain, wanted(&[])).await;
+            rig.eventually("a counter with its labels", plain, |found| {
+                carries(found, &role_labels)
+            })
+            .await;
             let buckets = async || lines(&rig, "canary_rq_time_us_bucket").await;
-            rig.eventually("a histogram with its labels", buckets, wanted(&[])).await;
+            rig.eventually("a histogram with its labels", buckets, |found| {
+                carries(found, &role_labels)
+            })
+            .await;
             let signals = async || lines(&rig, "canary_signal").await;
-            let with = [("signal", "rq_total"), ("bin", "my_rq_200")];
-            rig.eventually("a signal with its labels", signals, wanted(&with)).await;
+            let with = [&role_labels[..], &[("signal", "rq_total"), ("bin", "my_rq_200")]].concat();
+            rig.eventually("a signal with its labels", signals, |found| carries(found, &with))
+                .await;
         }
         let gauges = lines(&rig, "canary_weight_ppm").await;
         assert_eq!(gauges[0]["rollout"], "pay_canary", "{gauges:?}");

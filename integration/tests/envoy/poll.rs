@@ -40,22 +40,21 @@ async fn a_poll_that_fails_leaves_the_last_weight_and_recovers() {
     let rig = polling(&admin).await;
     rig.all_go_to("1.1.0").await;
 
-    admin.change(|behaviour| behaviour.status = 503);
+    admin.change(|behavior| behavior.status = 503);
     polls_fail_on(&rig).await;
-    admin.change(|behaviour| {
-        (behaviour.status, behaviour.body) = (200, Some("{\"layers\": [".into()))
-    });
+    admin
+        .change(|behavior| (behavior.status, behavior.body) = (200, Some("{\"layers\": [".into())));
     polls_fail_on(&rig).await;
-    admin.change(|behaviour| behaviour.body = Some("<html>".into()));
+    admin.change(|behavior| behavior.body = Some("<html>".into()));
     polls_fail_on(&rig).await;
-    admin.change(|behaviour| behaviour.fault = Fault::Reset);
+    admin.change(|behavior| behavior.fault = Fault::Reset);
     polls_fail_on(&rig).await;
     admin.down().await;
     polls_fail_on(&rig).await;
 
     admin.up();
-    admin.change(|behaviour| {
-        (behaviour.fault, behaviour.body) = (Fault::None, Some(runtime("0").into()))
+    admin.change(|behavior| {
+        (behavior.fault, behavior.body) = (Fault::None, Some(runtime("0").into()))
     });
     rig.all_go_to("1.0.0").await;
 }
@@ -77,11 +76,11 @@ async fn a_silent_admin_leaves_the_configured_weight_and_its_lease_ends_all_the_
         "canary.demo.weight": {"layer_values": ["100"], "final_value": "100"},
         "canary.demo.lease": {"layer_values": ["2:a"], "final_value": "2:a"},
     });
-    admin.change(|behaviour| {
-        behaviour.body = Some(json!({"layers": ["admin"], "entries": entries}).to_string().into())
+    admin.change(|behavior| {
+        behavior.body = Some(json!({"layers": ["admin"], "entries": entries}).to_string().into())
     });
     rig.all_go_to("1.1.0").await;
-    admin.change(|behaviour| behaviour.fault = Fault::Hang);
+    admin.change(|behavior| behavior.fault = Fault::Hang);
     rig.all_go_to("1.0.0").await;
     rig.eventually(
         "the expiry is shown",
@@ -141,7 +140,7 @@ async fn a_large_runtime_without_counters_of_its_changes_is_read_at_every_poll()
     let admin = admin.start("admin");
     let rig = polling(&admin).await;
     for (weight, version) in [("100", "1.1.0"), ("0", "1.0.0"), ("100", "1.1.0")] {
-        admin.change(|behaviour| behaviour.body = Some(runtime(weight).into()));
+        admin.change(|behavior| behavior.body = Some(runtime(weight).into()));
         rig.all_go_to(version).await;
     }
     rig.polled(8).await;

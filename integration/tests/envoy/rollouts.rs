@@ -1,7 +1,7 @@
 //! Several rollouts behind one Envoy: each takes its own requests, the first that matches takes,
 //! and what none takes is let alone.
 
-use canary_integration::{Ask, Bootstrap, Rig, Running, Server, Stats, Upstream};
+use canary_integration::{Bootstrap, ClientRequest, FilterStats, Rig, Running, Server, Upstream};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -51,15 +51,16 @@ async fn rig(service: &Scorer, scorer: Value) -> Running {
 
 /// Waits until so many requests are counted for `demo`'s stable version and the scorer's canary.
 /// Each worker hands its counts over on a tick of its own.
-async fn both_counted(rig: &Running, demo: u64, scorer: u64) -> Stats {
+async fn both_counted(rig: &Running, demo: u64, scorer: u64) -> FilterStats {
     let stats = async || rig.stats().await;
-    let counts =
-        |stats: &Stats| (stats.of("stable", "rq_total"), stats.value("scorer.canary.3.2.rq_total"));
+    let counts = |stats: &FilterStats| {
+        (stats.of("stable", "rq_total"), stats.value("scorer.canary.3.2.rq_total"))
+    };
     rig.eventually("both are counted", stats, |stats| counts(stats) == (demo, scorer)).await
 }
 
-fn of(authority: &str, path: &str) -> Ask {
-    Ask::get(path).authority(authority)
+fn of(authority: &str, path: &str) -> ClientRequest {
+    ClientRequest::get(path).authority(authority)
 }
 
 #[tokio::test]
@@ -133,7 +134,11 @@ async fn what_no_rollout_takes_is_untouched_but_for_internal_headers() {
     let bare = |rig: Rig| rig.bootstrap(Bootstrap::without_early_removal).stable(upstream.clone());
     let rig = bare(Rig::new().rollout(rollout).weight(100.0)).start().await;
     let plain = bare(Rig::new().without_filter()).start().await;
-    for ask in [Ask::get("/a?b"), Ask::new(Method::POST, "/").body("c"), Ask::get("/").http2()] {
+    for ask in [
+        ClientRequest::get("/a?b"),
+        ClientRequest::new(Method::POST, "/").body("c"),
+        ClientRequest::get("/").http2(),
+    ] {
         let ask = ask.header("x-own", b"\xff\xfe").header("x-own", "2").header("cookie", "a=b");
         let ask = ask.header("x-canary", "always");
         let expected = plain.request(ask.clone()).await;
@@ -147,7 +152,7 @@ async fn what_no_rollout_takes_is_untouched_but_for_internal_headers() {
         );
     }
     for (seen, expected) in rig.stable().requests().iter().zip(plain.stable().requests()) {
-        let headers = |seen: &canary_integration::Seen| {
+        let headers = |seen: &canary_integration::RecordedRequest| {
             let mut headers = seen.headers.clone();
             headers.remove("x-request-id");
             headers

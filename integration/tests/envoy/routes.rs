@@ -1,6 +1,6 @@
 //! What docs/OPERATING.md says about routes, with its own words where it has them.
 
-use canary_integration::{Ask, Rig, artifacts};
+use canary_integration::{ClientRequest, Rig, artifacts};
 use serde_json::{Value, json};
 
 /// The `typed_per_filter_config` of the document.
@@ -16,15 +16,19 @@ fn documented() -> Value {
 async fn a_route_can_be_kept_free_of_the_filter() {
     let mut route = documented();
     route["route"] = json!({"cluster": "demo-stable"});
-    let rig = Rig::new().weight(100.0).bootstrap(|bootstrap| bootstrap.add_route(route)).start().await;
+    let rig =
+        Rig::new().weight(100.0).bootstrap(|bootstrap| bootstrap.add_route(route)).start().await;
     rig.all_go_to("1.1.0").await;
     let before = rig.stats().await;
-    let requests = |stats: &canary_integration::Stats| {
+    let requests = |stats: &canary_integration::FilterStats| {
         stats.of("stable", "rq_total") + stats.of("canary", "rq_total")
     };
     for _ in 0..20 {
-        let answer = rig.request(Ask::get("/healthz")).await;
-        assert_eq!((answer.status, answer.upstream(), answer.version()), (200, Some("1.0.0"), None));
+        let answer = rig.request(ClientRequest::get("/healthz")).await;
+        assert_eq!(
+            (answer.status, answer.upstream(), answer.version()),
+            (200, Some("1.0.0"), None)
+        );
     }
     let others = rig.load(20).await;
     assert_eq!(others.of_version("1.1.0"), 20);

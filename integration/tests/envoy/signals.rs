@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use canary_integration::{Ask, Rig, Running, Seen, Stats, Upstream, artifacts};
+use canary_integration::{
+    ClientRequest, FilterStats, RecordedRequest, Rig, Running, Upstream, artifacts,
+};
 use hyper::{Method, body::Bytes};
 use serde_json::{Value, json};
 use wasmparser::{Parser, Payload};
@@ -20,18 +22,18 @@ fn label() -> Value {
 
 /// Answers with the body that is the request's.
 fn echo() -> Upstream {
-    Upstream::ok().script(|seen: &Seen| {
+    Upstream::ok().script(|seen: &RecordedRequest| {
         let status = seen.path.trim_start_matches('/').parse().unwrap_or(200);
         Some((status, seen.body.clone()))
     })
 }
 
-fn post(body: impl Into<Bytes>) -> Ask {
-    Ask::new(Method::POST, "/").body(body)
+fn post(body: impl Into<Bytes>) -> ClientRequest {
+    ClientRequest::new(Method::POST, "/").body(body)
 }
 
 /// What was counted of a role, by `signal.bin`.
-fn bins(stats: &Stats, role: &str) -> BTreeMap<String, u64> {
+fn bins(stats: &FilterStats, role: &str) -> BTreeMap<String, u64> {
     let start = format!("demo.{role}.");
     let of_role = stats.values.iter().filter(|(name, _)| name.starts_with(&start));
     let of_signal = of_role.filter_map(|(name, count)| {
@@ -46,7 +48,7 @@ fn expected(bins: &[(&str, u64)]) -> BTreeMap<String, u64> {
 }
 
 /// Sends these and tells what was counted of the canary, which gets all of them.
-async fn of_canary(rig: &Running, asks: Vec<Ask>) -> BTreeMap<String, u64> {
+async fn of_canary(rig: &Running, asks: Vec<ClientRequest>) -> BTreeMap<String, u64> {
     let (before, sent) = (rig.canary().seen(), asks.len() as u64);
     for ask in asks {
         rig.request(ask).await;
@@ -81,7 +83,7 @@ async fn every_element_counts_however_the_body_is_cut() {
         {"label": "bird"}, {"label": 1}, {"label": true}, {"label": null}, {"label": []}, {}]}"#;
     let once = [("cat", 1), ("dog", 2), ("other", 3), ("unreadable", 2)];
     for (turn, chunks) in [None, Some(1), Some(7), Some(64)].into_iter().enumerate() {
-        let upstream = echo().with(|behaviour| behaviour.chunks = chunks);
+        let upstream = echo().with(|behavior| behavior.chunks = chunks);
         let rig = with(label()).canary(upstream).weight(100.0).start().await;
         for ask in [post(body), post(body).http2()] {
             assert_eq!(rig.request(ask).await.text(), body, "unchanged");
@@ -128,13 +130,13 @@ async fn what_cannot_be_read_is_unreadable_and_reaches_the_client_all_the_same()
         let answer = rig.request(post(body.to_vec())).await;
         assert_eq!(&answer.body[..], body);
     }
-    rig.request(Ask::new(Method::HEAD, "/")).await;
+    rig.request(ClientRequest::new(Method::HEAD, "/")).await;
     rig.request(post(fits)).await;
     let counted = bins(&rig.counted(10).await, "canary");
     assert_eq!(counted, expected(&[("label.unreadable", 9), ("label.cat", 1)]));
     // A compressed body is not unpacked.
     rig.canary()
-        .change(|behaviour| behaviour.headers.push(("content-encoding".into(), "gzip".into())));
+        .change(|behavior| behavior.headers.push(("content-encoding".into(), "gzip".into())));
     let counted = of_canary(&rig, vec![post(r#"{"l": "cat"}"#)]).await;
     assert_eq!(counted, expected(&[("label.unreadable", 10), ("label.cat", 1)]));
 }
@@ -154,12 +156,12 @@ async fn bins_of_a_header() {
     let rig = with(signals).weight(100.0).start().await;
     let scores = ["-1", "0.2", "0.39999", "0.4", "0.7", "1e3", "inf", "NaN", "cat", ""];
     for score in scores {
-        rig.canary().change(|behaviour| {
-            behaviour.headers = vec![("x-model-score".to_owned(), score.to_owned())];
+        rig.canary().change(|behavior| {
+            behavior.headers = vec![("x-model-score".to_owned(), score.to_owned())];
         });
         rig.get("/").await;
     }
-    rig.canary().change(|behaviour| behaviour.headers.clear());
+    rig.canary().change(|behavior| behavior.headers.clear());
     rig.get("/").await;
     let counted = bins(&rig.counted(11).await, "canary");
     let bins = [
@@ -182,7 +184,7 @@ async fn conversions_out_of_the_request_a_header_and_a_body() {
     let canary = echo().header("x-clicked", "1");
     let rig = with(signals).canary(canary).weight(100.0).start().await;
     let ask = |method: Method, path: &str, paid: &str| {
-        Ask::new(method, path).body(format!("{{\"paid\": {paid}}}"))
+        ClientRequest::new(method, path).body(format!("{{\"paid\": {paid}}}"))
     };
     let asks = vec![
         ask(Method::POST, "/orders", "true"),

@@ -1,11 +1,11 @@
 //! The stamp: every response names the version that answered, once.
 
-use canary_integration::{Ask, Bootstrap, Fault, Rig, Upstream};
+use canary_integration::{Bootstrap, ClientRequest, Fault, Rig, Upstream};
 use hyper::Method;
 
 #[tokio::test]
 async fn every_kind_of_answer_is_stamped() {
-    let statuses = |seen: &canary_integration::Seen| {
+    let statuses = |seen: &canary_integration::RecordedRequest| {
         seen.path.strip_prefix("/status/").map(|status| (status.parse().unwrap(), "".into()))
     };
     for (weight, version) in [(0.0, "1.0.0"), (100.0, "1.1.0")] {
@@ -13,7 +13,7 @@ async fn every_kind_of_answer_is_stamped() {
         let rig = Rig::new().stable(upstream.clone()).canary(upstream).weight(weight).start().await;
         for status in [200, 204, 301, 304, 404, 429, 500, 503] {
             for method in [Method::GET, Method::HEAD, Method::POST] {
-                let ask = Ask::new(method, &format!("/status/{status}"));
+                let ask = ClientRequest::new(method, &format!("/status/{status}"));
                 for ask in [ask.clone(), ask.http2()] {
                     let answer = rig.request(ask).await;
                     assert_eq!((answer.status, answer.version()), (status, Some(version)));
@@ -57,8 +57,8 @@ async fn envoys_local_replies_are_stamped() {
         rig.stable_mut().up();
         rig.canary_mut().up();
         for (fault, status) in [(Fault::Reset, 503), (Fault::Hang, 504)] {
-            rig.stable().change(|behaviour| behaviour.fault = fault);
-            rig.canary().change(|behaviour| behaviour.fault = fault);
+            rig.stable().change(|behavior| behavior.fault = fault);
+            rig.canary().change(|behavior| behavior.fault = fault);
             let answer = rig.get("/").await;
             assert_eq!(
                 (answer.status, answer.upstream(), answer.version()),

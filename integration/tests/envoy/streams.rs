@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use canary_integration::{Behaviour, Rig, Running, Upstream};
+use canary_integration::{Behavior, Rig, Running, Upstream};
 use http_body_util::{BodyExt, Channel, channel::Sender};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2;
@@ -126,7 +126,7 @@ async fn talks(rig: &Running) -> Call {
 
 /// A rig whose canary answers gRPC message by message.
 fn streaming() -> Rig {
-    let stream = |behaviour: &mut Behaviour| behaviour.grpc_stream = true;
+    let stream = |behavior: &mut Behavior| behavior.grpc_stream = true;
     reader().canary(Upstream::ok().with(stream))
 }
 
@@ -140,7 +140,7 @@ async fn a_grpc_stream_counts_once_by_the_status_in_its_trailers() {
     assert_eq!(call.end().await["grpc-status"], "0");
     rig.counted(1).await;
     assert_eq!(canary(&rig, &["rq_failure", "rq_2xx"]).await, [0, 1]);
-    rig.canary().change(|behaviour| behaviour.errors = 1.0);
+    rig.canary().change(|behavior| behavior.errors = 1.0);
     assert_eq!(talks(&rig).await.end().await["grpc-status"], "14");
     rig.counted(2).await;
     assert_eq!(canary(&rig, &["rq_failure", "rq_2xx"]).await, [1, 2], "as well as it began");

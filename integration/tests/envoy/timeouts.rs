@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use canary_integration::{Ask, Fault, Rig, Running, Upstream};
+use canary_integration::{ClientRequest, Fault, Rig, Running, Upstream};
 use serde_json::json;
 
 /// Envoy's default for a whole response, and the shipped limit for its beginning.
@@ -14,7 +14,7 @@ fn override_by_header() -> Rig {
 
 /// One request for the version that the override selects, and how long its response took.
 async fn response(rig: &Running, which: &str) -> (u16, usize, Duration) {
-    let answer = rig.request(Ask::get("/").header("x-canary", which)).await;
+    let answer = rig.request(ClientRequest::get("/").header("x-canary", which)).await;
     (answer.status, answer.body.len(), answer.took)
 }
 
@@ -22,8 +22,8 @@ async fn response(rig: &Running, which: &str) -> (u16, usize, Duration) {
 #[tokio::test]
 async fn a_long_stream_is_not_cut_and_a_hanging_request_ends() {
     let streaming = || {
-        Upstream::ok().body(vec![b'x'; 17]).with(|behaviour| {
-            (behaviour.chunks, behaviour.pause) = (Some(1), Duration::from_secs(1));
+        Upstream::ok().body(vec![b'x'; 17]).with(|behavior| {
+            (behavior.chunks, behavior.pause) = (Some(1), Duration::from_secs(1));
         })
     };
     let streams = override_by_header().stable(streaming()).canary(streaming()).start().await;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use canary_integration::{Ask, FAIL, Load};
+use canary_integration::{ClientRequest, FAIL, Load};
 
-use crate::system::{Controller, System};
+use crate::system::{ComposeController, System};
 
 const STABLE: &str = "1.0.0";
 const CANARY: &str = "1.1.0";
@@ -86,7 +86,7 @@ pub(crate) async fn bad(system: &System) -> String {
 /// A version that fails everything is stopped by the filter itself; no controller runs.
 pub(crate) async fn guard(system: &System) -> String {
     system.canaryctl(&["set", "weight", "demo", "50"]).await;
-    let fails = |_| Ask::get("/").header(FAIL, CANARY);
+    let fails = |_| ClientRequest::get("/").header(FAIL, CANARY);
     let tally = system.load(1_000).await.rate(RATE).each(fails).await;
     let failed = tally.with_status(503);
     // A quarter of a second of 150 failures a second passes until all workers know.
@@ -135,7 +135,7 @@ pub(crate) async fn restart_under_a_controller(system: &System) -> String {
 }
 
 /// Waits until the controller has counted so many requests.
-async fn counted(system: &System, controller: &Controller, requests: u64) -> u64 {
+async fn counted(system: &System, controller: &ComposeController, requests: u64) -> u64 {
     let probe = async || {
         let shown = controller.shows().await;
         let of = |role: &str| shown[role]["requests"].as_u64().unwrap_or_default();

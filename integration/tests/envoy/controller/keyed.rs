@@ -1,9 +1,9 @@
 //! A rollout with affinity: the controller sets windows, and clients are judged, not requests.
 
-use canary_integration::{Ask, Load, Rig, Running, Traffic};
+use canary_integration::{ClientRequest, Load, Rig, Running, RunningLoad};
 use serde_json::{Value, json};
 
-use super::{Place, text};
+use super::{ControllerFolder, text};
 
 const KEYED: &str = "\
 rollout: demo
@@ -68,7 +68,7 @@ async fn a_good_version_passes_and_each_step_is_a_window() {
 #[tokio::test]
 async fn a_bad_version_is_rolled_back_on_its_clients() {
     let (rig, place) = (rig().await, Place::with(KEYED));
-    rig.canary().change(|behaviour| behaviour.errors = 0.3);
+    rig.canary().change(|behavior| behavior.errors = 0.3);
     let traffic = visitors(&rig);
     let run = place.run(&rig).await;
     traffic.stop().await;

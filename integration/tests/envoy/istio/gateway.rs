@@ -12,7 +12,8 @@ const PATHS: [(&str, &str); 2] = [("a_b", "/one"), ("a-b", "/two")];
 /// its own. The host of the second one covers that of the first.
 fn two_rollouts() -> Value {
     let rollout = |name: &str, service: &str, host: &str, path: &str| {
-        let cluster = |subset: &str| format!("outbound|8080|{subset}|{service}.default.svc.cluster.local");
+        let cluster =
+            |subset: &str| format!("outbound|8080|{subset}|{service}.default.svc.cluster.local");
         json!({
             "name": name,
             "match": {"authorities": [host], "path_prefixes": [path]},

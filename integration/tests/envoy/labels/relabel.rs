@@ -139,7 +139,8 @@ proptest! {
 #[test]
 fn the_examples_of_the_issue() {
     let split = |rollout: &str, version: &str, metric: &str| {
-        let (rollout, version, metric) = (rollout.to_owned(), version.to_owned(), metric.to_owned());
+        let (rollout, version, metric) =
+            (rollout.to_owned(), version.to_owned(), metric.to_owned());
         let stat = RoleStat { rollout, role: "canary", version, metric };
         let (name, expected) = scraped(&stat, "");
         assert_eq!(relabeled(&name), expected, "{name}");
