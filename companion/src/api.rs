@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use canary_rollout::seen::Command;
+use canary_rollout::inputs::OperatorCommand;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -26,7 +26,7 @@ pub const QUEUE: usize = 16;
 #[derive(Debug)]
 pub struct Order {
     /// What is asked for.
-    pub command: Command,
+    pub command: OperatorCommand,
     /// Where the answer goes: what the rollout is after it, or why it was refused.
     pub reply: oneshot::Sender<Result<Arc<Status>, String>>,
 }

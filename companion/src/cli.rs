@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use canary_model::duration;
 use canary_model::names::ROLLOUT_EXPECTED;
+use canary_model::names::is_rollout_name;
 use canary_model::runtime::MAX_LEASE_SECONDS;
-use canary_model::stat_name::is_rollout_name;
 use canary_model::weight::Weight;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

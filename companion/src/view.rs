@@ -78,7 +78,7 @@ impl View {
 /// What one Envoy was told: the runtime, else its configuration.
 fn set_weight(one: &Observation) -> Option<Weight> {
     match &one.runtime.weight {
-        Reading::Set(weight) => Some(*weight),
+        Reading::Set(value) => Some(value.weight),
         Reading::Absent => one.configured.as_ref().map(|configured| configured.weight),
         Reading::Unreadable(..) => None,
     }

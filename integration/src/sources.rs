@@ -13,7 +13,7 @@ use crate::artifacts::root;
 const SHARED: [&str; 5] =
     ["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "scripts/build", "core"];
 /// Folders without anything that goes into an artifact.
-const SKIPPED: [&str; 3] = ["target", "tests", "fuzz"];
+const SKIPPED: [&str; 4] = ["target", "tests", "fuzz", "proptest-regressions"];
 
 /// Panics if `artifact` (`dist/canaryctl` or a module) was built from other sources than the checkout's.
 pub(crate) fn assert_current(artifact: &str) {

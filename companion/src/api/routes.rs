@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use canary_rollout::seen::Command;
+use canary_rollout::inputs::OperatorCommand;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -114,14 +114,14 @@ fn is_full(pair: &str) -> bool {
     matches!(pair, "full" | "full=true" | "full=1")
 }
 
-fn command(verb: &str, full: bool) -> Option<Command> {
+fn command(verb: &str, full: bool) -> Option<OperatorCommand> {
     Some(match verb {
-        "promote" if full => Command::PromoteFull,
-        "promote" => Command::Promote,
-        "pause" => Command::Pause,
-        "resume" => Command::Resume,
-        "abort" => Command::Abort,
-        "retry" => Command::Retry,
+        "promote" if full => OperatorCommand::PromoteFull,
+        "promote" => OperatorCommand::Promote,
+        "pause" => OperatorCommand::Pause,
+        "resume" => OperatorCommand::Resume,
+        "abort" => OperatorCommand::Abort,
+        "retry" => OperatorCommand::Retry,
         _ => return None,
     })
 }

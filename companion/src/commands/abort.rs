@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use canary_model::runtime::{RolloutRuntime, Snapshot, Update};
+use canary_model::runtime::{RolloutRuntime, Snapshot, Update, WeightValue};
 use canary_model::weight::Weight;
 use futures_util::future::try_join;
 
@@ -72,7 +72,9 @@ async fn directly(context: &Context, rollout: &str, controlled: bool) -> Result<
     if let Some(unknown) = unknown_everywhere(&seen, rollout) {
         return Err(Failure::refused(unknown));
     }
-    let update = Update::new().weight(rollout, Weight::ZERO).enabled(rollout, false);
+    let update = Update::new()
+        .weight(rollout, &WeightValue::new(Weight::ZERO, None))
+        .enabled(rollout, false);
     let reports = fleet.each(async |admin| stop(admin, &update).await).await;
     let envoys = EnvoyState::of(&reports);
     let (stopped, errors) = split(reports);

@@ -6,7 +6,7 @@ use std::path::Path;
 use canary_judge::observation::read_lines;
 use canary_model::config::Config;
 use canary_model::document::ConfigError;
-use canary_rollout::plan::{Plan, Traffic, plan};
+use canary_rollout::plan::{RolloutPlan, TrafficEstimate, plan};
 use canary_rollout::replay::{Replayed, replay};
 use canary_rollout::schema::schema;
 use canary_rollout::spec::Spec;
@@ -72,7 +72,7 @@ pub(crate) fn lint(output: &Output, args: &Lint) -> Result<(), Failure> {
 /// `plan -f FILE --rps N`: with given traffic.
 pub(crate) fn forecast(output: &Output, args: &PlanFile, rps: f64) -> Result<(), Failure> {
     let baseline = args.baseline.unwrap_or(BASELINE);
-    tell(output, &rollout(&args.file)?, Traffic { rps, baseline })
+    tell(output, &rollout(&args.file)?, TrafficEstimate { rps, baseline })
 }
 
 /// `plan -f FILE`: with the traffic that the Envoys have now.
@@ -82,7 +82,7 @@ pub(crate) async fn forecast_measured(context: &Context, args: &PlanFile) -> Res
     tell(&context.output, &spec, traffic)
 }
 
-fn tell(output: &Output, spec: &Spec, traffic: Traffic) -> Result<(), Failure> {
+fn tell(output: &Output, spec: &Spec, traffic: TrafficEstimate) -> Result<(), Failure> {
     let (plan, _) = plan(spec, traffic);
     Ok(output.print(|| &plan, |_| plan_text(&plan))?)
 }
@@ -168,7 +168,7 @@ fn replayed_text(replayed: &Replayed) -> String {
     )
 }
 
-fn plan_text(plan: &Plan) -> String {
+fn plan_text(plan: &RolloutPlan) -> String {
     let known = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |n| n.to_string());
     let share = |share: Option<f64>| {
         share.map_or_else(|| "?".to_owned(), |share| format!("{:.3} %", 100.0 * share))

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use canary_model::role::Role;
-use canary_rollout::plan::Traffic;
+use canary_rollout::plan::TrafficEstimate;
 use canary_rollout::spec::Spec;
 
 use super::run::targets;
@@ -32,7 +32,7 @@ pub(super) async fn measure(
     context: &Context,
     spec: &Spec,
     args: &PlanFile,
-) -> Result<Traffic, Failure> {
+) -> Result<TrafficEstimate, Failure> {
     let fleet = Fleet::resolve(&targets(context, spec)?, context.deadline).await;
     let before = look_at(&fleet, &spec.rollout).await?;
     let begin = Instant::now();
@@ -78,14 +78,14 @@ fn between(
     after: &Counted,
     elapsed: Duration,
     baseline: Option<f64>,
-) -> Option<Traffic> {
+) -> Option<TrafficEstimate> {
     let came = after.requests.saturating_sub(before.requests);
     if came == 0 {
         return None;
     }
     let failing = (after.stable_failures as f64 + 0.5) / (after.stable as f64 + 1.0);
     let rps = came as f64 / elapsed.as_secs_f64();
-    Some(Traffic { rps, baseline: baseline.unwrap_or(failing) })
+    Some(TrafficEstimate { rps, baseline: baseline.unwrap_or(failing) })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use canary_judge::observation::Measurement;
 use canary_judge::spec::{PrometheusSpec, Rule};
 use canary_rollout::action::{self, Action};
-use canary_rollout::seen::{Delivery, GateAnswer, Inputs};
+use canary_rollout::inputs::{DeliveryReport, GateAnswer, Inputs};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::State;
 use reqwest::{Client, ClientBuilder};
@@ -29,7 +29,7 @@ pub enum Answer {
     /// A metric's, by its name.
     Measured(String, Measurement),
     /// A notification's.
-    Told(Delivery),
+    Told(DeliveryReport),
 }
 
 /// Does things, some of them in the background; what is under way ends with it.
@@ -175,7 +175,7 @@ fn without_client(action: &Action, why: &str) -> Option<Answer> {
             Answer::Measured(metric.clone(), Measurement::Outage(why.to_owned()))
         }
         Action::Notify(notice) => {
-            Answer::Told(Delivery { notice: notice.number, delivered: false })
+            Answer::Told(DeliveryReport { notice: notice.number, delivered: false })
         }
         Action::Write { .. } => return None,
     })

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use canary_model::weight::Weight;
-use canary_rollout::Now;
+use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::seen::Inputs;
+use canary_rollout::inputs::Inputs;
 use canary_rollout::state::Phase;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -102,7 +102,7 @@ pub fn first_status(engine: &Engine) -> Status {
 }
 
 fn status(engine: &Engine, failed: &BTreeMap<String, String>, envoy_errors: u64) -> Status {
-    let waits = engine.waits().to_string();
+    let waits = engine.blockers().to_string();
     Status::of(&Parts {
         spec: engine.spec(),
         state: engine.state(),
@@ -270,10 +270,10 @@ impl<A: Audience> Controller<A> {
 }
 
 /// The host's clocks.
-fn now() -> Now {
+fn now() -> HostClocks {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
     let nanos = u32::try_from(boot.tv_nsec).unwrap_or(0);
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { monotonic: Duration::new(seconds, nanos), unix: unix.as_secs() }
+    HostClocks { monotonic: Duration::new(seconds, nanos), unix: unix.as_secs() }
 }

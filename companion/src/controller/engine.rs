@@ -14,12 +14,12 @@ use canary_judge::observation::Observation;
 use canary_model::histogram::Histogram;
 use canary_model::role::Role;
 use canary_rollout::action::Action;
-use canary_rollout::event::{Reply, RolloutEvent};
-use canary_rollout::seen::{Envoy, Inputs};
+use canary_rollout::blockers::Blockers;
+use canary_rollout::event::{CommandReply, RolloutEvent};
+use canary_rollout::inputs::{EnvoyInput, Inputs};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::State;
-use canary_rollout::waits::Blockers;
-use canary_rollout::{Now, StepResult, step};
+use canary_rollout::{HostClocks, StepResult, step};
 
 use super::record::{End, Record, Snapshot, Start, StepRecord};
 use crate::error::Error;
@@ -36,10 +36,10 @@ pub struct Engine {
     journal: Journal,
     versions: Pair<Option<String>>,
     times: Pair<Histogram>,
-    envoys: BTreeMap<String, Envoy>,
+    envoys: BTreeMap<String, EnvoyInput>,
     /// The Envoys as the journal showed them last; `None` since a snapshot.
-    written: Option<BTreeMap<String, Envoy>>,
-    waits: Blockers,
+    written: Option<BTreeMap<String, EnvoyInput>>,
+    blockers: Blockers,
     decisions: u64,
     steps_since_snapshot: u32,
     /// Whether the journal says that it is over.
@@ -54,7 +54,7 @@ pub struct Effects {
     /// What happened.
     pub events: Vec<RolloutEvent>,
     /// What became of the commands, in their order.
-    pub replies: Vec<Reply>,
+    pub replies: Vec<CommandReply>,
 }
 
 impl Engine {
@@ -111,7 +111,7 @@ impl Engine {
             times: Pair::default(),
             envoys: BTreeMap::new(),
             written: None,
-            waits: Blockers::default(),
+            blockers: Blockers::default(),
             decisions: 0,
             steps_since_snapshot: 0,
             ended: false,
@@ -122,7 +122,7 @@ impl Engine {
     ///
     /// # Errors
     /// Where the journal can't be written: then nothing may be done, and the engine is of no more use.
-    pub fn advance(&mut self, seen: Inputs, now: Now) -> Result<Effects, JournalError> {
+    pub fn advance(&mut self, seen: Inputs, now: HostClocks) -> Result<Effects, JournalError> {
         let stepped = step(&self.spec, self.state.clone(), seen.clone(), now);
         self.looked(&seen.envoys);
         let mut records = records(seen, now, &stepped, self.written.as_ref());
@@ -169,12 +169,12 @@ impl Engine {
     }
 
     /// What the rollout waits for.
-    pub const fn waits(&self) -> &Blockers {
-        &self.waits
+    pub const fn blockers(&self) -> &Blockers {
+        &self.blockers
     }
 
     /// Every Envoy as it was last.
-    pub const fn envoys(&self) -> &BTreeMap<String, Envoy> {
+    pub const fn envoys(&self) -> &BTreeMap<String, EnvoyInput> {
         &self.envoys
     }
 
@@ -217,14 +217,14 @@ impl Engine {
     }
 
     /// Where nobody looked, the Envoys are as they were.
-    fn looked(&mut self, envoys: &BTreeMap<String, Envoy>) {
+    fn looked(&mut self, envoys: &BTreeMap<String, EnvoyInput>) {
         if !envoys.is_empty() {
             self.envoys.clone_from(envoys);
         }
     }
 
     fn take(&mut self, stepped: StepResult) -> Effects {
-        let StepResult { state, actions, events, replies, line, waits, .. } = stepped;
+        let StepResult { state, actions, events, replies, line, blockers, .. } = stepped;
         if let Some(line) = &line {
             for role in Role::ALL {
                 if let Some(times) = &line.roles.of(role).rq_time_us {
@@ -233,7 +233,7 @@ impl Engine {
             }
         }
         self.state = state;
-        self.waits = waits;
+        self.blockers = blockers;
         self.decisions += events.len() as u64;
         Effects { actions, events, replies }
     }
@@ -263,9 +263,9 @@ impl Engine {
 /// What is written down of a step. `before` are the Envoys that the last record showed.
 fn records(
     mut seen: Inputs,
-    now: Now,
+    now: HostClocks,
     stepped: &StepResult,
-    before: Option<&BTreeMap<String, Envoy>>,
+    before: Option<&BTreeMap<String, EnvoyInput>>,
 ) -> Vec<Record> {
     let mut records = Vec::new();
     if let (Some(line), true) = (&stepped.line, seen.observation.is_some()) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use canary_judge::observation::Observation;
 use canary_model::runtime::RolloutRuntime;
 use canary_model::weight::Weight;
-use canary_rollout::seen::{Envoy, Shown};
+use canary_rollout::inputs::{EnvoyInput, EnvoyReading};
 use futures_util::future::try_join;
 
 use super::counters::{Counters, Difference, UPTIME};
@@ -30,7 +30,7 @@ const PATIENCE: u32 = 10;
 #[derive(Clone, Debug)]
 pub struct Member {
     /// What it shows.
-    pub shown: Shown,
+    pub shown: EnvoyReading,
     /// What it has counted since its start.
     pub counters: Counters,
 }
@@ -39,7 +39,7 @@ pub struct Member {
 #[derive(Debug, Default)]
 pub struct Look {
     /// Every Envoy as it is now.
-    pub envoys: BTreeMap<String, Envoy>,
+    pub envoys: BTreeMap<String, EnvoyInput>,
     /// What was counted since the last look; `None` where nothing could be read.
     pub observation: Option<Observation>,
     /// The errors of those that could not be asked.
@@ -107,12 +107,12 @@ async fn read(admin: &Admin, rollout: &str) -> Result<Member, Error> {
     tokio::time::sleep(MERGE).await;
     let stats = admin.stats(&filter(rollout)).await?;
     let gauges = observe::gauges(&stats, rollout);
-    let shown = Shown {
+    let shown = EnvoyReading {
         in_force: gauges.in_force,
         guard_tripped: gauges.guard_tripped,
         epoch_in_force: gauges.epoch,
         lease_expired: gauges.lease_expired,
-        ..Shown::of_runtime(&RolloutRuntime::of(&runtime, rollout))
+        ..EnvoyReading::of_runtime(&RolloutRuntime::of(&runtime, rollout))
     };
     Ok(Member { shown, counters: Counters::of(&stats, rollout) })
 }
@@ -143,7 +143,7 @@ impl CounterBaseline {
             let member = match result {
                 Ok(member) => member,
                 Err(error) => {
-                    look.envoys.insert(url, Envoy::Unreachable(error.to_string()));
+                    look.envoys.insert(url, EnvoyInput::Unreachable(error.to_string()));
                     look.errors.push(error);
                     continue;
                 }
@@ -157,7 +157,7 @@ impl CounterBaseline {
             if let Some(delta) = self.delta(&url, &member, takes_part, &mut look.notes) {
                 sum.get_or_insert_default().merge(&delta);
             }
-            look.envoys.insert(url, Envoy::Shows(member.shown));
+            look.envoys.insert(url, EnvoyInput::Reached(Box::new(member.shown)));
         }
         look.observation = sum.as_ref().map(sum::observation);
         look

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use canary_rollout::action::Notice;
+use canary_rollout::action::Notification;
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::seen::{Delivery, GateAnswer};
+use canary_rollout::inputs::{DeliveryReport, GateAnswer};
 use canary_rollout::spec::{Gate, Spec};
 use canary_rollout::state::{Phase, State};
 use reqwest::Client;
@@ -52,7 +52,7 @@ impl Payload {
     }
 
     /// What a hook is told: the fields of Flagger's event hook, and the event as data.
-    pub fn of_notice(spec: &Spec, state: &State, notice: &Notice, message: &str) -> Self {
+    pub fn of_notice(spec: &Spec, state: &State, notice: &Notification, message: &str) -> Self {
         let mut payload = Self::new(spec, state);
         let bad =
             matches!(notice.event, RolloutEvent::Aborting { .. } | RolloutEvent::Degraded { .. });
@@ -81,9 +81,9 @@ pub async fn ask(http: &Client, index: usize, gate: &Gate, payload: &Payload) ->
 }
 
 /// Tells a hook.
-pub async fn tell(http: &Client, number: u64, url: &str, payload: &Payload) -> Delivery {
+pub async fn tell(http: &Client, number: u64, url: &str, payload: &Payload) -> DeliveryReport {
     let answer = post(http, url, TELL_WITHIN, payload).await;
-    Delivery { notice: number, delivered: answer.is_ok_and(|status| status.is_success()) }
+    DeliveryReport { notice: number, delivered: answer.is_ok_and(|status| status.is_success()) }
 }
 
 /// The answer's body is not read.

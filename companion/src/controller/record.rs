@@ -9,12 +9,12 @@ use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
 use canary_judge::verdict::Verdict;
 use canary_model::histogram::Histogram;
-use canary_rollout::Now;
+use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
-use canary_rollout::ending::TerminationReason;
-use canary_rollout::event::{Reply, RolloutEvent};
-use canary_rollout::seen::Inputs;
+use canary_rollout::event::{CommandReply, RolloutEvent};
+use canary_rollout::inputs::Inputs;
 use canary_rollout::state::Phase;
+use canary_rollout::termination::TerminationReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -61,7 +61,7 @@ pub struct StepRecord {
     /// When, for people.
     pub at: String,
     /// The clocks.
-    pub now: Now,
+    pub now: HostClocks,
     /// What was seen; the counts are in the record before this one if `counted` says so, and the
     /// Envoys are left out if they are as they were.
     pub seen: Inputs,
@@ -81,7 +81,7 @@ pub struct StepRecord {
     pub actions: Vec<Action>,
     /// What became of commands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub replies: Vec<Reply>,
+    pub replies: Vec<CommandReply>,
     /// The verdicts with their numbers, where something happened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Value>,

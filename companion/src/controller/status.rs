@@ -6,7 +6,7 @@ use canary_judge::counts::{Pair, Trials};
 use canary_judge::verdict::{Conclusion, Verdict};
 use canary_model::histogram::Histogram;
 use canary_model::weight::Weight;
-use canary_rollout::seen::{Envoy, Shown};
+use canary_rollout::inputs::{EnvoyInput, EnvoyReading};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State};
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,7 @@ pub struct Parts<'a> {
     /// Times since the rollout's start.
     pub times: &'a Pair<Histogram>,
     /// Every Envoy as it is.
-    pub envoys: &'a BTreeMap<String, Envoy>,
+    pub envoys: &'a BTreeMap<String, EnvoyInput>,
     /// What went wrong in writing, by Envoy.
     pub failed: &'a BTreeMap<String, String>,
     /// See [`Status::decisions`].
@@ -222,18 +222,18 @@ pub(crate) fn metric(verdict: &Verdict) -> Metric {
     }
 }
 
-const fn shown(envoy: &Envoy) -> Option<&Shown> {
+const fn shown(envoy: &EnvoyInput) -> Option<&EnvoyReading> {
     match envoy {
-        Envoy::Shows(shown) => Some(shown),
-        Envoy::Unreachable(_) => None,
+        EnvoyInput::Reached(shown) => Some(shown),
+        EnvoyInput::Unreachable(_) => None,
     }
 }
 
 fn envoys(parts: &Parts<'_>) -> Vec<EnvoyStatus> {
-    let status = |(url, envoy): (&String, &Envoy)| {
+    let status = |(url, envoy): (&String, &EnvoyInput)| {
         let unreachable = match envoy {
-            Envoy::Unreachable(why) => Some(why.clone()),
-            Envoy::Shows(_) => None,
+            EnvoyInput::Unreachable(why) => Some(why.clone()),
+            EnvoyInput::Reached(_) => None,
         };
         let error = unreachable.or_else(|| parts.failed.get(url).cloned());
         // Messages begin with the address, which stands beside this one already.

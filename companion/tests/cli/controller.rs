@@ -20,8 +20,12 @@ use tempfile::TempDir;
 use super::{Run, command, run};
 use crate::fake::{Fake, Traffic};
 
-/// The longest that a test waits for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a test waits for anything: 30 s, scaled by `CANARY_TEST_WAIT_FACTOR` as in the
+/// integration tests.
+fn patience() -> Duration {
+    let factor = std::env::var("CANARY_TEST_WAIT_FACTOR").ok();
+    Duration::from_secs(30).mul_f64(factor.map_or(1.0, |factor| factor.parse().unwrap()))
+}
 
 /// A folder for a rollout file and its journal.
 struct Place {
@@ -100,7 +104,7 @@ impl Controller {
     /// Starts one and waits for its interface.
     fn start(place: &Place, file: &Path, args: &[&str]) -> Self {
         let mut controller = Self::spawn(place, file, args);
-        let interface = controller.hears("interface: http");
+        let interface = controller.line("interface: http");
         let url = interface.split_whitespace().nth(1).unwrap().to_owned();
         controller.url = url;
         controller
@@ -124,10 +128,17 @@ impl Controller {
         Self { child, url: String::new(), lines, said: Vec::new() }
     }
 
-    /// Waits for a line, on stdout or stderr.
+    /// Waits until a line is said; fails where none comes.
     #[track_caller]
-    fn hears(&mut self, text: &str) -> String {
-        let end = Instant::now() + PATIENCE;
+    fn hears(&mut self, text: &str) {
+        let _ = self.line(text);
+    }
+
+    /// The next line that says something, on stdout or stderr; waits for it.
+    #[track_caller]
+    #[must_use = "`hears` waits for a line that nobody needs"]
+    fn line(&mut self, text: &str) -> String {
+        let end = Instant::now() + patience();
         loop {
             let left = end.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
@@ -145,7 +156,7 @@ impl Controller {
     /// Waits for its end; gives the exit code.
     #[track_caller]
     fn ends(&mut self) -> i32 {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.said.extend(self.lines.iter());
@@ -156,7 +167,8 @@ impl Controller {
         }
     }
 
-    /// Whether a line was heard until now.
+    /// Whether a line was heard until now. It neither waits nor fails.
+    #[must_use = "it only tells: `hears` waits and fails"]
     fn said(&self, text: &str) -> bool {
         self.said.iter().any(|line| line.contains(text))
     }
@@ -175,7 +187,7 @@ impl Controller {
     /// Waits until the status is as asked for.
     #[track_caller]
     fn comes_to(&self, what: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         loop {
             let status = self.ctl(&["get", "rollout", "scorer", "-o", "json"]).exits(0).json();
             if what(&status) {

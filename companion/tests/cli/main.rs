@@ -1,6 +1,7 @@
 //! `canaryctl` as a person runs it: the real binary against fake Envoys, for every result, every error
 //! and every exit code.
 
+#![deny(unused_must_use, reason = "a check whose result nobody reads checks nothing")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

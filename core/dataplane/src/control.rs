@@ -139,7 +139,7 @@ impl Control {
         let before = (self.weight, self.lease, self.epoch);
         let [weight, lease, epoch, window, enabled] = &mut self.unreadable;
         if let Some(value) = accept(&runtime.weight, Setting::Weight, weight, &mut faults) {
-            self.weight = value.map(|weight| weight.ppm());
+            self.weight = value.map(|value| value.weight.ppm());
         }
         if let Some(value) = accept(&runtime.lease, Setting::Lease, lease, &mut faults) {
             self.lease = value.map(|value| Lease::renewed(self.lease, value, now_ns));

@@ -3,7 +3,7 @@
 
 use canary_model::config::{Config, MAX_ROLLOUTS};
 use canary_dataplane::signal::bin_names;
-use canary_model::stat_name::{is_rollout_name, is_version};
+use canary_model::names::{is_rollout_name, is_version};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|json: &[u8]| match Config::parse(json) {

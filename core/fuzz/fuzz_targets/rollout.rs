@@ -4,7 +4,7 @@
 
 use canary_judge::Judge;
 use canary_rollout::{ plan::{Traffic, plan}, spec::Spec, state::State, };
-use canary_model::stat_name::is_rollout_name;
+use canary_model::names::is_rollout_name;
 use canary_model::weight::{PPM, Weight};
 use libfuzzer_sys::fuzz_target;
 

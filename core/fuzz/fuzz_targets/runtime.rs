@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
             continue;
         };
         for rollout in snapshot.rollouts() {
-            assert!(canary_model::stat_name::is_rollout_name(rollout));
+            assert!(canary_model::names::is_rollout_name(rollout));
             let runtime = RolloutRuntime::of(&snapshot, rollout);
             for fault in control.apply(&runtime, now as u64) {
                 let key = RuntimeKey::new(rollout, fault.setting).to_string();

@@ -9,6 +9,7 @@ mod key;
 mod snapshot;
 mod update;
 mod value;
+mod weight_value;
 
 pub use key::{RuntimeKey, Setting};
 pub use snapshot::{MAX_KEYS, ReadError, Snapshot};
@@ -17,3 +18,4 @@ pub use value::{
     Lease, MAX_LEASE_SECONDS, MAX_NONCE, MAX_VALUE, Reading, RolloutRuntime, ValueError,
     check_owner, parse_count, parse_enabled,
 };
+pub use weight_value::WeightValue;

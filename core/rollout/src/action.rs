@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::event::RolloutEvent;
 use super::spec::Topic;
 use super::state::WeightTarget;
-use canary_model::runtime::{Lease, Setting, Update};
+use canary_model::runtime::{Lease, Setting, Update, WeightValue};
 
 /// One thing to do. The shell journals it first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub enum Action {
         /// What tells this lease from those before.
         nonce: String,
     },
-    /// Ask a gate; the answer is a [`super::seen::GateAnswer`].
+    /// Ask a gate; the answer is a [`super::inputs::GateAnswer`].
     AskGate {
         /// Its index in the file.
         gate: usize,
@@ -33,13 +33,13 @@ pub enum Action {
         /// The metric's name.
         metric: String,
     },
-    /// Tell a web hook; what came of it is a [`super::seen::Delivery`].
-    Notify(Notice),
+    /// Tell a web hook; what came of it is a [`super::inputs::DeliveryReport`].
+    Notify(Notification),
 }
 
 /// A notification on its way. It may arrive twice: the number tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Notice {
+pub struct Notification {
     /// Its number, one for each event and hook.
     pub number: u64,
     /// The index of the file's `notify` entry.
@@ -55,7 +55,7 @@ pub struct Notice {
 /// The update that makes an Envoy show a target.
 pub fn update(rollout: &str, target: &WeightTarget, nonce: &str) -> Update {
     let update = Update::new()
-        .weight(rollout, target.weight)
+        .weight(rollout, &WeightValue::new(target.weight, None))
         .enabled(rollout, target.enabled)
         .epoch(rollout, target.epoch)
         .window(rollout, target.window);

@@ -3,9 +3,9 @@
 //! The controller and the replay of recordings share this; they differ in who answers where a person
 //! is asked.
 
-use super::spec::{Conditions, Pause, Spec, Step};
-use super::state::{Progress, State};
-use super::waits::PauseReason;
+use super::blockers::PauseReason;
+use super::spec::{Conditions, PauseSpec, Spec, StepSpec};
+use super::state::{State, StepProgress};
 use canary_judge::Judge;
 
 /// Who answers where the file asks a person.
@@ -18,12 +18,12 @@ pub(crate) enum People {
 }
 
 /// The step that the rollout is in.
-pub(crate) fn current<'s>(spec: &'s Spec, state: &State) -> Option<&'s Step> {
+pub(crate) fn current<'s>(spec: &'s Spec, state: &State) -> Option<&'s StepSpec> {
     spec.steps.get(state.progress.step)
 }
 
 /// The pause that the rollout is in; `None` behind the last.
-pub(crate) fn pause<'s>(spec: &'s Spec, state: &State) -> Option<&'s Pause> {
+pub(crate) fn pause<'s>(spec: &'s Spec, state: &State) -> Option<&'s PauseSpec> {
     current(spec, state)?.pauses.get(state.progress.pauses)
 }
 
@@ -34,15 +34,15 @@ pub(crate) fn pauses(spec: &Spec, state: &mut State, people: People) {
     }
     while let Some(pause) = pause(spec, state) {
         let over = match pause {
-            Pause::Person => people == People::Promote,
-            Pause::Until(conditions) => holds(conditions, state),
+            PauseSpec::Operator => people == People::Promote,
+            PauseSpec::Until(conditions) => holds(conditions, state),
         };
         if !over {
             break;
         }
         state.progress.next_pause();
     }
-    let timeout = pause(spec, state).and_then(Pause::until).and_then(|until| until.timeout);
+    let timeout = pause(spec, state).and_then(PauseSpec::until).and_then(|until| until.timeout);
     state.progress.timed_out = timeout.is_some_and(|limit| state.progress.in_timeout() >= limit);
 }
 
@@ -68,7 +68,7 @@ fn is_confident(judge: &Judge) -> bool {
 
 /// Whether the step can be left, as far as its pauses and the data go.
 pub(crate) fn ready(spec: &Spec, state: &State) -> bool {
-    let Progress { stopped, timed_out, .. } = state.progress;
+    let StepProgress { stopped, timed_out, .. } = state.progress;
     !stopped && !timed_out && pause(spec, state).is_none() && has_data(&state.judge)
 }
 
@@ -80,5 +80,5 @@ pub(crate) fn pausing(spec: &Spec, state: &State) -> Option<PauseReason> {
     if state.progress.timed_out {
         return Some(PauseReason::Timeout);
     }
-    matches!(pause(spec, state), Some(Pause::Person)).then_some(PauseReason::File)
+    matches!(pause(spec, state), Some(PauseSpec::Operator)).then_some(PauseReason::File)
 }

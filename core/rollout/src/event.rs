@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ending::TerminationReason;
-use super::seen::Command;
+use super::inputs::OperatorCommand;
 use super::spec::Topic;
+use super::termination::TerminationReason;
 use canary_model::weight::Weight;
 
 /// Something that happened.
@@ -98,9 +98,9 @@ pub enum RolloutEvent {
 
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reply {
+pub struct CommandReply {
     /// The command.
-    pub command: Command,
+    pub command: OperatorCommand,
     /// Why it was refused; `None`: it was obeyed.
     pub refused: Option<String>,
 }

@@ -2,8 +2,8 @@
 //!
 //! [`spec`] is the rollout file as checked types. [`state::State`] is everything that a rollout knows
 //! while it runs; it is written as JSON and resumed. [`step()`] takes the state, what was
-//! [`seen`] since the last time, and the time, and gives the new state, the [`action`]s to take and
-//! what happened; [`waits`] says at any time what the rollout waits for. The shell around it looks,
+//! [`inputs`] since the last time, and the time, and gives the new state, the [`action`]s to take and
+//! what happened; [`blockers`] says at any time what the rollout waits for. The shell around it looks,
 //! asks, journals, acts, and does nothing else.
 //!
 //! The rollout is driven by what should be rather than by what was done last: the state holds a
@@ -12,15 +12,15 @@
 
 pub mod action;
 mod advance;
-pub mod ending;
+pub mod blockers;
 pub mod event;
+pub mod inputs;
 pub mod plan;
 pub mod replay;
 pub mod schema;
-pub mod seen;
 pub mod spec;
 pub mod state;
 pub mod step;
-pub mod waits;
+pub mod termination;
 
-pub use step::{Now, StepResult, step};
+pub use step::{HostClocks, StepResult, step};

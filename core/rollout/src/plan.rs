@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{Conditions, Pause, Spec, Step};
+use super::spec::{Conditions, PauseSpec, Spec, StepSpec};
 use canary_judge::forecast::{self, PlannedStep, Rates};
 use canary_judge::spec::Rule;
 use canary_judge::{BETA, Tolerated};
@@ -28,7 +28,7 @@ const ASSUMED: [(&str, f64); 3] = [("1", 1.0), ("0.1", 0.1), ("0.01", 0.01)];
 
 /// The traffic that is planned with.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Traffic {
+pub struct TrafficEstimate {
     /// Eligible requests a second, both versions together; above 0.
     pub rps: f64,
     /// The share of requests that fail as it is, from 0 to below 1.
@@ -37,7 +37,7 @@ pub struct Traffic {
 
 /// A file's forecast. `None` is unknown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct RolloutPlan {
     /// Each step's.
     pub steps: Vec<StepPlan>,
     /// All steps together, in seconds.
@@ -66,7 +66,7 @@ pub struct StepPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanWarning {
     /// The step with this index waits for a person.
-    AsksPerson(usize),
+    AsksOperator(usize),
     /// The pause of this step asks a person, since its timeout passes before the average canary is
     /// certified.
     TimesOut(usize),
@@ -75,7 +75,7 @@ pub enum PlanWarning {
 }
 
 /// Plans a file.
-pub fn plan(spec: &Spec, traffic: Traffic) -> (Plan, Vec<PlanWarning>) {
+pub fn plan(spec: &Spec, traffic: TrafficEstimate) -> (RolloutPlan, Vec<PlanWarning>) {
     let mut planner = Planner { spec, traffic, canary_so_far: 0.0, remarks: Vec::new() };
     let steps: Vec<(StepPlan, PlannedStep)> =
         spec.steps.iter().enumerate().map(|(index, step)| planner.step(index, step)).collect();
@@ -83,20 +83,20 @@ pub fn plan(spec: &Spec, traffic: Traffic) -> (Plan, Vec<PlanWarning>) {
     let (steps, planned): (Vec<StepPlan>, Vec<PlannedStep>) = steps.into_iter().unzip();
     let seconds = steps.iter().map(|step| step.seconds).sum();
     let harm = ASSUMED.map(|(name, share)| (name.to_owned(), harm(spec, traffic, &planned, share)));
-    let plan = Plan { seconds, harm: harm.into(), false_abort: false_abort(spec), steps };
+    let plan = RolloutPlan { seconds, harm: harm.into(), false_abort: false_abort(spec), steps };
     (plan, remarks)
 }
 
 struct Planner<'s> {
     spec: &'s Spec,
-    traffic: Traffic,
+    traffic: TrafficEstimate,
     /// Canary requests before the step, as far as they are known.
     canary_so_far: f64,
     remarks: Vec<PlanWarning>,
 }
 
 impl Planner<'_> {
-    fn step(&mut self, index: usize, step: &Step) -> (StepPlan, PlannedStep) {
+    fn step(&mut self, index: usize, step: &StepSpec) -> (StepPlan, PlannedStep) {
         let weight = step.weight.fraction();
         let mut end = Some(0.0);
         for pause in &step.pauses {
@@ -116,9 +116,15 @@ impl Planner<'_> {
     }
 
     /// When a pause that begins at `start` ends, in seconds since the step's start.
-    fn pause(&mut self, index: usize, step: &Step, start: f64, pause: &Pause) -> Option<f64> {
-        let Pause::Until(conditions) = pause else {
-            self.remarks.push(PlanWarning::AsksPerson(index));
+    fn pause(
+        &mut self,
+        index: usize,
+        step: &StepSpec,
+        start: f64,
+        pause: &PauseSpec,
+    ) -> Option<f64> {
+        let PauseSpec::Until(conditions) = pause else {
+            self.remarks.push(PlanWarning::AsksOperator(index));
             return None;
         };
         let Conditions { duration, min_requests, until_confident, timeout } = conditions;
@@ -141,7 +147,7 @@ impl Planner<'_> {
 
     /// How long the certificates of all metrics of failures take on average.
     fn confident(&self, step: usize, weight: Weight) -> Option<f64> {
-        let Traffic { rps, baseline } = self.traffic;
+        let TrafficEstimate { rps, baseline } = self.traffic;
         let rates = Rates { weight: weight.fraction(), canary: baseline, stable: baseline };
         let certificate = self.spec.certificate_margin(step);
         let mut times = tolerated(self.spec).map(|tolerated| {
@@ -188,7 +194,7 @@ fn nats(spec: &Spec) -> f64 {
     (metrics / spec.analysis.false_abort).ln()
 }
 
-fn harm(spec: &Spec, traffic: Traffic, steps: &[PlannedStep], share: f64) -> Option<f64> {
+fn harm(spec: &Spec, traffic: TrafficEstimate, steps: &[PlannedStep], share: f64) -> Option<f64> {
     let block = (traffic.rps * LOOK_SECONDS).max(BLOCK);
     let expected = |tolerated| {
         forecast::expected_harm(tolerated, steps, traffic.baseline, share, nats(spec), block)

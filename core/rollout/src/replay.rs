@@ -13,9 +13,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::advance::{self, People};
+use super::blockers::of_step;
 use super::spec::Spec;
 use super::state::{Phase, State};
-use super::waits::of_step;
 use canary_judge::observation::{LineError, Observation};
 
 /// How a replay ended.

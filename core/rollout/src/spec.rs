@@ -42,7 +42,7 @@ pub struct Spec {
     pub lease_seconds: u32,
     /// The steps, their weights rising from above 0 to below 100 %; behind the last one comes the
     /// promotion to 100 %.
-    pub steps: Vec<Step>,
+    pub steps: Vec<StepSpec>,
     /// What is compared, and what is tolerated; without metrics only in a `manual` rollout.
     pub analysis: Analysis,
     /// Whom to ask before going on.
@@ -61,18 +61,18 @@ pub struct Spec {
 
 /// One weight and what must have been before the next one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct StepSpec {
     /// The canary's share.
     pub weight: Weight,
     /// The pauses at this weight, in order.
-    pub pauses: Vec<Pause>,
+    pub pauses: Vec<PauseSpec>,
 }
 
 /// What a pause waits for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Pause {
+pub enum PauseSpec {
     /// A person who promotes: `pause: {}`.
-    Person,
+    Operator,
     /// All of these.
     Until(Conditions),
 }
@@ -94,7 +94,7 @@ pub struct Conditions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
     /// What it stands before.
-    pub before: Before,
+    pub before: GatePosition,
     /// Whom to ask.
     pub url: String,
     /// How long an answer may take; 10 s by default.
@@ -103,7 +103,7 @@ pub struct Gate {
 
 /// What a gate stands before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Before {
+pub enum GatePosition {
     /// The step with this index.
     Step(usize),
     /// The promotion to 100 %.
@@ -150,8 +150,8 @@ impl Spec {
 
     /// What the file says and can't have meant, though it can be run.
     pub fn warnings(&self) -> Vec<ConfigError> {
-        let confident = |step: &Step| {
-            step.pauses.iter().filter_map(Pause::until).any(|until| until.until_confident)
+        let confident = |step: &StepSpec| {
+            step.pauses.iter().filter_map(PauseSpec::until).any(|until| until.until_confident)
         };
         let confident = self.steps.iter().any(confident);
         let never = |rule: &Rule| match rule {
@@ -177,7 +177,7 @@ impl Spec {
     pub fn planned_seconds(&self) -> u64 {
         const HOUR: u64 = 3_600;
         let conditions =
-            || self.steps.iter().flat_map(|step| &step.pauses).filter_map(Pause::until);
+            || self.steps.iter().flat_map(|step| &step.pauses).filter_map(PauseSpec::until);
         let sum = |times: &mut dyn Iterator<Item = Duration>| {
             times.fold(Duration::ZERO, Duration::saturating_add).as_secs()
         };
@@ -199,12 +199,12 @@ impl Spec {
     }
 }
 
-impl Pause {
+impl PauseSpec {
     /// The conditions, unless it waits for a person.
     pub const fn until(&self) -> Option<&Conditions> {
         match self {
             Self::Until(conditions) => Some(conditions),
-            Self::Person => None,
+            Self::Operator => None,
         }
     }
 }

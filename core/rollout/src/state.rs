@@ -2,9 +2,9 @@
 //!
 //! Written as JSON and resumed it goes on exactly as if it had never stopped.
 
-mod change;
-mod member;
+mod fleet_member;
 mod progress;
+mod transitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,16 +13,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
-use super::action::Notice;
-use super::ending::TerminationReason;
+use super::action::Notification;
 use super::spec::Spec;
+use super::termination::TerminationReason;
 use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Measurement;
 use canary_model::weight::Weight;
 
-pub(crate) use member::Member;
-pub(crate) use progress::Progress;
+pub(crate) use fleet_member::FleetMember;
+pub(crate) use progress::StepProgress;
 
 /// Where a rollout stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub struct State {
     pub(crate) takeover: bool,
     pub(crate) attempt: u32,
     pub(crate) phase: Phase,
-    pub(crate) clock: Clock,
+    pub(crate) clock: RolloutClock,
     pub(crate) epoch: u64,
     /// The largest epoch that any Envoy showed.
     pub(crate) shown_epoch: u64,
@@ -80,10 +80,10 @@ pub struct State {
     pub(crate) window_began: Duration,
     pub(crate) target: Option<WeightTarget>,
     pub(crate) lease: LeaseState,
-    pub(crate) members: BTreeMap<String, Member>,
+    pub(crate) members: BTreeMap<String, FleetMember>,
     /// On which Envoys the guard has tripped in this epoch.
     pub(crate) tripped: BTreeSet<String>,
-    pub(crate) progress: Progress,
+    pub(crate) progress: StepProgress,
     pub(crate) judge: Judge,
     /// Whether clients are judged, as soon as a line said so.
     pub(crate) keyed: Option<bool>,
@@ -111,7 +111,7 @@ pub struct State {
 
 /// The rollout's own clock: it only adds what a step may add.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Clock {
+pub(crate) struct RolloutClock {
     /// What has passed since the rollout's start.
     pub(crate) passed: Duration,
     /// The host's clock at the last step.
@@ -139,20 +139,20 @@ pub(crate) struct GateState {
 /// A notification and when to send it again, on the rollout's clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outgoing {
-    pub(crate) notice: Notice,
+    pub(crate) notice: Notification,
     pub(crate) again: Duration,
 }
 
 /// Why a state can't be resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ResumeError {
+pub enum ResumeStateError {
     /// It is no state of a rollout; what the reader says.
     Unreadable(String),
     /// It belongs to another rollout file.
     OtherFile,
 }
 
-impl fmt::Display for ResumeError {
+impl fmt::Display for ResumeStateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(error) => write!(f, "not a rollout's state: {error}"),
@@ -164,7 +164,7 @@ impl fmt::Display for ResumeError {
     }
 }
 
-impl std::error::Error for ResumeError {}
+impl std::error::Error for ResumeStateError {}
 
 impl State {
     /// A rollout before its first step. `owner` is what the Envoys' owner keys will say, in the
@@ -177,7 +177,7 @@ impl State {
             takeover,
             attempt: 1,
             phase: Phase::Pending,
-            clock: Clock::default(),
+            clock: RolloutClock::default(),
             epoch: 0,
             shown_epoch: 0,
             window: 0,
@@ -186,7 +186,7 @@ impl State {
             lease: LeaseState::default(),
             members: BTreeMap::new(),
             tripped: BTreeSet::new(),
-            progress: Progress::default(),
+            progress: StepProgress::default(),
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
             keyed: None,
             totals: Pair::default(),
@@ -206,12 +206,12 @@ impl State {
     /// Goes on from a state that was written as JSON, with the same file.
     ///
     /// # Errors
-    /// [`ResumeError`] where the text is no state, or another file's.
-    pub fn resume(state: &str, spec: &Spec) -> Result<Self, ResumeError> {
+    /// [`ResumeStateError`] where the text is no state, or another file's.
+    pub fn resume(state: &str, spec: &Spec) -> Result<Self, ResumeStateError> {
         let state: Self =
-            serde_json::from_str(state).map_err(|e| ResumeError::Unreadable(e.to_string()))?;
+            serde_json::from_str(state).map_err(|e| ResumeStateError::Unreadable(e.to_string()))?;
         if state.fingerprint != fingerprint(spec) {
-            return Err(ResumeError::OtherFile);
+            return Err(ResumeStateError::OtherFile);
         }
         Ok(state)
     }

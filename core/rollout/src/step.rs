@@ -16,12 +16,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
-use super::ending::TerminationReason;
-use super::event::{Reply, RolloutEvent};
-use super::seen::Inputs;
+use super::blockers::{Blockers, blockers};
+use super::event::{CommandReply, RolloutEvent};
+use super::inputs::Inputs;
 use super::spec::Spec;
 use super::state::{Phase, State};
-use super::waits::{Blockers, waits};
+use super::termination::TerminationReason;
 use canary_judge::observation::Observation;
 use canary_judge::verdict::Verdict;
 
@@ -31,7 +31,7 @@ pub const LONGEST_TICK: Duration = Duration::from_secs(10);
 
 /// The host's clocks at a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Now {
+pub struct HostClocks {
     /// A clock that nobody sets, in time since any moment; best the same for all processes since the
     /// host's start (`CLOCK_BOOTTIME`). Backwards, it counts as no time.
     pub monotonic: Duration,
@@ -49,36 +49,36 @@ pub struct StepResult {
     /// What happened, in order.
     pub events: Vec<RolloutEvent>,
     /// What became of the commands, in their order.
-    pub replies: Vec<Reply>,
+    pub replies: Vec<CommandReply>,
     /// The line as it was judged, with its time, weight and window; `None` where nothing was.
     pub line: Option<Observation>,
     /// Every metric's verdict on that line, in the file's order; empty where there was none.
     pub verdicts: Vec<Verdict>,
     /// What the rollout waits for now.
-    pub waits: Blockers,
+    pub blockers: Blockers,
 }
 
 /// Takes a rollout one step further. To be called every second or so, at least every third of the
 /// lease, for as long as [`State::is_over`] says no.
-pub fn step(spec: &Spec, state: State, seen: Inputs, now: Now) -> StepResult {
-    let mut turn = StepContext::new(spec, state, now);
+pub fn step(spec: &Spec, state: State, seen: Inputs, now: HostClocks) -> StepResult {
+    let mut context = StepContext::new(spec, state, now);
     let looked = !seen.envoys.is_empty();
-    turn.look(&seen.envoys);
-    turn.count(seen.observation, seen.measurements, looked);
-    turn.hear(&seen.gates, &seen.notified);
+    context.observe_fleet(&seen.envoys);
+    context.count(seen.observation, seen.measurements, looked);
+    context.handle_responses(&seen.gates, &seen.notified);
     for command in seen.commands {
-        turn.obey(command);
+        context.handle_command(command);
     }
-    turn.decide();
-    turn.act();
-    turn.done()
+    context.decide();
+    context.act();
+    context.done()
 }
 
 /// A step while it is being taken.
 struct StepContext<'s> {
     spec: &'s Spec,
     state: State,
-    now: Now,
+    now: HostClocks,
     /// What this step adds to the rollout's clock.
     passed: Duration,
     /// Nobody looked for so long that the leases may have run out in between.
@@ -91,13 +91,13 @@ struct StepContext<'s> {
     rollback: Option<TerminationReason>,
     actions: Vec<Action>,
     events: Vec<RolloutEvent>,
-    replies: Vec<Reply>,
+    replies: Vec<CommandReply>,
     line: Option<Observation>,
     verdicts: Vec<Verdict>,
 }
 
 impl<'s> StepContext<'s> {
-    fn new(spec: &'s Spec, mut state: State, now: Now) -> Self {
+    fn new(spec: &'s Spec, mut state: State, now: HostClocks) -> Self {
         let lease = Duration::from_secs(u64::from(spec.lease_seconds));
         let since = state.clock.last.map(|last| now.monotonic.checked_sub(last));
         let (passed, gap) = match since {
@@ -134,7 +134,7 @@ impl<'s> StepContext<'s> {
 
     fn done(self) -> StepResult {
         let Self { spec, state, actions, events, replies, line, verdicts, .. } = self;
-        let waits = waits(spec, &state);
-        StepResult { state, actions, events, replies, line, verdicts, waits }
+        let blockers = blockers(spec, &state);
+        StepResult { state, actions, events, replies, line, verdicts, blockers }
     }
 }

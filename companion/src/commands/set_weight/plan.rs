@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use canary_model::runtime::{Lease, RolloutRuntime, Setting, Update};
+use canary_model::runtime::{Lease, RolloutRuntime, Setting, Update, WeightValue};
 use canary_model::weight::Weight;
 
 use crate::envoy::EnvoyReply;
@@ -61,7 +61,7 @@ fn refusal(wish: &Wish, url: &str, one: &Before) -> Option<Error> {
 /// promise of an earlier weight and must not run out under this one.
 fn update(wish: &Wish, before: &[EnvoyReply<Before>]) -> Update {
     let rollout = wish.rollout.as_str();
-    let mut update = Update::new().weight(rollout, wish.weight);
+    let mut update = Update::new().weight(rollout, &WeightValue::new(wish.weight, None));
     if wish.weight > Weight::ZERO {
         update = update.enabled(rollout, true);
     }

@@ -11,7 +11,7 @@ fn report(url: &str, ppm: u32, total: u64, failure: u64) -> EnvoyReply<Member> {
         ((Role::Canary, Count::Failure), failure),
         ((Role::Stable, Count::Total), 10 * total),
     ];
-    let shown = Shown { in_force: Weight::from_ppm(ppm), ..Shown::default() };
+    let shown = EnvoyReading { in_force: Weight::from_ppm(ppm), ..EnvoyReading::default() };
     let counters = Counters { counts: counts.into(), ..Counters::default() };
     EnvoyReply { url: url.to_owned(), result: Ok(Member { shown, counters }) }
 }
@@ -42,7 +42,7 @@ fn an_envoy_that_was_away_brings_everything_with_it() {
     let mut ledger = CounterBaseline::default();
     take(&mut ledger, vec![report("a", FIVE, 10, 0), report("b", FIVE, 10, 0)]);
     let look = ledger.take(vec![silent("a"), report("b", FIVE, 11, 0)], Weight::ZERO);
-    assert!(matches!(&look.envoys["a"], Envoy::Unreachable(why) if why.contains("refused")));
+    assert!(matches!(&look.envoys["a"], EnvoyInput::Unreachable(why) if why.contains("refused")));
     assert_eq!(look.errors.len(), 1);
     let back = vec![report("a", FIVE, 15, 2), report("b", FIVE, 11, 0)];
     assert_eq!(take(&mut ledger, back), Some((5, 2)));

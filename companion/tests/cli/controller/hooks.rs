@@ -20,8 +20,8 @@ struct Said {
 }
 
 /// A web server that stops when it is dropped.
-struct Web {
-    url: String,
+pub(super) struct Web {
+    pub(super) url: String,
     said: Arc<Mutex<Said>>,
     server: JoinHandle<()>,
 }
@@ -33,7 +33,7 @@ impl Drop for Web {
 }
 
 impl Web {
-    fn start(status: u16, body: &str) -> Self {
+    pub(super) fn start(status: u16, body: &str) -> Self {
         let said = Said { status, body: body.to_owned(), asked: Vec::new() };
         let said = Arc::new(Mutex::new(said));
         let listener = runtime().block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -43,7 +43,7 @@ impl Web {
         Self { url, said, server }
     }
 
-    fn answers(&self, status: u16, body: &str) {
+    pub(super) fn answers(&self, status: u16, body: &str) {
         let mut said = self.said.lock().unwrap();
         (said.status, said.body) = (status, body.to_owned());
     }

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
+use super::hooks::Web;
 use super::*;
+use crate::fake::Filter;
 
 fn weights(records: &[Value]) -> Vec<Value> {
     let steps = records.iter().filter_map(|record| record["events"].as_array());
@@ -10,30 +12,96 @@ fn weights(records: &[Value]) -> Vec<Value> {
     events.map(|event| event["weight"].clone()).collect()
 }
 
+/// Kills a controller at a point of its rollout, and makes sure that this is where it was: in a phase, with
+/// these weights decided.
+#[track_caller]
+fn kill_in(place: &Place, controller: &mut Controller, phase: &str, decided: &[u32]) {
+    controller.kill();
+    let records = place.records();
+    let step = records.iter().rfind(|record| record["record"] == "step").unwrap();
+    assert_eq!(step["phase"], phase, "{:#?}", controller.said);
+    assert_eq!(json!(weights(&records)), json!(decided), "{:#?}", controller.said);
+}
+
+/// A rollout that a gate holds before each of its steps and before its promotion, so that it stays at
+/// each point until a test lets it go on.
+fn gated(envoy: &Fake, gates: &[Web; 3]) -> Value {
+    let mut rollout = quick(&[envoy]);
+    let gate =
+        |(before, gate): (Value, &Web)| json!({"before": before, "url": gate.url, "timeout": "2s"});
+    rollout["gates"] =
+        [json!(5), json!(50), json!("promotion")].into_iter().zip(gates).map(gate).collect();
+    rollout
+}
+
 #[test]
 fn killed_at_any_time_it_goes_on_where_it_was() {
     let (place, envoy) = (Place::new(), busy(0));
-    let file = place.file(&quick(&[&envoy]));
+    let gates = [(); 3].map(|()| Web::start(503, "not yet"));
+    let file = place.file(&gated(&envoy, &gates));
     let mut owners = Vec::new();
-    for kill_at in ["started", "step 1 of 2", "step 2 of 2", "promoting"] {
-        let mut controller = Controller::start(&place, &file, &[]);
-        if !weights(&place.records()).is_empty() {
-            controller.said("going on with the rollout");
-        } else {
-            controller.hears(kill_at);
-        }
-        std::thread::sleep(Duration::from_millis(300));
-        controller.kill();
+    let mut first = Controller::start(&place, &file, &[]);
+    first.hears(&format!("{} holds it", gates[0].url));
+    kill_in(&place, &mut first, "Pending", &[]);
+    for (index, decided) in [[5].as_slice(), &[5, 50]].into_iter().enumerate() {
+        gates[index].answers(204, "");
+        let mut begins = resumed(&place, &file);
+        begins.hears(&format!("step {} of 2", index + 1));
+        kill_in(&place, &mut begins, "Progressing", decided);
+        let mut waits = resumed(&place, &file);
+        waits.comes_to(|status| {
+            let shown = status["weight"]["in_force"] == json!(decided.last());
+            let waits = status["waits_for"].as_str().unwrap_or_default();
+            shown && waits.contains(&gates[index + 1].url)
+        });
+        kill_in(&place, &mut waits, "Progressing", decided);
         owners.extend(envoy.envoy().merged().get("canary.scorer.owner").cloned());
     }
-    let mut last = Controller::start(&place, &file, &[]);
+    envoy.envoy().filter = Filter::Dead;
+    gates[2].answers(204, "");
+    let mut begins = resumed(&place, &file);
+    begins.hears("promoting");
+    kill_in(&place, &mut begins, "Promoting", &[5, 50]);
+    let mut waits = resumed(&place, &file);
+    waits.comes_to(|status| status["phase"] == "Promoting" && status["weight"]["in_force"] == 50);
+    kill_in(&place, &mut waits, "Promoting", &[5, 50]);
+    owners.extend(envoy.envoy().merged().get("canary.scorer.owner").cloned());
+    envoy.envoy().filter = Filter::Follows;
+    let mut last = resumed(&place, &file);
     assert_eq!(last.ends(), 0, "{:#?}", last.said);
-    assert!(last.said("going on with the rollout"), "{:#?}", last.said);
     let records = place.records();
     assert_eq!(weights(&records), [json!(5), json!(50)], "each decision once");
     assert_eq!(records.iter().filter(|record| record["record"] == "start").count(), 1);
     owners.dedup();
     assert_eq!(owners.len(), 1, "the same owner all along: {owners:?}");
+}
+
+#[test]
+fn killed_while_it_rolls_back_it_goes_on_rolling_back() {
+    let (place, envoy) = (Place::new(), busy(30));
+    let file = place.file(&quick(&[&envoy]));
+    let mut first = Controller::start(&place, &file, &[]);
+    first.hears("step 1 of 2");
+    // It answers questions and takes no orders: everything is decided and nothing arrives.
+    envoy.envoy().read_only = true;
+    first.hears("rolling back");
+    kill_in(&place, &mut first, "Aborting", &[5]);
+    let mut second = resumed(&place, &file);
+    second.comes_to(|status| status["phase"] == "Aborting");
+    kill_in(&place, &mut second, "Aborting", &[5]);
+    envoy.envoy().read_only = false;
+    let mut last = resumed(&place, &file);
+    assert_eq!(last.ends(), 1, "{:#?}", last.said);
+    assert!(last.said("Degraded: failures"), "{:#?}", last.said);
+    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "0");
+}
+
+/// The next controller, which goes on.
+#[track_caller]
+fn resumed(place: &Place, file: &Path) -> Controller {
+    let controller = Controller::start(place, file, &[]);
+    assert!(controller.said("going on with the rollout"), "{:#?}", controller.said);
+    controller
 }
 
 #[test]
@@ -76,7 +144,7 @@ fn a_signal_stops_it_and_changes_no_weight() {
     assert!(controller.said("back to stable within 3s"), "{:#?}", controller.said);
     assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5");
     let in_force = || ctl_get(&envoy)["weight"]["in_force"].clone();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while in_force() != json!(0) {
         assert!(Instant::now() < end, "the lease must run out");
         std::thread::sleep(Duration::from_millis(100));
@@ -92,7 +160,7 @@ fn what_was_decided_stays_decided() {
     let file = place.file(&quick(&[&envoy]));
     let mut controller = Controller::start(&place, &file, &["--stay"]);
     controller.hears("Healthy");
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     let journal = || std::fs::read_to_string(place.journal()).unwrap();
     while !journal().contains("\"record\":\"end\"") {
         assert!(Instant::now() < end, "the end is written down");

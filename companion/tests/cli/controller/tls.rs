@@ -75,7 +75,7 @@ fn gates_and_notifications_over_https() {
     rollout["notify"] = json!([{"on": ["completed"], "url": web.url}]);
     let file = place.file(&rollout);
     let mut distrusts = Controller::start(&place, &file, &[]);
-    let held = distrusts.hears("holds it: ");
+    let held = distrusts.line("holds it: ");
     assert!(held.contains("certificate"), "it says what is wrong: {held}");
     distrusts.kill();
     assert!(web.asked.lock().unwrap().is_empty(), "nothing was told to a stranger");

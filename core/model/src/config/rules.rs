@@ -2,15 +2,14 @@
 
 use crate::document::{ConfigErrors, Node, Rule};
 use crate::names;
-use crate::stat_name;
 
 /// The longest text of a salt, cluster name or token, in bytes.
 const LONGEST_TEXT: usize = 256;
 
 pub(super) const ROLLOUT_NAME: Rule =
-    Rule { expected: names::ROLLOUT_EXPECTED, fits: stat_name::is_rollout_name };
+    Rule { expected: names::ROLLOUT_EXPECTED, fits: names::is_rollout_name };
 pub(super) const VERSION: Rule =
-    Rule { expected: names::VERSION_EXPECTED, fits: stat_name::is_version };
+    Rule { expected: names::VERSION_EXPECTED, fits: names::is_version };
 pub(super) const CLUSTER: Rule =
     Rule { expected: "the name of an Envoy cluster, 1 to 256 bytes", fits: is_header_text };
 pub(super) const SALT: Rule = Rule { expected: "a text of 1 to 256 bytes", fits: is_text };
@@ -21,15 +20,16 @@ pub(super) const METHOD: Rule = Rule { expected: "a method such as POST", fits: 
 pub(super) const PATH_PREFIX: Rule =
     Rule { expected: "a path that begins with /", fits: is_path_prefix };
 pub(super) const SIGNAL_NAME: Rule =
-    Rule { expected: "a name of 1 to 63 characters a-z, 0-9 and _", fits: names::is_signal };
+    Rule { expected: names::SIGNAL_EXPECTED, fits: names::is_signal };
 pub(super) const BIN: Rule = Rule {
-    expected: "1 to 63 letters, digits, _ and -, other than `other` and `unreadable`",
+    expected: "1 to 63 letters, digits, _ and -, other than `other`, `unreadable` and the names of \
+               statistics like `rq_total`",
     fits: is_listed_bin,
 };
 /// A category that stands for itself has to be its bin's name.
 pub(super) const PLAIN_CATEGORY: Rule = Rule {
-    expected: "1 to 63 letters, digits, _ and -, other than `other` and `unreadable`; for other texts \
-               write {\"value\": …, \"bin\": …}",
+    expected: "1 to 63 letters, digits, _ and -, other than `other`, `unreadable` and the names of \
+               statistics like `rq_total`; for other texts write {\"value\": …, \"bin\": …}",
     fits: is_listed_bin,
 };
 pub(super) const CATEGORY_VALUE: Rule =

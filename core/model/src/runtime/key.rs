@@ -65,7 +65,7 @@ impl<'a> RuntimeKey<'a> {
     pub fn parse(key: &'a str) -> Option<Self> {
         let (rollout, word) = key.strip_prefix(PREFIX)?.split_once('.')?;
         let setting = Setting::ALL.into_iter().find(|setting| setting.as_str() == word)?;
-        crate::stat_name::is_rollout_name(rollout).then_some(Self { rollout, setting })
+        crate::names::is_rollout_name(rollout).then_some(Self { rollout, setting })
     }
 }
 

@@ -9,8 +9,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Lease, MAX_VALUE, RuntimeKey, Setting, Snapshot, check_owner};
-use crate::weight::Weight;
+use super::{Lease, MAX_VALUE, RuntimeKey, Setting, Snapshot, WeightValue, check_owner};
 
 /// The longest body that Envoy takes, in characters.
 pub const BODY_LIMIT: usize = 200_000;
@@ -27,7 +26,7 @@ pub struct Update(BTreeMap<String, String>);
 pub enum UpdateError {
     /// The body would be longer than [`BODY_LIMIT`]; holds its length in characters.
     TooLong(usize),
-    /// A key's value is longer than what any reader takes, or not one that Envoy's parser passes.
+    /// A key's value is outside the grammar of its setting, so no reader would take it.
     Value(String),
 }
 
@@ -50,10 +49,11 @@ impl Update {
         Self(BTreeMap::new())
     }
 
-    /// Sets the weight.
+    /// Sets the weight, for the canary version that the value names. Write a weight without a version
+    /// only if no version is known: it would also hold for the next canary.
     #[must_use]
-    pub fn weight(self, rollout: &str, weight: Weight) -> Self {
-        self.put(rollout, Setting::Weight, weight.to_string())
+    pub fn weight(self, rollout: &str, value: &WeightValue) -> Self {
+        self.put(rollout, Setting::Weight, value.to_string())
     }
 
     /// Sets the lease under which the weight stands.
@@ -98,8 +98,13 @@ impl Update {
     /// [`UpdateError`] where a value or the whole is too long, or Envoy would refuse a value.
     pub fn form_body(&self) -> Result<String, UpdateError> {
         let bad = |key: &str, value: &str| {
-            let owner = RuntimeKey::parse(key).is_some_and(|key| key.setting == Setting::Owner);
-            value.len() > MAX_VALUE || (owner && !value.is_empty() && check_owner(value).is_err())
+            !value.is_empty()
+                && match RuntimeKey::parse(key).map(|key| key.setting) {
+                    None => true,
+                    Some(Setting::Owner) => check_owner(value).is_err(),
+                    Some(Setting::Weight) => WeightValue::parse(value).is_err(),
+                    Some(_) => value.len() > MAX_VALUE,
+                }
         };
         if let Some((key, _)) = self.0.iter().find(|(key, value)| bad(key, value)) {
             return Err(UpdateError::Value(key.clone()));
@@ -152,11 +157,16 @@ pub struct Unconfirmed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weight::Weight;
+
+    fn weight(text: &str) -> WeightValue {
+        WeightValue::parse(text).unwrap()
+    }
 
     #[test]
     fn writes_one_body() {
         let update = Update::new()
-            .weight("scorer", Weight::from_ppm(2_500).unwrap())
+            .weight("scorer", &weight("0.25@3.2"))
             .enabled("scorer", true)
             .lease("scorer", &Lease::new(30, "a-B_9").unwrap())
             .owner("scorer", "ci@host:7/x")
@@ -164,7 +174,7 @@ mod tests {
         assert_eq!(
             update.form_body().unwrap(),
             "canary.scorer.enabled=100&canary.scorer.epoch=&canary.scorer.lease=30%3Aa-B_9\
-             &canary.scorer.owner=ci%40host%3A7%2Fx&canary.scorer.weight=0.25"
+             &canary.scorer.owner=ci%40host%3A7%2Fx&canary.scorer.weight=0.25%403.2"
         );
     }
 
@@ -172,18 +182,24 @@ mod tests {
     fn refuses_what_envoy_would_not_take() {
         let owner = Update::new().owner("scorer", "*anchor");
         assert_eq!(owner.form_body(), Err(UpdateError::Value("canary.scorer.owner".to_owned())));
+        let version = Update::new().weight("scorer", &WeightValue::new(Weight::ZERO, Some("a b")));
+        assert_eq!(version.form_body(), Err(UpdateError::Value("canary.scorer.weight".to_owned())));
+        let name = Update::new().weight("Scorer", &weight("5"));
+        assert_eq!(name.form_body(), Err(UpdateError::Value("canary.Scorer.weight".to_owned())));
         let mut many = Update::new();
         for number in 0..8_000 {
-            many = many.weight(&format!("rollout-{number}"), Weight::FULL);
+            many = many.weight(&format!("rollout-{number}"), &weight("100"));
         }
         assert!(matches!(many.form_body(), Err(UpdateError::TooLong(_))));
     }
 
     #[test]
     fn names_what_is_not_confirmed() {
-        let update =
-            Update::new().weight("a", Weight::ZERO).enabled("a", false).remove("a", Setting::Lease);
-        let answer = br#"{"entries":{"canary.a.weight":{"final_value":"0"},
+        let update = Update::new()
+            .weight("a", &weight("0@3.2"))
+            .enabled("a", false)
+            .remove("a", Setting::Lease);
+        let answer = br#"{"entries":{"canary.a.weight":{"final_value":"0@3.2"},
             "canary.a.enabled":{"final_value":"100"},"canary.a.lease":{"final_value":"9:x"}}}"#;
         let snapshot = Snapshot::read(answer, |_| true).unwrap();
         let missing = update.unconfirmed(&snapshot);

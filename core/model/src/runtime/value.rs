@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::{Setting, Snapshot};
-use crate::weight::{Weight, WeightError};
+use super::{Setting, Snapshot, WeightValue};
+use crate::names::VERSION_EXPECTED;
+use crate::weight::WeightError;
 
 /// The longest lease, in seconds: a day.
 pub const MAX_LEASE_SECONDS: u32 = 86_400;
@@ -19,6 +20,8 @@ pub const MAX_VALUE: usize = 256;
 pub enum ValueError {
     /// Not a weight.
     Weight(WeightError),
+    /// A weight, and after its `@` something that isn't a version.
+    WeightVersion,
     /// Not `<seconds>:<nonce>`.
     Lease,
     /// Not a non-negative integer that fits 64 bits.
@@ -35,6 +38,9 @@ impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Weight(error) => return error.fmt(f),
+            Self::WeightVersion => {
+                return write!(f, "after the weight's @, expected {VERSION_EXPECTED}");
+            }
             Self::Lease => {
                 "a lease is <seconds>:<nonce>, 1 to 86400 whole seconds and 1 to 64 characters \
                  A-Z a-z 0-9 _ -, such as 30:k3v9"
@@ -172,8 +178,8 @@ impl<T> Reading<T> {
 /// Everything the runtime says about one rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutRuntime {
-    /// The weight that overrides the configuration's.
-    pub weight: Reading<Weight>,
+    /// The weight that overrides the configuration's, and the canary version that it is for.
+    pub weight: Reading<WeightValue>,
     /// How long it holds.
     pub lease: Reading<Lease>,
     /// The guard's epoch.
@@ -190,9 +196,8 @@ impl RolloutRuntime {
     /// Reads a rollout's settings out of an answer of Envoy.
     pub fn of(snapshot: &Snapshot, rollout: &str) -> Self {
         let text = |setting| snapshot.get(rollout, setting);
-        let weight = |text: &str| Weight::parse_percent(text).map_err(ValueError::Weight);
         Self {
-            weight: Reading::read(text(Setting::Weight), weight),
+            weight: Reading::read(text(Setting::Weight), WeightValue::parse),
             lease: Reading::read(text(Setting::Lease), Lease::parse),
             epoch: Reading::read(text(Setting::Epoch), parse_count),
             window: Reading::read(text(Setting::Window), parse_count),

@@ -3,16 +3,16 @@
 use std::fmt;
 
 use super::{PREFIX, WASM_PREFIX};
-use crate::names::{is_bin, is_signal};
+use crate::names::{is_bin, is_metric_word, is_signal};
 use crate::role::Role;
 
-/// What is counted of one version. Counters, but for the two times, which are histograms of
-/// microseconds.
+/// What is counted of one version. All are counters, except for the two times, which are histograms
+/// in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric<'a> {
     /// Compared requests.
     RqTotal,
-    /// Those that failed, as the rollout defines failure.
+    /// Compared requests that failed, as the rollout defines failure.
     RqFailure,
     /// Answers with a status of 200 to 299.
     Rq2xx,
@@ -28,22 +28,24 @@ pub enum Metric<'a> {
     ClientFailure,
     /// Clients whose first request in the window failed.
     ClientFirstFailure,
+    /// Requests whose clients left before the response began.
+    RqAbandoned,
     /// Failed on the canary, answered by stable.
     RqRescued,
-    /// Sent by an override, and in no other counter.
+    /// Overridden requests, which are in no other counter.
     RqForced,
     /// Request headers to end of response, in microseconds.
     RqTimeUs,
-    /// The same, of first observations.
+    /// As `RqTimeUs`, but of each client's first request in the window only.
     RqTimeFirstUs,
-    /// A value of a signal.
+    /// Values of a signal that fell into a bin.
     Signal {
         /// The signal's name.
         signal: &'a str,
         /// The bin its value fell into.
         bin: &'a str,
     },
-    /// The same, of first observations.
+    /// As `Signal`, but of each client's first request in the window only.
     SignalFirst {
         /// The signal's name.
         signal: &'a str,
@@ -57,13 +59,14 @@ const SIGNAL_FIRST: &str = "signal_first";
 
 impl<'a> Metric<'a> {
     /// The metrics that are one word, in the order of the documentation.
-    pub const PLAIN: [Metric<'static>; 13] = [
+    pub const PLAIN: [Metric<'static>; 14] = [
         Metric::RqTotal,
         Metric::RqFailure,
         Metric::Rq2xx,
         Metric::Rq3xx,
         Metric::Rq4xx,
         Metric::Rq5xx,
+        Metric::RqAbandoned,
         Metric::ClientTotal,
         Metric::ClientFailure,
         Metric::ClientFirstFailure,
@@ -85,8 +88,8 @@ impl<'a> Metric<'a> {
         }
     }
 
-    /// The metric in a statistic's name of a version that is known; `None` where the name belongs to
-    /// another rollout, role or version.
+    /// The metric in the name of a statistic of a known version; `None` if the name belongs to another
+    /// rollout, role or version.
     pub fn of_version(name: &'a str, rollout: &str, role: Role, version: &str) -> Option<Self> {
         let name = name.strip_prefix(WASM_PREFIX)?.strip_prefix(PREFIX)?;
         let after = |text: &'a str, part: &str| text.strip_prefix(part)?.strip_prefix('.');
@@ -115,6 +118,7 @@ impl<'a> Metric<'a> {
             Self::Rq3xx => "rq_3xx",
             Self::Rq4xx => "rq_4xx",
             Self::Rq5xx => "rq_5xx",
+            Self::RqAbandoned => "rq_abandoned",
             Self::ClientTotal => "client_total",
             Self::ClientFailure => "client_failure",
             Self::ClientFirstFailure => "client_first_failure",
@@ -140,12 +144,16 @@ impl fmt::Display for Metric<'_> {
     }
 }
 
-/// Splits `<version>.<metric>`, where the version has dots itself: the metric is the last word where
-/// that is one, else the last three parts.
+/// Splits `<version>.<metric>`, where the version has dots itself: the first part that can begin a
+/// metric does, because no part of a version can.
 pub(super) fn split_version(text: &str) -> Option<(&str, Metric<'_>)> {
-    let at = |dot: usize| Some((text.get(..dot)?, Metric::parse(text.get(dot + 1..)?)?));
-    let mut dots = text.rmatch_indices('.').map(|(dot, _)| dot);
-    at(dots.next()?).or_else(|| at(dots.nth(1)?))
+    let mut begins = text.match_indices('.').map(|(dot, _)| dot);
+    let first_word = |dot: &usize| {
+        let rest = text.get(dot + 1..).unwrap_or_default();
+        is_metric_word(rest.split_once('.').map_or(rest, |(word, _)| word))
+    };
+    let dot = begins.find(first_word)?;
+    Some((text.get(..dot)?, Metric::parse(text.get(dot + 1..)?)?))
 }
 
 /// Declares an enum of words: its variants, the list of all, and both directions of the word.

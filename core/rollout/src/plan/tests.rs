@@ -11,7 +11,7 @@ fn failures(margin: &str) -> Value {
     json!([{"name": "failures", "kind": "failureRate", "margin": margin}])
 }
 
-const TRAFFIC: Traffic = Traffic { rps: 100.0, baseline: 0.001 };
+const TRAFFIC: TrafficEstimate = TrafficEstimate { rps: 100.0, baseline: 0.001 };
 
 #[test]
 fn durations_and_requests() {
@@ -52,7 +52,7 @@ fn harm_grows_as_the_canary_fails_less() {
 fn what_a_person_decides_is_unknown() {
     let steps = json!([{"setWeight": 5}, {"pause": {}}, {"setWeight": 50}]);
     let (plan, remarks) = plan(&spec(steps, failures("0%")), TRAFFIC);
-    assert_eq!(remarks, [PlanWarning::AsksPerson(0)]);
+    assert_eq!(remarks, [PlanWarning::AsksOperator(0)]);
     let first = &plan.steps[0];
     assert_eq!(
         (first.seconds, first.canary_requests, first.smallest_regression),
@@ -78,7 +78,7 @@ fn confidence_takes_what_the_certificate_takes() {
     assert_eq!((plan.steps[0].seconds, remarks), (Some(60), vec![PlanWarning::TimesOut(0)]));
     let steps = json!([{"setWeight": 5}, {"pause": {"untilConfident": true}}]);
     let (plan, remarks) =
-        super::plan(&spec(steps, failures("0%")), Traffic { baseline: 0.0, ..TRAFFIC });
+        super::plan(&spec(steps, failures("0%")), TrafficEstimate { baseline: 0.0, ..TRAFFIC });
     assert_eq!((plan.seconds, remarks), (None, vec![PlanWarning::NeverConfident(0)]));
 }
 
@@ -102,7 +102,7 @@ fn the_ladder_takes_longer_with_a_smaller_budget() {
 fn a_cold_canary_and_other_metrics() {
     let steps = json!([{"setWeight": 1}, {"setWeight": 2}]);
     let metrics = json!([{"name": "l", "kind": "latency"}]);
-    let (plan, _) = plan(&spec(steps, metrics), Traffic { rps: 2.0, baseline: 0.0 });
+    let (plan, _) = plan(&spec(steps, metrics), TrafficEstimate { rps: 2.0, baseline: 0.0 });
     let seconds: Vec<_> = plan.steps.iter().map(|step| step.seconds).collect();
     assert_eq!(seconds, [Some(2_500), Some(25)], "50 canary requests, then one in a block");
     assert_eq!((plan.steps[0].smallest_regression, plan.harm["1"]), (None, None));

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::read_steps::{self, percent};
-use super::{Before, Gate, Notify, Spec, Step, Topic};
+use super::{Gate, GatePosition, Notify, Spec, StepSpec, Topic};
 use canary_judge::spec::{Analysis, FALSE_ABORT, Rule, percentage};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::duration;
 use canary_model::names;
+use canary_model::names::is_rollout_name;
 use canary_model::runtime::MAX_LEASE_SECONDS;
-use canary_model::stat_name::is_rollout_name;
 
 /// The most Envoys in a file, and so the largest quorum.
 pub(crate) const MAX_ENVOYS: usize = 1_000;
@@ -197,12 +197,12 @@ fn url(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<String> {
     )
 }
 
-fn gates(node: &Node<'_>, steps: &[Step], problems: &mut ConfigErrors) -> Option<Vec<Gate>> {
+fn gates(node: &Node<'_>, steps: &[StepSpec], problems: &mut ConfigErrors) -> Option<Vec<Gate>> {
     let nodes = node.list(MAX_HOOKS, problems)?;
     all(nodes.iter().map(|node| gate(node, steps, problems)))
 }
 
-fn gate(node: &Node<'_>, steps: &[Step], problems: &mut ConfigErrors) -> Option<Gate> {
+fn gate(node: &Node<'_>, steps: &[StepSpec], problems: &mut ConfigErrors) -> Option<Gate> {
     let fields = node.object(&GATE_FIELDS, problems)?;
     let before = fields.require("before", problems).and_then(|node| before(&node, steps, problems));
     let url = url(&fields, problems);
@@ -217,16 +217,20 @@ fn gate_timeout(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Duration
     node.parsed("a duration of at most 5m, such as 10s", sound, problems)
 }
 
-fn before(node: &Node<'_>, steps: &[Step], problems: &mut ConfigErrors) -> Option<Before> {
+fn before(
+    node: &Node<'_>,
+    steps: &[StepSpec],
+    problems: &mut ConfigErrors,
+) -> Option<GatePosition> {
     if node.value().as_str() == Some("promotion") {
-        return Some(Before::Promotion);
+        return Some(GatePosition::Promotion);
     }
     let weight = node.value().as_number().and_then(|_| percent(node, problems));
     let step = weight.and_then(|weight| steps.iter().position(|step| step.weight == weight));
     if step.is_none() {
         node.expected(problems, "promotion, or the weight that a step sets");
     }
-    step.map(Before::Step)
+    step.map(GatePosition::Step)
 }
 
 fn notify(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Vec<Notify>> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Conditions, Pause, Step};
+use super::{Conditions, PauseSpec, StepSpec};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::duration;
 use canary_model::weight::Weight;
@@ -26,7 +26,7 @@ pub(super) fn steps(
     node: &Node<'_>,
     no_budget: bool,
     problems: &mut ConfigErrors,
-) -> Option<Vec<Step>> {
+) -> Option<Vec<StepSpec>> {
     if node.value().as_str() == Some("auto") {
         if no_budget {
             let what = "`auto` needs a harmBudget at the top of the file, such as harmBudget: 0.2%";
@@ -59,18 +59,18 @@ pub(super) fn steps(
     sound.then_some(steps)
 }
 
-fn ladder() -> Vec<Step> {
+fn ladder() -> Vec<StepSpec> {
     let confident = Conditions { until_confident: true, ..Conditions::default() };
     let step = |percent: u32| {
         let weight = Weight::from_ppm(percent * PARTS_PER_PERCENT)?;
-        Some(Step { weight, pauses: vec![Pause::Until(confident.clone())] })
+        Some(StepSpec { weight, pauses: vec![PauseSpec::Until(confident.clone())] })
     };
     LADDER.into_iter().filter_map(step).collect()
 }
 
 enum Entry {
     Weight(Weight),
-    Pause(Pause),
+    Pause(PauseSpec),
 }
 
 fn read_entry(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Entry> {
@@ -88,7 +88,7 @@ fn read_entry(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Entry> {
 }
 
 /// Appends an entry to the steps, or says why it can't stand there.
-fn append(entry: Entry, steps: &mut Vec<Step>) -> Result<(), String> {
+fn append(entry: Entry, steps: &mut Vec<StepSpec>) -> Result<(), String> {
     let last = steps.last_mut();
     match (entry, last) {
         (Entry::Weight(weight), _) if weight == Weight::ZERO => {
@@ -99,7 +99,7 @@ fn append(entry: Entry, steps: &mut Vec<Step>) -> Result<(), String> {
             last.weight
         )),
         (Entry::Weight(weight), _) => {
-            steps.push(Step { weight, pauses: Vec::new() });
+            steps.push(StepSpec { weight, pauses: Vec::new() });
             Ok(())
         }
         (Entry::Pause(_), None) => Err("begin with a weight, such as {setWeight: 1}".to_owned()),
@@ -130,11 +130,11 @@ pub(super) fn percent(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<We
     }
 }
 
-fn pause(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Pause> {
+fn pause(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<PauseSpec> {
     let fields = node.object(&PAUSE_FIELDS, problems)?;
     let empty = node.value().as_object().is_some_and(serde_json::Map::is_empty);
     if empty {
-        return Some(Pause::Person);
+        return Some(PauseSpec::Operator);
     }
     let duration = time("duration", &fields, problems);
     let min_requests = match fields.get("minRequests") {
@@ -151,7 +151,7 @@ fn pause(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Pause> {
         timeout: timeout?,
     };
     match unsound(&conditions) {
-        None => Some(Pause::Until(conditions)),
+        None => Some(PauseSpec::Until(conditions)),
         Some(message) => {
             node.problem(problems, message);
             None

@@ -8,7 +8,7 @@ use canary_judge::counts::{Pair, Trials};
 
 /// The step and its pauses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Progress {
+pub(crate) struct StepProgress {
     /// The step's index.
     pub(crate) step: usize,
     /// How many of its pauses are over.
@@ -27,7 +27,7 @@ pub(crate) struct Progress {
     pub(crate) timed_out: bool,
 }
 
-impl Progress {
+impl StepProgress {
     /// A step before anything happened in it.
     pub(crate) fn of(step: usize) -> Self {
         Self { step, ..Self::default() }

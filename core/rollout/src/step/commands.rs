@@ -1,26 +1,26 @@
 //! What persons ask for: each command is obeyed or refused with a reason.
 
 use super::StepContext;
-use crate::ending::TerminationReason;
-use crate::event::{Reply, RolloutEvent};
-use crate::seen::Command;
+use crate::event::{CommandReply, RolloutEvent};
+use crate::inputs::OperatorCommand;
 use crate::state::Phase;
+use crate::termination::TerminationReason;
 
 impl StepContext<'_> {
-    pub(super) fn obey(&mut self, command: Command) {
+    pub(super) fn handle_command(&mut self, command: OperatorCommand) {
         let result = match command {
-            Command::Promote => self.promote(),
-            Command::PromoteFull => self.promote_full(),
-            Command::Pause => self.pause(),
-            Command::Resume => self.resume(),
-            Command::Abort => {
-                self.roll_back(TerminationReason::Person);
+            OperatorCommand::Promote => self.promote(),
+            OperatorCommand::PromoteFull => self.promote_full(),
+            OperatorCommand::Pause => self.pause(),
+            OperatorCommand::Resume => self.resume(),
+            OperatorCommand::Abort => {
+                self.request_rollback(TerminationReason::Operator);
                 Ok(())
             }
-            Command::Retry => self.retry(),
+            OperatorCommand::Retry => self.retry(),
         };
         let refused = result.err();
-        self.replies.push(Reply { command, refused });
+        self.replies.push(CommandReply { command, refused });
     }
 
     /// Ends the pause it is in, whatever that waits for.
@@ -45,7 +45,7 @@ impl StepContext<'_> {
         match self.state.phase {
             Phase::Promoting | Phase::Healthy => Ok(()),
             Phase::Progressing | Phase::Paused => {
-                self.begin_promotion(TerminationReason::PromotedByPerson);
+                self.begin_promotion(TerminationReason::PromotedByOperator);
                 Ok(())
             }
             phase @ (Phase::Pending | Phase::Aborting | Phase::Degraded) => {
@@ -95,7 +95,7 @@ impl StepContext<'_> {
     }
 
     /// Notes a reason to roll back; the first counts.
-    pub(super) fn roll_back(&mut self, reason: TerminationReason) {
+    pub(super) fn request_rollback(&mut self, reason: TerminationReason) {
         self.rollback.get_or_insert(reason);
     }
 

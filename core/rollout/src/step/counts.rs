@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::StepContext;
-use crate::ending::TerminationReason;
 use crate::event::RolloutEvent;
+use crate::termination::TerminationReason;
 use canary_judge::observation::{Measurement, Observation};
 
 impl StepContext<'_> {
@@ -76,7 +76,7 @@ impl StepContext<'_> {
         self.line = Some(line);
         if let Some(verdict) = self.state.judge.abort() {
             let (metric, verdict) = (verdict.metric.clone(), verdict.reason());
-            self.roll_back(TerminationReason::Metric { metric, verdict });
+            self.request_rollback(TerminationReason::Metric { metric, verdict });
         }
         self.check_split();
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::StepContext;
 use crate::advance;
-use crate::ending::TerminationReason;
+use crate::blockers::PauseReason;
 use crate::event::RolloutEvent;
-use crate::spec::Before;
+use crate::spec::GatePosition;
 use crate::state::{Phase, WeightTarget};
-use crate::waits::PauseReason;
+use crate::termination::TerminationReason;
 use canary_model::weight::Weight;
 
 /// How long a window lasts at most: an hour, so that clients that failed once are heard again.
@@ -17,7 +17,7 @@ const WINDOW: Duration = Duration::from_secs(3_600);
 impl StepContext<'_> {
     pub(super) fn decide(&mut self) {
         if let Some(reason) = self.rollback.take()
-            && self.may_roll_back(&reason)
+            && self.may_request_rollback(&reason)
         {
             return self.begin_rollback(reason);
         }
@@ -31,14 +31,14 @@ impl StepContext<'_> {
     }
 
     /// A person's word counts in every phase but after a rollback; everything else before the end.
-    fn may_roll_back(&self, reason: &TerminationReason) -> bool {
+    fn may_request_rollback(&self, reason: &TerminationReason) -> bool {
         match self.state.phase {
             Phase::Pending | Phase::Progressing | Phase::Paused | Phase::Promoting => true,
-            Phase::Healthy => *reason == TerminationReason::Person,
+            Phase::Healthy => *reason == TerminationReason::Operator,
             Phase::Aborting => false,
             Phase::Degraded => {
                 let lost = matches!(self.state.ending, Some(TerminationReason::OtherOwner { .. }));
-                *reason == TerminationReason::Person && lost
+                *reason == TerminationReason::Operator && lost
             }
         }
     }
@@ -50,7 +50,7 @@ impl StepContext<'_> {
         self.events.push(RolloutEvent::Aborting { reason });
         self.state.members.values_mut().for_each(|member| member.stable = false);
         let (epoch, window) = (self.state.epoch, self.state.window);
-        self.state.aim(WeightTarget {
+        self.state.set_target(WeightTarget {
             weight: Weight::ZERO,
             enabled: false,
             epoch,
@@ -63,19 +63,21 @@ impl StepContext<'_> {
     /// All traffic is back on stable when every Envoy that can be reached says so and the leases of
     /// all others have run out.
     fn finish_rollback(&mut self) {
-        if !self.state.unsettled().is_empty() || !self.state.leases_left(self.spec).is_zero() {
+        if !self.state.unconfirmed_rollback().is_empty()
+            || !self.state.leases_left(self.spec).is_zero()
+        {
             return;
         }
         self.state.phase = Phase::Degraded;
         self.state.target = None;
-        let reason = self.state.ending.clone().unwrap_or(TerminationReason::Person);
+        let reason = self.state.ending.clone().unwrap_or(TerminationReason::Operator);
         self.events.push(RolloutEvent::Degraded { reason });
     }
 
     /// The rollout begins when somebody was looked at since it could: who owns it shows then.
     fn begin(&mut self) {
         let looked = self.before == Phase::Pending && self.state.reachable().next().is_some();
-        if !looked || !self.passes(Before::Step(0)) {
+        if !looked || !self.passes(GatePosition::Step(0)) {
             return;
         }
         let last = self.state.epoch.max(self.state.shown_epoch);
@@ -91,7 +93,7 @@ impl StepContext<'_> {
         if let Some(weight) = self.state.enter(self.spec, step) {
             self.events.push(RolloutEvent::Step { step, weight });
         }
-        self.settle();
+        self.update_phase();
     }
 
     fn progress(&mut self) {
@@ -99,17 +101,17 @@ impl StepContext<'_> {
         if self.state.outage.is_none() {
             advance::pauses(self.spec, &mut self.state, advance::People::Decide);
         }
-        self.settle();
+        self.update_phase();
         let ready = advance::ready(self.spec, &self.state);
         if !ready || self.state.outage.is_some() || !self.state.confirmed() {
             return;
         }
         let next = self.state.progress.step.saturating_add(1);
         if next < self.spec.steps.len() {
-            if self.passes(Before::Step(next)) {
+            if self.passes(GatePosition::Step(next)) {
                 self.enter(next);
             }
-        } else if self.passes(Before::Promotion) {
+        } else if self.passes(GatePosition::Promotion) {
             self.begin_promotion(TerminationReason::Completed);
         }
     }
@@ -123,7 +125,7 @@ impl StepContext<'_> {
     }
 
     /// Says whether it is paused now, and tells of a change.
-    fn settle(&mut self) {
+    fn update_phase(&mut self) {
         let pausing = advance::pausing(self.spec, &self.state);
         let phase = if pausing.is_some() { Phase::Paused } else { Phase::Progressing };
         let before = std::mem::replace(&mut self.state.phase, phase);
@@ -143,7 +145,7 @@ impl StepContext<'_> {
         self.state.releasing = false;
         self.state.next_window();
         let target = self.state.driven(self.spec, Weight::FULL);
-        self.state.aim(target);
+        self.state.set_target(target);
         self.events.push(RolloutEvent::Promoting);
     }
 
@@ -159,7 +161,11 @@ impl StepContext<'_> {
         if !self.state.releasing {
             self.state.releasing = true;
             let driven = self.state.driven(self.spec, Weight::FULL);
-            return self.state.aim(WeightTarget { lease_seconds: None, owner: None, ..driven });
+            return self.state.set_target(WeightTarget {
+                lease_seconds: None,
+                owner: None,
+                ..driven
+            });
         }
         self.state.phase = Phase::Healthy;
         self.state.target = None;

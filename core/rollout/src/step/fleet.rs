@@ -3,25 +3,25 @@
 use std::collections::BTreeMap;
 
 use super::StepContext;
-use crate::ending::TerminationReason;
 use crate::event::RolloutEvent;
-use crate::seen::{Envoy, Shown};
-use crate::state::{Member, Phase, WeightTarget};
+use crate::inputs::{EnvoyInput, EnvoyReading};
+use crate::state::{FleetMember, Phase, WeightTarget};
+use crate::termination::TerminationReason;
 use canary_model::runtime::Lease;
 
 /// A larger epoch is none that counts on; nothing has to lie above it.
 const LARGEST_EPOCH: u64 = 1 << 53;
 
 impl StepContext<'_> {
-    pub(super) fn look(&mut self, envoys: &BTreeMap<String, Envoy>) {
+    pub(super) fn observe_fleet(&mut self, envoys: &BTreeMap<String, EnvoyInput>) {
         if envoys.is_empty() {
             return;
         }
         self.state.members.retain(|name, _| envoys.contains_key(name));
         for (name, envoy) in envoys {
             match envoy {
-                Envoy::Unreachable(why) => self.lost(name, why),
-                Envoy::Shows(shown) => self.shows(name, shown),
+                EnvoyInput::Unreachable(why) => self.lost(name, why),
+                EnvoyInput::Reached(shown) => self.shows(name, shown),
             }
         }
         self.count_trips();
@@ -36,7 +36,7 @@ impl StepContext<'_> {
         member.lost = Some(why.to_owned());
     }
 
-    fn shows(&mut self, name: &str, shown: &Shown) {
+    fn shows(&mut self, name: &str, shown: &EnvoyReading) {
         let mut member = self.state.members.get(name).cloned().unwrap_or_default();
         if member.lost.take().is_some() {
             self.events.push(RolloutEvent::EnvoyBack { envoy: name.to_owned() });
@@ -52,7 +52,7 @@ impl StepContext<'_> {
     }
 
     /// Two controllers never fight: who sees another's name stops writing.
-    fn check_owner(&mut self, name: &str, member: &Member, shown: &Shown) {
+    fn check_owner(&mut self, name: &str, member: &FleetMember, shown: &EnvoyReading) {
         let state = &self.state;
         let settled = match state.phase {
             Phase::Pending => !state.takeover,
@@ -70,17 +70,17 @@ impl StepContext<'_> {
     }
 
     /// Someone who throws the kill switch wants a rollback, not a controller that sets it back.
-    fn check_switch(&mut self, name: &str, member: &Member, shown: &Shown) {
+    fn check_switch(&mut self, name: &str, member: &FleetMember, shown: &EnvoyReading) {
         let open = self.state.target.as_ref().is_some_and(|target| target.enabled);
         // Our epoch and owner were written together with an open switch: who shut it came later.
         let written = shown.owner.as_ref() == Some(&self.state.owner)
             && shown.epoch == Some(self.state.epoch);
         if open && (written || self.state.took(member)) && shown.enabled == Some(false) {
-            self.roll_back(TerminationReason::KillSwitch { envoy: name.to_owned() });
+            self.request_rollback(TerminationReason::KillSwitch { envoy: name.to_owned() });
         }
     }
 
-    fn check_guard(&mut self, name: &str, shown: &Shown) {
+    fn check_guard(&mut self, name: &str, shown: &EnvoyReading) {
         let this_epoch = shown.epoch_in_force == Some(self.state.epoch) && self.under_way();
         let tripped = shown.guard_tripped == Some(true) && this_epoch;
         if tripped && self.state.tripped.insert(name.to_owned()) {
@@ -94,20 +94,20 @@ impl StepContext<'_> {
         let tripped = &self.state.tripped;
         if !tripped.is_empty() && tripped.len() >= quorum.min(reachable) && self.under_way() {
             let envoys = tripped.iter().cloned().collect();
-            self.roll_back(TerminationReason::Guard { envoys });
+            self.request_rollback(TerminationReason::Guard { envoys });
         }
     }
 
-    fn compare(&self, member: &mut Member, shown: &Shown) {
+    fn compare(&self, member: &mut FleetMember, shown: &EnvoyReading) {
         let Some(target) = &self.state.target else {
-            (member.amiss, member.stale) = (None, false);
+            (member.mismatch, member.stale) = (None, false);
             return;
         };
         let runtime = runtime_amiss(target, shown, self.state.releasing);
         let lapsed = target.lease_seconds.is_some() && shown.lease_expired == Some(true);
         member.stale = runtime.is_some() || lapsed;
-        member.amiss = runtime.or_else(|| filter_amiss(target, shown));
-        if member.amiss.is_none() {
+        member.mismatch = runtime.or_else(|| filter_amiss(target, shown));
+        if member.mismatch.is_none() {
             member.took = Some(target.epoch);
             member.free &= target.lease_seconds.is_none();
             member.stable |= !target.enabled;
@@ -116,7 +116,7 @@ impl StepContext<'_> {
 }
 
 /// What the runtime does not show as written.
-fn runtime_amiss(target: &WeightTarget, shown: &Shown, releasing: bool) -> Option<String> {
+fn runtime_amiss(target: &WeightTarget, shown: &EnvoyReading, releasing: bool) -> Option<String> {
     fn differs<T: PartialEq + std::fmt::Display>(
         what: &str,
         shown: Option<T>,
@@ -156,7 +156,7 @@ fn lease_amiss(target: &WeightTarget, shown: Option<&str>) -> Option<String> {
 }
 
 /// What the filter has not taken up. With the kill switch thrown the filter isn't needed.
-fn filter_amiss(target: &WeightTarget, shown: &Shown) -> Option<String> {
+fn filter_amiss(target: &WeightTarget, shown: &EnvoyReading) -> Option<String> {
     if !target.enabled || shown.in_force == Some(target.weight) {
         return None;
     }

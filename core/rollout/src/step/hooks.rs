@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::StepContext;
-use crate::action::{Action, Notice};
+use crate::action::{Action, Notification};
 use crate::event::RolloutEvent;
-use crate::seen::{Delivery, GateAnswer};
-use crate::spec::Before;
+use crate::inputs::{DeliveryReport, GateAnswer};
+use crate::spec::GatePosition;
 use crate::state::Outgoing;
 
 /// How often a notification is tried before it is given up: over some five minutes.
@@ -23,7 +23,7 @@ const SLACK: Duration = Duration::from_secs(5);
 
 impl StepContext<'_> {
     /// Takes what gates answered and what became of notifications.
-    pub(super) fn hear(&mut self, gates: &[GateAnswer], notified: &[Delivery]) {
+    pub(super) fn handle_responses(&mut self, gates: &[GateAnswer], notified: &[DeliveryReport]) {
         for answer in gates {
             self.answered(answer);
         }
@@ -55,7 +55,7 @@ impl StepContext<'_> {
     }
 
     /// Whether all gates before something have consented; those that have not are asked.
-    pub(super) fn passes(&mut self, before: Before) -> bool {
+    pub(super) fn passes(&mut self, before: GatePosition) -> bool {
         let now = self.state.clock.passed;
         let mut passed = true;
         let gates = self.spec.gates.iter().enumerate();
@@ -72,7 +72,7 @@ impl StepContext<'_> {
         passed
     }
 
-    fn delivered(&mut self, delivery: Delivery) {
+    fn delivered(&mut self, delivery: DeliveryReport) {
         let now = self.state.clock.passed;
         let outbox = &mut self.state.outbox;
         let Some(at) = outbox.iter().position(|out| out.notice.number == delivery.notice) else {
@@ -112,7 +112,7 @@ impl StepContext<'_> {
         for (hook, _) in hooks.filter(|(_, hook)| hook.on.contains(&topic)) {
             self.state.notices = self.state.notices.saturating_add(1);
             let number = self.state.notices;
-            let notice = Notice { number, hook, topic, event: event.clone(), attempt: 0 };
+            let notice = Notification { number, hook, topic, event: event.clone(), attempt: 0 };
             self.state.outbox.push(Outgoing { notice, again: self.state.clock.passed });
         }
     }

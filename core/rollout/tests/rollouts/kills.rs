@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use canary_judge::counts::Pair;
 use canary_model::weight::Weight;
-use canary_rollout::ending::TerminationReason;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
+use canary_rollout::termination::TerminationReason;
 use serde_json::json;
 
 use crate::shell::{Kill, Shell};

@@ -7,11 +7,13 @@ use canary_judge::observation::{Measurement, Observation};
 use canary_judge::verdict::{Conclusion, Verdict};
 use canary_model::weight::Weight;
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::seen::{Command, Delivery, Envoy, GateAnswer, Inputs, Shown};
+use canary_rollout::inputs::{
+    DeliveryReport, EnvoyInput, EnvoyReading, GateAnswer, Inputs, OperatorCommand,
+};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State, WeightTarget};
 use canary_rollout::step::LONGEST_TICK;
-use canary_rollout::{Now, StepResult, step};
+use canary_rollout::{HostClocks, StepResult, step};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -41,14 +43,14 @@ fn spec() -> Spec {
 #[derive(Clone, Debug)]
 enum Shows {
     WeightTarget,
-    Anything(Box<Shown>),
+    Anything(Box<EnvoyReading>),
     Lost,
 }
 
 #[derive(Clone, Debug)]
 struct Round {
     seconds: i64,
-    commands: Vec<Command>,
+    commands: Vec<OperatorCommand>,
     counts: Option<[u64; 4]>,
     envoys: BTreeMap<String, Shows>,
     gates: Vec<(usize, bool)>,
@@ -61,7 +63,7 @@ fn weight() -> impl Strategy<Value = Weight> {
         .prop_map(|ppm| Weight::from_ppm(ppm).unwrap())
 }
 
-fn shown() -> impl Strategy<Value = Shown> {
+fn shown() -> impl Strategy<Value = EnvoyReading> {
     let epoch = || option::of(prop_oneof![Just(5_000), any::<u64>()]);
     let owner = option::of(prop_oneof![9 => Just(OWNER), 1 => Just("bob")]);
     let runtime = (option::of(weight()), option::of(any::<bool>()), epoch(), any::<Option<u64>>());
@@ -69,7 +71,7 @@ fn shown() -> impl Strategy<Value = Shown> {
     (runtime, owner, filter).prop_map(|((weight, enabled, epoch, window), owner, filter)| {
         let (in_force, epoch_in_force, guard_tripped, lease_expired) = filter;
         let (owner, lease) = (owner.map(str::to_owned), Some("30:5000-1".to_owned()));
-        Shown {
+        EnvoyReading {
             weight,
             enabled,
             lease,
@@ -80,6 +82,7 @@ fn shown() -> impl Strategy<Value = Shown> {
             epoch_in_force,
             guard_tripped,
             lease_expired,
+            ..EnvoyReading::default()
         }
     })
 }
@@ -87,12 +90,12 @@ fn shown() -> impl Strategy<Value = Shown> {
 fn round() -> impl Strategy<Value = Round> {
     let seconds = prop_oneof![30 => Just(1), 2 => 0..40_i64, 1 => any::<i64>()];
     let command = prop_oneof![
-        4 => Just(Command::Promote),
-        1 => Just(Command::PromoteFull),
-        2 => Just(Command::Pause),
-        2 => Just(Command::Resume),
-        1 => Just(Command::Abort),
-        3 => Just(Command::Retry),
+        4 => Just(OperatorCommand::Promote),
+        1 => Just(OperatorCommand::PromoteFull),
+        2 => Just(OperatorCommand::Pause),
+        2 => Just(OperatorCommand::Resume),
+        1 => Just(OperatorCommand::Abort),
+        3 => Just(OperatorCommand::Retry),
     ];
     let commands = prop_oneof![5 => Just(vec![]), 1 => vec(command, 1..3)];
     let usual =
@@ -125,9 +128,9 @@ fn round() -> impl Strategy<Value = Round> {
 }
 
 /// An Envoy that has done what it was told.
-fn obedient(target: Option<&WeightTarget>) -> Shown {
-    let Some(target) = target else { return Shown::default() };
-    Shown {
+fn obedient(target: Option<&WeightTarget>) -> EnvoyReading {
+    let Some(target) = target else { return EnvoyReading::default() };
+    EnvoyReading {
         weight: Some(target.weight),
         enabled: Some(target.enabled),
         lease: target.lease_seconds.map(|seconds| format!("{seconds}:{}-1", target.epoch)),
@@ -138,14 +141,15 @@ fn obedient(target: Option<&WeightTarget>) -> Shown {
         epoch_in_force: Some(target.epoch),
         guard_tripped: Some(false),
         lease_expired: Some(false),
+        ..EnvoyReading::default()
     }
 }
 
 fn seen(round: &Round, state: &State) -> Inputs {
     let envoy = |shows: &Shows| match shows {
-        Shows::WeightTarget => Envoy::Shows(obedient(state.target())),
-        Shows::Anything(shown) => Envoy::Shows((**shown).clone()),
-        Shows::Lost => Envoy::Unreachable("connection refused".to_owned()),
+        Shows::WeightTarget => EnvoyInput::Reached(Box::new(obedient(state.target()))),
+        Shows::Anything(shown) => EnvoyInput::Reached(shown.clone()),
+        Shows::Lost => EnvoyInput::Unreachable("connection refused".to_owned()),
     };
     let observation = round.counts.map(|[nc, ec, ns, es]| {
         let mut line = Observation::default();
@@ -158,8 +162,10 @@ fn seen(round: &Round, state: &State) -> Inputs {
         passed: *passed,
         said: "whatever".to_owned(),
     };
-    let delivery =
-        |(notice, delivered): &(u64, bool)| Delivery { notice: *notice, delivered: *delivered };
+    let delivery = |(notice, delivered): &(u64, bool)| DeliveryReport {
+        notice: *notice,
+        delivered: *delivered,
+    };
     let gpu = round.gpu.map(|value| ("gpu".to_owned(), Measurement::Values(vec![value])));
     Inputs {
         commands: round.commands.clone(),
@@ -192,7 +198,7 @@ impl Run {
         } else {
             self.clock.saturating_add(Duration::from_secs(round.seconds.unsigned_abs()))
         };
-        let now = Now { monotonic: self.clock, unix: 5_000 };
+        let now = HostClocks { monotonic: self.clock, unix: 5_000 };
         let before = self.state.clone();
         let stepped = step(&self.spec, before.clone(), seen(round, &before), now);
         if !stepped.verdicts.is_empty() {
@@ -217,19 +223,19 @@ impl Run {
         let weight = |state: &State| state.target().map_or(Weight::ZERO, |target| target.weight);
         let advances = after.events.iter().any(|event| match event {
             RolloutEvent::Step { step, .. } => *step > 0,
-            RolloutEvent::Promoting => !round.commands.contains(&Command::PromoteFull),
+            RolloutEvent::Promoting => !round.commands.contains(&OperatorCommand::PromoteFull),
             _ => false,
         });
         let starts =
             after.events.iter().any(|event| matches!(event, RolloutEvent::Step { step: 0, .. }));
-        let full = round.commands.contains(&Command::PromoteFull);
+        let full = round.commands.contains(&OperatorCommand::PromoteFull);
         if weight(&after.state) > weight(before) {
             prop_assert!(advances || starts || full, "{:?}", after.events);
         }
         if advances {
             let lacking = |verdict: &Verdict| verdict.conclusion != Conclusion::Pass;
             prop_assert!(!self.verdicts.is_empty() && !self.verdicts.iter().any(lacking));
-            prop_assert!(!round.commands.contains(&Command::Abort));
+            prop_assert!(!round.commands.contains(&OperatorCommand::Abort));
             let confirmed = |shows: &Shows| !matches!(shows, Shows::Anything(_));
             prop_assert!(round.envoys.values().all(confirmed));
         }
@@ -239,12 +245,12 @@ impl Run {
     }
 
     /// Wherever it stands, `abort` brings it back to stable in two rounds.
-    fn check_abort(&self, state: &State, now: Now) -> Result<(), TestCaseError> {
+    fn check_abort(&self, state: &State, now: HostClocks) -> Result<(), TestCaseError> {
         let envoys = |state: &State| {
-            let shows = Envoy::Shows(obedient(state.target()));
+            let shows = EnvoyInput::Reached(Box::new(obedient(state.target())));
             BTreeMap::from([("a".to_owned(), shows)])
         };
-        let abort = Inputs { commands: vec![Command::Abort], ..Inputs::default() };
+        let abort = Inputs { commands: vec![OperatorCommand::Abort], ..Inputs::default() };
         let first = step(&self.spec, state.clone(), abort, now);
         prop_assert!(first.replies.iter().all(|reply| reply.refused.is_none()));
         let phase = first.state.phase();

@@ -26,7 +26,7 @@ use std::fmt::Write;
 use canary_judge::observation::Measurement;
 use canary_rollout::StepResult;
 use canary_rollout::action::Action;
-use canary_rollout::seen::{Command, GateAnswer};
+use canary_rollout::inputs::{GateAnswer, OperatorCommand};
 use canary_rollout::spec::Spec;
 
 use crate::shell::{Kill, Shell};
@@ -107,8 +107,8 @@ impl Stage {
             self.tell(&stepped);
             last = Some(stepped);
         }
-        let Some(StepResult { state, waits, .. }) = last else { return };
-        let sentence = waits.sentence().unwrap_or_else(|| "nothing".to_owned());
+        let Some(StepResult { state, blockers, .. }) = last else { return };
+        let sentence = blockers.sentence().unwrap_or_else(|| "nothing".to_owned());
         let in_force = self.world.in_force();
         let over = if state.is_over() { ", over" } else { "" };
         let phase = state.phase();
@@ -160,6 +160,6 @@ impl Stage {
     }
 }
 
-fn read_command(word: &str) -> Command {
+fn read_command(word: &str) -> OperatorCommand {
     serde_json::from_value(word.into()).unwrap()
 }

@@ -6,19 +6,19 @@ use std::time::Duration;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Measurement;
 use canary_model::weight::Weight;
-use canary_rollout::action::{Action, Notice};
+use canary_rollout::action::{Action, Notification};
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::seen::{Command, Delivery, GateAnswer, Inputs};
+use canary_rollout::inputs::{DeliveryReport, GateAnswer, Inputs, OperatorCommand};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::State;
-use canary_rollout::{Now, StepResult, step};
+use canary_rollout::{HostClocks, StepResult, step};
 
 use crate::world::{World, line};
 
 /// When a controller is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kill {
-    /// Before the step is journaled: it never happened.
+    /// GatePosition the step is journaled: it never happened.
     BeforeJournal,
     /// After it is journaled, and after so many of its actions.
     AfterActions(usize),
@@ -31,14 +31,14 @@ pub(crate) struct Shell {
     journal: Journal,
     /// The host's clock lies so far from the world's, in seconds.
     pub(crate) clock_offset: i64,
-    pub(crate) commands: Vec<Command>,
+    pub(crate) commands: Vec<OperatorCommand>,
     /// What gates answer, by index; `None`: they don't.
     pub(crate) gates: BTreeMap<usize, Option<GateAnswer>>,
     /// What external metrics measure.
     pub(crate) metrics: BTreeMap<String, Measurement>,
     /// Whether web hooks take notifications.
     pub(crate) hooks_work: bool,
-    pub(crate) delivered: Vec<Notice>,
+    pub(crate) delivered: Vec<Notification>,
     answers: Inputs,
 }
 
@@ -90,7 +90,8 @@ impl Shell {
         seen.observation = line(&counters, &self.journal.counters);
         seen.envoys = world.look();
         let seconds = world.now.saturating_add_signed(self.clock_offset);
-        let now = Now { monotonic: Duration::from_secs(seconds), unix: 1_700_000_000 + seconds };
+        let now =
+            HostClocks { monotonic: Duration::from_secs(seconds), unix: 1_700_000_000 + seconds };
         // What is seen can be journaled, too.
         let text = serde_json::to_string(&seen).unwrap();
         assert_eq!(serde_json::from_str::<Inputs>(&text).unwrap(), seen);
@@ -141,7 +142,7 @@ impl Shell {
                 if delivered {
                     self.delivered.push(notice.clone());
                 }
-                self.answers.notified.push(Delivery { notice: number, delivered });
+                self.answers.notified.push(DeliveryReport { notice: number, delivered });
             }
         }
     }

@@ -6,7 +6,7 @@ use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
 use canary_model::role::Role;
 use canary_model::weight::Weight;
-use canary_rollout::seen::{Envoy, Shown};
+use canary_rollout::inputs::{EnvoyInput, EnvoyReading};
 use canary_rollout::state::WeightTarget;
 
 /// Everything but the controller.
@@ -90,10 +90,10 @@ impl World {
         };
     }
 
-    pub(crate) fn look(&self) -> BTreeMap<String, Envoy> {
+    pub(crate) fn look(&self) -> BTreeMap<String, EnvoyInput> {
         let look = |proxy: &Proxy| match &proxy.down {
-            Some(why) => Envoy::Unreachable(why.clone()),
-            None => Envoy::Shows(proxy.shown(self.now)),
+            Some(why) => EnvoyInput::Unreachable(why.clone()),
+            None => EnvoyInput::Reached(Box::new(proxy.shown(self.now))),
         };
         self.envoys.iter().map(|(name, proxy)| (name.clone(), look(proxy))).collect()
     }
@@ -172,14 +172,14 @@ impl Proxy {
         self.filter.weight.unwrap_or_default()
     }
 
-    fn shown(&self, now: u64) -> Shown {
+    fn shown(&self, now: u64) -> EnvoyReading {
         let Runtime { weight, enabled, lease, epoch, window, owner } = self.runtime.clone();
         let gauge = if self.tripped() || self.lapsed(now) {
             Weight::ZERO
         } else {
             self.filter.weight.unwrap_or_default()
         };
-        Shown {
+        EnvoyReading {
             weight,
             enabled,
             lease: lease.map(|(seconds, nonce)| format!("{seconds}:{nonce}")),
@@ -190,6 +190,7 @@ impl Proxy {
             epoch_in_force: self.filter.epoch,
             guard_tripped: Some(self.tripped()),
             lease_expired: Some(self.lapsed(now)),
+            ..EnvoyReading::default()
         }
     }
 

@@ -27,7 +27,7 @@ fn reads_what_envoy_prints() {
     assert_eq!(snapshot.get("scorer", Setting::Lease), None, "empty is absent");
     assert_eq!(snapshot.get("scorer", Setting::Owner), Some("a \"b\" é\n"));
     let scorer = RolloutRuntime::of(&snapshot, "scorer");
-    assert_eq!(scorer.weight.value().map(|weight| weight.ppm()), Some(2_500));
+    assert_eq!(scorer.weight.value().map(|value| value.weight.ppm()), Some(2_500));
     assert_eq!(scorer.lease, Reading::Absent);
     assert_eq!(scorer.unreadable(), []);
     assert_eq!(RolloutRuntime::of(&snapshot, "other").epoch, Reading::Set(7));

@@ -2,7 +2,7 @@
 //! this traffic. [`Blockers`] also renders it as a sentence.
 
 mod find;
-mod sentence;
+mod text;
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use serde::{Serialize, Serializer};
 
 use canary_model::weight::Weight;
 
+pub use find::blockers;
 pub(crate) use find::of_step;
-pub use find::waits;
-pub use sentence::span;
+pub use text::span;
 
 /// Everything that a rollout waits for now; nothing at its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Blockers {
     /// The step it is in, if it is in one.
-    pub step: Option<Place>,
+    pub step: Option<StepPosition>,
     /// What must come before it goes on. All of it.
-    pub waits: Vec<Blocker>,
+    pub waiting_for: Vec<Blocker>,
     /// Envoys that can't be reached, with what was said. Their leases bring them back to stable.
     pub unreachable: Vec<(String, String)>,
 }
 
 /// A step's place among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct StepPosition {
     /// Its number, from 1.
     pub number: usize,
     /// How many there are.
@@ -44,7 +44,7 @@ pub enum Blocker {
     AnyEnvoy,
     /// Envoys that do not show what they should yet, with what they show instead.
     Confirmation {
-        /// Which, and what is amiss there.
+        /// Which, and what is mismatch there.
         envoys: Vec<(String, String)>,
     },
     /// The leases of Envoys that can't be reached, before all traffic is surely back on stable.
@@ -111,7 +111,7 @@ pub enum Blocker {
         said: Option<String>,
     },
     /// A person.
-    Person {
+    Operator {
         /// Why.
         why: PauseReason,
     },

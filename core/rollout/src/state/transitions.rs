@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Member, Progress, State, WeightTarget};
+use super::{FleetMember, State, StepProgress, WeightTarget};
 use crate::spec::Spec;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
@@ -28,12 +28,12 @@ impl State {
     /// A step begins; gives its weight, if there is such a step.
     pub(crate) fn enter(&mut self, spec: &Spec, step: usize) -> Option<Weight> {
         let weight = spec.steps.get(step)?.weight;
-        self.progress = Progress::of(step);
+        self.progress = StepProgress::of(step);
         self.mismatch = false;
         self.judge.begin_step(spec.certificate_margin(step));
         self.next_window();
         let target = self.driven(spec, weight);
-        self.aim(target);
+        self.set_target(target);
         Some(weight)
     }
 
@@ -64,9 +64,9 @@ impl State {
     }
 
     /// From now on every Envoy should show this.
-    pub(crate) fn aim(&mut self, target: WeightTarget) {
+    pub(crate) fn set_target(&mut self, target: WeightTarget) {
         for member in self.members.values_mut() {
-            member.amiss = Some("not confirmed yet".to_owned());
+            member.mismatch = Some("not confirmed yet".to_owned());
             member.stale = true;
         }
         self.target = Some(target);
@@ -77,7 +77,7 @@ impl State {
         self.window = self.window.saturating_add(1);
         self.window_began = self.clock.passed;
         if let Some(target) = self.target.clone() {
-            self.aim(WeightTarget { window: self.window, ..target });
+            self.set_target(WeightTarget { window: self.window, ..target });
         }
     }
 
@@ -107,32 +107,32 @@ impl State {
     }
 
     /// The Envoys that answered at the last look.
-    pub(crate) fn reachable(&self) -> impl Iterator<Item = (&String, &Member)> {
+    pub(crate) fn reachable(&self) -> impl Iterator<Item = (&String, &FleetMember)> {
         self.members.iter().filter(|(_, member)| member.lost.is_none())
     }
 
     /// Whether every Envoy that can be reached shows the target, and there is one.
     pub(crate) fn confirmed(&self) -> bool {
         self.reachable().next().is_some()
-            && self.reachable().all(|(_, member)| member.amiss.is_none())
+            && self.reachable().all(|(_, member)| member.mismatch.is_none())
     }
 
     /// Whether an Envoy has confirmed a target of this epoch.
-    pub(crate) fn took(&self, member: &Member) -> bool {
+    pub(crate) fn took(&self, member: &FleetMember) -> bool {
         member.took == Some(self.epoch)
     }
 
     /// The Envoys that have to confirm the rollback: those that answer, and after a lease was given
     /// up those that don't.
-    pub(crate) fn unsettled(&self) -> Vec<(&String, &Member)> {
-        let concerned = |member: &Member| member.lost.is_none() || member.free;
-        let open = |(_, member): &(&String, &Member)| !member.stable && concerned(member);
+    pub(crate) fn unconfirmed_rollback(&self) -> Vec<(&String, &FleetMember)> {
+        let concerned = |member: &FleetMember| member.lost.is_none() || member.free;
+        let open = |(_, member): &(&String, &FleetMember)| !member.stable && concerned(member);
         self.members.iter().filter(open).collect()
     }
 
     /// How long the leases of Envoys that can't be reached may still hold after a rollback.
     pub(crate) fn leases_left(&self, spec: &Spec) -> Duration {
-        let out_of_reach = |member: &Member| member.lost.is_some() && !member.stable;
+        let out_of_reach = |member: &FleetMember| member.lost.is_some() && !member.stable;
         if self.epoch == 0 || !self.members.values().any(out_of_reach) {
             return Duration::ZERO;
         }

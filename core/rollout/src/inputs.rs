@@ -1,47 +1,49 @@
-//! What the shell found out since the last step: counts, every Envoy's state, answers, commands.
+//! What the shell found out since the last step: counts, every Envoy's state, responses, commands.
 //!
-//! Everything here can be written as JSON and read again, so that a journal of what was seen, with
-//! the times, is enough to arrive at the same state.
+//! Everything here can be written as JSON and read again, so that a journal of the inputs, with the
+//! times, is enough to arrive at the same state. Serialized names are part of the journal's format:
+//! rename a field in Rust, not in the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use canary_judge::counts::Pair;
 use canary_judge::observation::{Measurement, Observation};
 use canary_model::runtime::{Reading, RolloutRuntime};
 use canary_model::weight::Weight;
 
-/// Everything that was seen since the last step.
+/// Everything that was found out since the last step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Inputs {
-    /// What a person asked for, in order.
+    /// What operators asked for, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub commands: Vec<Command>,
-    /// The counts since the last time there were some, summed over the fleet; `None` where nothing
-    /// could be read. `t`, `weight` and `window` are the rollout's to fill in, whatever they say.
+    pub commands: Vec<OperatorCommand>,
+    /// The counts since the last time there were some, summed over the fleet; `None` if nothing
+    /// could be read. The rollout fills in `t`, `weight` and `window`, whatever they say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observation: Option<Observation>,
     /// What external metrics measured, by the metric's name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub measurements: BTreeMap<String, Measurement>,
-    /// Every Envoy of the fleet as it is now, by the name that messages call it. Who is not here is
-    /// no longer a member; where nobody is here, nobody looked.
+    /// Every Envoy of the fleet as it is now, by the name that messages give it. An Envoy that is
+    /// missing here has left the fleet; if the map is empty, no Envoy was looked at.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub envoys: BTreeMap<String, Envoy>,
+    pub envoys: BTreeMap<String, EnvoyInput>,
     /// What gates answered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateAnswer>,
-    /// What became of notifications.
+    /// What happened to notifications.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub notified: Vec<Delivery>,
+    pub notified: Vec<DeliveryReport>,
 }
 
-/// What a person can ask for.
+/// What an operator can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Command {
+pub enum OperatorCommand {
     /// Leave this step as soon as there is data; in a pause: go on.
     Promote,
     /// 100 % now, without waiting for anything.
@@ -52,27 +54,32 @@ pub enum Command {
     Resume,
     /// Back to stable.
     Abort,
-    /// Begin again from the first step, after a rollback.
+    /// Start again from the first step, after a rollback.
     Retry,
 }
 
 /// One Envoy as it is now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Envoy {
-    /// It answered, and shows this.
-    Shows(Shown),
-    /// It could not be asked; why.
+pub enum EnvoyInput {
+    /// It answered, with this.
+    #[serde(rename = "shows")]
+    Reached(Box<EnvoyReading>),
+    /// It could not be asked, and why.
+    #[serde(rename = "unreachable")]
     Unreachable(String),
 }
 
-/// What one Envoy shows of the rollout: its merged runtime and its filter's gauges. `None` where
-/// there is nothing, or nothing that can be read.
+/// What one Envoy says about the rollout: its merged runtime, its filter's gauges and its
+/// configuration. `None` stands for absent or unreadable, and holds nothing up unless a field says
+/// so.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Shown {
+pub struct EnvoyReading {
     /// The runtime's weight.
     pub weight: Option<Weight>,
+    /// The version that the runtime's weight names: `3.2` of `5@3.2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_version: Option<String>,
     /// The kill switch; true lets requests pass to the canary.
     pub enabled: Option<bool>,
     /// The lease, as it is written.
@@ -91,6 +98,31 @@ pub struct Shown {
     pub guard_tripped: Option<bool>,
     /// Whether the lease ran out.
     pub lease_expired: Option<bool>,
+    /// The version labels in force on this Envoy: those of the configuration that it runs, or what
+    /// `stable_version` and `canary_version` say instead. A canary version other than the rollout's
+    /// holds the rollout.
+    #[serde(skip_serializing_if = "no_versions")]
+    pub versions: Pair<Option<String>>,
+    /// The names of the signals that this rollout's configuration has in the filter; `None` if the
+    /// configuration could not be read, which holds nothing up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signals: Option<BTreeSet<String>>,
+    /// How many endpoints each role's cluster has, whatever their health; `Some(0)` for a cluster
+    /// that has none or doesn't exist, `None` if it isn't known.
+    #[serde(skip_serializing_if = "no_endpoints")]
+    pub endpoints: Pair<Option<u64>>,
+    /// A pushed configuration that this Envoy refuses now, in Envoy's words (at most 300
+    /// characters); it goes on with the configuration before. `None` if none is being refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+fn no_endpoints(pair: &Pair<Option<u64>>) -> bool {
+    *pair == Pair::default()
+}
+
+fn no_versions(pair: &Pair<Option<String>>) -> bool {
+    *pair == Pair::default()
 }
 
 /// What a gate answered.
@@ -104,26 +136,26 @@ pub struct GateAnswer {
     pub said: String,
 }
 
-/// What became of a notification.
+/// What happened to a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
+pub struct DeliveryReport {
     /// The notification's number.
     pub notice: u64,
     /// Whether the answer was a 2xx.
     pub delivered: bool,
 }
 
-impl Shown {
-    /// What the runtime says; the gauges are the caller's to add.
+impl EnvoyReading {
+    /// What the runtime says; the caller adds the gauges and the configuration.
     pub fn of_runtime(runtime: &RolloutRuntime) -> Self {
         Self {
-            weight: runtime.weight.value().copied(),
+            weight: runtime.weight.value().map(|value| value.weight),
             enabled: runtime.enabled.value().copied(),
             lease: runtime.lease.value().map(ToString::to_string),
             epoch: runtime.epoch.value().copied(),
             window: runtime.window.value().copied(),
             owner: match &runtime.owner {
-                // Whatever stands there, somebody else wrote it.
+                // Whatever the key says, another controller or an operator wrote it.
                 Reading::Set(owner) | Reading::Unreadable(owner, _) => Some(owner.clone()),
                 Reading::Absent => None,
             },
@@ -132,8 +164,8 @@ impl Shown {
     }
 }
 
-impl Command {
-    /// The command as a person writes it.
+impl OperatorCommand {
+    /// The command as an operator types it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Promote => "promote",
@@ -146,7 +178,7 @@ impl Command {
     }
 }
 
-impl fmt::Display for Command {
+impl fmt::Display for OperatorCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

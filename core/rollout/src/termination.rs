@@ -11,7 +11,8 @@ pub enum TerminationReason {
     /// Every step's conditions held: the canary has all traffic.
     Completed,
     /// A person sent all traffic to the canary without waiting for the steps.
-    PromotedByPerson,
+    #[serde(rename = "promotedByPerson")]
+    PromotedByOperator,
     /// A metric failed.
     Metric {
         /// The metric's name.
@@ -25,7 +26,8 @@ pub enum TerminationReason {
         envoys: Vec<String>,
     },
     /// A person asked for it.
-    Person,
+    #[serde(rename = "person")]
+    Operator,
     /// Somebody threw the kill switch on an Envoy, past this controller.
     KillSwitch {
         /// On which.
@@ -43,7 +45,7 @@ pub enum TerminationReason {
 impl TerminationReason {
     /// Whether the canary has all traffic.
     pub const fn is_good(&self) -> bool {
-        matches!(self, Self::Completed | Self::PromotedByPerson)
+        matches!(self, Self::Completed | Self::PromotedByOperator)
     }
 }
 
@@ -52,10 +54,10 @@ impl fmt::Display for TerminationReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Completed => f.write_str("every step's conditions held"),
-            Self::PromotedByPerson => f.write_str("promoted by a person, past the steps"),
+            Self::PromotedByOperator => f.write_str("promoted by a person, past the steps"),
             Self::Metric { verdict, .. } => f.write_str(verdict),
             Self::Guard { envoys } => write!(f, "the guard tripped on {}", envoys.join(", ")),
-            Self::Person => f.write_str("aborted by a person"),
+            Self::Operator => f.write_str("aborted by a person"),
             Self::KillSwitch { envoy } => {
                 write!(f, "the kill switch was thrown on {envoy}, past this controller")
             }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Blocker, Blockers, PauseReason, Place};
+use super::{Blocker, Blockers, PauseReason, StepPosition};
 use crate::advance;
-use crate::spec::{Before, Conditions, Pause, Spec};
-use crate::state::{Member, Phase, Progress, State};
+use crate::spec::{Conditions, GatePosition, PauseSpec, Spec};
+use crate::state::{FleetMember, Phase, State, StepProgress};
 use canary_judge::Tolerated;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::forecast::{self, Rates};
@@ -13,7 +13,7 @@ use canary_judge::spec::Kind;
 use canary_judge::verdict::{Certification, Conclusion, Findings, Verdict};
 
 /// What a rollout waits for.
-pub fn waits(spec: &Spec, state: &State) -> Blockers {
+pub fn blockers(spec: &Spec, state: &State) -> Blockers {
     let waits = match state.phase {
         Phase::Pending => pending(spec, state),
         Phase::Progressing | Phase::Paused => running(spec, state),
@@ -21,43 +21,43 @@ pub fn waits(spec: &Spec, state: &State) -> Blockers {
         Phase::Aborting => rollback(spec, state),
         Phase::Healthy | Phase::Degraded => Vec::new(),
     };
-    let lost = |(name, member): (&String, &Member)| {
+    let lost = |(name, member): (&String, &FleetMember)| {
         member.lost.as_ref().map(|why| (name.clone(), why.clone()))
     };
     let over = state.phase.is_end();
     let lost = state.members.iter().filter(|_| !over).filter_map(lost).collect();
-    Blockers { step: place(spec, state), waits, unreachable: lost }
+    Blockers { step: place(spec, state), waiting_for: waits, unreachable: lost }
 }
 
-fn place(spec: &Spec, state: &State) -> Option<Place> {
+fn place(spec: &Spec, state: &State) -> Option<StepPosition> {
     let step = state.step()?;
     let weight = spec.steps.get(step)?.weight;
-    Some(Place { number: step.saturating_add(1), of: spec.steps.len(), weight })
+    Some(StepPosition { number: step.saturating_add(1), of: spec.steps.len(), weight })
 }
 
 fn pending(spec: &Spec, state: &State) -> Vec<Blocker> {
     if state.reachable().next().is_none() {
         return vec![Blocker::AnyEnvoy];
     }
-    gates(spec, state, Before::Step(0))
+    gates(spec, state, GatePosition::Step(0))
 }
 
 fn confirmation(state: &State) -> Option<Blocker> {
     if state.reachable().next().is_none() {
         return Some(Blocker::AnyEnvoy);
     }
-    let amiss = |(name, member): (&String, &Member)| {
-        member.amiss.as_ref().map(|amiss| (name.clone(), amiss.clone()))
+    let mismatch = |(name, member): (&String, &FleetMember)| {
+        member.mismatch.as_ref().map(|mismatch| (name.clone(), mismatch.clone()))
     };
-    let envoys: Vec<_> = state.reachable().filter_map(amiss).collect();
+    let envoys: Vec<_> = state.reachable().filter_map(mismatch).collect();
     (!envoys.is_empty()).then_some(Blocker::Confirmation { envoys })
 }
 
 fn rollback(spec: &Spec, state: &State) -> Vec<Blocker> {
-    let amiss = |member: &Member| member.lost.clone().or_else(|| member.amiss.clone());
-    let open = state.unsettled().into_iter();
+    let mismatch = |member: &FleetMember| member.lost.clone().or_else(|| member.mismatch.clone());
+    let open = state.unconfirmed_rollback().into_iter();
     let envoys: Vec<_> =
-        open.map(|(name, member)| (name.clone(), amiss(member).unwrap_or_default())).collect();
+        open.map(|(name, member)| (name.clone(), mismatch(member).unwrap_or_default())).collect();
     let mut waits = Vec::new();
     if !envoys.is_empty() {
         waits.push(Blocker::Confirmation { envoys });
@@ -72,14 +72,15 @@ fn rollback(spec: &Spec, state: &State) -> Vec<Blocker> {
 
 /// What the step itself waits for, were its Envoys and gates at hand: what a replay can tell.
 pub(crate) fn of_step(spec: &Spec, state: &State) -> Blockers {
-    let person = advance::pausing(spec, state).map(|why| Blocker::Person { why });
+    let person = advance::pausing(spec, state).map(|why| Blocker::Operator { why });
     let waits = person.into_iter().chain(unmet(spec, state)).collect();
-    Blockers { step: place(spec, state), waits, unreachable: Vec::new() }
+    Blockers { step: place(spec, state), waiting_for: waits, unreachable: Vec::new() }
 }
 
 fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
     let pausing = advance::pausing(spec, state);
-    let mut waits: Vec<Blocker> = pausing.map(|why| Blocker::Person { why }).into_iter().collect();
+    let mut waits: Vec<Blocker> =
+        pausing.map(|why| Blocker::Operator { why }).into_iter().collect();
     waits.extend(confirmation(state));
     waits.extend(
         state
@@ -92,14 +93,18 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
     if waits.is_empty() {
         let next = state.progress.step.saturating_add(1);
         let last = next >= spec.steps.len();
-        waits = gates(spec, state, if last { Before::Promotion } else { Before::Step(next) });
+        waits = gates(
+            spec,
+            state,
+            if last { GatePosition::Promotion } else { GatePosition::Step(next) },
+        );
     }
     waits
 }
 
 /// What the pause's conditions and the metrics lack.
 fn unmet(spec: &Spec, state: &State) -> Vec<Blocker> {
-    let until = advance::pause(spec, state).and_then(Pause::until);
+    let until = advance::pause(spec, state).and_then(PauseSpec::until);
     let mut waits = until.map(|until| conditions(until, state)).unwrap_or_default();
     waits.extend(data(state));
     waits
@@ -124,7 +129,7 @@ fn conditions(until: &Conditions, state: &State) -> Vec<Blocker> {
 }
 
 /// How long `left` more take where the step brought `have` so far.
-fn time_for(left: f64, have: f64, progress: &Progress) -> Option<Duration> {
+fn time_for(left: f64, have: f64, progress: &StepProgress) -> Option<Duration> {
     let rate = have / progress.held.as_secs_f64();
     let seconds = left / rate;
     seconds
@@ -132,7 +137,7 @@ fn time_for(left: f64, have: f64, progress: &Progress) -> Option<Duration> {
         .then(|| Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX))
 }
 
-fn certificate(verdict: &Verdict, progress: &Progress) -> Option<Blocker> {
+fn certificate(verdict: &Verdict, progress: &StepProgress) -> Option<Blocker> {
     let certificate = verdict.certificate.filter(|one| one.certified_at.is_none())?;
     let requests = requests_left(verdict, &certificate, progress.counts);
     let had = progress.counts.stable.trials.saturating_add(progress.counts.canary.trials) as f64;
@@ -177,7 +182,7 @@ fn data(state: &State) -> Vec<Blocker> {
     state.judge.verdicts().into_iter().filter(lacking).map(wait).collect()
 }
 
-fn gates(spec: &Spec, state: &State, before: Before) -> Vec<Blocker> {
+fn gates(spec: &Spec, state: &State, before: GatePosition) -> Vec<Blocker> {
     let gates = spec.gates.iter().enumerate().filter(|(_, gate)| gate.before == before);
     let open = gates.filter_map(|(index, gate)| {
         let book = state.gates.get(&index)?;

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 /// One Envoy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Member {
+pub(crate) struct FleetMember {
     /// Why it could not be reached at the last look.
     pub(crate) lost: Option<String>,
     /// What it does not show as it should; `None`: it confirmed the target.
-    pub(crate) amiss: Option<String>,
+    pub(crate) mismatch: Option<String>,
     /// Whether its runtime has to be written.
     pub(crate) stale: bool,
     /// The epoch in which it last confirmed a target of ours.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use canary_judge::verdict::reason::figure;
 
-use super::{Blocker, Blockers, PauseReason, Place};
+use super::{Blocker, Blockers, PauseReason, StepPosition};
 
 /// `step 2 of 4 (5 %) waits for 312 of 500 canary requests (4 min more at this traffic)`; empty where
 /// there is nothing to wait for.
 impl fmt::Display for Blockers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waits: Vec<String> = self.waits.iter().map(ToString::to_string).collect();
-        if let Some(Place { number, of, weight }) = self.step {
+        let waits: Vec<String> = self.waiting_for.iter().map(ToString::to_string).collect();
+        if let Some(StepPosition { number, of, weight }) = self.step {
             write!(f, "step {number} of {of} ({weight} %)")?;
             f.write_str(if waits.is_empty() { " goes on" } else { " waits for " })?;
         } else if !waits.is_empty() {
@@ -43,7 +43,7 @@ impl fmt::Display for Blocker {
             Self::AnyEnvoy => f.write_str("an Envoy that can be reached"),
             Self::Confirmation { envoys } => {
                 let each: Vec<String> =
-                    envoys.iter().map(|(name, amiss)| format!("{name} ({amiss})")).collect();
+                    envoys.iter().map(|(name, mismatch)| format!("{name} ({mismatch})")).collect();
                 write!(f, "confirmation by {}", each.join(", "))
             }
             Self::Leases { envoys, left } => {
@@ -74,7 +74,7 @@ impl fmt::Display for Blocker {
                 write!(f, "the gate {url}, asked {attempts} times")?;
                 said.as_ref().map_or(Ok(()), |said| write!(f, " (it said: {said})"))
             }
-            Self::Person { why } => f.write_str(why.sentence()),
+            Self::Operator { why } => f.write_str(why.sentence()),
         }
     }
 }
