@@ -63,7 +63,7 @@ pub(crate) fn bootstrap(carrier: Carrier, manifests: &[Value]) -> Bootstrap {
             apply(&mut document["static_resources"]["listeners"], patch);
         }
     }
-    let names = Names {
+    let names = BootstrapNames {
         listener: LISTENER.to_owned(),
         filter: carrier.filter().to_owned(),
         admin: "prometheus_stats".to_owned(),
@@ -73,7 +73,7 @@ pub(crate) fn bootstrap(carrier: Carrier, manifests: &[Value]) -> Bootstrap {
 }
 
 /// The extension as it comes by ECDS, the module fetched already.
-pub(crate) fn plugin(carrier: Carrier, manifests: &[Value]) -> Plugin {
+pub(crate) fn plugin(carrier: Carrier, manifests: &[Value]) -> FilterPlugin {
     let wasm = match carrier {
         Carrier::WasmPlugin => of_kind(manifests, "WasmPlugin")[0]["spec"].clone(),
         Carrier::TrafficExtension => {
@@ -100,7 +100,7 @@ pub(crate) fn plugin(carrier: Carrier, manifests: &[Value]) -> Plugin {
             "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": ""},
         }},
     }]});
-    Plugin::of(document, wasm["pluginConfig"].clone())
+    FilterPlugin::of(document, wasm["pluginConfig"].clone())
 }
 
 /// What Istio's agent delivers in the filter's place when the module can't be had and FAIL_OPEN is

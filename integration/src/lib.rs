@@ -2,9 +2,9 @@
 //! configuration, real upstreams, real clients.
 //!
 //! ```no_run
-//! # use canary_integration::{Rig, Upstream};
+//! # use canary_integration::{Rig, TestUpstream};
 //! # async fn example() {
-//! let rig = Rig::new().canary(Upstream::ok().errors(0.5).latency_ms(20)).weight(5.0).start().await;
+//! let rig = Rig::new().canary(TestUpstream::ok().errors(0.5).latency_ms(20)).weight(5.0).start().await;
 //! let tally = rig.load(10_000).concurrency(16).await;
 //! assert_eq!(tally.with_status(503), rig.canary().seen() / 2);
 //! # }
@@ -51,4 +51,4 @@ pub use rig::{AdminOn, Rig, free_port};
 pub use running::Running;
 pub use stats::{FilterStats, ScrapedBin};
 pub use trace::Callback;
-pub use upstream::{Behavior, FAIL, Fault, RecordedRequest, Script, Server, Upstream};
+pub use upstream::{Behavior, FAIL, Fault, RecordedRequest, Script, Server, TestUpstream};

@@ -58,7 +58,7 @@ impl Load {
         self
     }
 
-    /// Every tenth request asks this version to fail it; see [`crate::Upstream::fails_on_demand`].
+    /// Every tenth request asks this version to fail it; see [`crate::TestUpstream::fails_on_demand`].
     pub fn failing_a_tenth(self, version: &str) -> Self {
         let version = version.to_owned();
         self.each(move |n| {

@@ -14,7 +14,7 @@ use crate::envoy::{EnvoyProcess, Launch};
 use crate::istio::{self, Carrier};
 use crate::plugin::FilterPlugin;
 use crate::running::Running;
-use crate::upstream::{Server, Upstream};
+use crate::upstream::{Server, TestUpstream};
 
 /// How often a start is tried when Envoy can't have the TCP port that was free a moment before.
 const TRIES: u32 = 3;
@@ -36,8 +36,8 @@ pub enum AdminOn {
 pub struct Rig {
     bootstrap: Bootstrap,
     plugin: FilterPlugin,
-    stable: Upstream,
-    canary: Upstream,
+    stable: TestUpstream,
+    canary: TestUpstream,
     listen: SocketAddr,
     admin: AdminOn,
     workers: u32,
@@ -53,8 +53,8 @@ impl Default for Rig {
         Self {
             bootstrap: Bootstrap::shipped("envoy/envoy.yaml"),
             plugin: FilterPlugin::shipped(),
-            stable: Upstream::ok(),
-            canary: Upstream::ok(),
+            stable: TestUpstream::ok(),
+            canary: TestUpstream::ok(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: AdminOn::Unix,
             workers: 2,
@@ -90,12 +90,12 @@ impl Rig {
     }
 
     /// The stable version's upstream.
-    pub fn stable(self, stable: Upstream) -> Self {
+    pub fn stable(self, stable: TestUpstream) -> Self {
         Self { stable, ..self }
     }
 
     /// The canary version's upstream.
-    pub fn canary(self, canary: Upstream) -> Self {
+    pub fn canary(self, canary: TestUpstream) -> Self {
         Self { canary, ..self }
     }
 
@@ -253,7 +253,7 @@ impl Rig {
     }
 
     /// Starts an upstream and tells the bootstrap where it is.
-    fn upstream(&mut self, role: &Value, upstream: &Upstream) -> Server {
+    fn upstream(&mut self, role: &Value, upstream: &TestUpstream) -> Server {
         let text = |field: &str| {
             role[field].as_str().unwrap_or_else(|| panic!("no {field} in {role}")).to_owned()
         };

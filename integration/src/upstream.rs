@@ -96,13 +96,13 @@ impl fmt::Debug for Behavior {
 
 /// An upstream to be started, on a free port unless told otherwise.
 #[derive(Clone, Debug)]
-pub struct Upstream {
+pub struct TestUpstream {
     pub(crate) behavior: Behavior,
     pub(crate) at: SocketAddr,
     pub(crate) down: bool,
 }
 
-impl Upstream {
+impl TestUpstream {
     /// Answers 200 at once.
     #[must_use]
     pub fn ok() -> Self {

@@ -10,7 +10,7 @@
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use canary_integration::{Load, LoadTally, Rig, Running, RunningLoad, Upstream, artifacts};
+use canary_integration::{Load, LoadTally, Rig, Running, RunningLoad, TestUpstream, artifacts};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
 
 async fn demo(bad: bool, keep: bool) -> ExitCode {
     let start = Instant::now();
-    let version = || Upstream::ok().latency_ms(LATENCY_MS);
+    let version = || TestUpstream::ok().latency_ms(LATENCY_MS);
     let rig = Rig::new().stable(version()).canary(version()).on_shipped_addresses().start().await;
     introduce(&rig);
     let traffic = rig.load(Load::ENDLESS).concurrency(64).rate(PER_SECOND).spawn();
@@ -107,7 +107,7 @@ async fn promotion(rig: &Running, traffic: &RunningLoad) -> bool {
 }
 
 /// A rollout of a version that fails a few of its requests. Whether it was rolled back.
-async fn subtle_regression(rig: &Running, traffic: &Traffic) -> bool {
+async fn subtle_regression(rig: &Running, traffic: &RunningLoad) -> bool {
     let percent = 100.0 * SUBTLE;
     println!("\nThe new version fails {percent} % of its requests; stable fails none.");
     rig.canary().change(|behavior| behavior.errors = SUBTLE);
@@ -123,7 +123,7 @@ async fn subtle_regression(rig: &Running, traffic: &Traffic) -> bool {
 }
 
 /// A version that dies at 5 %, with no controller. Whether the guard stopped it.
-async fn dead_version(rig: &Running, traffic: &Traffic) -> bool {
+async fn dead_version(rig: &Running, traffic: &RunningLoad) -> bool {
     println!(
         "\nNow without a controller: a good version at 5 %, which suddenly fails all of its requests."
     );
@@ -149,7 +149,7 @@ async fn dead_version(rig: &Running, traffic: &Traffic) -> bool {
 }
 
 /// Runs the rollout file to its end. Whether the canary got all traffic, and what clients saw meanwhile.
-async fn rollout(rig: &Running, traffic: &Traffic) -> (bool, Tally) {
+async fn rollout(rig: &Running, traffic: &RunningLoad) -> (bool, LoadTally) {
     let file = artifacts::root().join("integration/demo/rollout.yaml");
     let folder = tempfile::tempdir().expect("a folder for the journal");
     let journal = folder.path().join("demo.jsonl");
@@ -164,7 +164,7 @@ async fn rollout(rig: &Running, traffic: &Traffic) -> (bool, Tally) {
 }
 
 /// Sets a weight, watches the traffic, and shows both sides: what clients saw, and what canaryctl says.
-async fn step(rig: &Running, traffic: &Traffic, weight: &str) -> bool {
+async fn step(rig: &Running, traffic: &RunningLoad, weight: &str) -> bool {
     if !canaryctl(rig, &["set", "weight", "demo", weight]).await {
         return false;
     }
@@ -183,13 +183,13 @@ async fn step(rig: &Running, traffic: &Traffic, weight: &str) -> bool {
     canaryctl(rig, &["get", "rollout", "demo"]).await
 }
 
-fn failures(tally: &Tally) -> u64 {
+fn failures(tally: &LoadTally) -> u64 {
     tally.count(|outcome| outcome.status >= 500) + tally.broken.len() as u64
 }
 
 /// The percentage of the requests that this version answered.
 #[allow(clippy::cast_precision_loss)]
-fn share(tally: &Tally, version: &str) -> f64 {
+fn share(tally: &LoadTally, version: &str) -> f64 {
     100.0 * tally.of_version(version) as f64 / tally.requests().max(1) as f64
 }
 

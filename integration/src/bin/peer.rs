@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use canary_integration::{Load, Upstream};
+use canary_integration::{Load, TestUpstream};
 use tokio::net::lookup_host;
 
 /// Who is called is looked up anew after this, since a new container has a new address.
@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
 
 async fn serve(version: &str) {
     let at = SocketAddr::from(([0, 0, 0, 0], 8080));
-    let server = Upstream::ok().fails_on_demand(version).at(at).start(version);
+    let server = TestUpstream::ok().fails_on_demand(version).at(at).start(version);
     println!("{} answers on {}", server.version(), server.at());
     std::future::pending::<()>().await;
 }

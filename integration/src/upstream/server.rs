@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use super::answer::{self, ResponseBody};
-use super::{Behavior, Fault, RecordedRequest, Upstream, relay};
+use super::{Behavior, Fault, RecordedRequest, TestUpstream, relay};
 
 /// How many requests are remembered; of older ones only the count.
 const REMEMBERED: usize = 20_000;
@@ -52,7 +52,7 @@ struct Log {
 
 impl Server {
     /// Starts the upstream as this version.
-    pub(crate) fn start(upstream: &Upstream, version: &str) -> Self {
+    pub(crate) fn start(upstream: &TestUpstream, version: &str) -> Self {
         let behavior = Mutex::new(upstream.behavior.clone());
         let state =
             Arc::new(ServerState { version: version.to_owned(), behavior, log: Mutex::default() });

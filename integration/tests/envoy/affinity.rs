@@ -1,7 +1,7 @@
 //! Affinity: where a client's key comes from, and the cookie that stands in for one.
 
 use canary_dataplane::cohort::KeyHash;
-use canary_integration::{ClientRequest, ClientResponse, Rig, Running, Upstream};
+use canary_integration::{ClientRequest, ClientResponse, Rig, Running, TestUpstream};
 use canary_model::weight::Weight;
 use regex::Regex;
 use serde_json::json;
@@ -105,7 +105,7 @@ fn cookie_named(answer: &ClientResponse, name: &str) -> Option<String> {
 #[tokio::test]
 async fn a_missing_cookie_is_made_and_keeps_its_client_on_its_version() {
     let sources = json!([{"cookie": "canary-cohort", "max_age": "90m"}]);
-    let upstream = Upstream::ok().header("set-cookie", "own=1");
+    let upstream = TestUpstream::ok().header("set-cookie", "own=1");
     let rig = Rig::new().stable(upstream.clone()).canary(upstream).affinity(sources);
     let rig = rig.weight(50.0).start().await;
     let shape =
@@ -146,7 +146,7 @@ async fn a_missing_cookie_is_made_and_keeps_its_client_on_its_version() {
 async fn the_cookie_is_set_on_both_roles_and_on_local_replies_and_secure_by_the_scheme() {
     let cookie = json!([{"cookie": "canary-cohort"}]);
     for weight in [0.0, 100.0] {
-        let rig = Rig::new().stable(Upstream::down()).canary(Upstream::down());
+        let rig = Rig::new().stable(TestUpstream::down()).canary(TestUpstream::down());
         let rig = rig.affinity(cookie.clone()).weight(weight).start().await;
         for ask in [ClientRequest::get("/"), ClientRequest::get("/").http2()] {
             let plain = rig.request(ask.clone()).await;

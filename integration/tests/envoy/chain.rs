@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use canary_integration::{Bootstrap, ClientRequest, RequestOutcome, Rig, Running, Upstream};
+use canary_integration::{Bootstrap, ClientRequest, RequestOutcome, Rig, Running, TestUpstream};
 use serde_json::{Value, json};
 
 /// What the back needs to hear its front: the early removal spares the version header.
@@ -20,7 +20,7 @@ async fn back(weight: f64) -> Running {
 
 /// The outer hop: it decides by user, and its service calls the back.
 async fn front(back: SocketAddr, propagate: bool) -> Running {
-    let service = Upstream::ok().calls(back);
+    let service = TestUpstream::ok().calls(back);
     Rig::new()
         .stable(service.clone())
         .canary(service)

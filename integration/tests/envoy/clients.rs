@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use canary_dataplane::cohort::KeyHash;
-use canary_integration::{ClientRequest, FilterStats, RecordedRequest, Rig, Running, Upstream};
+use canary_integration::{ClientRequest, FilterStats, RecordedRequest, Rig, Running, TestUpstream};
 use canary_model::weight::Weight;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 const FIRST: [&str; 3] = ["client_total", "client_failure", "client_first_failure"];
 
 /// Fails what is asked for under `/fail`.
-fn by_path() -> Upstream {
-    Upstream::ok().header("x-label", "cat").script(|seen: &RecordedRequest| {
+fn by_path() -> TestUpstream {
+    TestUpstream::ok().header("x-label", "cat").script(|seen: &RecordedRequest| {
         seen.path.starts_with("/fail").then(|| (500, Bytes::new()))
     })
 }

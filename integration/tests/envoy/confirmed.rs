@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use canary_integration::{
-    Callback, ClientRequest, Load, LoadTally, RequestOutcome, Rig, Running, RunningLoad, Upstream,
+    Callback, ClientRequest, Load, LoadTally, RequestOutcome, Rig, Running, RunningLoad,
+    TestUpstream,
 };
 use serde_json::json;
 
@@ -148,7 +149,8 @@ async fn an_expired_lease_holds_from_that_moment_on_all_workers() {
 /// The moment of a trip is the end of the failure that is one too many.
 #[tokio::test]
 async fn a_trip_holds_from_that_moment_on_all_workers() {
-    let rig = slow().canary(Upstream::ok().failing(503).latency_ms(60)).weight(50.0).start().await;
+    let rig =
+        slow().canary(TestUpstream::ok().failing(503).latency_ms(60)).weight(50.0).start().await;
     let traffic = traffic(&rig);
     goes_on(&rig, &traffic, 1_000).await;
     let tally = traffic.stop().await;

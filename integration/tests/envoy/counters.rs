@@ -1,6 +1,6 @@
 //! The filter's statistics against what the client saw.
 
-use canary_integration::{ClientRequest, Fault, FilterStats, Rig, Upstream};
+use canary_integration::{ClientRequest, Fault, FilterStats, Rig, TestUpstream};
 
 const STATUSES: [u16; 8] = [200, 204, 302, 404, 429, 500, 502, 503];
 
@@ -9,7 +9,7 @@ async fn classes_and_failures_are_the_clients_per_version() {
     let by_path = |seen: &canary_integration::RecordedRequest| {
         Some((seen.path[1..].parse().unwrap(), "".into()))
     };
-    let upstream = Upstream::ok().script(by_path);
+    let upstream = TestUpstream::ok().script(by_path);
     let rig = Rig::new().stable(upstream.clone()).canary(upstream).weight(30.0).start().await;
     let status_of = |number: u64| STATUSES[usize::try_from(number).unwrap() % STATUSES.len()];
     let tally = rig
@@ -38,7 +38,7 @@ async fn classes_and_failures_are_the_clients_per_version() {
 
 #[tokio::test]
 async fn times_are_counted_in_microseconds_per_version() {
-    let (stable, canary) = (Upstream::ok().latency_ms(5), Upstream::ok().latency_ms(60));
+    let (stable, canary) = (TestUpstream::ok().latency_ms(5), TestUpstream::ok().latency_ms(60));
     let rig = Rig::new().stable(stable).canary(canary).weight(50.0).start().await;
     let tally = rig.load(200).concurrency(16).await;
     rig.counted(200).await;
@@ -66,7 +66,7 @@ async fn times_are_counted_in_microseconds_per_version() {
 #[tokio::test]
 async fn a_broken_off_body_is_counted_once() {
     let rig = Rig::new()
-        .canary(Upstream::ok().fault(Fault::Truncate).body("half of this"))
+        .canary(TestUpstream::ok().fault(Fault::Truncate).body("half of this"))
         .weight(100.0)
         .start()
         .await;

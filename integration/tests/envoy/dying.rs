@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use canary_integration::{
-    Bootstrap, ClientRequest, Load, LoadTally, Rig, Running, Upstream, artifacts,
+    Bootstrap, ClientRequest, Load, LoadTally, Rig, Running, TestUpstream, artifacts,
 };
 use serde_json::json;
 
@@ -114,7 +114,8 @@ async fn one_workers_death_is_not_the_others() {
 /// either are answered.
 #[tokio::test]
 async fn beyond_what_was_under_way_nothing_fails() {
-    let rig = mortal().workers(1).canary(Upstream::ok().latency_ms(600)).weight(50.0).start().await;
+    let rig =
+        mortal().workers(1).canary(TestUpstream::ok().latency_ms(600)).weight(50.0).start().await;
     let under_way = rig.load(24).concurrency(24).spawn();
     let seen = async || rig.canary().seen() + rig.stable().seen();
     rig.eventually("24 sent", seen, |seen| *seen == 24).await;
@@ -187,7 +188,7 @@ async fn when_the_admin_is_gone_the_lease_ends() {
     let set = |value: &str| json!({"layer_values": [value], "final_value": value});
     let entries = json!({"canary.demo.weight": set("100"), "canary.demo.lease": set("3:a")});
     let body = json!({"layers": ["admin"], "entries": entries}).to_string();
-    let mut admin = Upstream::ok().body(body).start("admin");
+    let mut admin = TestUpstream::ok().body(body).start("admin");
     let at = admin.at();
     let elsewhere = move |bootstrap: &mut Bootstrap| bootstrap.add_cluster("other_admin", at);
     let config =

@@ -2,14 +2,14 @@
 //! answers in a version's place.
 
 use canary_integration::{
-    Bootstrap, ClientRequest, Fault, FilterStats, RecordedRequest, Rig, Running, Upstream,
+    Bootstrap, ClientRequest, Fault, FilterStats, RecordedRequest, Rig, Running, TestUpstream,
 };
 use hyper::{Method, body::Bytes};
 use serde_json::{Value, json};
 
 /// Answers with the status that is the path.
-fn by_path() -> Upstream {
-    Upstream::ok()
+fn by_path() -> TestUpstream {
+    TestUpstream::ok()
         .script(|seen: &RecordedRequest| Some((seen.path[1..].parse().ok()?, Bytes::new())))
 }
 
@@ -54,7 +54,7 @@ async fn calls(rule: Option<Value>, trailers_only: bool) -> (u64, u64, u64) {
     let behave = |behavior: &mut canary_integration::Behavior| {
         (behavior.errors, behavior.grpc_trailers_only) = (1.0, trailers_only);
     };
-    let rig = rig().canary(Upstream::ok().with(behave));
+    let rig = rig().canary(TestUpstream::ok().with(behave));
     let rig = match rule {
         Some(rule) => rig.rollout(|rollout| rollout["failure"] = json!({"grpc": rule})),
         None => rig,
@@ -107,7 +107,7 @@ async fn grpc_without_a_status_fails_by_what_its_http_status_stands_for() {
 /// Only a content type that begins so is gRPC: another request's `grpc-status` says nothing.
 #[tokio::test]
 async fn only_grpc_is_judged_by_a_grpc_status() {
-    let liar = Upstream::ok().header("grpc-status", "14");
+    let liar = TestUpstream::ok().header("grpc-status", "14");
     let rig = rig().canary(liar).start().await;
     for content_type in ["application/json", "text/application/grpc", "application/grp", ""] {
         // HTTP/2's shape alone doesn't make it gRPC.
@@ -143,7 +143,7 @@ async fn local(rig: &Running, what: &str, status: u16) {
 
 #[tokio::test]
 async fn local_replies_are_the_canarys_failures() {
-    let mut rig = rig().canary(Upstream::down()).bootstrap(hasty).start().await;
+    let mut rig = rig().canary(TestUpstream::down()).bootstrap(hasty).start().await;
     local(&rig, "connection refused", 503).await;
     rig.canary_mut().up();
     rig.canary().change(|behavior| behavior.fault = Fault::Reset);
@@ -171,7 +171,7 @@ async fn no_healthy_upstream_is_the_canarys_failure() {
 /// It never came to its status. (An HTTP answer that breaks off was a 200 all the same.)
 #[tokio::test]
 async fn a_grpc_answer_that_breaks_off_is_a_failure() {
-    let rig = rig().canary(Upstream::ok().fault(Fault::Truncate)).start().await;
+    let rig = rig().canary(TestUpstream::ok().fault(Fault::Truncate)).start().await;
     let broken = rig.client().send(call("application/grpc")).await;
     broken.expect_err("half a message is no answer");
     assert_eq!(of_canary(&rig.counted(1).await), (1, 1));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use canary_dataplane::cohort::KeyHash;
-use canary_integration::{ClientRequest, Rig, Running, TestClient, Upstream};
+use canary_integration::{ClientRequest, Rig, Running, TestClient, TestUpstream};
 use canary_model::weight::Weight;
 use serde_json::json;
 
@@ -50,7 +50,7 @@ async fn tripped(rig: &Running, expected: u64) {
 #[tokio::test]
 async fn it_trips_after_a_handful_from_the_start() {
     for (weight, failures) in [(1.0, 4), (5.0, 6), (10.0, 7), (25.0, 11), (50.0, 21)] {
-        let rig = Rig::new().canary(Upstream::ok().failing(503)).weight(weight).start().await;
+        let rig = Rig::new().canary(TestUpstream::ok().failing(503)).weight(weight).start().await;
         let (seen, _) = FailingClients::of(&rig).until(failures).await;
         assert_eq!(seen, failures, "at {weight} % it held back too early");
         let tally = rig.load(600).concurrency(40).await;
@@ -81,7 +81,8 @@ async fn it_trips_after_twice_as_many_from_a_healthy_phase() {
 /// What is under way when it trips was sent before; nothing is sent after.
 #[tokio::test]
 async fn under_load_only_what_was_under_way_fails_beyond_the_handful() {
-    let rig = Rig::new().workers(4).canary(Upstream::ok().failing(500)).weight(50.0).start().await;
+    let rig =
+        Rig::new().workers(4).canary(TestUpstream::ok().failing(500)).weight(50.0).start().await;
     let connections = 32;
     let tally = rig.load(4_000).concurrency(connections).await;
     let failed = tally.with_status(500);
@@ -91,7 +92,7 @@ async fn under_load_only_what_was_under_way_fails_beyond_the_handful() {
 
 #[tokio::test]
 async fn it_says_so_in_one_line_with_the_counts() {
-    let rig = Rig::new().canary(Upstream::ok().failing(503)).weight(10.0).start().await;
+    let rig = Rig::new().canary(TestUpstream::ok().failing(503)).weight(10.0).start().await;
     let mut clients = FailingClients::of(&rig);
     clients.until(7).await;
     tripped(&rig, 1).await;
@@ -112,7 +113,7 @@ async fn it_says_so_in_one_line_with_the_counts() {
 
 #[tokio::test]
 async fn it_holds_until_a_new_epoch_clears_it() {
-    let mut rig = Rig::new().canary(Upstream::ok().failing(503)).weight(50.0).start().await;
+    let mut rig = Rig::new().canary(TestUpstream::ok().failing(503)).weight(50.0).start().await;
     rig.runtime_modify(&[("canary.demo.epoch", "3")]).await;
     rig.polled(2).await;
     FailingClients::of(&rig).until(21).await;
@@ -144,7 +145,7 @@ async fn it_holds_until_a_new_epoch_clears_it() {
 #[tokio::test]
 async fn a_shared_outage_trips_nothing() {
     for (weight, errors) in [(5.0, 1.0), (50.0, 1.0), (50.0, 0.3)] {
-        let ill = Upstream::ok().errors(errors);
+        let ill = TestUpstream::ok().errors(errors);
         let rig = Rig::new().stable(ill.clone()).canary(ill).weight(weight).start().await;
         let tally = rig.load(1_500).concurrency(16).await;
         rig.counted(1_500).await;
@@ -156,7 +157,8 @@ async fn a_shared_outage_trips_nothing() {
 
 #[tokio::test]
 async fn where_it_is_disabled_it_does_not_trip() {
-    let rig = Rig::new().unguarded().canary(Upstream::ok().failing(503)).weight(50.0).start().await;
+    let rig =
+        Rig::new().unguarded().canary(TestUpstream::ok().failing(503)).weight(50.0).start().await;
     let tally = rig.load(600).concurrency(16).await;
     assert!(tally.with_status(503) > 200, "{tally:?}");
     rig.counted(600).await;
@@ -174,7 +176,7 @@ fn canary_users(percent: &str) -> impl Iterator<Item = String> {
 /// that time; it takes a third client to roll the release back.
 #[tokio::test]
 async fn with_keys_it_takes_three_clients() {
-    let rig = Rig::new().canary(Upstream::ok().failing(503)).weight(1.0);
+    let rig = Rig::new().canary(TestUpstream::ok().failing(503)).weight(1.0);
     let rig = rig.affinity(json!([{"header": "x-user-id"}])).start().await;
     let users: Vec<_> = canary_users("1").take(4).collect();
     let mut client = rig.client();
@@ -200,7 +202,7 @@ async fn with_keys_it_takes_three_clients() {
 
 #[tokio::test]
 async fn with_keys_a_broken_version_is_left_after_a_handful_of_clients() {
-    let rig = Rig::new().workers(2).canary(Upstream::ok().failing(503)).weight(50.0);
+    let rig = Rig::new().workers(2).canary(TestUpstream::ok().failing(503)).weight(50.0);
     let rig = rig.affinity(json!([{"header": "x-user-id"}])).start().await;
     let users: Vec<_> = canary_users("50").take(40).collect();
     let asks = users.clone();

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use canary_integration::{ClientRequest, Fault, Rig, Upstream};
+use canary_integration::{ClientRequest, Fault, Rig, TestUpstream};
 use hyper::{Method, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn errors_are_spread_evenly_and_can_change_while_it_runs() {
-    let rig = Rig::new().without_filter().stable(Upstream::ok().errors(0.25)).start().await;
+    let rig = Rig::new().without_filter().stable(TestUpstream::ok().errors(0.25)).start().await;
     let tally = rig.load(400).await;
     assert_eq!((tally.with_status(503), tally.with_status(200)), (100, 300), "{tally:?}");
     rig.stable().change(|behavior| (behavior.errors, behavior.error_status) = (1.0, 500));
@@ -18,7 +18,8 @@ async fn errors_are_spread_evenly_and_can_change_while_it_runs() {
 
 #[tokio::test]
 async fn latency_body_headers_and_scripts_are_as_told() {
-    let upstream = Upstream::ok().latency_ms(30).body(vec![b'x'; 300_000]).header("x-model", "b");
+    let upstream =
+        TestUpstream::ok().latency_ms(30).body(vec![b'x'; 300_000]).header("x-model", "b");
     let upstream = upstream
         .script(|seen| seen.path.starts_with("/teapot").then(|| (418, "short and stout".into())));
     let rig = Rig::new().without_filter().stable(upstream).start().await;
@@ -32,7 +33,7 @@ async fn latency_body_headers_and_scripts_are_as_told() {
 #[tokio::test]
 async fn what_goes_wrong_below_http_is_envoys_local_reply() {
     let mut rig =
-        Rig::new().without_filter().stable(Upstream::ok().fault(Fault::Reset)).start().await;
+        Rig::new().without_filter().stable(TestUpstream::ok().fault(Fault::Reset)).start().await;
     assert_eq!((rig.get("/").await.status, rig.get("/").await.upstream()), (503, None));
     rig.stable().change(|behavior| behavior.fault = Fault::Truncate);
     rig.client().send(ClientRequest::get("/")).await.expect_err("half a body is no answer");
@@ -72,7 +73,7 @@ async fn the_clients_protocol_reaches_the_upstream() {
 
 #[tokio::test]
 async fn grpc_failures_stand_in_trailers_or_in_headers() {
-    let rig = Rig::new().without_filter().stable(Upstream::ok().failing(503)).start().await;
+    let rig = Rig::new().without_filter().stable(TestUpstream::ok().failing(503)).start().await;
     let call = ClientRequest::new(Method::POST, "/scorer.v1.Scorer/Score")
         .header("content-type", "application/grpc")
         .http2();

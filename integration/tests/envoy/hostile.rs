@@ -1,7 +1,9 @@
 //! Hostile input: whatever a client puts into headers, cookies and paths, nothing panics, nothing
 //! is miscounted, and the filter's memory stays as small as it is.
 
-use canary_integration::{Bootstrap, ClientRequest, LoadTally, Rig, Running, Upstream, wait_limit};
+use canary_integration::{
+    Bootstrap, ClientRequest, LoadTally, Rig, Running, TestUpstream, wait_limit,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -102,7 +104,7 @@ async fn total(rig: &Running) -> u64 {
 
 #[tokio::test]
 async fn bytes_that_are_no_text() {
-    let echo = Upstream::ok().header("x-score", "0.7").body(b"\xff\xfe{".to_vec());
+    let echo = TestUpstream::ok().header("x-score", "0.7").body(b"\xff\xfe{".to_vec());
     let rig = Rig::new()
         .stable(echo.clone())
         .canary(echo)
@@ -223,7 +225,7 @@ async fn hundreds_of_duplicates_in_every_case() {
 /// else one could be on the canary's rules and stable's route.
 #[tokio::test]
 async fn paths_are_what_envoys_routes_make_of_them() {
-    let other = Upstream::ok().start("other");
+    let other = TestUpstream::ok().start("other");
     let at = other.at();
     let routes = move |bootstrap: &mut Bootstrap| {
         bootstrap.add_cluster("other", at);
@@ -326,7 +328,7 @@ fn resident(rig: &Running) -> u64 {
 /// no more memory than the first few did.
 #[tokio::test]
 async fn a_hundred_thousand_keys_take_no_memory() {
-    let ill = Upstream::ok()
+    let ill = TestUpstream::ok()
         .script(|seen| seen.path.ends_with('7').then(|| (500, hyper::body::Bytes::new())));
     let rig = Rig::new().stable(ill.clone()).canary(ill).unguarded().weight(50.0);
     let rig = rig.affinity(json!([{"header": "x-user-id"}])).start().await;

@@ -6,7 +6,7 @@ mod relabel;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use canary_integration::{Bootstrap, Rig, Running, Upstream, artifacts};
+use canary_integration::{Bootstrap, Rig, Running, TestUpstream, artifacts};
 use proptest::prelude::*;
 use regex::Regex;
 use serde_json::{Value, json};
@@ -244,7 +244,7 @@ fn difficult(rollout: &mut Value) {
 /// its own that would cut into the version.
 #[tokio::test]
 async fn envoy_gives_prometheus_the_labels() {
-    let labeled = || Upstream::ok().header("x-label", "my_rq_200");
+    let labeled = || TestUpstream::ok().header("x-label", "my_rq_200");
     let shipped = Rig::new().rollout(difficult);
     let istio = Rig::istio(canary_integration::Carrier::WasmPlugin).rollout(difficult);
     let istio = istio.rollout(|rollout| {

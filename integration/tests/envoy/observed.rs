@@ -27,12 +27,12 @@ analysis:
 ";
 
 /// A rollout file, the place of its journal, and where the controller that runs it can be asked.
-pub(crate) struct Controller {
+pub(crate) struct ControllerProcess {
     folder: TempDir,
     pub(crate) at: SocketAddr,
 }
 
-impl Controller {
+impl ControllerProcess {
     pub(crate) fn new(rollout: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("rollout.yaml"), rollout).unwrap();

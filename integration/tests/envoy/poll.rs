@@ -1,6 +1,6 @@
 //! The poll of the runtime: garbage, failures, and an admin that doesn't answer.
 
-use canary_integration::{Bootstrap, Fault, Rig, Running, Server, Upstream};
+use canary_integration::{Bootstrap, Fault, Rig, Running, Server, TestUpstream};
 use serde_json::json;
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_poll_that_fails_leaves_the_last_weight_and_recovers() {
         let entry = json!({"layer_values": [weight], "final_value": weight});
         json!({"layers": ["admin"], "entries": {"canary.demo.weight": entry}}).to_string()
     };
-    let mut admin = Upstream::ok().body(runtime("100")).start("admin");
+    let mut admin = TestUpstream::ok().body(runtime("100")).start("admin");
     let rig = polling(&admin).await;
     rig.all_go_to("1.1.0").await;
 
@@ -70,7 +70,7 @@ async fn polls_fail_on(rig: &Running) {
 
 #[tokio::test]
 async fn a_silent_admin_leaves_the_configured_weight_and_its_lease_ends_all_the_same() {
-    let admin = Upstream::ok().body("{\"layers\": [], \"entries\": {}}").start("admin");
+    let admin = TestUpstream::ok().body("{\"layers\": [], \"entries\": {}}").start("admin");
     let rig = polling(&admin).await;
     let entries = json!({
         "canary.demo.weight": {"layer_values": ["100"], "final_value": "100"},
@@ -135,7 +135,7 @@ async fn a_large_runtime_without_counters_of_its_changes_is_read_at_every_poll()
         entries.insert("canary.demo.weight".to_owned(), entry.clone());
         json!({"layers": ["admin"], "entries": entries}).to_string()
     };
-    let admin = Upstream::ok().body(runtime("100"));
+    let admin = TestUpstream::ok().body(runtime("100"));
     let admin = admin.script(|seen| (seen.path != "/runtime").then(|| (403, "no".into())));
     let admin = admin.start("admin");
     let rig = polling(&admin).await;

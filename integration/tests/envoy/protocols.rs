@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use canary_integration::{Bootstrap, ClientRequest, Load, Rig, Running, Upstream};
+use canary_integration::{Bootstrap, ClientRequest, Load, Rig, Running, TestUpstream};
 use hyper::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,7 +34,7 @@ pub(crate) async fn head(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn head_and_every_other_method() {
-    let upstream = Upstream::ok().body("a body that HEAD doesn't get");
+    let upstream = TestUpstream::ok().body("a body that HEAD doesn't get");
     let rig = reader().canary(upstream).start().await;
     let methods = ["HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "PURGE", "PROPFIND"];
     for method in methods {
@@ -121,7 +121,7 @@ async fn begun(rig: &Running) -> u64 {
 /// answer's: each is a request, none is the version's failure, and nothing trips.
 #[tokio::test]
 async fn clients_that_leave_are_no_failures() {
-    let slow = Upstream::ok().latency_ms(5_000);
+    let slow = TestUpstream::ok().latency_ms(5_000);
     let rig = Rig::new().canary(slow).affinity(json!([{"header": "x-user-id"}])).weight(100.0);
     let rig = rig.start().await;
     let get = "GET / HTTP/1.1\r\nhost: a\r\nx-user-id: 1\r\n\r\n";
@@ -162,7 +162,7 @@ async fn clients_that_leave_are_no_failures() {
 /// By HTTP/2, where one connection carries many requests, all of which end at once.
 #[tokio::test]
 async fn a_connection_that_breaks_takes_its_requests_along() {
-    let rig = Rig::new().canary(Upstream::ok().latency_ms(20_000)).weight(100.0).start().await;
+    let rig = Rig::new().canary(TestUpstream::ok().latency_ms(20_000)).weight(100.0).start().await;
     let traffic =
         rig.load(Load::ENDLESS).concurrency(30).each(|_| ClientRequest::get("/").http2()).spawn();
     rig.eventually("thirty under way", async || rig.canary().seen(), |seen| *seen == 30).await;

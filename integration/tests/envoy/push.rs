@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use canary_integration::{
-    ClientRequest, Load, LoadTally, RecordedRequest, Rig, Running, RunningLoad, Upstream,
+    ClientRequest, Load, LoadTally, RecordedRequest, Rig, Running, RunningLoad, TestUpstream,
 };
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ async fn what_is_shared_and_counted_stays() {
     let by_user =
         |number: u64| ClientRequest::get("/").header("x-user-id", (number % 20).to_string());
     for rig in both() {
-        let ill = Upstream::ok().failing(500);
+        let ill = TestUpstream::ok().failing(500);
         let rig = rig.stable(ill.clone()).canary(ill).unguarded().workers(1);
         let mut rig = rig.affinity(json!([{"header": "x-user-id"}])).start().await;
         let changes = [("canary.demo.weight", "50"), ("canary.demo.lease", "5:a")];
@@ -79,7 +79,7 @@ async fn what_is_shared_and_counted_stays() {
 #[tokio::test]
 async fn requests_under_way_end_by_the_old_rules() {
     for rig in both() {
-        let canary = Upstream::ok().script(|seen: &RecordedRequest| {
+        let canary = TestUpstream::ok().script(|seen: &RecordedRequest| {
             seen.path.starts_with("/404").then(|| (404, Bytes::new()))
         });
         let mut rig = rig.canary(canary).unguarded().weight(100.0).start().await;

@@ -2,7 +2,8 @@
 //! the users don't see it and the judge does.
 
 use canary_integration::{
-    Behavior, Bootstrap, ClientRequest, ClientResponse, Fault, FilterStats, Rig, Running, Upstream,
+    Behavior, Bootstrap, ClientRequest, ClientResponse, Fault, FilterStats, Rig, Running,
+    TestUpstream,
 };
 use hyper::Method;
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ fn by(answer: &ClientResponse, version: &str) {
 
 #[tokio::test]
 async fn the_clients_of_a_canary_that_fails_everything_see_nothing_of_it() {
-    let rig = rig().canary(Upstream::ok().failing(503)).start().await;
+    let rig = rig().canary(TestUpstream::ok().failing(503)).start().await;
     let tally = rig.load(600).concurrency(32).await;
     assert_eq!((tally.with_status(200), tally.of_version("1.0.0")), (600, 600), "{tally:?}");
     let stats = rig.counted(600).await;
@@ -59,7 +60,7 @@ async fn the_clients_of_a_canary_that_fails_everything_see_nothing_of_it() {
 /// However it fails: refused, reset, silent, with a status, in gRPC; a request with a body, too.
 #[tokio::test]
 async fn every_kind_of_failure_is_rescued() {
-    let mut rig = rig().bootstrap(hasty).canary(Upstream::down()).start().await;
+    let mut rig = rig().bootstrap(hasty).canary(TestUpstream::down()).start().await;
     let mut sent = 0;
     let mut rescued = async |rig: &Running| {
         for ask in [
@@ -96,8 +97,8 @@ async fn every_kind_of_failure_is_rescued() {
 
 #[tokio::test]
 async fn what_fails_on_both_is_a_failure_and_no_rescue() {
-    for (stable, status) in [(Upstream::ok().failing(500), 500), (Upstream::down(), 503)] {
-        let rig = rig().stable(stable).canary(Upstream::ok().failing(503)).start().await;
+    for (stable, status) in [(TestUpstream::ok().failing(500), 500), (TestUpstream::down(), 503)] {
+        let rig = rig().stable(stable).canary(TestUpstream::ok().failing(503)).start().await;
         for _ in 0..10 {
             assert_eq!(rig.get("/").await.status, status);
         }
@@ -107,7 +108,7 @@ async fn what_fails_on_both_is_a_failure_and_no_rescue() {
 
 #[tokio::test]
 async fn a_canary_that_answers_is_its_own_witness() {
-    let rig = rig().canary(Upstream::ok().errors(0.5)).start().await;
+    let rig = rig().canary(TestUpstream::ok().errors(0.5)).start().await;
     let tally = rig.load(200).concurrency(1).await;
     assert_eq!(tally.with_status(200), 200, "{tally:?}");
     assert_eq!((tally.of_version("1.0.0"), tally.of_version("1.1.0")), (100, 100), "{tally:?}");
@@ -156,7 +157,8 @@ async fn a_canary_without_a_healthy_endpoint_is_rescued_at_the_first_try() {
 /// The guard hears of what the users don't.
 #[tokio::test]
 async fn rescued_failures_trip_the_guard() {
-    let rig = Rig::new().rescue().canary(Upstream::ok().failing(503)).weight(50.0).start().await;
+    let rig =
+        Rig::new().rescue().canary(TestUpstream::ok().failing(503)).weight(50.0).start().await;
     let tally = rig.load(400).concurrency(8).await;
     assert_eq!((tally.with_status(200), tally.of_version("1.0.0")), (400, 400), "{tally:?}");
     let tripped = async || rig.stat("demo.guard_tripped").await;
@@ -166,7 +168,7 @@ async fn rescued_failures_trip_the_guard() {
 
 #[tokio::test]
 async fn a_tester_is_rescued_and_counted_apart() {
-    let rig = rig().canary(Upstream::ok().failing(503)).weight(0.0);
+    let rig = rig().canary(TestUpstream::ok().failing(503)).weight(0.0);
     let rig = rig.rollout(|rollout| rollout["override"] = json!({"header": "x-canary"}));
     let rig = rig.start().await;
     by(&rig.request(ClientRequest::get("/").header("x-canary", "always")).await, "1.0.0");

@@ -1,7 +1,9 @@
 //! Several rollouts behind one Envoy: each takes its own requests, the first that matches takes,
 //! and what none takes is let alone.
 
-use canary_integration::{Bootstrap, ClientRequest, FilterStats, Rig, Running, Server, Upstream};
+use canary_integration::{
+    Bootstrap, ClientRequest, FilterStats, Rig, Running, Server, TestUpstream,
+};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -13,7 +15,7 @@ struct Scorer {
 
 impl Scorer {
     fn start() -> Self {
-        Self { stable: Upstream::ok().start("3.1"), canary: Upstream::ok().start("3.2") }
+        Self { stable: TestUpstream::ok().start("3.1"), canary: TestUpstream::ok().start("3.2") }
     }
 
     /// Its clusters, and its routes for what lies under `/v2/models/scorer`.
@@ -130,7 +132,7 @@ async fn what_no_rollout_takes_is_untouched_but_for_internal_headers() {
             "token": {"header": "x-canary-token", "value": "secret"}});
         rollout["affinity"] = json!([{"cookie": "canary-cohort"}]);
     };
-    let upstream = Upstream::ok().header("x-canary-version", "the upstream's own");
+    let upstream = TestUpstream::ok().header("x-canary-version", "the upstream's own");
     let bare = |rig: Rig| rig.bootstrap(Bootstrap::without_early_removal).stable(upstream.clone());
     let rig = bare(Rig::new().rollout(rollout).weight(100.0)).start().await;
     let plain = bare(Rig::new().without_filter()).start().await;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use canary_integration::{
-    ClientRequest, FilterStats, RecordedRequest, Rig, Running, Upstream, artifacts,
+    ClientRequest, FilterStats, RecordedRequest, Rig, Running, TestUpstream, artifacts,
 };
 use hyper::{Method, body::Bytes};
 use serde_json::{Value, json};
@@ -21,8 +21,8 @@ fn label() -> Value {
 }
 
 /// Answers with the body that is the request's.
-fn echo() -> Upstream {
-    Upstream::ok().script(|seen: &RecordedRequest| {
+fn echo() -> TestUpstream {
+    TestUpstream::ok().script(|seen: &RecordedRequest| {
         let status = seen.path.trim_start_matches('/').parse().unwrap_or(200);
         Some((status, seen.body.clone()))
     })
@@ -58,8 +58,9 @@ async fn of_canary(rig: &Running, asks: Vec<ClientRequest>) -> BTreeMap<String, 
 
 #[tokio::test]
 async fn categories_out_of_a_json_body_for_each_version() {
-    let says =
-        |label: &str| Upstream::ok().body(json!({"predictions": [{"label": label}]}).to_string());
+    let says = |label: &str| {
+        TestUpstream::ok().body(json!({"predictions": [{"label": label}]}).to_string())
+    };
     let rig = with(label()).stable(says("cat")).canary(says("a dog")).weight(50.0).start().await;
     let tally = rig.load(200).await;
     let stats = rig.counted(200).await;

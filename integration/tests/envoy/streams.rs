@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use canary_integration::{Behavior, Rig, Running, Upstream};
+use canary_integration::{Behavior, Rig, Running, TestUpstream};
 use http_body_util::{BodyExt, Channel, channel::Sender};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2;
@@ -64,7 +64,7 @@ async fn a_websocket_is_stamped_echoes_and_counts_once_when_it_ends() {
 
 #[tokio::test]
 async fn an_upgrade_that_is_refused_is_a_plain_request() {
-    let rig = Rig::new().unguarded().canary(Upstream::down()).bootstrap(prompt).weight(100.0);
+    let rig = Rig::new().unguarded().canary(TestUpstream::down()).bootstrap(prompt).weight(100.0);
     let rig = rig.start().await;
     let mut stream = rig.dial().await;
     stream.write_all(UPGRADE).await.unwrap();
@@ -127,7 +127,7 @@ async fn talks(rig: &Running) -> Call {
 /// A rig whose canary answers gRPC message by message.
 fn streaming() -> Rig {
     let stream = |behavior: &mut Behavior| behavior.grpc_stream = true;
-    reader().canary(Upstream::ok().with(stream))
+    reader().canary(TestUpstream::ok().with(stream))
 }
 
 #[tokio::test]

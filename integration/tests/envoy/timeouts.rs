@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use canary_integration::{ClientRequest, Fault, Rig, Running, Upstream};
+use canary_integration::{ClientRequest, Fault, Rig, Running, TestUpstream};
 use serde_json::json;
 
 /// Envoy's default for a whole response, and the shipped limit for its beginning.
@@ -22,12 +22,12 @@ async fn response(rig: &Running, which: &str) -> (u16, usize, Duration) {
 #[tokio::test]
 async fn a_long_stream_is_not_cut_and_a_hanging_request_ends() {
     let streaming = || {
-        Upstream::ok().body(vec![b'x'; 17]).with(|behavior| {
+        TestUpstream::ok().body(vec![b'x'; 17]).with(|behavior| {
             (behavior.chunks, behavior.pause) = (Some(1), Duration::from_secs(1));
         })
     };
     let streams = override_by_header().stable(streaming()).canary(streaming()).start().await;
-    let hangs = override_by_header().canary(Upstream::ok().fault(Fault::Hang)).start().await;
+    let hangs = override_by_header().canary(TestUpstream::ok().fault(Fault::Hang)).start().await;
     let (stable, canary, hung) = tokio::join!(
         response(&streams, "never"),
         response(&streams, "always"),

@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use tokio::time::{Instant, sleep};
 
 use super::CanaryKind;
-use crate::{Load, LoadTally, Rig, Running, RunningLoad, Script, Upstream};
+use crate::{Load, LoadTally, Rig, Running, RunningLoad, Script, TestUpstream};
 
 /// The load.
 pub(super) const PER_SECOND: f64 = 1_000.0;
@@ -59,7 +59,7 @@ impl Site {
     pub(super) async fn start(kind: CanaryKind) -> Self {
         let failing = Arc::new(AtomicU32::new(0));
         let script = script(Arc::clone(&failing), u64::from(kind.weight + kind.failing));
-        let healthy = Upstream::ok().latency_ms(LATENCY_MS);
+        let healthy = TestUpstream::ok().latency_ms(LATENCY_MS);
         let canary = healthy.clone().with(|behavior| behavior.script = Some(script));
         let rig = Rig::new().stable(healthy).canary(canary);
         let rig = if kind.rescue { rig.rescue() } else { rig };

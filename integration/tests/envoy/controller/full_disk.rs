@@ -21,7 +21,7 @@ analysis:
 
 #[tokio::test]
 async fn a_full_disk_ends_the_controller_and_the_lease_ends_the_rollout() {
-    let (rig, place) = (Rig::new().start().await, Place::with(PATIENT));
+    let (rig, place) = (Rig::new().start().await, ControllerFolder::with(PATIENT));
     let traffic = rig.load(Load::ENDLESS).rate(100.0).spawn();
     // The system's limit on a file's size fails writes as a full disk does.
     let script = "trap '' XFSZ; ulimit -f 96; exec \"$0\" \"$@\"";

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use canary_integration::{Server, Upstream};
+use canary_integration::{Server, TestUpstream};
 
 use super::*;
 
@@ -69,7 +69,7 @@ async fn gateway() -> (Running, [Server; 2]) {
 
 /// How many of 32 requests on this path version 2 answers.
 async fn on_canary(rig: &Running, path: &'static str) -> u64 {
-    let ask = move |_| Ask::get(path).authority("shop.example.com");
+    let ask = move |_| ClientRequest::get(path).authority("shop.example.com");
     let tally = rig.load(32).concurrency(8).each(ask).await;
     assert_eq!(tally.with_status(200), 32, "{tally:?}");
     let [answered, named] =
