@@ -1,5 +1,5 @@
 //! A client for Envoy's admin, on a unix socket or a TCP port. One connection a request: an Envoy
-//! that was restarted is no special case.
+//! that was restarted isn't a special case.
 
 use std::fmt;
 use std::net::SocketAddr;

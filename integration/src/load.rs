@@ -26,10 +26,10 @@ pub struct Load {
 }
 
 impl Load {
-    /// So many requests that only `stop` ends it.
+    /// Enough requests that only `stop` ends it.
     pub const ENDLESS: u64 = u64::MAX / 2;
 
-    /// So many requests to this address.
+    /// This many requests to this address.
     pub fn to(to: SocketAddr, requests: u64) -> Self {
         Self {
             to,
@@ -46,7 +46,7 @@ impl Load {
         self
     }
 
-    /// At most so many requests a second, evenly spaced, instead of as many as go.
+    /// At most this many requests a second, evenly spaced, instead of as many as possible.
     pub fn rate(mut self, per_second: f64) -> Self {
         self.rate = Some(per_second);
         self

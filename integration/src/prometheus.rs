@@ -116,7 +116,7 @@ impl PrometheusProcess {
         assert_eq!(ready, Ok(200));
     }
 
-    /// As for an admin: one connection a request, so that a restart is no special case.
+    /// As for an admin: one connection a request, so a restart isn't a special case.
     fn client(&self) -> EnvoyAdmin {
         EnvoyAdmin::new(AdminAddress::Tcp(self.at))
     }

@@ -19,7 +19,7 @@ use crate::upstream::{Server, TestUpstream};
 /// How often a start is tried when Envoy can't have the TCP port that was free a moment before.
 const TRIES: u32 = 3;
 
-/// Where Envoy's admin shall listen.
+/// Where Envoy's admin listens.
 #[derive(Clone, Copy, Debug)]
 pub enum AdminOn {
     /// A unix socket of mode 0600 in the rig's directory.
@@ -160,7 +160,7 @@ impl Rig {
         self
     }
 
-    /// Changes the bootstrap once all addresses stand in it, just before Envoy starts.
+    /// Changes the bootstrap once it has all addresses, just before Envoy starts.
     pub fn before_start(self, last: fn(&mut Bootstrap)) -> Self {
         Self { last, ..self }
     }
@@ -175,7 +175,7 @@ impl Rig {
         Self { listen, ..self }
     }
 
-    /// On the addresses of the shipped bootstrap, where nobody else has them; else on free ones.
+    /// On the addresses of the shipped bootstrap, if they are free, otherwise on free ones.
     pub fn on_shipped_addresses(mut self) -> Self {
         let (stable, canary) = ("demo-stable", "demo-canary");
         let upstreams = [stable, canary].map(|cluster| self.bootstrap.upstream_at(cluster));
@@ -200,7 +200,7 @@ impl Rig {
         self.wasm(&artifacts::filter())
     }
 
-    /// The filter's configuration stands in the listener, and that in a file: pushes come by LDS, not
+    /// The filter's configuration is in the listener, and the listener in a file: pushes come by LDS, not
     /// by ECDS.
     pub fn listener_by_file(self) -> Self {
         Self { by: By::Lds, ..self }
@@ -252,7 +252,7 @@ impl Rig {
         running
     }
 
-    /// Starts an upstream and tells the bootstrap where it is.
+    /// Starts an upstream and puts its address into the bootstrap.
     fn upstream(&mut self, role: &Value, upstream: &TestUpstream) -> Server {
         let text = |field: &str| {
             role[field].as_str().unwrap_or_else(|| panic!("no {field} in {role}")).to_owned()
@@ -300,7 +300,7 @@ impl Rig {
     }
 }
 
-/// A TCP port that nobody has at the moment.
+/// A TCP port that is free at the moment.
 ///
 /// # Panics
 /// When there is none.

@@ -121,7 +121,7 @@ impl Running {
         TcpStream::connect(self.address()).await.expect("Envoy accepts connections")
     }
 
-    /// So many requests.
+    /// This many requests.
     pub fn load(&self, requests: u64) -> Load {
         Load::to(self.address(), requests)
     }
@@ -214,7 +214,7 @@ impl Running {
         .await
     }
 
-    /// Waits until so many configurations were taken by every worker, the first one among them.
+    /// Waits until every worker has loaded this many configurations, including the first one.
     pub async fn configured(&self, times: usize) {
         let workers = usize::try_from(self.launch.workers).expect("not that many");
         // The main thread's VM is configured, too, after one that Envoy tries each out in.
@@ -223,13 +223,13 @@ impl Running {
         eventually("every worker is configured", probe, |lines| *lines >= all).await;
     }
 
-    /// Waits until so many canary requests are counted.
+    /// Waits until this many canary requests are counted.
     pub async fn counted_on_canary(&self, requests: u64) {
         let probe = async || self.stats().await.of("canary", "rq_total");
         eventually("the canary's requests are counted", probe, |total| *total == requests).await;
     }
 
-    /// Waits until the runtime was polled so many times more: after three of them, each of which comes
+    /// Waits until the runtime has been polled this many more times: after three of them, each of which comes
     /// a whole interval after the last, every worker has taken over what the runtime said before.
     pub async fn polled(&self, polls: u64) {
         let before = self.stat("filter.poll_success").await;

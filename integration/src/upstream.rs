@@ -53,7 +53,7 @@ pub type Script = Arc<dyn Fn(&RecordedRequest) -> Option<(u16, Bytes)> + Send + 
 /// How an upstream behaves.
 #[derive(Clone)]
 pub struct Behavior {
-    /// The status of an answer that is no error.
+    /// The status of an answer that isn't an error.
     pub status: u16,
     /// The share of requests answered with `error_status`, evenly spread: of n requests ⌊n ·
     /// share⌋.
@@ -74,14 +74,14 @@ pub struct Behavior {
     pub fault: Fault,
     /// The gRPC status of an error (14, UNAVAILABLE): a gRPC answer is 200 all the same.
     pub grpc_error: u16,
-    /// Whether a gRPC status stands in the headers of an answer without a body, instead of in
+    /// Whether a gRPC status is in the headers of an answer without a body, instead of in
     /// trailers.
     pub grpc_trailers_only: bool,
     /// Whether gRPC is answered as a stream: each message is sent back as it comes, and the status
     /// follows when the client is done.
     pub grpc_stream: bool,
     /// A service that this one calls for each request, handing on the version header that came with
-    /// it; who answered there stands in `x-next-upstream`.
+    /// it; `x-next-upstream` names the version that answered there.
     pub next: Option<SocketAddr>,
     /// Decides by request; where it gives nothing, the rest of the behavior holds.
     pub script: Option<Script>,

@@ -19,7 +19,7 @@ use tokio::task::{JoinSet, LocalSet};
 use super::{BenchReport, BenchTarget};
 use trial::{BlastTrial, Healthy, Site};
 
-/// So many Envoys are measured at the same time; each takes a sixth of a core.
+/// This many Envoys are measured at the same time; each takes a sixth of a core.
 const AT_ONCE: usize = 6;
 
 /// One thing to measure, repeatedly.

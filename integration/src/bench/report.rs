@@ -76,7 +76,7 @@ impl BenchReport {
         self.sheets.push(sheet);
     }
 
-    /// Adds a line that stands below the table.
+    /// Adds a line below the table.
     pub fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }

@@ -92,7 +92,7 @@ async fn an_inherited_version_must_be_one_of_the_two() {
         assert_eq!(back.request(ask).await.upstream(), Some("1.1.0"));
     }
     for version in [&b"1.1"[..], b"1.1.0 ", b"V1.1.0", b"9", b"", b"\xff", b"1.1.0,1.1.0"] {
-        // A space at the end is no part of a header's value.
+        // A space at the end isn't part of a header's value.
         let expected = if version == b"1.1.0 " { "1.1.0" } else { "1.0.0" };
         assert_eq!(back.request(sent(version)).await.upstream(), Some(expected), "{version:?}");
     }

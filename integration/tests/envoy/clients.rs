@@ -89,7 +89,7 @@ async fn a_client_counts_once_a_window_and_fails_once() {
     }
     let stats = rig.stats().await;
     assert_eq!(stats.of("stable", "rq_total") + stats.of("canary", "rq_total"), 600);
-    // An epoch is no window: it clears the guard, not the memory.
+    // An epoch isn't a window: it clears the guard, not the memory.
     rig.runtime_modify(&[("canary.demo.epoch", "1"), ("canary.demo.window", "4")]).await;
     rig.polled(3).await;
     five_each(&rig).await;

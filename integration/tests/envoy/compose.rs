@@ -30,7 +30,7 @@ fn the_compose_bootstrap_is_the_shipped_one_at_other_addresses() {
 fn its_door_to_the_admin_is_narrow() {
     let mut bootstrap = Bootstrap::shipped("integration/compose/envoy.yaml");
     let admin = bootstrap.document()["admin"]["address"].clone();
-    assert_eq!(admin["pipe"]["mode"], 0o600, "nobody reaches the admin itself");
+    assert_eq!(admin["pipe"]["mode"], 0o600, "only Envoy's user reaches the admin itself");
     let listeners = bootstrap.document()["static_resources"]["listeners"].clone();
     let control =
         listeners.as_array().unwrap().iter().find(|one| one["name"] == "control").unwrap();

@@ -97,7 +97,7 @@ fn traffic(rig: &Running) -> RunningLoad {
     rig.load(Load::ENDLESS).concurrency(40).rate(2_000.0).spawn()
 }
 
-/// Lets it run for so many milliseconds more.
+/// Lets it run for this many more milliseconds.
 async fn goes_on(rig: &Running, traffic: &RunningLoad, milliseconds: u64) {
     let until = traffic.elapsed() + Duration::from_millis(milliseconds);
     rig.eventually("more traffic", async || traffic.elapsed(), |now| *now > until).await;

@@ -160,7 +160,7 @@ async fn a_leader_that_dies_is_followed() {
     assert!(tally.of_version("1.1.0") > 0, "{tally:?}");
 }
 
-/// Every leader dies in turn, until there is none: nobody polls, and nothing is left that could
+/// Every leader dies in turn, until there is none: no worker polls, and nothing is left that could
 /// send a request to the canary.
 #[tokio::test]
 async fn when_every_poller_is_gone_stable_answers() {

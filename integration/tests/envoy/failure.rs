@@ -49,7 +49,7 @@ async fn http_classes_codes_and_ranges() {
     assert_eq!(by(json!([])).await, [0; 0]);
 }
 
-/// The statistics of so many calls, each with its own gRPC status.
+/// The statistics of this many calls, each with its own gRPC status.
 async fn calls(rule: Option<Value>, trailers_only: bool) -> (u64, u64, u64) {
     let behave = |behavior: &mut canary_integration::Behavior| {
         (behavior.errors, behavior.grpc_trailers_only) = (1.0, trailers_only);
@@ -173,6 +173,6 @@ async fn no_healthy_upstream_is_the_canarys_failure() {
 async fn a_grpc_answer_that_breaks_off_is_a_failure() {
     let rig = rig().canary(TestUpstream::ok().fault(Fault::Truncate)).start().await;
     let broken = rig.client().send(call("application/grpc")).await;
-    broken.expect_err("half a message is no answer");
+    broken.expect_err("half a message isn't an answer");
     assert_eq!(of_canary(&rig.counted(1).await), (1, 1));
 }

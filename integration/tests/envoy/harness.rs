@@ -36,7 +36,7 @@ async fn what_goes_wrong_below_http_is_envoys_local_reply() {
         Rig::new().without_filter().stable(TestUpstream::ok().fault(Fault::Reset)).start().await;
     assert_eq!((rig.get("/").await.status, rig.get("/").await.upstream()), (503, None));
     rig.stable().change(|behavior| behavior.fault = Fault::Truncate);
-    rig.client().send(ClientRequest::get("/")).await.expect_err("half a body is no answer");
+    rig.client().send(ClientRequest::get("/")).await.expect_err("half a body isn't an answer");
     rig.stable().change(|behavior| behavior.fault = Fault::None);
     assert_eq!(rig.get("/").await.status, 200);
     rig.stable_mut().down().await;

@@ -36,7 +36,7 @@ async fn a_client_that_sends_the_route_header_reaches_neither_the_canary_nor_ano
     forge(&Rig::new().start().await).await;
 }
 
-/// Where the filter stands in a configuration that doesn't remove the headers early, it removes
+/// If the filter is in a configuration that doesn't remove the headers early, it removes
 /// them itself.
 #[tokio::test]
 async fn the_filter_removes_forged_headers_by_itself() {

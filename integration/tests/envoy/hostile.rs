@@ -149,7 +149,7 @@ async fn headers_and_cookies_of_60_kilobytes() {
     asks.push(ClientRequest::get(&format!("/{}", long(50_000))));
     let sent = 2 * asks.len() as u64;
     assert_eq!(counted_once(&rig, asks).await, sent);
-    // Beyond its limit Envoy refuses by itself, and that is no version's doing.
+    // Beyond its limit Envoy refuses by itself, and neither version caused that.
     let asks =
         NAMES.iter().map(|name| ClientRequest::get("/").header(name, long(100_000))).collect();
     assert_eq!(counted_once(&rig, asks).await, 0);

@@ -195,7 +195,7 @@ async fn a_changed_resource_is_a_new_vm_and_loses_nothing() {
     assert!(shown["canary"]["requests"].as_u64().unwrap() >= before + tally.requests() / 2);
 }
 
-/// Istio keeps no statistics of the runtime, by which the filter tells that a large one is unchanged.
+/// Istio drops the runtime's statistics, from which the filter sees that a large runtime is unchanged.
 #[tokio::test]
 async fn a_large_runtime_is_followed_though_nothing_counts_its_loads() {
     let rig = Rig::istio(Carrier::WasmPlugin).start().await;

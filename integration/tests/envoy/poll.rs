@@ -100,7 +100,7 @@ async fn a_cluster_that_is_not_there_is_a_failed_poll_with_its_name_in_the_log()
     assert_eq!(rig.logs().matches("cluster `nowhere`").count(), 1, "{}", rig.logs());
 }
 
-/// A thousand keys that are somebody else's: 110 KB of JSON, which Envoy takes milliseconds to write.
+/// A thousand keys of other users: 110 KB of JSON, which Envoy takes milliseconds to write.
 fn crowded(rig: Rig) -> Rig {
     (0..1_000).fold(rig, |rig, number| rig.runtime(&format!("somebody.elses.key_{number}"), "100"))
 }

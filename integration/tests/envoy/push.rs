@@ -18,7 +18,7 @@ fn call_canary(config: &mut Value, version: &str) {
     config["rollouts"][0]["canary"]["version"] = version.into();
 }
 
-/// Steady traffic that shall not notice anything.
+/// Steady traffic that must not notice anything.
 fn steady(rig: &Running) -> RunningLoad {
     rig.load(Load::ENDLESS).concurrency(16).rate(600.0).spawn()
 }
@@ -247,7 +247,7 @@ fn complaints(rig: &Running) -> usize {
         .sum()
 }
 
-/// What isn't even a plugin: a file that is no resource, a module that is missing or none.
+/// What isn't even a plugin: a file that isn't a resource, a module that is missing or isn't one.
 #[tokio::test]
 async fn a_broken_resource_or_module_leaves_the_last_good_one() {
     for rig in both() {

@@ -14,7 +14,7 @@ fn hasty(bootstrap: &mut Bootstrap) {
     routes[0]["route"]["retry_policy"]["per_try_timeout"] = "1s".into();
 }
 
-/// Everything goes to the canary, nobody guards it, and its answers are read.
+/// Everything goes to the canary, without the guard, and its answers are read.
 fn rig() -> Rig {
     let signals = |rollout: &mut Value| {
         rollout["signals"] = json!([
@@ -79,7 +79,7 @@ async fn every_kind_of_failure_is_rescued() {
     let faults: [fn(&mut Behavior); 3] = [
         |behavior| behavior.fault = Fault::Reset,
         |behavior| behavior.fault = Fault::Hang,
-        // gRPC's status must stand in the headers: when the trailers come, the answer has begun.
+        // gRPC's status must be in the headers: when the trailers come, the answer has begun.
         |behavior| {
             (behavior.fault, behavior.errors) = (Fault::None, 1.0);
             behavior.grpc_trailers_only = true;
@@ -118,7 +118,7 @@ async fn a_canary_that_answers_is_its_own_witness() {
     assert_eq!(stats.value("demo.canary.1.1.0.signal.by.new"), 100);
     assert_eq!(stats.value("demo.canary.1.1.0.signal.asked.converted"), 100);
     assert_eq!(signals(&stats), 200, "of rescued answers none");
-    // What is no failure to Envoy's retry isn't rescued.
+    // What Envoy's retry doesn't regard as a failure isn't rescued.
     rig.canary().change(|behavior| (behavior.errors, behavior.status) = (0.0, 404));
     let answer = rig.get("/").await;
     assert_eq!((answer.status, answer.version()), (404, Some("1.1.0")));

@@ -51,7 +51,7 @@ async fn rig(service: &Scorer, scorer: Value) -> Running {
     Rig::new().config(rollouts).bootstrap(|bootstrap| service.route(bootstrap)).start().await
 }
 
-/// Waits until so many requests are counted for `demo`'s stable version and the scorer's canary.
+/// Waits until this many requests are counted for `demo`'s stable version and the scorer's canary.
 /// Each worker hands its counts over on a tick of its own.
 async fn both_counted(rig: &Running, demo: u64, scorer: u64) -> FilterStats {
     let stats = async || rig.stats().await;

@@ -58,7 +58,7 @@ async fn a_websocket_is_stamped_echoes_and_counts_once_when_it_ends() {
     rig.runtime_modify(&[("canary.demo.weight", ""), ("canary.demo.enabled", "")]).await;
     let counted = canary(&rig, &["rq_total", "rq_failure", "rq_2xx", "rq_5xx"]).await;
     assert_eq!(counted, [8, 0, 0, 0]);
-    assert_eq!(rig.stats().await.samples("canary", "rq_time_us"), 0, "its length is no latency");
+    assert_eq!(rig.stats().await.samples("canary", "rq_time_us"), 0, "its length isn't a latency");
     unharmed(&rig).await;
 }
 
@@ -147,7 +147,7 @@ async fn a_grpc_stream_counts_once_by_the_status_in_its_trailers() {
 }
 
 /// A client that has heard enough of a stream cancels it or hangs up: gRPC's clients do so every
-/// day. That there is no status then is nobody's failure; when the server breaks off, it is.
+/// day. Then a missing status isn't a failure; if the server breaks off, it is.
 #[tokio::test]
 async fn a_grpc_stream_that_the_client_ends_is_no_failure_and_one_that_the_server_ends_is() {
     let mut rig = streaming().start().await;

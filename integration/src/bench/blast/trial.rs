@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const SETTLED: Duration = Duration::from_millis(300);
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A canary's good time: so long, and so many requests. The guard's score, which begins half way
+/// A canary's healthy phase: at least this long, and this many requests. The guard's score, which begins half way
 /// up, is zero after some thirty.
 #[derive(Clone, Copy)]
 pub(super) struct Healthy {

@@ -14,7 +14,7 @@ const TARGET: BenchTarget = BenchTarget::AtMost(300.0);
 const LOOK: Duration = Duration::from_millis(4);
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Sets the weight to 100 % so often, and measures until the canary answers and until the gauge
+/// Sets the weight to 100 % this many times, and measures until the canary answers and until the gauge
 /// says so.
 pub(super) async fn measure(repeats: u32, report: &mut BenchReport) {
     let rig = Rig::new().start().await;

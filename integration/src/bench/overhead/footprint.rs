@@ -61,7 +61,7 @@ async fn resident(
 }
 
 /// What an idle Envoy with the filter takes beyond an idle one without, both at the same time, with
-/// a thousand runtime keys that are somebody else's.
+/// a thousand runtime keys of other users.
 #[allow(clippy::cast_precision_loss)]
 pub(super) async fn idle(windows: usize, upstream: &BenchUpstream, report: &mut BenchReport) {
     let place =

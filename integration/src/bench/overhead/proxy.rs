@@ -79,7 +79,7 @@ impl BenchProxy {
         self.envoy.id().expect("Envoy runs")
     }
 
-    /// So many requests, each from another client.
+    /// This many requests, each from another client.
     pub(super) fn load(&self, requests: u64) -> Load {
         Load::to(self.address(), requests).concurrency(50).each(variant::ask)
     }

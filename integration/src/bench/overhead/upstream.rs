@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
-/// What to ask for where the answer shall be 300 KB.
+/// What to ask for for an answer of 300 KB.
 pub(super) const BIG_PATH: &str = "/big";
 const BIG: usize = 300_000;
 const SMALL: usize = 64;

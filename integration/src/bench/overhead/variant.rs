@@ -12,7 +12,7 @@ use crate::{ClientRequest, artifacts};
 /// One way to split traffic, or not to.
 pub(super) struct OverheadVariant {
     pub(super) name: &'static str,
-    /// Of the answers that bear a version, so many in a hundred bear the canary's; none bear any.
+    /// The percentage of the answers with a version that should have the canary's; `None`: answers have no version.
     pub(super) canary_percent: Option<f64>,
     /// For processor time a request, against native.
     pub(super) cpu: Option<BenchTarget>,

@@ -24,7 +24,7 @@ pub(crate) async fn split(system: &System) -> String {
     format!("at 20 %, {by_canary} of {REQUESTS} answers by the canary")
 }
 
-/// What canaryctl doesn't need of the admin, nobody gets.
+/// The control port refuses everything that canaryctl doesn't need.
 pub(crate) async fn narrow_door(system: &System) -> String {
     let admin = system.control().await;
     for path in ["/", "/config_dump", "/clusters", "/certs", "/stats/recentlookups", "/help"] {
@@ -98,7 +98,7 @@ pub(crate) async fn guard(system: &System) -> String {
     format!("tripped: {failed} of 1000 requests failed")
 }
 
-/// A restart ends what was pushed at run time: all traffic is on stable, until a weight is set anew.
+/// A restart ends what was pushed at run time: all traffic is on stable, until a weight is set again.
 pub(crate) async fn restart_by_hand(system: &System) -> String {
     system.canaryctl(&["set", "weight", "demo", "100"]).await;
     system.all_go_to(CANARY).await;
@@ -109,7 +109,7 @@ pub(crate) async fn restart_by_hand(system: &System) -> String {
     system.canaryctl(&["set", "weight", "demo", "100"]).await;
     system.all_go_to(CANARY).await;
     system.canaryctl(&["set", "weight", "demo", "0"]).await;
-    "stable after it; a weight set anew holds".to_owned()
+    "stable after it; a weight that is set again holds".to_owned()
 }
 
 /// A controller gives an Envoy that was restarted its weight again, and goes on where it was.
@@ -134,7 +134,7 @@ pub(crate) async fn restart_under_a_controller(system: &System) -> String {
     format!("50 % again after {took:.1} s; counted {before} requests before it, {after} in all")
 }
 
-/// Waits until the controller has counted so many requests.
+/// Waits until the controller has counted this many requests.
 async fn counted(system: &System, controller: &ComposeController, requests: u64) -> u64 {
     let probe = async || {
         let shown = controller.shows().await;

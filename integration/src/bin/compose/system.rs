@@ -76,7 +76,7 @@ impl System {
         within(CONDITION, what, probe, holds).await
     }
 
-    /// So many requests to Envoy.
+    /// This many requests to Envoy.
     pub(crate) async fn load(&self, requests: u64) -> Load {
         let at = self.published("envoy", 10_000).await.expect("Envoy's port is published");
         Load::to(at, requests).concurrency(16)

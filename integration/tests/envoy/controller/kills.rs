@@ -1,5 +1,5 @@
 //! kill -9 with real processes: controllers and Envoys die at random points of a rollout, in every
-//! step of it. No decision is lost or made twice, no Envoy ever stands above what is in the journal,
+//! step of it. No decision is lost or made twice, no Envoy's weight is ever above the journal's,
 //! and where nothing returns all is stable within the lease.
 
 use std::collections::BTreeSet;
@@ -145,7 +145,7 @@ impl KillTrial {
         decisions(&self.journal()).iter().any(is)
     }
 
-    /// Waits for the moment and some time more, kills somebody, and starts him again.
+    /// Waits for the moment and a little longer, kills the victim, and starts it again.
     async fn strike(&mut self, moment: Moment, at_most: u64, absent: bool) {
         let seconds = Duration::from_secs(30);
         within(seconds, &format!("{moment:?}"), async || self.has_come(moment), |come| *come).await;
@@ -196,7 +196,7 @@ fn controller(rig: &Running, place: &ControllerFolder) -> Child {
     command.kill_on_drop(true).spawn().unwrap()
 }
 
-/// Strikes at each of these moments so many times, with at most so many milliseconds of patience;
+/// Strikes at each of these moments this many times, after at most this many milliseconds;
 /// gives the trial at its end, its exit code, and how often Envoy was compared with the journal.
 async fn under_fire(
     seed: u64,
