@@ -27,8 +27,12 @@ pub(crate) fn assert_current(artifact: &str) {
         _ => return,
     };
     let recorded = fs::read_to_string(root().join(record)).unwrap_or_default();
+    assert_same(artifact, &recorded, current);
+}
+
+fn assert_same(artifact: &str, recorded: &str, current: &str) {
     assert!(
-        recorded.trim() == current.as_str(),
+        recorded.trim() == current,
         "{artifact} was built from other sources than the checkout's: run ./scripts/build"
     );
 }
@@ -66,4 +70,28 @@ fn collect(path: &str, files: &mut Vec<String>) {
 
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_built_from_these_sources_is_accepted() {
+        let current = digest("filter");
+        assert_same("dist/canary_filter.wasm", &format!("{current}\n"), &current);
+        assert_ne!(current, digest("companion"), "each has sources of its own");
+    }
+
+    #[test]
+    #[should_panic(expected = "run ./scripts/build")]
+    fn what_was_built_from_others_is_refused() {
+        assert_same("dist/canaryctl", "0123\n", &digest("companion"));
+    }
+
+    #[test]
+    #[should_panic(expected = "run ./scripts/build")]
+    fn what_was_built_without_a_record_is_refused() {
+        assert_same("dist/canaryctl", "", &digest("companion"));
+    }
 }
