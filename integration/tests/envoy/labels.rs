@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use canary_integration::{Bootstrap, Rig, Running, TestUpstream, artifacts};
+use canary_model::names::{is_bin, is_rollout_name, is_version};
 use proptest::prelude::*;
 use regex::Regex;
 use serde_json::{Value, json};
@@ -102,23 +103,11 @@ fn flat(name: &str) -> String {
     name.replace(['.', '-'], "_")
 }
 
-/// Whether the filter's configuration allows this version (DESIGN 3.1).
-fn is_legal_version(version: &str) -> bool {
-    let reserved = |part: &str| {
-        METRICS
-            .into_iter()
-            .chain(GAUGES)
-            .chain(["signal", "signal_first", "value", "value_first"])
-            .any(|word| word == part)
-    };
-    version.len() <= 63 && version != "other" && !version.split('.').any(reserved)
-}
-
 /// Rollout names, with many that look like roles and metrics.
 fn rollout() -> impl Strategy<Value = String> {
     let part = "stable|canary|rq_total|signal|value|epoch|filter|pay|[a-z0-9]{1,4}";
     let name = (part, proptest::collection::vec(("[_-]{1,2}", part), 0..4)).prop_map(joined);
-    name.prop_filter("legal", |name| name.len() <= 63 && name != "filter")
+    name.prop_filter("legal", |name| is_rollout_name(name))
 }
 
 fn joined((first, rest): (String, Vec<(String, String)>)) -> String {
@@ -130,7 +119,7 @@ fn version() -> impl Strategy<Value = String> {
     let part = "[0-9]{1,3}|v[0-9]|stable|canary|rq|rq_2|rq_total|rq-total|signal|a_signal|value-1|signal_first|\
                 judged|first|us|client_total_|epoch|[A-Za-z0-9]{1,6}";
     let name = (part, proptest::collection::vec(("[._-]", part), 0..5)).prop_map(joined);
-    name.prop_filter("legal", |version| is_legal_version(version))
+    name.prop_filter("legal", |version| is_version(version))
 }
 
 fn role() -> impl Strategy<Value = &'static str> {
@@ -141,9 +130,7 @@ fn metric() -> impl Strategy<Value = String> {
     let plain = proptest::sample::select(METRICS.to_vec()).prop_map(str::to_owned);
     let signal = "signal|signal_first|value|rq_total|stable|[a-z0-9_]{1,8}";
     let bin = "b[0-9]{1,2}|other|unreadable|signal|value|stable|my_rq_200|[A-Za-z0-9_-]{1,8}"
-        .prop_filter("not a metric's name", |bin| {
-            !METRICS.into_iter().chain(GAUGES).any(|metric| metric == bin)
-        });
+        .prop_filter("legal", |bin| is_bin(bin));
     let first = prop_oneof![Just(""), Just("_first")];
     let signals = (first.clone(), signal, bin)
         .prop_map(|(first, signal, bin)| format!("signal{first}.{signal}.{bin}"));
