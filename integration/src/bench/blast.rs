@@ -83,11 +83,11 @@ pub(super) fn run(quick: bool) -> BenchReport {
 }
 
 /// Each kind has an Envoy of its own, so that several can be measured at a time.
-async fn measure(extent: Extent) -> BTreeMap<Kind, Series> {
+async fn measure(extent: BlastExtent) -> BTreeMap<CanaryKind, Series> {
     let weights = [(false, 5), (true, 5), (false, 1), (false, 10), (false, 50)];
-    let kinds = weights
-        .into_iter()
-        .flat_map(|(rescue, weight)| [100, 50].map(|failing| Kind { rescue, weight, failing }));
+    let kinds = weights.into_iter().flat_map(|(rescue, weight)| {
+        [100, 50].map(|failing| CanaryKind { rescue, weight, failing })
+    });
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut sites = JoinSet::new();
     for kind in kinds {
@@ -106,7 +106,7 @@ async fn measure(extent: Extent) -> BTreeMap<Kind, Series> {
     measured
 }
 
-async fn series(kind: Kind, extent: Extent) -> Series {
+async fn series(kind: CanaryKind, extent: BlastExtent) -> Series {
     let mut site = Site::start(kind).await;
     let (mut from_start, mut after_healthy) = (Vec::new(), Vec::new());
     for _ in 0..extent.repeats[usize::from(kind.weight != 5)] {
@@ -117,10 +117,11 @@ async fn series(kind: Kind, extent: Extent) -> Series {
 }
 
 /// The targets are for 5 %, where everything fails.
-fn tell(kind: Kind, series: &Series, report: &mut Report) {
+fn tell(kind: CanaryKind, series: &Series, report: &mut BenchReport) {
     let rescue = if kind.rescue { "with rescue, " } else { "" };
     let [start, healthy] = if kind.rescue { [0.0, 0.0] } else { [6.0, 11.0] };
-    let target = |limit| (kind.weight == 5 && kind.failing == 100).then_some(Target::AtMost(limit));
+    let target =
+        |limit| (kind.weight == 5 && kind.failing == 100).then_some(BenchTarget::AtMost(limit));
     let name = format!("{rescue}{} %, {} % failing", kind.weight, kind.failing);
     tell_cell(&format!("{name} from the start"), &series.from_start, target(start), report);
     let name = format!("{name} after a healthy phase");
@@ -128,8 +129,14 @@ fn tell(kind: Kind, series: &Series, report: &mut Report) {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn tell_cell(name: &str, trials: &[Trial], target: Option<Target>, report: &mut Report) {
-    let of = |figure: fn(&Trial) -> u64| trials.iter().map(|trial| figure(trial) as f64).collect();
+fn tell_cell(
+    name: &str,
+    trials: &[BlastTrial],
+    target: Option<BenchTarget>,
+    report: &mut BenchReport,
+) {
+    let of =
+        |figure: fn(&BlastTrial) -> u64| trials.iter().map(|trial| figure(trial) as f64).collect();
     let unit = "failed answers";
     report.cell(name, unit, of(|trial| trial.failures - trial.in_flight), target);
     report.cell(format!("{name}, in flight"), unit, of(|trial| trial.in_flight), None);

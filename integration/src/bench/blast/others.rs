@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_published_ranges() {
-        let mut report = Report::new("blast", "");
+        let mut report = BenchReport::new("blast", "");
         tell(&mut report);
         let json = report.to_json();
         let figures: Vec<f64> =
