@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use canary_integration::crds::{Checked, Crds};
 use canary_integration::{Server, TestUpstream};
 
 use super::*;
@@ -113,4 +114,20 @@ async fn each_rollout_has_its_own_kill_switch() {
         assert_eq!(found, expected, "{name}: the very next requests");
         rig.runtime_modify(&[(&key, "100")]).await;
     }
+}
+
+/// Against Istio's own definitions, which aren't part of this repository: `ISTIO_CRDS` names the file (see
+/// `scripts/check-istio`).
+#[test]
+fn what_is_rendered_fits_istios_definitions() {
+    let Ok(file) = std::env::var("ISTIO_CRDS") else { return };
+    let definitions = Crds::read(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let mut checked = 0;
+    for manifest in manifests() {
+        if let Checked::Against(problems) = definitions.check(&manifest) {
+            assert!(problems.is_empty(), "{problems:?} in {manifest:#}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 8, "2 rules, 2 routes, 3 EnvoyFilters and 1 plugin");
 }
