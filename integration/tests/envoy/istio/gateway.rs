@@ -131,3 +131,79 @@ fn what_is_rendered_fits_istios_definitions() {
     }
     assert_eq!(checked, 8, "2 rules, 2 routes, 3 EnvoyFilters and 1 plugin");
 }
+
+/// Takes the rollout `a-b` out of the plugin and puts it into a second one.
+fn two_plugins(headers: &Value) -> (Rig, [Server; 2]) {
+    let others = ["1", "2"].map(|version| TestUpstream::ok().start(version));
+    let addresses = [others[0].at(), others[1].at()];
+    let mut second = two_rollouts();
+    second["rollouts"].as_array_mut().unwrap().remove(0);
+    second["headers"] = headers.clone();
+    let route_header = headers["route"].clone();
+    let rig = Rig::of_manifests(Carrier::WasmPlugin, &manifests());
+    let rig = rig.config(|config| {
+        config["rollouts"].as_array_mut().unwrap().truncate(1);
+    });
+    let rig = rig.bootstrap(move |bootstrap| {
+        for ((subset, version), at) in [("v1", "1"), ("v2", "2")].into_iter().zip(addresses) {
+            let cluster = format!("outbound|8080|{subset}|two.default.svc.cluster.local");
+            bootstrap.upstream(&cluster, at, version);
+        }
+        let manager = bootstrap.connection_manager();
+        let filters = manager["http_filters"].as_array_mut().unwrap();
+        filters.insert(1, json!({"name": "second", "typed_config": inline_plugin(&second)}));
+        let hosts = manager["route_config"]["virtual_hosts"].as_array_mut().unwrap();
+        let routes = hosts.iter_mut().flat_map(|host| host["routes"].as_array_mut().unwrap());
+        for route in routes.filter(|route| route["name"] == "canary-a-b") {
+            route["match"]["headers"][0]["name"] = route_header.clone();
+        }
+    });
+    (rig, others)
+}
+
+/// A plugin that is part of the listener.
+fn inline_plugin(configuration: &Value) -> Value {
+    let module = artifacts::filter_headers();
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": "second", "root_id": "canary", "failure_policy": "FAIL_OPEN",
+            "vm_config": {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": module}}},
+            "configuration": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": configuration.to_string(),
+            },
+        },
+    })
+}
+
+/// Why all rollouts of a gateway are in one plugin: the second one removes the first one's headers.
+#[tokio::test]
+async fn two_plugins_with_the_same_headers_disable_the_first() {
+    let (rig, _others) =
+        two_plugins(&json!({"route": "x-canary-route", "version": "x-canary-version"}));
+    let rig = rig.start().await;
+    rig.runtime_modify(&[("canary.a_b.weight", "100"), ("canary.a-b.weight", "100")]).await;
+    settles(&rig, [0, 32]).await;
+}
+
+/// A second plugin works if its headers have other names.
+#[tokio::test]
+async fn two_plugins_with_headers_of_their_own_work() {
+    let (rig, _others) =
+        two_plugins(&json!({"route": "x-team-b-route", "version": "x-team-b-version"}));
+    let rig = rig.start().await;
+    let served = async |path| {
+        let ask = move |_| ClientRequest::get(path).authority("shop.example.com");
+        let tally = rig.load(32).concurrency(8).each(ask).await;
+        tally.count(|one| one.upstream.as_deref() == Some("2"))
+    };
+    for (weights, expected) in
+        [(["100", "100"], [32, 32]), (["0", "100"], [0, 32]), (["100", "0"], [32, 0])]
+    {
+        let [first, second] = weights;
+        rig.runtime_modify(&[("canary.a_b.weight", first), ("canary.a-b.weight", second)]).await;
+        let probe = async || [served("/one").await, served("/two").await];
+        rig.eventually(&format!("{expected:?} of 32"), probe, |found| *found == expected).await;
+    }
+}
