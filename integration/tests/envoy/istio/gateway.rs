@@ -57,7 +57,7 @@ fn manifests() -> Vec<Value> {
 
 /// A gateway with both rollouts, and the second one's upstreams.
 async fn gateway() -> (Running, [Server; 2]) {
-    let others = ["1", "2"].map(|version| Upstream::ok().start(version));
+    let others = ["1", "2"].map(|version| TestUpstream::ok().start(version));
     let addresses = [others[0].at(), others[1].at()];
     let rig = Rig::of_manifests(Carrier::WasmPlugin, &manifests()).bootstrap(move |bootstrap| {
         for ((subset, version), at) in [("v1", "1"), ("v2", "2")].into_iter().zip(addresses) {
