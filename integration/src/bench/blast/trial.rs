@@ -179,7 +179,7 @@ mod tests {
     fn the_share_that_fails() {
         let percent = Arc::new(AtomicU32::new(50));
         let script = script(Arc::clone(&percent), 1);
-        let seen = crate::Seen {
+        let seen = crate::RecordedRequest {
             method: hyper::Method::GET,
             path: "/".to_owned(),
             version: hyper::Version::HTTP_11,
