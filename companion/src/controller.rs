@@ -3,7 +3,7 @@
 //! One pass of [`drive`]: [`gather`] looks at every Envoy and [`counters`] and [`sum`] make what was
 //! counted since the last look of it (pure); [`engine`] takes core's step and journals it ([`record`]);
 //! [`act`] does what core says, with [`hooks`] and [`prometheus`] beside it; [`status`] is what everybody
-//! else is shown (pure), in [`words`].
+//! else is shown (pure).
 
 pub mod act;
 pub mod counters;
@@ -15,4 +15,3 @@ pub mod prometheus;
 pub mod record;
 pub mod status;
 pub mod sum;
-pub mod words;

@@ -7,8 +7,8 @@ mod fleet;
 mod stats;
 mod target;
 
-pub use client::{Admin, DEADLINE_FOR_CONNECT};
+pub use client::Admin;
 pub use config::{ConfiguredRollout, configured_rollouts};
 pub use fleet::{EnvoyReply, Fleet};
-pub use stats::{Stats, StatsError};
+pub use stats::Stats;
 pub use target::{Address, Target};

@@ -3,7 +3,10 @@
 mod hint;
 
 use std::collections::BTreeSet;
-use std::io;
+use std::time::Duration;
+use std::{fmt, io};
+
+use canary_model::duration;
 
 use crate::journal::JournalError;
 
@@ -186,11 +189,8 @@ pub enum Error {
         what: String,
     },
     /// The controller was asked to stop.
-    #[error("stopped before the end: {what}")]
-    Stopped {
-        /// What that means for the weight.
-        what: String,
-    },
+    #[error("stopped before the end: {0}")]
+    Stopped(LeftBehind),
     /// The rollout was rolled back.
     #[error("rollout \"{rollout}\" is Degraded: {reason}")]
     Degraded {
@@ -205,6 +205,36 @@ pub enum Error {
     /// The operating system failed us.
     #[error("{0}")]
     System(io::Error),
+}
+
+/// What a controller leaves in the Envoys when it is stopped before the rollout's end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LeftBehind {
+    /// No weight was changed.
+    Nothing,
+    /// A weight that a lease ends.
+    Leased {
+        /// The weight, in percent.
+        percent: f64,
+        /// The lease, in seconds.
+        lease_seconds: u32,
+    },
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("no weight was changed"),
+            Self::Leased { percent, lease_seconds } => {
+                let lease = duration::format(Duration::from_secs((*lease_seconds).into()));
+                write!(
+                    f,
+                    "the weight stays at {percent} %; unless `canaryctl run` continues the \
+                     rollout, the lease returns all traffic to stable within {lease}"
+                )
+            }
+        }
+    }
 }
 
 impl Error {
@@ -225,7 +255,7 @@ impl Error {
             Self::NoAnswer { .. } | Self::NotInForce { .. } | Self::Late { .. } => Exit::TimedOut,
             Self::OtherOwner { .. }
             | Self::RefusedByController { .. }
-            | Self::Stopped { .. }
+            | Self::Stopped(_)
             | Self::Degraded { .. }
             | Self::Overridden { .. }
             | Self::GuardTripped { .. }

@@ -12,6 +12,8 @@ use crate::error::Error;
 
 /// Where a controller is looked for that was not named.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8411";
+/// The environment variable that names another default.
+pub const CONTROLLER_VARIABLE: &str = "CANARYCTL_CONTROLLER";
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Somewhat longer than the controller lets a command wait.

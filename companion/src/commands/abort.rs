@@ -11,7 +11,7 @@ use super::{Context, conclude, look, split};
 use crate::controller::status::{EnvoyStatus, Status};
 use crate::envoy::{Admin, EnvoyReply, Fleet};
 use crate::error::{Error, Failure};
-use crate::output::{self, EnvoyState};
+use crate::render::{self, EnvoyState};
 
 /// The longest that an abort waits to learn whether there is such a rollout.
 const LOOK_FOR: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &Context, rollout: &str) -> Result<(), Failure>
         }
         Err(error) if context.targets().is_err() => Err(error.into()),
         Err(error) => {
-            output::remark(&format!("{error}; aborting without the controller"));
+            render::remark(&format!("{error}; aborting without the controller"));
             directly(context, rollout, false).await
         }
     }
@@ -54,8 +54,8 @@ fn aborted(context: &Context, status: &Status) -> Result<(), Failure> {
     let state = |one: &EnvoyStatus| EnvoyState { url: one.url.clone(), error: one.error.clone() };
     let envoys: Vec<EnvoyState> = status.envoys.iter().map(state).collect();
     context.output.print(
-        || output::aborted(&status.rollout, &envoys),
-        |paint| output::aborted_text(&status.rollout, &envoys, paint),
+        || render::aborted(&status.rollout, &envoys),
+        |paint| render::aborted_text(&status.rollout, &envoys, paint),
     )?;
     let error = |one: &EnvoyState| {
         let cause = one.error.clone()?;
@@ -79,11 +79,11 @@ async fn directly(context: &Context, rollout: &str, controlled: bool) -> Result<
     let envoys = EnvoyState::of(&reports);
     let (stopped, errors) = split(reports);
     if !stopped.is_empty() {
-        let (json, text) = (output::aborted, output::aborted_text);
+        let (json, text) = (render::aborted, render::aborted_text);
         context.output.print(|| json(rollout, &envoys), |paint| text(rollout, &envoys, paint))?;
         let owners = if controlled { BTreeSet::new() } else { owners(&seen, rollout) };
         owners.iter().for_each(|owner| {
-            output::remark(&format!("{owner} drives this rollout and may set its weight again"));
+            render::remark(&format!("{owner} drives this rollout and may set its weight again"));
         });
     }
     conclude(errors, envoys.len())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Context, conclude, look, split};
 use crate::envoy::Fleet;
 use crate::error::{Error, Failure};
-use crate::output::{self, EnvoyState, Screen};
+use crate::render::{self, EnvoyState, Screen};
 use crate::view::{Observed, View};
 
 /// Shows a rollout once; with an interval again and again, until it is interrupted or nobody reads any
@@ -31,16 +31,16 @@ pub(crate) async fn run(
         let view = View::of(rollout, &now.observed, earlier.as_ref().map(|look| &look.observed));
         screen.show(
             &context.output,
-            || output::rollout(&view, &now.envoys, controlled.as_ref()),
+            || render::rollout(&view, &now.envoys, controlled.as_ref()),
             |paint| {
-                let controller = controlled.as_ref().map(|status| output::progress(status, paint));
-                let envoys = output::rollout_text(&view, &now.envoys, paint);
+                let controller = controlled.as_ref().map(|status| render::progress(status, paint));
+                let envoys = render::rollout_text(&view, &now.envoys, paint);
                 format!("{envoys}{}", controller.unwrap_or_default())
             },
         )?;
         for new in view.remarks.iter().filter(|remark| said.insert((*remark).clone())) {
             screen.leave();
-            output::remark(new);
+            render::remark(new);
         }
         let Some(interval) = interval else {
             return conclude(now.errors, now.envoys.len());
@@ -66,8 +66,8 @@ async fn from_controller(
         };
         screen.show(
             &context.output,
-            || output::controlled(&status),
-            |paint| output::status_text(&status, paint),
+            || render::controlled(&status),
+            |paint| render::status_text(&status, paint),
         )?;
         let Some(interval) = interval else { return Ok(()) };
         tokio::time::sleep(interval).await;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Context, conclude, look, split};
 use crate::envoy::Fleet;
 use crate::error::Failure;
-use crate::output::{self, EnvoyState};
+use crate::render::{self, EnvoyState};
 use crate::view::{Observed, View};
 
 /// Shows every rollout of every Envoy, each summed over the Envoys that have it. As JSON, a list of what
@@ -16,8 +16,8 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
         controlled => controlled.unwrap_or_default(),
     };
     if context.targets().is_err() && !controlled.is_empty() {
-        let json = || controlled.iter().map(output::controlled).collect::<Vec<_>>();
-        context.output.print(json, |paint| output::controlled_text(&controlled, paint))?;
+        let json = || controlled.iter().map(render::controlled).collect::<Vec<_>>();
+        context.output.print(json, |paint| render::controlled_text(&controlled, paint))?;
         return Ok(());
     }
     let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
@@ -40,14 +40,14 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let status = |view: &View| controlled.iter().find(|status| status.rollout == view.rollout);
     let each = || views.iter().zip(&states);
     let json = || {
-        each().map(|(view, envoys)| output::rollout(view, envoys, status(view))).collect::<Vec<_>>()
+        each().map(|(view, envoys)| render::rollout(view, envoys, status(view))).collect::<Vec<_>>()
     };
-    context.output.print(json, |paint| output::list_text(&views, paint))?;
+    context.output.print(json, |paint| render::list_text(&views, paint))?;
     if views.is_empty() {
-        output::remark("no rollouts: no canary filter has started on these Envoys");
+        render::remark("no rollouts: no canary filter has started on these Envoys");
     }
     let remarks: BTreeSet<&String> = views.iter().flat_map(|view| &view.remarks).collect();
-    remarks.into_iter().for_each(|remark| output::remark(remark));
+    remarks.into_iter().for_each(|remark| render::remark(remark));
     conclude(errors, envoys.len())
 }
 

@@ -5,20 +5,20 @@ use std::path::Path;
 use canary_model::document::ConfigError;
 use serde_json::json;
 
-use super::files::{spec, text};
 use crate::cli::{ControllerPlace, ExtensionKind, RenderIstio, Service};
 use crate::error::{Error, Failure};
 use crate::istio::{
     self, ControllerLocation, Extension, Images, Istio, Options, RenderError, RolloutText, Section,
 };
-use crate::output::Output;
+use crate::render::Output;
+use crate::rollout_file;
 use crate::yaml::{self, Document};
 
 /// `render istio -f FILE…`.
 pub(super) fn istio(output: &Output, args: &RenderIstio) -> Result<(), Failure> {
     let files = args.files.iter().map(|file| {
-        let text = text(file)?;
-        let rollout = spec(&text, &file.display().to_string())?.rollout;
+        let text = rollout_file::text(file)?;
+        let rollout = rollout_file::parse(&text, &file.display().to_string())?.rollout;
         Ok(RolloutText { rollout, text })
     });
     let files = files.collect::<Result<Vec<_>, Failure>>()?;
@@ -45,7 +45,7 @@ pub(super) fn istio(output: &Output, args: &RenderIstio) -> Result<(), Failure> 
 fn with_filter(file: &Path, files: Vec<RolloutText>, args: &RenderIstio) -> Result<Istio, Failure> {
     let name = file.display();
     let usage = |what: String| Error::Usage { what };
-    let filter = text(file)?;
+    let filter = rollout_file::text(file)?;
     let document = Document::read(&filter).map_err(|error| usage(format!("{name}: {error}")))?;
     istio::read(files, document.value.clone(), options(args)).map_err(|error| match error {
         RenderError::Arguments(what) => usage(what).into(),

@@ -1,7 +1,7 @@
 //! `run FILE`: everything that must be right before the first decision, then the controller.
 
-mod audience;
 mod preflight;
+mod progress;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use canary_rollout::spec::Spec;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::audience::Teller;
-use super::{Context, files};
+use self::progress::ProgressSink;
+use super::Context;
 use crate::api::access::{Access, Token};
 use crate::api::{self, Api};
-use crate::cli::Run;
-use crate::controller::drive::{Controller, Lines, first_status};
+use crate::cli::RunArgs;
+use crate::controller::drive::{Controller, Lines, QUEUE, first_status};
 use crate::controller::engine::Engine;
 use crate::controller::gather::Gatherer;
 use crate::controller::record::Start;
@@ -25,7 +25,7 @@ use crate::envoy::Target;
 use crate::error::{Error, Failure};
 use crate::identity;
 use crate::journal::{self, Found, Journal, timestamp};
-use crate::output;
+use crate::{render, rollout_file};
 
 /// The longest that a look at one Envoy may take, whatever the command line says: a look comes every
 /// second.
@@ -34,16 +34,16 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Runs the rollout to its end.
-pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
-    let source = files::text(&args.file)?;
-    let spec = files::spec(&source, &args.file.display().to_string())?;
+pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
+    let source = rollout_file::text(args.file())?;
+    let spec = rollout_file::parse(&source, &args.file().display().to_string())?;
     let targets = targets(context, &spec)?;
     let token = Token::find(context.token_file.as_deref())?;
     let access = Access::new(args.listen, token, args.allow_hosts.clone())?;
     let listener = listen(args).await?;
     let path = journal_path(args, &spec)?;
     let (journal, found) = Journal::open(&path).map_err(Error::Journal)?;
-    found.notes.iter().for_each(|note| output::remark(note));
+    found.notes.iter().for_each(|note| render::remark(note));
     // A controller that is killed before its exit code is out has not ended by itself.
     journal::hold(journal.lock());
     let lease = Duration::from_secs(spec.lease_seconds.into());
@@ -55,7 +55,7 @@ pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
 
 /// Begins the rollout, or goes on with the one that the journal holds.
 async fn engine(
-    args: &Run,
+    args: &RunArgs,
     source: String,
     spec: Spec,
     journal: Journal,
@@ -63,7 +63,7 @@ async fn engine(
     gatherer: &Gatherer,
 ) -> Result<(Engine, Vec<Action>), Failure> {
     if let Some(begin) = found.unfinished {
-        output::remark(&format!(
+        render::remark(&format!(
             "going on with the rollout in {} where it was left",
             journal.path().display()
         ));
@@ -73,7 +73,7 @@ async fn engine(
     if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
         && preflight::is_decided(&journal, begin, &spec, &versions)?
     {
-        output::remark(if args.stay {
+        render::remark(if args.stay {
             "this file has been decided for these versions; --stay shows how. For another rollout of \
              them give another --journal, or leave --stay out"
         } else {
@@ -99,7 +99,7 @@ async fn engine(
 /// Serves the interface while the controller runs, and a moment longer.
 async fn serve(
     context: &Context,
-    args: &Run,
+    args: &RunArgs,
     listener: TcpListener,
     access: Access,
     engine: Engine,
@@ -107,11 +107,11 @@ async fn serve(
     under_way: Vec<Action>,
 ) -> Result<(), Failure> {
     let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
-    let (orders, queue) = mpsc::channel(api::QUEUE);
+    let (orders, queue) = mpsc::channel(QUEUE);
     let journal = Arc::new(engine.journal().path().to_owned());
     let api = Api { status, orders, journal, access: Arc::new(access) };
     let (stop, stopped) = oneshot::channel();
-    let teller = Teller::new(context.output, &listener, &engine);
+    let teller = ProgressSink::new(context.output, &listener, &engine);
     let server = tokio::spawn(api::serve(listener, api, stopped));
     let lines = Lines { orders: queue, status: sender };
     let controller = Controller::new(engine, gatherer, lines, teller, args.stay);
@@ -126,7 +126,7 @@ async fn serve(
     result
 }
 
-async fn listen(args: &Run) -> Result<TcpListener, Error> {
+async fn listen(args: &RunArgs) -> Result<TcpListener, Error> {
     let failed = |cause| Error::Listen { address: args.listen.to_string(), cause };
     api::listen(args.listen).await.map_err(failed)
 }
@@ -142,7 +142,7 @@ pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<Target>, Err
     spec.envoys.iter().map(read).collect()
 }
 
-fn journal_path(args: &Run, spec: &Spec) -> Result<PathBuf, Error> {
+fn journal_path(args: &RunArgs, spec: &Spec) -> Result<PathBuf, Error> {
     args.journal.clone().or_else(|| journal::default_path(&spec.rollout)).ok_or_else(|| {
         let what = "neither XDG_STATE_HOME nor HOME is set; say with --journal where the journal \
                     should be";

@@ -14,7 +14,7 @@ use super::{Context, conclude, look, split};
 use crate::cli::SetWeight;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
-use crate::output::{self, EnvoyState};
+use crate::render::{self, EnvoyState};
 use crate::{identity, observe};
 
 /// How often the gauge is looked at while it is waited for.
@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, args: &SetWeight) -> Result<(), Failu
     let envoys = EnvoyState::of(&reports);
     let (done, errors) = split(reports);
     if !done.is_empty() {
-        let (json, text) = (output::set, output::set_text);
+        let (json, text) = (render::set, render::set_text);
         context.output.print(
             || json(&args.name, args.percent, wish.lease.as_ref(), &envoys),
             |paint| text(&args.name, args.percent, wish.lease.as_ref(), &envoys, paint),

@@ -15,7 +15,7 @@ use crate::error::{Error, Failure};
 const EVERY: Duration = Duration::from_millis(250);
 
 /// Says how a rollout is; with `--watch` when it has ended.
-pub(crate) async fn run(context: &Context, args: &cli::Status) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, args: &cli::StatusArgs) -> Result<(), Failure> {
     let status = if args.watch {
         watch(context, args).await?
     } else {
@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, args: &cli::Status) -> Result<(), Fai
     Ok(())
 }
 
-async fn watch(context: &Context, args: &cli::Status) -> Result<Status, Error> {
+async fn watch(context: &Context, args: &cli::StatusArgs) -> Result<Status, Error> {
     let end = Instant::now() + args.timeout;
     loop {
         let status = context.controller.status(&args.name).await?;

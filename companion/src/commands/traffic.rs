@@ -8,10 +8,10 @@ use canary_rollout::spec::Spec;
 
 use super::run::targets;
 use super::{Context, conclude, look, split};
-use crate::cli::PlanFile;
+use crate::cli::PlanArgs;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
-use crate::output;
+use crate::render;
 
 /// What the filters of a fleet have counted of a rollout since their start.
 #[derive(Clone, Copy, Default)]
@@ -31,7 +31,7 @@ struct Counted {
 pub(super) async fn measure(
     context: &Context,
     spec: &Spec,
-    args: &PlanFile,
+    args: &PlanArgs,
 ) -> Result<TrafficEstimate, Failure> {
     let fleet = Fleet::resolve(&targets(context, spec)?, context.deadline).await;
     let before = look_at(&fleet, &spec.rollout).await?;
@@ -40,7 +40,7 @@ pub(super) async fn measure(
     let after = look_at(&fleet, &spec.rollout).await?;
     let traffic = between(&before, &after, begin.elapsed(), args.baseline)
         .ok_or_else(|| silent(&spec.rollout, args.measure))?;
-    output::message(&format!(
+    render::message(&format!(
         "measured: {:.1} requests a second, {:.3} % of stable's fail",
         traffic.rps,
         100.0 * traffic.baseline

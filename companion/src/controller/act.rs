@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use canary_judge::observation::Measurement;
 use canary_judge::spec::{PrometheusSpec, Rule};
 use canary_rollout::action::{self, Action};
+use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::{DeliveryReport, GateAnswer, Inputs};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::State;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::hooks::{self, Payload};
-use super::{prometheus, words};
+use super::prometheus;
 use crate::envoy::{Admin, Fleet};
 use crate::error::Error;
 
@@ -77,13 +78,15 @@ impl Default for Actor {
 }
 
 impl Actor {
-    /// Does all of it. Writes are done when this returns, the rest is under way.
+    /// Does all of it. Writes are done when this returns, the rest is under way. `describe` gives the
+    /// sentence that a notification carries.
     pub async fn act(
         &mut self,
         actions: &[Action],
         spec: &Spec,
         state: &State,
         fleet: &Fleet,
+        describe: impl Fn(&RolloutEvent) -> String,
     ) -> Written {
         while self.tasks.try_join_next().is_some() {}
         let mut written = Written::default();
@@ -97,7 +100,7 @@ impl Actor {
                         written.results.insert(report.url, report.result.err());
                     }
                 }
-                other => self.start(other, spec, state),
+                other => self.start(other, spec, state, &describe),
             }
         }
         written
@@ -116,7 +119,13 @@ impl Actor {
         }
     }
 
-    fn start(&mut self, action: &Action, spec: &Spec, state: &State) {
+    fn start(
+        &mut self,
+        action: &Action,
+        spec: &Spec,
+        state: &State,
+        describe: &impl Fn(&RolloutEvent) -> String,
+    ) {
         let http = match self.clients.of(address(action, spec)) {
             Ok(http) => http.clone(),
             Err(why) => return self.answer(without_client(action, why)),
@@ -140,7 +149,7 @@ impl Actor {
             Action::Notify(notice) => {
                 let Some(hook) = spec.notify.get(notice.hook) else { return };
                 let (url, number) = (hook.url.clone(), notice.number);
-                let message = words::event(&notice.event, spec);
+                let message = describe(&notice.event);
                 let payload = Payload::of_notice(spec, state, notice, &message);
                 self.spawn(async move {
                     Answer::Told(hooks::tell(&http, number, &url, &payload).await)

@@ -8,39 +8,57 @@ use canary_model::weight::Weight;
 use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::inputs::Inputs;
+use canary_rollout::inputs::{Inputs, OperatorCommand};
+use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::act::{Actor, Written};
 use super::engine::{Effects, Engine};
 use super::gather::{Gatherer, Look};
 use super::status::{Parts, Status};
-use super::words;
-use crate::api::Order;
-use crate::error::{Error, Failure};
+use crate::error::{Error, Failure, LeftBehind};
 
 /// How long notifications are waited for after the rollout's end.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// Who is told what happens.
-pub trait Audience {
-    /// Something happened; each event as data and in a sentence.
-    ///
-    /// # Errors
-    /// Where nobody can be told any more.
-    fn happened(&mut self, events: &[(RolloutEvent, String)], status: &Status)
-    -> Result<(), Error>;
+/// How many commands wait at most.
+pub const QUEUE: usize = 16;
 
-    /// The rollout was looked at.
+/// A command on its way to the controller.
+#[derive(Debug)]
+pub struct CommandRequest {
+    /// What is asked for.
+    pub command: OperatorCommand,
+    /// Where the answer goes: the rollout's status after the command, or why it was refused.
+    pub reply: oneshot::Sender<Result<Arc<Status>, String>>,
+}
+
+/// Where the controller reports what happens. It renders: the controller itself only has data.
+pub trait Reporter {
+    /// An event as a sentence, for the notifications that carry one.
+    fn describe(&self, event: &RolloutEvent, spec: &Spec) -> String;
+
+    /// Reports new events.
     ///
     /// # Errors
-    /// Where nobody can be told any more.
+    /// If the report can't be written any more.
+    fn happened(
+        &mut self,
+        events: &[RolloutEvent],
+        spec: &Spec,
+        status: &Status,
+    ) -> Result<(), Error>;
+
+    /// Reports the status after a scrape.
+    ///
+    /// # Errors
+    /// If the report can't be written any more.
     fn looked(&mut self, status: &Status) -> Result<(), Error>;
 
-    /// A person should know something.
+    /// Reports a warning.
     fn remark(&mut self, text: &str);
 }
 
@@ -48,7 +66,7 @@ pub trait Audience {
 #[derive(Debug)]
 pub struct Lines {
     /// Commands.
-    pub orders: mpsc::Receiver<Order>,
+    pub orders: mpsc::Receiver<CommandRequest>,
     /// The status.
     pub status: watch::Sender<Arc<Status>>,
 }
@@ -70,7 +88,7 @@ pub struct Controller<A> {
 
 enum Next {
     Looked(Box<Look>),
-    Ordered(Order),
+    Ordered(CommandRequest),
     Stop,
 }
 
@@ -116,7 +134,7 @@ fn status(engine: &Engine, failed: &BTreeMap<String, String>, envoy_errors: u64)
     })
 }
 
-impl<A: Audience> Controller<A> {
+impl<A: Reporter> Controller<A> {
     /// A controller; with `stay` it goes on serving after the rollout's end.
     pub fn new(engine: Engine, gatherer: Gatherer, lines: Lines, audience: A, stay: bool) -> Self {
         let ended = engine.has_ended();
@@ -185,7 +203,7 @@ impl<A: Audience> Controller<A> {
         Ok(self.audience.looked(&self.lines.status.borrow())?)
     }
 
-    async fn obey(&mut self, order: Order) -> Result<(), Failure> {
+    async fn obey(&mut self, order: CommandRequest) -> Result<(), Failure> {
         let seen = Inputs { commands: vec![order.command], ..Inputs::default() };
         let effects = self.step(seen).await?;
         let refused = effects.replies.into_iter().find_map(|reply| reply.refused);
@@ -202,17 +220,17 @@ impl<A: Audience> Controller<A> {
         self.act(&effects.actions).await?;
         self.publish();
         if !effects.events.is_empty() {
-            let say =
-                |event: &RolloutEvent| (event.clone(), words::event(event, self.engine.spec()));
-            let events: Vec<_> = effects.events.iter().map(say).collect();
-            self.audience.happened(&events, &self.lines.status.borrow())?;
+            let (spec, status) = (self.engine.spec(), self.lines.status.borrow());
+            self.audience.happened(&effects.events, spec, &status)?;
         }
         Ok(effects)
     }
 
     async fn act(&mut self, actions: &[Action]) -> Result<(), Failure> {
         let (spec, state) = (self.engine.spec(), self.engine.state());
-        let Written { results } = self.actor.act(actions, spec, state, self.gatherer.fleet()).await;
+        let describe = |event: &RolloutEvent| self.audience.describe(event, spec);
+        let fleet = self.gatherer.fleet();
+        let Written { results } = self.actor.act(actions, spec, state, fleet, describe).await;
         let nowhere = |error: &Option<Error>| matches!(error, Some(Error::NoAdminLayer { .. }));
         if !results.is_empty() && results.values().all(nowhere) {
             let errors: Vec<Error> = results.into_values().flatten().collect();
@@ -264,8 +282,14 @@ impl<A: Audience> Controller<A> {
     }
 
     fn stopped(&self) -> Error {
-        let what = words::left_behind(&self.lines.status.borrow(), self.engine.spec());
-        Error::Stopped { what }
+        let status = self.lines.status.borrow();
+        let left = match (status.phase, status.weight.set) {
+            (Phase::Pending, _) | (_, None) => LeftBehind::Nothing,
+            (_, Some(percent)) => {
+                LeftBehind::Leased { percent, lease_seconds: self.engine.spec().lease_seconds }
+            }
+        };
+        Error::Stopped(left)
     }
 }
 

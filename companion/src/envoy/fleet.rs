@@ -58,24 +58,9 @@ impl Fleet {
         Self { members }
     }
 
-    /// How many Envoys there are, those that can't be reached included.
-    pub fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
     /// Whether a target stands for no Envoy now because its name could not be resolved.
     pub fn is_unresolved(&self) -> bool {
         self.members.iter().any(|member| member.admin.is_err())
-    }
-
-    /// The Envoys by how results call them.
-    pub fn urls(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|member| member.url.as_str())
     }
 
     /// Asks some of the Envoys at once, by how results call them.

@@ -76,7 +76,7 @@ impl Error {
             | Self::NotHere { .. }
             | Self::RefusedByController { .. }
             | Self::Late { .. }
-            | Self::Stopped { .. }
+            | Self::Stopped(_)
             | Self::Degraded { .. }
             | Self::Output(_)
             | Self::System(_) => {

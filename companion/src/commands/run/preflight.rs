@@ -3,11 +3,12 @@
 use canary_judge::counts::Pair;
 use canary_rollout::spec::Spec;
 
-use crate::commands::{files, look, split};
+use crate::commands::{look, split};
 use crate::controller::record::Record;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
 use crate::journal::{self, Journal};
+use crate::rollout_file;
 use crate::view::{Observed, View};
 
 /// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
@@ -49,6 +50,6 @@ pub(super) fn is_decided(
 ) -> Result<bool, Error> {
     let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
     let Some(Record::Start(start)) = first else { return Ok(false) };
-    let same = files::spec(&start.file, "the file").is_ok_and(|then| then == *spec);
+    let same = rollout_file::recorded(&start.file).is_some_and(|then| then == *spec);
     Ok(same && start.versions == *versions)
 }

@@ -29,7 +29,6 @@ fn reads_both_roles_and_all_versions() {
             ("canary.3.1.rq_total", 4),
             ("canary.3.2.rq_total", 6),
             ("canary.3.2.signal.label.cat", 5),
-            ("canary.3.2.signal.label.rq_total", 1),
             ("canary.3.2.rq_5xx", 1),
             ("weight_ppm", 50_000),
         ],
@@ -43,7 +42,6 @@ fn reads_both_roles_and_all_versions() {
         class: class.to_owned(),
     };
     assert_eq!(counters.counts[&(Role::Canary, signal("cat"))], 5);
-    assert_eq!(counters.counts[&(Role::Canary, signal("rq_total"))], 1, "a bin of that name");
     assert_eq!(counters.times[&(Role::Canary, false)].count(), 6);
     assert_eq!(counters.times[&(Role::Canary, true)].count(), 2);
     assert_eq!(Counters::of(&stats, "other"), Counters::default());

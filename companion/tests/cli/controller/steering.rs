@@ -116,5 +116,5 @@ fn history() {
     assert!(past[0]["reason"].as_str().unwrap().starts_with("failures: "), "{past:#}");
     let told = run(command(&["history", "scorer"]).args(from)).exits(0).stdout;
     assert!(told.contains("step 1 of 2: weight 5 %") && told.contains("rolling back"), "{told}");
-    run(command(&["history", "other"]).args(from)).exits(2).says("no journal tells of");
+    run(command(&["history", "other"]).args(from)).exits(2).says("no journal has a rollout");
 }

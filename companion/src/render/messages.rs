@@ -1,14 +1,10 @@
-//! What happened, as a person reads it. Pure.
+//! Sentences about what happened. Pure.
 
-use canary_model::duration;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
-use canary_rollout::state::Phase;
-
-use super::status::Status;
 
 /// One event in a sentence, without its full stop.
-pub fn event(event: &RolloutEvent, spec: &Spec) -> String {
+pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
     let gate = |index: &usize| {
         spec.gates.get(*index).map_or_else(|| format!("gate {index}"), |gate| gate.url.clone())
     };
@@ -48,17 +44,5 @@ pub fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::NoticeLost { notice } => {
             format!("notification {notice} could not be delivered")
         }
-    }
-}
-
-/// What becomes of the weight when the controller stops before the end.
-pub fn left_behind(status: &Status, spec: &Spec) -> String {
-    let lease = duration::format(std::time::Duration::from_secs(spec.lease_seconds.into()));
-    match (status.phase, status.weight.set) {
-        (Phase::Pending, _) | (_, None) => "no weight was changed".to_owned(),
-        (_, Some(weight)) => format!(
-            "the weight stays at {weight} %, and the lease brings everything back to stable within \
-             {lease}, unless `canaryctl run` goes on with it before"
-        ),
     }
 }

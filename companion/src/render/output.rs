@@ -1,25 +1,22 @@
 //! Printing: results on stdout as text or JSON, messages on stderr; colours only on a terminal.
 
-mod history;
-mod json;
-mod screen;
-mod status;
-mod text;
-
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cli::Format;
 use crate::envoy::EnvoyReply;
 use crate::error::{Error, Failure};
 
-pub(crate) use history::history_text;
-pub(crate) use json::{aborted, controlled, rollout, set};
-pub(crate) use screen::Screen;
-pub(crate) use status::{controlled_text, progress, status_text, steered_text};
-pub(crate) use text::{aborted_text, list_text, rollout_text, set_text};
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text for a terminal
+    Text,
+    /// One JSON document (with --watch, one per line)
+    Json,
+}
 
 /// What came of a verb on one Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]

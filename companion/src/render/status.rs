@@ -1,7 +1,7 @@
 //! A rollout as its controller shows it, for people: the table of `run` and `get`.
 
-use super::Paint;
-use super::text::{Table, UNKNOWN};
+use super::output::Paint;
+use super::table::{Table, UNKNOWN};
 use crate::controller::status::{Metric, Side, Status, Weights};
 use canary_rollout::state::Phase;
 

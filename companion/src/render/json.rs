@@ -4,8 +4,10 @@ use canary_model::runtime::Lease;
 use canary_model::weight::Weight;
 use serde::{Serialize, Serializer};
 
-use super::EnvoyState;
+use super::messages;
+use super::output::EnvoyState;
 use crate::controller::status::{self as controller, Status};
+use crate::report::{Decision, Report};
 use crate::view::{Side, View};
 
 /// `get rollout`, and each element of `list`.
@@ -63,6 +65,38 @@ pub(crate) struct AbortedJson<'v> {
     weight: Decimal,
     enabled: bool,
     envoys: Vec<EnvoyJson<'v>>,
+}
+
+/// `report`.
+#[derive(Serialize)]
+pub(crate) struct ReportJson<'r> {
+    #[serde(flatten)]
+    report: &'r Report,
+    decisions: Vec<DecisionJson<'r>>,
+}
+
+#[derive(Serialize)]
+struct DecisionJson<'r> {
+    at: &'r str,
+    t: f64,
+    what: String,
+    event: serde_json::Value,
+    verdicts: &'r [String],
+}
+
+pub(crate) fn report_json(report: &Report) -> ReportJson<'_> {
+    let decision = |decision: &'_ Decision| {
+        let event = serde_json::to_value(&decision.event).unwrap_or_default();
+        event.get("event").cloned().unwrap_or_default()
+    };
+    let decisions = report.decisions.iter().map(|one| DecisionJson {
+        at: &one.at,
+        t: one.t,
+        what: messages::event(&one.event, report.spec()),
+        event: decision(one),
+        verdicts: &one.verdicts,
+    });
+    ReportJson { report, decisions: decisions.collect() }
 }
 
 /// A rollout as the Envoys show it, with what its controller says of it, if one does.

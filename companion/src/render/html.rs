@@ -1,21 +1,24 @@
-//! The page: HTML without scripts and without anything from elsewhere. Pure.
+//! The page of one rollout: HTML without scripts and without anything from other hosts. Pure.
 
 use std::fmt::Write;
 
 use canary_judge::counts::Pair;
 use canary_model::role::Role;
+use canary_rollout::event::RolloutEvent;
+use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 
 use super::chart::{Chart, Line, time};
-use super::data::{Decision, Point, Report, Sample};
+use super::messages;
 use crate::controller::status::{Metric, Side};
+use crate::report::{Decision, Point, Report, Sample};
 
 const STYLE: &str = include_str!("style.css");
 /// The lines' classes in the chart of evidence; more metrics share the last.
 const METRICS: [&str; 8] = ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7"];
 
 /// The page. `refresh`: after so many seconds a browser asks for it again.
-pub fn html(report: &Report, refresh: Option<u32>) -> String {
+pub(crate) fn html(report: &Report, refresh: Option<u32>) -> String {
     let name = escaped(&report.rollout);
     let again = refresh.map_or_else(String::new, |seconds| {
         format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">")
@@ -30,7 +33,7 @@ pub fn html(report: &Report, refresh: Option<u32>) -> String {
     page += &versions(&report.versions);
     page += &metrics(&report.metrics);
     page += &charts(report);
-    page += &decisions(&report.decisions);
+    page += &decisions(&report.decisions, report.spec());
     let _ = write!(
         page,
         "<details><summary>The rollout file</summary><pre>{}</pre></details>\n\
@@ -160,7 +163,12 @@ fn line(
 
 fn charts(report: &Report) -> String {
     let points = &report.points;
-    let decided = |event: &str| matches!(event, "step" | "promoting" | "aborting");
+    let decided = |event: &RolloutEvent| {
+        matches!(
+            event,
+            RolloutEvent::Step { .. } | RolloutEvent::Promoting | RolloutEvent::Aborting { .. }
+        )
+    };
     let steps = report.decisions.iter().filter(|decision| decided(&decision.event));
     let marks: Vec<f64> = steps.map(|decision| decision.t).collect();
     let chart = |title, unit, lines| Chart {
@@ -224,7 +232,7 @@ fn evidence(report: &Report) -> Vec<Line> {
     lines.map(draw).collect()
 }
 
-fn decisions(decisions: &[Decision]) -> String {
+fn decisions(decisions: &[Decision], spec: &Spec) -> String {
     let mut table = String::from(
         "<h2>What happened</h2>\n<table><tr><th>at</th><th>when</th><th>what</th></tr>\n",
     );
@@ -240,7 +248,7 @@ fn decisions(decisions: &[Decision]) -> String {
             "<tr><td class=\"t\">{}</td><td class=\"t\">{}</td><td>{}{verdicts}</td></tr>",
             time(decision.t),
             day(&decision.at),
-            escaped(&decision.what),
+            escaped(&messages::event(&decision.event, spec)),
         );
     }
     table + "</table>\n"

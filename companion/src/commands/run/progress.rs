@@ -1,46 +1,53 @@
-//! Telling what happens: a live table on a terminal, else a line (or a JSON document) for each event.
+//! Reports progress: a live table on a terminal, otherwise a line (or a JSON document) per event.
 
 use std::time::SystemTime;
 
 use canary_rollout::event::RolloutEvent;
+use canary_rollout::spec::Spec;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::controller::drive::Audience;
+use crate::controller::drive::Reporter;
 use crate::controller::engine::Engine;
 use crate::controller::status::Status;
 use crate::error::Error;
 use crate::journal::timestamp;
-use crate::output::{self, Output, Screen};
+use crate::render::{self, Output, Screen, messages};
 
 /// How many events stand under the table.
 const EVENTS_SHOWN: usize = 6;
 
-/// Tells on stdout.
+/// Reports on stdout.
 #[derive(Debug)]
-pub(super) struct Teller {
+pub(super) struct ProgressSink {
     output: Output,
     screen: Screen,
     recent: Vec<String>,
 }
 
-impl Teller {
+impl ProgressSink {
     pub(super) fn new(output: Output, listener: &TcpListener, engine: &Engine) -> Self {
         let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
         let journal = engine.journal().path().display();
-        output::message(&format!("interface: http://{address}   journal: {journal}"));
+        render::message(&format!("interface: http://{address}   journal: {journal}"));
         Self { output, screen: Screen::default(), recent: Vec::new() }
     }
 }
 
-impl Audience for Teller {
+impl Reporter for ProgressSink {
+    fn describe(&self, event: &RolloutEvent, spec: &Spec) -> String {
+        messages::event(event, spec)
+    }
+
     fn happened(
         &mut self,
-        events: &[(RolloutEvent, String)],
+        events: &[RolloutEvent],
+        spec: &Spec,
         status: &Status,
     ) -> Result<(), Error> {
         let at = timestamp(SystemTime::now());
-        for (event, text) in events {
+        for event in events {
+            let text = messages::event(event, spec);
             if self.output.redraws() {
                 self.recent.push(format!("  {at}  {text}\n"));
                 continue;
@@ -60,7 +67,7 @@ impl Audience for Teller {
         }
         let recent = &self.recent;
         let text = |paint| {
-            let table = output::status_text(status, paint);
+            let table = render::status_text(status, paint);
             if recent.is_empty() { table } else { format!("{table}\n{}", recent.concat()) }
         };
         self.screen.show(&self.output, || status, text)
@@ -68,6 +75,6 @@ impl Audience for Teller {
 
     fn remark(&mut self, text: &str) {
         self.screen.leave();
-        output::remark(text);
+        render::remark(text);
     }
 }

@@ -59,9 +59,9 @@ impl Chart<'_> {
         let Some(scale) = self.scale() else { return String::new() };
         let mut svg = format!(
             "<figure><figcaption>{}{}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-            super::page::escaped(self.title),
+            super::html::escaped(self.title),
             self.legend(),
-            super::page::escaped(self.title),
+            super::html::escaped(self.title),
         );
         self.grid(&scale, &mut svg);
         for t in &self.marks {
@@ -80,7 +80,7 @@ impl Chart<'_> {
                 WIDTH - RIGHT,
                 WIDTH - RIGHT - 4.0,
                 y - 5.0,
-                super::page::escaped(name),
+                super::html::escaped(name),
             );
         }
         for line in &self.lines {
@@ -126,7 +126,7 @@ impl Chart<'_> {
 
     fn legend(&self) -> String {
         let entry = |line: &Line| {
-            let name = super::page::escaped(&line.name);
+            let name = super::html::escaped(&line.name);
             format!(
                 "<span class=\"key\"><svg viewBox=\"0 0 18 6\"><path class=\"{}\" d=\"M0 3H18\"/></svg>{name}</span>",
                 line.class

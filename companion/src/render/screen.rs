@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Output, Paint};
+use super::output::{Output, Paint};
 use crate::error::Error;
 
 /// A terminal that does not say how large it is.
