@@ -10,6 +10,7 @@ use std::time::Duration;
 use canary_model::duration;
 use canary_model::names::ROLLOUT_EXPECTED;
 use canary_model::names::is_rollout_name;
+use canary_model::redact::redacted;
 use canary_model::runtime::MAX_LEASE_SECONDS;
 use canary_model::weight::Weight;
 use clap::builder::PossibleValuesParser;
@@ -18,7 +19,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use crate::api::client::CONTROLLER_VARIABLE;
 use crate::completion::{rollout_names, shells};
-use crate::envoy::Target;
+use crate::envoy::EnvoyUrl;
 use crate::error::Error;
 use crate::render::Format;
 pub use controller::{HistoryArgs, PromoteArgs, ReportArgs, RunArgs, StatusArgs, SteerArgs};
@@ -39,7 +40,7 @@ pub struct Cli {
     /// Envoy's admin interface: http://host:port or unix:///path. Repeatable; a DNS name stands for
     /// all its addresses. [env: CANARYCTL_ENVOYS, separated by commas or spaces]
     #[arg(long = "envoy", global = true, value_name = "URL")]
-    envoys: Vec<Target>,
+    envoys: Vec<EnvoyUrl>,
 
     /// Output format of results
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
@@ -207,7 +208,9 @@ impl Cli {
         let Some(named) = named.filter(|_| self.controller.is_none()) else {
             return Ok(self.controller.clone());
         };
-        let wrong = |why| Error::Usage { what: format!("{CONTROLLER_VARIABLE}: {named}: {why}") };
+        let wrong = |why| Error::Usage {
+            what: format!("{CONTROLLER_VARIABLE}: {}: {why}", redacted(&named)),
+        };
         controller::url(&named).map(Some).map_err(wrong)
     }
 
@@ -215,7 +218,7 @@ impl Cli {
     ///
     /// # Errors
     /// If there are none, or the environment names something other than an admin interface.
-    pub fn targets(&self) -> Result<Vec<Target>, Error> {
+    pub fn targets(&self) -> Result<Vec<EnvoyUrl>, Error> {
         if !self.envoys.is_empty() {
             return Ok(self.envoys.clone());
         }
@@ -224,11 +227,12 @@ impl Cli {
             .split(|c: char| c == ',' || c.is_whitespace())
             .filter(|part| !part.is_empty())
             .map(|part| {
-                let wrong =
-                    |why| Error::Usage { what: format!("{ENVOYS_VARIABLE}: {part}: {why}") };
-                part.parse::<Target>().map_err(wrong)
+                let wrong = |why| Error::Usage {
+                    what: format!("{ENVOYS_VARIABLE}: {}: {why}", redacted(part)),
+                };
+                part.parse::<EnvoyUrl>().map_err(wrong)
             })
-            .collect::<Result<Vec<Target>, Error>>()?;
+            .collect::<Result<Vec<EnvoyUrl>, Error>>()?;
         if targets.is_empty() { Err(Error::NoEnvoy) } else { Ok(targets) }
     }
 }

@@ -5,7 +5,6 @@ mod get;
 mod history;
 mod lint;
 mod list;
-mod look;
 mod plan;
 mod render;
 mod replay;
@@ -26,7 +25,7 @@ use crate::api::client::Client;
 use crate::cli::{Cli, Command, Get, GetWhat, Render, RenderWhat, Set, SetWhat};
 use crate::completion;
 use crate::controller::status::Status;
-use crate::envoy::{EnvoyReply, Target};
+use crate::envoy::{EnvoyReply, EnvoyUrl};
 use crate::error::{Error, Failure};
 use crate::render::Output;
 
@@ -34,7 +33,7 @@ use crate::render::Output;
 #[derive(Debug)]
 pub(crate) struct Context {
     /// The Envoys; empty where none is named.
-    targets: Vec<Target>,
+    targets: Vec<EnvoyUrl>,
     /// Whether they were named on the command line, and not just in the environment.
     pub(crate) envoys_given: bool,
     /// The controller, which may not be there.
@@ -71,7 +70,7 @@ impl Context {
     ///
     /// # Errors
     /// Where none is named.
-    pub(crate) fn targets(&self) -> Result<&[Target], Error> {
+    pub(crate) fn targets(&self) -> Result<&[EnvoyUrl], Error> {
         if self.targets.is_empty() { Err(Error::NoEnvoy) } else { Ok(&self.targets) }
     }
 

@@ -65,13 +65,13 @@ pub enum Error {
         /// The deadline, in seconds.
         seconds: f64,
     },
-    /// Something answers there that does not speak as Envoy's admin does.
-    #[error("{url}: {cause}")]
-    NotEnvoy {
+    /// A response that Envoy's admin interface doesn't give.
+    #[error("{url}: {mismatch}")]
+    UnexpectedResponse {
         /// The address that was asked.
         url: String,
-        /// What was strange.
-        cause: String,
+        /// How the response differs from Envoy's.
+        mismatch: String,
     },
     /// Envoy has nowhere to put runtime changes.
     #[error("{url}: Envoy refuses runtime changes: its layered_runtime has no admin layer")]
@@ -249,7 +249,7 @@ impl Error {
             Self::Journal(JournalError::Locked { .. }) => Exit::Failed,
             Self::Journal(_) | Self::Listen { .. } | Self::NoController { .. } => Exit::Unavailable,
             Self::Unreachable { .. }
-            | Self::NotEnvoy { .. }
+            | Self::UnexpectedResponse { .. }
             | Self::NoAdminLayer { .. }
             | Self::Refused { .. } => Exit::Unavailable,
             Self::NoAnswer { .. } | Self::NotInForce { .. } | Self::Late { .. } => Exit::TimedOut,

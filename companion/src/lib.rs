@@ -26,7 +26,7 @@ mod observe;
 mod render;
 mod report;
 mod rollout_file;
-mod view;
+mod text;
 mod yaml;
 
 use std::ffi::OsString;

@@ -6,7 +6,7 @@ use std::path::Path;
 use canary_model::document::ConfigError;
 use canary_rollout::spec::Spec;
 
-use crate::envoy::Target;
+use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::yaml::Document;
 
@@ -50,7 +50,7 @@ pub(crate) fn parse(source: &str, name: &str) -> Result<Spec, Failure> {
 pub(crate) fn check(document: &Document) -> Result<Spec, Vec<ConfigError>> {
     let spec = Spec::read(&document.value)?;
     let address = |(index, text): (usize, &String)| {
-        let message = text.parse::<Target>().err()?;
+        let message = text.parse::<EnvoyUrl>().err()?;
         Some(ConfigError { path: format!("envoys[{index}]"), message })
     };
     let faults: Vec<ConfigError> = spec.envoys.iter().enumerate().filter_map(address).collect();

@@ -1,10 +1,12 @@
-//! Everything that the filter asks of Envoy, and the only file that names a hostcall.
+//! The calls into Envoy; no other file names a hostcall.
 //!
-//! Headers are asked for one at a time and as bytes: the SDK's other getters panic on what a
-//! client may send. A call that Envoy refuses is logged by nobody and answers like a missing value
-//! where that is all the caller could do about it; where the caller can do more it gets the error.
+//! Headers are read one at a time and as bytes, because the SDK's other getters panic on bytes that a
+//! client may send. Failed host calls are not logged; they read as absent. Only a caller that can do
+//! something about a failure gets the error.
 
 use std::time::{Duration, SystemTime};
+
+use canary_dataplane::host::{Host, MetricId, MetricKind};
 
 use proxy_wasm::{
     hostcalls,
@@ -15,14 +17,38 @@ use proxy_wasm::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused(pub(crate) Status);
 
-/// The process's monotonic clock in nanoseconds: the same for all workers, and nobody can set it.
-/// The SDK has only the wall clock.
-pub(crate) fn now_ns() -> u64 {
-    let ticks = coarsetime::Instant::now_without_cache_update().as_ticks();
-    coarsetime::Duration::from_ticks(ticks).as_nanos()
+/// What the data plane asks Envoy.
+pub(crate) struct EnvoyHost;
+
+impl Host for EnvoyHost {
+    /// The SDK has only the wall clock.
+    fn now_ns(&self) -> u64 {
+        let ticks = coarsetime::Instant::now_without_cache_update().as_ticks();
+        coarsetime::Duration::from_ticks(ticks).as_nanos()
+    }
+
+    fn shared(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        match hostcalls::get_shared_data(key) {
+            Ok((Some(value), Some(mark))) => Some((value, mark)),
+            _ => None,
+        }
+    }
+
+    fn set_shared(&self, key: &str, value: &[u8], mark: Option<u32>) -> bool {
+        hostcalls::set_shared_data(key, Some(value), mark).is_ok()
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
+        let kind = match kind {
+            MetricKind::Counter => MetricType::Counter,
+            MetricKind::Gauge => MetricType::Gauge,
+            MetricKind::Histogram => MetricType::Histogram,
+        };
+        hostcalls::define_metric(kind, name).ok().map(MetricId)
+    }
 }
 
-/// The wall clock in whole unix seconds, for people to read.
+/// The wall clock in whole unix seconds, for the heartbeat.
 pub(crate) fn unix_seconds() -> u64 {
     let now = hostcalls::get_current_time().ok();
     let since = now.and_then(|now| now.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -53,7 +79,7 @@ pub(crate) fn set_request_header(name: &str, value: &str) {
     set_header(MapType::HttpRequestHeaders, name, value);
 }
 
-/// Removes a request header, however often it stands there. Envoy routes the request again.
+/// Removes every request header of a name. Envoy routes the request again.
 pub(crate) fn remove_request_header(name: &str) {
     let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, name);
 }
@@ -72,13 +98,13 @@ fn set_header(map: MapType, name: &str, value: &str) {
     let _ = hostcalls::set_map_value_bytes(map, name, Some(value.as_bytes()));
 }
 
-/// Makes Envoy choose the route anew. Under this ABI a changed header does so already, under later
-/// ones it will not; where the function is unknown there is nothing to do.
+/// Makes Envoy choose the route again. Under this ABI a changed header does so already; under later
+/// ones it won't. If Envoy doesn't know the function, there is nothing to do.
 pub(crate) fn clear_route_cache() {
     let _ = hostcalls::call_foreign_function("clear_route_cache", None);
 }
 
-/// An attribute of the request as text or bytes; `None` where Envoy has none.
+/// An attribute of the stream as text or bytes; `None` if Envoy has none.
 pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
     hostcalls::get_property(path.to_vec()).unwrap_or(None)
 }
@@ -89,46 +115,14 @@ pub(crate) fn property_u64(path: &[&str]) -> Option<u64> {
     Some(u64::from_le_bytes(bytes))
 }
 
-/// What the workers share under a key, with the mark that a compare-and-set needs.
-pub(crate) fn shared(key: &str) -> Option<(Vec<u8>, u32)> {
-    match hostcalls::get_shared_data(key) {
-        Ok((Some(value), Some(mark))) => Some((value, mark)),
-        _ => None,
-    }
-}
-
-/// Writes what the workers share: over the value that carried `mark`, or with `None` over any.
-/// False where another worker was faster.
-pub(crate) fn set_shared(key: &str, value: &[u8], mark: Option<u32>) -> bool {
-    hostcalls::set_shared_data(key, Some(value), mark).is_ok()
-}
-
-/// A metric of Envoy's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum MetricKind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-/// Envoy's number for a metric, defined if it is new.
-pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Option<u32> {
-    let kind = match kind {
-        MetricKind::Counter => MetricType::Counter,
-        MetricKind::Gauge => MetricType::Gauge,
-        MetricKind::Histogram => MetricType::Histogram,
-    };
-    hostcalls::define_metric(kind, name).ok()
-}
-
 /// Adds to a counter.
-pub(crate) fn increment(metric: u32, by: u64) {
-    let _ = hostcalls::increment_metric(metric, i64::try_from(by).unwrap_or(i64::MAX));
+pub(crate) fn increment(metric: MetricId, by: u64) {
+    let _ = hostcalls::increment_metric(metric.0, i64::try_from(by).unwrap_or(i64::MAX));
 }
 
 /// Sets a gauge, or adds a sample to a histogram.
-pub(crate) fn record(metric: u32, value: u64) {
-    let _ = hostcalls::record_metric(metric, value);
+pub(crate) fn record(metric: MetricId, value: u64) {
+    let _ = hostcalls::record_metric(metric.0, value);
 }
 
 /// Sends a GET to a cluster; the answer comes to the root context that asked.
@@ -139,7 +133,8 @@ pub(crate) fn http_get(cluster: &str, path: &str, timeout: Duration) -> Result<(
         .map_err(Refused)
 }
 
-/// The `:status` of the answer to [`http_get`]; only in its callback. None: there was no answer.
+/// The `:status` of the answer to [`http_get`], only in its callback; `None` if the call timed out or
+/// the connection failed.
 pub(crate) fn http_get_status() -> Option<Vec<u8>> {
     header(MapType::HttpCallResponseHeaders, ":status")
 }
@@ -155,19 +150,19 @@ pub(crate) fn response_body(size: usize) -> Option<Vec<u8>> {
     hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size).unwrap_or(None)
 }
 
-/// The plugin's configuration; only while it is handed over.
+/// The plugin's configuration, as JSON; only in `on_configure`.
 pub(crate) fn configuration(size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size)
         .unwrap_or(None)
         .unwrap_or_default()
 }
 
-/// How often the root context is woken.
+/// Sets how often the root context ticks.
 pub(crate) fn set_tick(period: Duration) {
     let _ = hostcalls::set_tick_period(period);
 }
 
-/// Random bytes from the host, for seeds; `None` where it has none.
+/// Random bytes from the host, for seeds; `None` if it has none.
 pub(crate) fn entropy<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).ok().map(|()| bytes)

@@ -1,23 +1,18 @@
-//! The Wasm filter: the shell around `canary-core` inside Envoy.
+//! The Wasm filter: the shell around `canary-dataplane` inside Envoy.
 //!
-//! Each of Envoy's workers runs this module in a VM of its own. The root context ([`root`]) reads
-//! the configuration, polls Envoy's runtime and keeps the statistics; a stream context ([`stream`])
-//! follows one request. Both gather what core asks for, let it decide, and apply the answer; what
-//! the workers must agree on goes through Envoy's shared data ([`shared`]). Only [`host`] calls
-//! Envoy.
+//! Each of Envoy's workers runs this module in its own VM. The root context ([`root`]) hands the data
+//! plane its configuration, ticks and poll answers; a stream context ([`stream`]) hands it one
+//! request. Both let [`configured`] carry out what it returns. Only [`host`] calls Envoy.
 
-mod guard;
+mod configured;
 mod host;
-mod memory;
-mod metrics;
-mod plugin;
 mod root;
-mod shared;
 mod stream;
 
 pub use root::Root;
 
-/// What Envoy starts the module with. The SDK's macro writes a function without a docstring.
+/// The module's entry point, which Envoy calls first. (The SDK's macro writes a function without a
+/// docstring.)
 #[cfg(feature = "entry")]
 #[allow(missing_docs)]
 mod entry {

@@ -123,7 +123,8 @@ pub struct ReportArgs {
 /// A controller's URL.
 pub(super) fn url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{error}; expected http://host:port"))?;
-    let plain = url.username().is_empty() && url.query().is_none() && url.fragment().is_none();
+    let secret = !url.username().is_empty() || url.password().is_some();
+    let plain = !secret && url.query().is_none() && url.fragment().is_none();
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || !plain {
         return Err("expected http://host:port".to_owned());
     }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use canary_model::duration;
+use canary_model::redact::redacted;
 use canary_rollout::action::Action;
 use canary_rollout::spec::Spec;
 use tokio::net::TcpListener;
@@ -19,19 +21,19 @@ use crate::api::{self, Api};
 use crate::cli::RunArgs;
 use crate::controller::drive::{Controller, Lines, QUEUE, first_status};
 use crate::controller::engine::Engine;
-use crate::controller::gather::Gatherer;
 use crate::controller::record::Start;
-use crate::envoy::Target;
+use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::identity;
 use crate::journal::{self, Found, Journal, timestamp};
+use crate::observe::FleetScraper;
 use crate::{render, rollout_file};
 
-/// The longest that a look at one Envoy may take, whatever the command line says: a look comes every
-/// second.
-const LOOK_WITHIN: Duration = Duration::from_secs(2);
-/// How long the interface is served after the end, for those who wait for it.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
+/// scraped every second.
+const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the interface is served after the end, for clients that wait for it.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs the rollout to its end.
 pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
@@ -47,10 +49,17 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure
     // A controller that is killed before its exit code is out has not ended by itself.
     journal::hold(journal.lock());
     let lease = Duration::from_secs(spec.lease_seconds.into());
-    let deadline = context.deadline.min(LOOK_WITHIN).min(lease / 6);
-    let gatherer = Gatherer::new(targets, &spec.rollout, deadline).await;
-    let (engine, under_way) = engine(args, source, spec, journal, &found, &gatherer).await?;
-    serve(context, args, listener, access, engine, gatherer, under_way).await
+    let deadline = context.deadline.min(SCRAPE_WITHIN).min(lease / 6);
+    if deadline < context.deadline {
+        let cap = duration::format(deadline);
+        render::message(&format!(
+            "requests to Envoys: at most {cap} each, because the Envoys are scraped every second and the \
+             lease must be renewed in time"
+        ));
+    }
+    let scraper = FleetScraper::new(targets, &spec.rollout, deadline).await;
+    let (engine, under_way) = engine(args, source, spec, journal, &found, &scraper).await?;
+    serve(context, args, listener, access, engine, scraper, under_way).await
 }
 
 /// Begins the rollout, or goes on with the one that the journal holds.
@@ -60,7 +69,7 @@ async fn engine(
     spec: Spec,
     journal: Journal,
     found: &Found,
-    gatherer: &Gatherer,
+    scraper: &FleetScraper,
 ) -> Result<(Engine, Vec<Action>), Failure> {
     if let Some(begin) = found.unfinished {
         render::remark(&format!(
@@ -69,9 +78,9 @@ async fn engine(
         ));
         return Ok(Engine::resume(spec, journal, begin)?);
     }
-    let versions = preflight::check(gatherer.fleet(), &spec.rollout, args.takeover).await?;
+    let versions = preflight::check(scraper.fleet(), &spec.rollout, args.takeover).await?;
     if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
-        && preflight::is_decided(&journal, begin, &spec, &versions)?
+        && preflight::is_decided(&journal, begin, &source, &versions)?
     {
         render::remark(if args.stay {
             "this file has been decided for these versions; --stay shows how. For another rollout of \
@@ -86,7 +95,8 @@ async fn engine(
     let start = Start {
         at: timestamp(SystemTime::now()),
         rollout: spec.rollout.clone(),
-        file: source,
+        // Journals are shown and shared: the file's secrets stay in the file.
+        file: redacted(&source),
         owner: identity::controller(random),
         takeover: args.takeover,
         versions,
@@ -103,7 +113,7 @@ async fn serve(
     listener: TcpListener,
     access: Access,
     engine: Engine,
-    gatherer: Gatherer,
+    scraper: FleetScraper,
     under_way: Vec<Action>,
 ) -> Result<(), Failure> {
     let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
@@ -114,15 +124,15 @@ async fn serve(
     let teller = ProgressSink::new(context.output, &listener, &engine);
     let server = tokio::spawn(api::serve(listener, api, stopped));
     let lines = Lines { orders: queue, status: sender };
-    let controller = Controller::new(engine, gatherer, lines, teller, args.stay);
+    let controller = Controller::new(engine, scraper, lines, teller, args.stay);
     let result = controller.run(args.tick, under_way).await;
     let ended = result.as_ref().map_or_else(|failure| failure.is_degraded(), |()| true);
     if ended {
-        tokio::time::sleep(FAREWELL).await;
+        tokio::time::sleep(GRACE_PERIOD).await;
     }
     drop(stop);
     // A client that holds its connection open must not hold the process.
-    let _ = tokio::time::timeout(FAREWELL, server).await;
+    let _ = tokio::time::timeout(GRACE_PERIOD, server).await;
     result
 }
 
@@ -132,12 +142,13 @@ async fn listen(args: &RunArgs) -> Result<TcpListener, Error> {
 }
 
 /// The Envoys: of the command line, else of the file, else of the environment.
-pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<Target>, Error> {
+pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<EnvoyUrl>, Error> {
     if context.envoys_given || spec.envoys.is_empty() {
-        return context.targets().map(<[Target]>::to_vec);
+        return context.targets().map(<[EnvoyUrl]>::to_vec);
     }
     let read = |text: &String| {
-        text.parse().map_err(|why| Error::Usage { what: format!("envoys: {text}: {why}") })
+        text.parse()
+            .map_err(|why| Error::Usage { what: format!("envoys: {}: {why}", redacted(text)) })
     };
     spec.envoys.iter().map(read).collect()
 }

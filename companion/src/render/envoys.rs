@@ -2,13 +2,14 @@
 
 use canary_model::runtime::Lease;
 use canary_model::weight::Weight;
+use canary_rollout::state::Phase;
 
 use super::output::{EnvoyState, Paint};
 use super::table::{Table, UNKNOWN};
-use crate::view::{Side, View};
+use crate::observe::{FleetView, VersionView};
 
 /// `get rollout`.
-pub(crate) fn rollout_text(view: &View, envoys: &[EnvoyState], paint: Paint) -> String {
+pub(crate) fn rollout_text(view: &FleetView, envoys: &[EnvoyState], paint: Paint) -> String {
     let mut text = format!("{}\n", paint.bold(&view.rollout));
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<8} {value}\n"));
     line("weight", weights(view));
@@ -38,7 +39,7 @@ pub(crate) fn rollout_text(view: &View, envoys: &[EnvoyState], paint: Paint) -> 
     text
 }
 
-fn weights(view: &View) -> String {
+fn weights(view: &FleetView) -> String {
     let weight =
         |weight: Option<Weight>| weight.map_or(UNKNOWN.to_owned(), |weight| format!("{weight} %"));
     let measured = view.measured.map_or(UNKNOWN.to_owned(), share);
@@ -53,15 +54,15 @@ fn flag(value: Option<bool>, yes: &str, no: &str, paint: Paint) -> String {
     }
 }
 
-fn side_by_side(view: &View) -> String {
-    let version = |role: &str, side: &Side| {
+fn side_by_side(view: &FleetView) -> String {
+    let version = |role: &str, side: &VersionView| {
         side.version.as_ref().map_or(role.to_owned(), |version| format!("{role} {version}"))
     };
     let (stable, canary) = (&view.stable, &view.canary);
     let mut table = Table::new(["", &version("stable", stable), &version("canary", canary)]);
-    let mut row = |name: &str, of: &dyn Fn(&Side) -> String| {
+    let mut row = |name: &str, of: &dyn Fn(&VersionView) -> String| {
         let known =
-            |side: &Side| if side.version.is_some() { of(side) } else { UNKNOWN.to_owned() };
+            |side: &VersionView| if side.version.is_some() { of(side) } else { UNKNOWN.to_owned() };
         table.row([name.to_owned(), known(stable), known(canary)]);
     };
     row("requests", &|side| side.counts.requests.to_string());
@@ -74,7 +75,7 @@ fn side_by_side(view: &View) -> String {
 }
 
 /// `list`.
-pub(crate) fn list_text(views: &[View], paint: Paint) -> String {
+pub(crate) fn list_text(views: &[FleetView], phases: &[Option<Phase>], paint: Paint) -> String {
     if views.is_empty() {
         return String::new();
     }
@@ -92,12 +93,12 @@ pub(crate) fn list_text(views: &[View], paint: Paint) -> String {
     let mut table = Table::new(header);
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
     let weight = |weight: Option<Weight>| or_unknown(weight.map(|weight| format!("{weight} %")));
-    for view in views {
+    for (view, phase) in views.iter().zip(phases) {
         table.row([
             view.rollout.clone(),
             or_unknown(view.stable.version.clone()),
             or_unknown(view.canary.version.clone()),
-            state(view).to_owned(),
+            state(view, *phase).to_owned(),
             weight(view.set),
             weight(view.in_force),
             or_unknown(view.measured.map(share)),
@@ -110,13 +111,14 @@ pub(crate) fn list_text(views: &[View], paint: Paint) -> String {
     format!("{}\n{rows}", paint.bold(header))
 }
 
-/// The strongest of the fail-safes that hold a rollout back.
-fn state(view: &View) -> &'static str {
+/// The strongest of the fail-safes that hold a rollout back; if none does, the phase that its controller
+/// reports.
+fn state(view: &FleetView, phase: Option<Phase>) -> &'static str {
     match view {
-        View { killed: true, .. } => "switched off",
-        View { guard_tripped: Some(true), .. } => "guard tripped",
-        View { lease_expired: Some(true), .. } => "lease expired",
-        _ => "ok",
+        FleetView { killed: true, .. } => "switched off",
+        FleetView { guard_tripped: Some(true), .. } => "guard tripped",
+        FleetView { lease_expired: Some(true), .. } => "lease expired",
+        _ => phase.map_or("ok", Phase::as_str),
     }
 }
 
@@ -146,7 +148,7 @@ fn each(envoys: &[EnvoyState], done: &str, paint: Paint) -> String {
     envoys.iter().map(line).collect()
 }
 
-fn failed(side: &Side) -> Option<f64> {
+fn failed(side: &VersionView) -> Option<f64> {
     let requests = side.counts.requests;
     (requests > 0).then(|| side.counts.failures as f64 / requests as f64)
 }

@@ -10,7 +10,7 @@ use canary_rollout::state::Phase;
 
 use super::chart::{Chart, Line, time};
 use super::messages;
-use crate::controller::status::{Metric, Side};
+use crate::controller::status::{Metric, MetricStatus, Side};
 use crate::report::{Decision, Point, Report, Sample};
 
 const STYLE: &str = include_str!("style.css");
@@ -130,10 +130,10 @@ fn metrics(metrics: &[Metric]) -> String {
         "<h2>Metrics</h2>\n<table><tr><th>metric</th><th>verdict</th><th>evidence against the canary</th><th>why</th></tr>\n",
     );
     for metric in metrics {
-        let (mood, fails) = match metric.verdict.as_str() {
-            "pass" => ("good", ""),
-            "fail" => ("bad", " fail"),
-            _ => ("wait", ""),
+        let (mood, fails) = match metric.verdict {
+            MetricStatus::Pass => ("good", ""),
+            MetricStatus::Fail => ("bad", " fail"),
+            MetricStatus::Insufficient => ("wait", ""),
         };
         let width = 120.0 * metric.evidence.clamp(0.0, 1.0);
         let _ = writeln!(
@@ -143,7 +143,7 @@ fn metrics(metrics: &[Metric]) -> String {
              <rect class=\"full\" width=\"{width:.1}\" height=\"8\" rx=\"4\"/></svg> <small>{:.0} %</small></td><td>{}</td></tr>",
             escaped(&metric.name),
             escaped(&metric.kind),
-            escaped(&metric.verdict),
+            metric.verdict.as_str(),
             100.0 * metric.evidence,
             escaped(&metric.reason),
         );

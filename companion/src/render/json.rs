@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 use super::messages;
 use super::output::EnvoyState;
 use crate::controller::status::{self as controller, Status};
+use crate::observe::{FleetView, VersionView};
 use crate::report::{Decision, Report};
-use crate::view::{Side, View};
 
 /// `get rollout`, and each element of `list`.
 #[derive(Serialize)]
@@ -101,7 +101,7 @@ pub(crate) fn report_json(report: &Report) -> ReportJson<'_> {
 
 /// A rollout as the Envoys show it, with what its controller says of it, if one does.
 pub(crate) fn rollout<'v>(
-    view: &'v View,
+    view: &'v FleetView,
     envoys: &'v [EnvoyState],
     controlled: Option<&'v Status>,
 ) -> RolloutJson<'v> {
@@ -175,7 +175,7 @@ pub(crate) fn aborted<'v>(rollout: &'v str, envoys: &'v [EnvoyState]) -> Aborted
     AbortedJson { rollout, weight: percent(Weight::ZERO), enabled: false, envoys: each(envoys) }
 }
 
-fn side(side: &Side) -> SideJson<'_> {
+fn side(side: &VersionView) -> SideJson<'_> {
     let known = side.version.as_deref();
     let millis = |us: f64| Decimal::rounded(us / 1_000.0, 3);
     let quantile = |share| side.counts.time_us.quantile(share).map(millis);

@@ -1,12 +1,13 @@
 //! Sentences about what happened. Pure.
 
+use canary_model::redact::redacted;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 
 /// One event in a sentence, without its full stop.
 pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
     let gate = |index: &usize| {
-        spec.gates.get(*index).map_or_else(|| format!("gate {index}"), |gate| gate.url.clone())
+        spec.gates.get(*index).map_or_else(|| format!("gate {index}"), |gate| redacted(&gate.url))
     };
     match event {
         RolloutEvent::Started { epoch, attempt: 1 } => format!("started (epoch {epoch})"),

@@ -2,7 +2,7 @@
 
 use super::output::Paint;
 use super::table::{Table, UNKNOWN};
-use crate::controller::status::{Metric, Side, Status, Weights};
+use crate::controller::status::{Metric, MetricStatus, Side, Status, Weights};
 use canary_rollout::state::Phase;
 
 /// How wide a bar of evidence is, in characters.
@@ -120,10 +120,10 @@ fn side_by_side(stable: &Side, canary: &Side) -> String {
 fn metrics(metrics: &[Metric], paint: Paint) -> String {
     let width = metrics.iter().map(|metric| metric.name.len()).max().unwrap_or(0);
     let line = |metric: &Metric| {
-        let verdict = match metric.verdict.as_str() {
-            "fail" => paint.bad("fail"),
-            "pass" => paint.good("pass"),
-            _ => "wait".to_owned(),
+        let verdict = match metric.verdict {
+            MetricStatus::Fail => paint.bad("fail"),
+            MetricStatus::Pass => paint.good("pass"),
+            MetricStatus::Insufficient => "wait".to_owned(),
         };
         let (name, bar) = (&metric.name, bar(metric.evidence));
         // The sentence begins with the metric's name, which stands beside it already.

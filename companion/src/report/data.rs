@@ -7,6 +7,7 @@ use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
 use canary_model::histogram::Histogram;
+use canary_model::redact::redacted;
 use canary_model::role::Role;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
@@ -48,7 +49,7 @@ pub struct Report {
     pub decisions: Vec<Decision>,
     /// How it went.
     pub points: Vec<Point>,
-    /// The file, as it was.
+    /// The file, as it was, without the secrets in its URLs.
     pub file: String,
     #[serde(skip)]
     spec: Spec,
@@ -143,7 +144,7 @@ impl Report {
             decisions: Vec::new(),
             points: Vec::new(),
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
-            file: start.file,
+            file: redacted(&start.file),
             spec,
             labels: start.versions,
             totals: Pair::default(),

@@ -71,7 +71,7 @@ fn a_unix_socket() {
     let directory = tempfile::tempdir().unwrap();
     let fake = Fake::start_unix(&directory.path().join("admin.sock"));
     ctl(&[&fake], &["set", "weight", "scorer", "5"]).exits(0);
-    assert_eq!(fake.envoy().runtime["canary.scorer.weight"], "5");
+    assert_eq!(fake.envoy().runtime["canary.scorer.weight"], "5@3.2");
     let run = ctl(&[&fake], &["get", "rollout", "scorer", "-o", "json"]).exits(0);
     assert_eq!(run.json()["envoys"][0]["url"], fake.url);
 }

@@ -1,65 +1,111 @@
-//! Who goes where: the decision about one request.
+//! Which version gets a request: the decision about one request.
 //!
-//! The order is override, inherited version, cohort, random roll. A tripped guard, an expired
-//! lease and the weight bear on cohort and roll alone: a tester's override reaches the canary
-//! whatever the weight.
+//! The order is override, inherited version, cohort, random draw. Guard, lease and weight apply to
+//! cohort and draw only: a tester's override reaches the canary at any weight.
+//!
+//! A worker decides on its cached weight, and a cached weight may be too high. So [`decide`] never
+//! assigns a request to the canary because of a weight. It returns a [`Tentative`], and only
+//! [`Tentative::confirm`] turns that into an [`Assignment`], from the record that all workers share.
 
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
 use crate::cohort::{Bucket, KeyHash};
-use crate::control::{InForce, WeightReason};
+use crate::control::{Control, InForce, WeightReason, weight_in_force};
 use crate::cookie;
+pub use crate::host::Headers;
+use crate::shared::RecordError;
 use canary_model::config::{Affinity, Config, Override, Rollout};
 use canary_model::role::Role;
+use canary_model::weight::Weight;
 
-/// A request's headers, asked one by one: each answer costs a call into Envoy, so only what the
-/// configuration needs is asked for.
-pub trait Headers {
-    /// The value of the first header of this name, in lower case; `None` if there is none.
-    fn get(&self, name: &str) -> Option<Vec<u8>>;
-}
-
-/// Why a request goes where it goes.
+/// Why a request is assigned to its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A tester's header or cookie said so.
+    /// A tester's header or cookie selected the role.
     Override,
-    /// The hop before had decided.
+    /// The previous hop had decided.
     Inherited,
     /// By the bucket of the client's key.
     Sticky,
-    /// By a roll of the dice.
+    /// By a random draw.
     Random,
     /// The guard has tripped: stable.
     Guard,
     /// The lease has run out: stable.
     Lease,
-    /// The weight is zero: stable.
+    /// The runtime's weight is meant for another version of the canary: stable.
+    Version,
+    /// The weight is zero, or the shared record can't be read: stable.
     None,
 }
 
-/// The decision about one request.
+/// The final decision about one request. Only [`decide`] and [`Tentative::confirm`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// Where it goes.
-    pub role: Role,
-    /// Why.
-    pub reason: Reason,
-    /// The bucket that decided, where one did: what a later look at the weight is held against.
-    pub bucket: Option<Bucket>,
-    /// The client, where the request carried a key. A client whose cookie was just made is none yet:
-    /// one that keeps no cookies would be a new client each time.
-    pub client: Option<KeyHash>,
-    /// A cohort cookie to set on the response.
-    pub cookie: Option<NewCookie>,
+    role: Role,
+    reason: Reason,
+    client: Option<KeyHash>,
+    cookie: Option<NewCookie>,
+}
+
+/// What the cached weight says about a request.
+///
+/// The canary case has no role and no way to the request's headers until it is confirmed:
+///
+/// ```compile_fail
+/// # use canary_dataplane::assign::{Assignment, Decision};
+/// fn forgets_to_confirm(decision: Decision) -> Assignment {
+///     match decision {
+///         Decision::Assigned(assignment) => assignment,
+///         Decision::Tentative(tentative) => tentative.into(),
+///     }
+/// }
+/// ```
+///
+/// ```
+/// # use canary_dataplane::{assign::{Assignment, Decision}, control::Control, shared::RecordError};
+/// # use canary_model::config::Rollout;
+/// fn confirms(
+///     decision: Decision,
+///     rollout: &Rollout,
+///     record: Result<&Control, RecordError>,
+///     now_ns: u64,
+/// ) -> Assignment {
+///     match decision {
+///         Decision::Assigned(assignment) => assignment,
+///         Decision::Tentative(tentative) => tentative.confirm(rollout, record, now_ns),
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Decision {
+    /// Stable, or a role that doesn't depend on the weight (override, inherited version).
+    Assigned(Assignment),
+    /// The canary if the shared record confirms it.
+    Tentative(Tentative),
+}
+
+/// A request that goes to the canary if the shared record, read now, confirms the weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Tentative(Candidate);
+
+/// A request whose role depends on the weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    bucket: Bucket,
+    by: Reason,
+    client: Option<KeyHash>,
+    cookie: Option<NewCookie>,
 }
 
 /// A cohort cookie that the filter made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCookie {
-    /// Its name.
+    /// The name of the cookie.
     pub name: String,
     /// Its value, 32 lower-case hex digits.
     pub id: String,
@@ -67,68 +113,117 @@ pub struct NewCookie {
     pub max_age: Duration,
 }
 
-/// Decides about one request. `random` yields uniformly random numbers, one for each roll and two
-/// for a new cookie.
-pub fn assign(
+/// Decides about one request on the weight that a worker has cached. `draw` yields uniformly random
+/// numbers: one for a random draw, two for a new cookie.
+pub fn decide(
     config: &Config,
     rollout: &Rollout,
-    in_force: InForce,
     request: &impl Headers,
-    mut random: impl FnMut() -> u64,
-) -> Assignment {
-    let decided =
-        |role, reason| Assignment { role, reason, bucket: None, client: None, cookie: None };
-    if let Some(role) = rollout.forced.as_ref().and_then(|forced| overridden(forced, request)) {
-        return decided(role, Reason::Override);
+    cached: InForce,
+    mut draw: impl FnMut() -> u64,
+) -> Decision {
+    let fixed = |role, reason, client| {
+        Decision::Assigned(Assignment { role, reason, client, cookie: None })
+    };
+    if let Some(role) = rollout.forced.as_ref().and_then(|rule| override_role(rule, request)) {
+        return fixed(role, Reason::Override, None);
     }
     let client = sent_key(rollout, request);
     if let Some(role) = inherited(config, rollout, request) {
-        return Assignment { client, ..decided(role, Reason::Inherited) };
+        return fixed(role, Reason::Inherited, client);
     }
-    let (bucket, cookie, reason) = match client {
-        Some(hash) => (hash.bucket(), None, Reason::Sticky),
-        None => match made_key(rollout, &mut random) {
-            Some((bucket, cookie)) => (bucket, Some(cookie), Reason::Sticky),
-            None => (Bucket::from_uniform(random()), None, Reason::Random),
+    let candidate = match client {
+        Some(key) => {
+            Candidate { bucket: key.bucket(), by: Reason::Sticky, client: Some(key), cookie: None }
+        }
+        None => match generated_key(rollout, &mut draw) {
+            Some((key, cookie)) => Candidate {
+                bucket: key.bucket(),
+                by: Reason::Sticky,
+                client: Some(key),
+                cookie: Some(cookie),
+            },
+            None => Candidate {
+                bucket: Bucket::from_uniform(draw()),
+                by: Reason::Random,
+                client: None,
+                cookie: None,
+            },
         },
     };
-    let mut assignment =
-        Assignment { role: Role::Stable, reason, bucket: Some(bucket), client, cookie };
-    assignment.weigh(in_force);
-    assignment
+    if candidate.bucket.on_canary(cached.weight) {
+        Decision::Tentative(Tentative(candidate))
+    } else {
+        Decision::Assigned(candidate.assign(cached))
+    }
+}
+
+impl Tentative {
+    /// Decides by the shared record, read at this moment: the canary if the weight in force still
+    /// says so, otherwise stable. Without a readable record it is stable.
+    pub fn confirm(
+        self,
+        rollout: &Rollout,
+        record: Result<&Control, RecordError>,
+        now_ns: u64,
+    ) -> Assignment {
+        self.0.assign(weight_in_force(record, rollout, now_ns))
+    }
+}
+
+impl Candidate {
+    fn assign(self, in_force: InForce) -> Assignment {
+        let canary = self.bucket.on_canary(in_force.weight);
+        let reason = match in_force.reason {
+            WeightReason::GuardTripped => Reason::Guard,
+            WeightReason::LeaseExpired => Reason::Lease,
+            WeightReason::Version => Reason::Version,
+            WeightReason::NoRecord(_) => Reason::None,
+            WeightReason::Runtime | WeightReason::Config if in_force.weight == Weight::ZERO => {
+                Reason::None
+            }
+            WeightReason::Runtime | WeightReason::Config => self.by,
+        };
+        let role = if canary { Role::Canary } else { Role::Stable };
+        Assignment { role, reason, client: self.client, cookie: self.cookie }
+    }
 }
 
 impl Assignment {
-    /// Holds the decision against a weight: the cached one first, and before a request is sent to
-    /// the canary the one that is in force at that moment. Override and inheritance stand.
-    pub fn weigh(&mut self, in_force: InForce) {
-        let Some(bucket) = self.bucket else {
-            return;
-        };
-        self.role = if bucket.on_canary(in_force.weight) { Role::Canary } else { Role::Stable };
-        match in_force.why {
-            WeightReason::GuardTripped => self.reason = Reason::Guard,
-            WeightReason::LeaseExpired => self.reason = Reason::Lease,
-            WeightReason::Runtime | WeightReason::Config if in_force.weight.ppm() == 0 => {
-                self.reason = Reason::None
-            }
-            WeightReason::Runtime | WeightReason::Config => {}
-        }
+    /// The role that gets the request.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
-    /// Whether the request is about to go to the canary because of a weight, which is then to be
-    /// confirmed.
-    pub fn wants_canary(&self) -> bool {
-        self.role == Role::Canary && self.bucket.is_some()
+    /// Why the request goes to this role.
+    pub fn reason(&self) -> Reason {
+        self.reason
     }
 
-    /// Whether a tester chose: such a request is counted apart.
-    pub fn forced(&self) -> bool {
+    /// The client, if the request has a key. A generated cookie id is the key of its request, too, so
+    /// a client counts once and not again when it returns with its cookie.
+    pub fn client(&self) -> Option<KeyHash> {
+        self.client
+    }
+
+    /// The cohort cookie to set on the response.
+    pub fn cookie(&self) -> Option<&NewCookie> {
+        self.cookie.as_ref()
+    }
+
+    /// Whether a tester selected the role: such a request is counted separately.
+    pub fn is_override(&self) -> bool {
         self.reason == Reason::Override
+    }
+
+    /// An assignment that no request led to.
+    #[cfg(test)]
+    pub(crate) fn for_test(role: Role, reason: Reason) -> Self {
+        Self { role, reason, client: None, cookie: None }
     }
 }
 
-/// The key that the request carries: the first affinity source that is there and not empty.
+/// The key that the request carries: from the first affinity source that is present and not empty.
 fn sent_key(rollout: &Rollout, request: &impl Headers) -> Option<KeyHash> {
     let mut cookies: Option<Vec<u8>> = None;
     rollout.affinity.iter().find_map(|source| {
@@ -144,35 +239,38 @@ fn sent_key(rollout: &Rollout, request: &impl Headers) -> Option<KeyHash> {
     })
 }
 
-/// A new cohort cookie and its bucket, where the configuration has a cookie source.
-fn made_key(rollout: &Rollout, random: &mut impl FnMut() -> u64) -> Option<(Bucket, NewCookie)> {
+/// A new cohort cookie and the key that it stands for, if the configuration has a cookie source.
+fn generated_key(
+    rollout: &Rollout,
+    draw: &mut impl FnMut() -> u64,
+) -> Option<(KeyHash, NewCookie)> {
     rollout.affinity.iter().find_map(|source| {
         let Affinity::Cookie { name, max_age } = source else {
             return None;
         };
-        let id = cookie::id(random(), random());
-        let bucket = KeyHash::new(&rollout.salt, id.as_bytes()).bucket();
-        Some((bucket, NewCookie { name: name.clone(), id, max_age: *max_age }))
+        let id = cookie::id(draw(), draw());
+        let key = KeyHash::new(&rollout.salt, id.as_bytes());
+        Some((key, NewCookie { name: name.clone(), id, max_age: *max_age }))
     })
 }
 
-fn overridden(forced: &Override, request: &impl Headers) -> Option<Role> {
-    if let Some(token) = &forced.token {
+fn override_role(rule: &Override, request: &impl Headers) -> Option<Role> {
+    if let Some(token) = &rule.token {
         let sent = request.get(&token.header)?;
-        // In constant time, or the time of the answer would tell how much of a guess was right.
+        // In constant time; otherwise, the time of the answer would tell how much of a guess is right.
         if !bool::from(sent.ct_eq(token.value.as_bytes())) {
             return None;
         }
     }
-    let by_header = || request.get(forced.header.as_deref()?).and_then(|value| wish(&value));
+    let by_header = || request.get(rule.header.as_deref()?).and_then(|value| selected_role(&value));
     let by_cookie = || {
-        let name = forced.cookie.as_deref()?;
-        cookie::find(&request.get("cookie")?, name).and_then(wish)
+        let name = rule.cookie.as_deref()?;
+        cookie::find(&request.get("cookie")?, name).and_then(selected_role)
     };
     by_header().or_else(by_cookie)
 }
 
-fn wish(value: &[u8]) -> Option<Role> {
+fn selected_role(value: &[u8]) -> Option<Role> {
     let value = value.trim_ascii();
     if value.eq_ignore_ascii_case(b"always") {
         return Some(Role::Canary);
@@ -187,3 +285,6 @@ fn inherited(config: &Config, rollout: &Rollout, request: &impl Headers) -> Opti
     let version = request.get(&config.headers.version)?;
     Role::ALL.into_iter().find(|role| rollout.backend(*role).version.as_bytes() == version)
 }
+
+#[cfg(test)]
+mod tests;

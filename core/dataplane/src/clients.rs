@@ -1,33 +1,40 @@
-//! The memory of clients: who was seen in this window, and who failed a moment ago.
+//! The memory of clients: those counted in the window, and those that failed a moment ago.
 //!
-//! With sticky cohorts whole clients are assigned, and a broken one fails again and again on one
-//! side. So the judge counts a client once a window, and the guard at most once in ten seconds.
-//! Both memories have a fixed size and forget in one direction only: two clients that share a
-//! place lose an observation on both sides alike.
+//! A sticky rollout assigns whole clients, and a broken client fails again and again on one version.
+//! So the judge counts a client once a window, and the guard at most once in ten seconds. Both
+//! memories have a fixed size and err in one direction only: two clients that share a place lose an
+//! observation, on both versions alike.
 
 use serde::{Deserialize, Serialize};
 
 use crate::cohort::KeyHash;
+use crate::shared::SharedRecord;
 
 /// Remembered places: 65,536 bits, 8 KiB.
 const BYTES: usize = 8192;
 
-/// The clients seen in one window, by the low 16 bits of their hash.
+/// A set of clients in one window, by the low 16 bits of their hash. As a shared record (the clients
+/// that failed) it survives a pushed configuration; any worker writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSet {
-    window_turn: u32,
+    window: u32,
     #[serde(with = "serde_bytes")]
     bits: Vec<u8>,
 }
 
 impl ClientSet {
-    /// Whether the client is new in the window; it is remembered from then on. A newer window
-    /// forgets everybody; in an older one than the set's nobody is new.
-    pub fn insert(&mut self, window_turn: u32, client: KeyHash) -> bool {
-        if is_newer(window_turn, self.window_turn) {
-            self.window_turn = window_turn;
+    /// The shared record of the clients of a sticky rollout that failed in the window.
+    pub fn failed_record(rollout: &str) -> SharedRecord<Self> {
+        SharedRecord::new("failed", rollout)
+    }
+
+    /// Adds a client and returns whether it is new in the window. A newer window empties the set; in
+    /// a window older than the set's, no client is new.
+    pub fn insert(&mut self, window: u32, client: KeyHash) -> bool {
+        if is_newer(window, self.window) {
+            self.window = window;
             self.bits.clear();
-        } else if window_turn != self.window_turn {
+        } else if window != self.window {
             return false;
         }
         self.bits.resize(BYTES, 0);
@@ -41,25 +48,37 @@ impl ClientSet {
         new
     }
 
-    /// Whether a client was seen in the window.
-    pub fn contains(&self, window_turn: u32, client: KeyHash) -> bool {
+    /// Removes a client that was inserted in this window, so that it is new again.
+    pub fn remove(&mut self, window: u32, client: KeyHash) {
+        let place = usize::from(client.client());
+        if window == self.window
+            && let Some(byte) = self.bits.get_mut(place / 8)
+        {
+            *byte &= !(1 << (place % 8));
+        }
+    }
+
+    /// Whether a client is in the set.
+    pub fn contains(&self, window: u32, client: KeyHash) -> bool {
         let place = usize::from(client.client());
         let byte = self.bits.get(place / 8).copied().unwrap_or(0);
-        window_turn == self.window_turn && byte & (1 << (place % 8)) != 0
+        window == self.window && byte & (1 << (place % 8)) != 0
     }
 }
 
-/// Whether turn `a` comes after turn `b`. Turns count up and wrap; the nearer way round is meant.
+/// Whether generation `a` comes after generation `b`. Generations count up and wrap, so the shorter
+/// distance decides.
 pub(crate) fn is_newer(a: u32, b: u32) -> bool {
     a != b && a.wrapping_sub(b) < 1 << 31
 }
 
-/// How long the guard leaves a keyed client's further failures out, in nanoseconds: ten seconds.
+/// How long the guard doesn't count a client's further failures, in nanoseconds: ten seconds.
 const QUIET_NS: u64 = 10_000_000_000;
 /// Remembered failures: 1,024 places of eight bytes.
 const PLACES: usize = 1024;
 
-/// Who failed in the last ten seconds.
+/// The clients of a sticky rollout that failed in the last ten seconds. A shared record: it survives a
+/// pushed configuration, and any worker's guard writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentFailures {
     /// Each place: the client's hash without its low bits, and the time in tenths of a second.
@@ -68,12 +87,17 @@ pub struct RecentFailures {
 }
 
 impl RecentFailures {
-    /// Whether the failure counts: whether the client has none that counted in the ten seconds
-    /// before. One that counts is remembered, over whoever had its place.
+    /// The shared record of a sticky rollout.
+    pub fn record(rollout: &str) -> SharedRecord<Self> {
+        SharedRecord::new("recent", rollout)
+    }
+
+    /// Whether a client's failure counts: not if another one counted in the ten seconds before. A
+    /// failure that counts is remembered, in place of any other client's there.
     pub fn counts(&mut self, client: KeyHash, now_ns: u64) -> bool {
         self.places.resize(PLACES * 8, 0);
         let (place, tag) = (client.place(PLACES), client.tag());
-        let now = stamp(now_ns);
+        let now = deciseconds(now_ns);
         let Some(slot) = self.places.get_mut(place * 8..place * 8 + 8) else {
             return true;
         };
@@ -81,10 +105,10 @@ impl RecentFailures {
             return true;
         };
         let [a, b, c, d, e, f, g, h] = old;
-        let (old_tag, old_stamp) =
+        let (old_tag, old_time) =
             (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
-        let quiet = now.wrapping_sub(old_stamp) < stamp(QUIET_NS);
-        if old_stamp != 0 && old_tag == tag && quiet {
+        let quiet = now.wrapping_sub(old_time) < deciseconds(QUIET_NS);
+        if old_time != 0 && old_tag == tag && quiet {
             return false;
         }
         slot.copy_from_slice(&((u64::from(now) << 32) | u64::from(tag)).to_le_bytes());
@@ -93,7 +117,7 @@ impl RecentFailures {
 }
 
 /// Tenths of a second, never 0, which marks an empty place.
-fn stamp(ns: u64) -> u32 {
+fn deciseconds(ns: u64) -> u32 {
     ((ns / 100_000_000) as u32).max(1)
 }
 
@@ -117,14 +141,18 @@ mod tests {
         assert!(set.insert(1, client(1)) && !set.insert(1, client(1)));
         assert!(
             !set.insert(0, client(9)),
-            "a worker that is behind does not bring the old window back"
+            "a worker that is late does not bring the old window back"
         );
         assert!(!set.insert(1, client(1)));
+        set.remove(0, client(1));
+        assert!(!set.insert(1, client(1)), "another window's removal changes nothing");
+        set.remove(1, client(1));
+        assert!(set.insert(1, client(1)));
     }
 
     #[test]
-    fn turns_wrap() {
-        let mut set = ClientSet { window_turn: u32::MAX, bits: Vec::new() };
+    fn generations_wrap() {
+        let mut set = ClientSet { window: u32::MAX, bits: Vec::new() };
         assert!(
             set.insert(u32::MAX, client(1))
                 && set.insert(0, client(1))

@@ -1,8 +1,9 @@
 //! Cohorts: which bucket a key falls into.
 //!
-//! A client with a key always falls into the same of a million buckets, and the buckets below the
-//! weight go to the canary. So growth is monotone (who is on the canary at 5 % is on it at 10 %),
-//! every proxy agrees without talking to another, and another salt draws other people.
+//! A client with a key always falls into the same one of a million buckets, and the buckets below the
+//! weight go to the canary. So growth is monotone (a client on the canary at 5 % is still on it at
+//! 10 %), all proxies agree without talking to each other, and changing the salt reshuffles which
+//! clients see the canary.
 
 use xxhash_rust::xxh64::Xxh64;
 
@@ -17,7 +18,7 @@ pub struct KeyHash(u64);
 pub struct Bucket(u32);
 
 impl KeyHash {
-    /// Hashes a key.
+    /// Hashes a client's key under a salt.
     pub fn new(salt: &str, key: &[u8]) -> Self {
         let mut hasher = Xxh64::new(0);
         hasher.update(salt.as_bytes());
@@ -31,25 +32,25 @@ impl KeyHash {
         Bucket::from_uniform(self.0)
     }
 
-    /// The key's place among 65,536 remembered clients, from the hash's low bits: the high ones
-    /// tell the cohort, so within one role they are far from uniform.
+    /// The key's place among 65,536 remembered clients, from the hash's low bits. The high bits
+    /// decide the cohort, so within one role they are far from uniform.
     pub fn client(self) -> u16 {
         (self.0 & 0xffff) as u16
     }
 }
 
 impl KeyHash {
-    /// The key's place in a table of `places`, and the tag that tells it from others there.
+    /// The key's place in a table of `places`.
     pub(crate) fn place(self, places: usize) -> usize {
         (self.0 & 0xffff) as usize % places.max(1)
     }
 
-    /// The hash's high half.
+    /// The hash's high half: the tag that distinguishes clients at the same place.
     pub(crate) fn tag(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    /// The whole hash: the client, for whoever must tell clients apart.
+    /// The whole hash, which identifies the client.
     pub(crate) fn value(self) -> u64 {
         self.0
     }
@@ -62,7 +63,7 @@ impl Bucket {
         Self(((u128::from(random) * u128::from(PPM)) >> 64) as u32)
     }
 
-    /// Whether this bucket goes to the canary at a weight. At 0 none does, at 100 % every one.
+    /// Whether this bucket goes to the canary at a weight: none at 0, all at 100 %.
     pub fn on_canary(self, weight: Weight) -> bool {
         self.0 < weight.ppm()
     }

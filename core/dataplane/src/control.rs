@@ -1,106 +1,163 @@
 //! What is in force for one rollout: the record that all workers share.
 //!
-//! The poller's leader writes into it what Envoy's runtime says; the guard writes its trip into it;
-//! every worker reads it on each tick, and again before it sends a request to the canary. Times are
-//! nanoseconds of one process-wide monotonic clock, so that nobody who sets the host's clock can
-//! stretch a lease.
+//! The leading poller writes into it what Envoy's runtime says, and the guard writes its trip into it.
+//! Every worker reads it on each tick, and again before it sends a request to the canary. Times are
+//! nanoseconds of one process-wide monotonic clock, so that setting the host's clock can't stretch a
+//! lease.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
-use canary_model::runtime::{self, Reading, RolloutRuntime, Setting, ValueError};
+use canary_model::config::Rollout;
+use canary_model::runtime::{self, Reading, RolloutRuntime, Setting, ValueError, WeightValue};
 use canary_model::weight::Weight;
 
+use crate::shared::{RecordError, SharedRecord};
+
 /// The shared record of one rollout.
+///
+/// It lives in Envoy's shared data: it survives a pushed configuration and a VM's death, but not a
+/// restart of Envoy. [`Control::apply`] (the leader, on each read of the runtime) and
+/// [`Control::trip`] (any worker's guard) write it, always by compare-and-set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
-    /// The runtime's weight in parts per million; `None`: the configuration's holds.
-    weight: Option<u32>,
-    lease: Option<Lease>,
+    /// The runtime's weight; `None` means that the configuration's weight holds.
+    weight: Option<RuntimeWeight>,
+    lease: Option<RunningLease>,
     epoch: Generation,
     window: Generation,
-    /// The turn of the epoch in which the guard tripped.
+    /// The generation of the epoch in which the guard tripped.
     tripped: Option<u32>,
     /// When anything that decides about the weight last changed.
     changed_ns: u64,
-    /// What could not be read last, by key (weight, lease, epoch, window, enabled), as a hash.
+    /// The last unreadable text by key (weight, lease, epoch, window, enabled), as a hash.
     unreadable: [Option<u64>; 5],
+}
+
+/// A weight of the runtime, in parts per million, and the canary version that it is meant for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct RuntimeWeight {
+    ppm: u32,
+    version: Option<String>,
 }
 
 /// A lease: the text that granted it, as a hash, and when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Lease {
+struct RunningLease {
     granted_by: u64,
     ends_ns: u64,
 }
 
-/// A number of the runtime whose every change, coming and going included, begins something new.
+/// A generation number read from the runtime. Any change, including appearing or disappearing,
+/// starts a new generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Generation {
+    /// The number in the runtime.
     value: Option<u64>,
-    turn: u32,
+    /// How often it has changed; wraps.
+    count: u32,
 }
 
-/// The weight that holds, and what makes it hold.
+/// The weight in force, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InForce {
     /// The share of eligible requests.
     pub weight: Weight,
     /// What decided, by precedence.
-    pub why: WeightReason,
+    pub reason: WeightReason,
 }
 
 /// What decides the weight in force, in the order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightReason {
+    /// The shared record is missing or unreadable: zero, because a rollback may be in it.
+    NoRecord(RecordError),
     /// The guard has tripped in this epoch: zero.
     GuardTripped,
-    /// The lease was not renewed in time: zero.
+    /// The lease wasn't renewed in time: zero.
     LeaseExpired,
-    /// The runtime's weight.
+    /// The runtime's weight is meant for another version of the canary: zero.
+    Version,
+    /// The weight that the runtime sets.
     Runtime,
-    /// The configuration's weight.
+    /// The weight that the configuration sets.
     Config,
 }
 
-/// A runtime value that could not be read; the last good one stays.
+/// A runtime value that can't be read; the last good one stays in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableValue {
     /// Which of the rollout's keys.
     pub setting: Setting,
-    /// What was found there.
+    /// The text found there.
     pub found: String,
-    /// What would have been right.
+    /// Why it can't be read, and what was expected.
     pub error: ValueError,
 }
 
+/// The weight in force by a record that was just read; zero if it can't be read.
+pub fn weight_in_force(
+    record: Result<&Control, RecordError>,
+    rollout: &Rollout,
+    now_ns: u64,
+) -> InForce {
+    match record {
+        Ok(control) => control.in_force(rollout, now_ns),
+        Err(error) => InForce { weight: Weight::ZERO, reason: WeightReason::NoRecord(error) },
+    }
+}
+
 impl Control {
-    /// The weight in force at a moment: guard trip, expired lease, runtime, configuration.
-    pub fn in_force(&self, configured: Weight, now_ns: u64) -> InForce {
+    /// The shared record of a rollout.
+    pub fn record(rollout: &str) -> SharedRecord<Self> {
+        SharedRecord::new("control", rollout)
+    }
+
+    /// The weight in force at a moment. Precedence: guard trip, expired lease, the runtime's weight
+    /// (zero if it is for another version than the rollout's canary), the configuration's weight.
+    pub fn in_force(&self, rollout: &Rollout, now_ns: u64) -> InForce {
+        let zero = |reason| InForce { weight: Weight::ZERO, reason };
         if self.guard_tripped() {
-            return InForce { weight: Weight::ZERO, why: WeightReason::GuardTripped };
+            return zero(WeightReason::GuardTripped);
         }
         if self.lease_expired(now_ns) {
-            return InForce { weight: Weight::ZERO, why: WeightReason::LeaseExpired };
+            return zero(WeightReason::LeaseExpired);
         }
-        match self.weight.and_then(Weight::from_ppm) {
-            Some(weight) => InForce { weight, why: WeightReason::Runtime },
-            None => InForce { weight: configured, why: WeightReason::Config },
+        let Some(set) = &self.weight else {
+            return InForce { weight: rollout.weight, reason: WeightReason::Config };
+        };
+        if set.version.as_ref().is_some_and(|version| *version != rollout.canary.version) {
+            return zero(WeightReason::Version);
         }
+        // Only valid weights are stored.
+        let weight = Weight::from_ppm(set.ppm).unwrap_or(Weight::ZERO);
+        InForce { weight, reason: WeightReason::Runtime }
     }
 
-    /// The weight to show as in force, after `shown` was: a lower one at once, since every request
-    /// to the canary is confirmed by this record; a higher one when each worker has had one and a
-    /// half of its ticks to read it. So whoever reads the gauge can rely on all workers.
-    pub fn to_show(&self, configured: Weight, shown: Weight, now_ns: u64, tick_ns: u64) -> Weight {
-        let weight = self.in_force(configured, now_ns).weight;
-        let settled = now_ns.saturating_sub(self.changed_ns) >= tick_ns + tick_ns / 2;
-        if settled { weight } else { weight.min(shown) }
+    /// The weight to show as in force, given the one `shown` so far. A lower weight is shown at once,
+    /// because this record confirms every request to the canary. A higher one is shown when each
+    /// worker has had one and a half of its ticks (`tick_ns`) to read it. So the gauge never claims
+    /// more than every worker does.
+    pub fn weight_to_show(
+        &self,
+        rollout: &Rollout,
+        shown: Weight,
+        now_ns: u64,
+        tick_ns: u64,
+    ) -> Weight {
+        let weight = self.in_force(rollout, now_ns).weight;
+        let known_everywhere = now_ns.saturating_sub(self.changed_ns) >= tick_ns + tick_ns / 2;
+        if known_everywhere { weight } else { weight.min(shown) }
     }
 
-    /// Whether the guard has tripped in the epoch that holds now.
+    /// The canary version that the runtime's weight is meant for, if it names one.
+    pub fn weight_version(&self) -> Option<&str> {
+        self.weight.as_ref()?.version.as_deref()
+    }
+
+    /// Whether the guard has tripped in the current epoch.
     pub fn guard_tripped(&self) -> bool {
-        self.tripped == Some(self.epoch.turn)
+        self.tripped == Some(self.epoch.count)
     }
 
     /// Whether there is a lease and it has run out.
@@ -108,41 +165,41 @@ impl Control {
         self.lease.is_some_and(|lease| now_ns >= lease.ends_ns)
     }
 
-    /// The epoch as the runtime has it.
+    /// The epoch's number in the runtime; `None` if no number is set.
     pub fn epoch(&self) -> Option<u64> {
         self.epoch.value
     }
 
-    /// How often the epoch has changed: what the guard's score belongs to.
-    pub fn epoch_turn(&self) -> u32 {
-        self.epoch.turn
+    /// How often the epoch has changed: the generation that the guard's score belongs to.
+    pub fn epoch_generation(&self) -> u32 {
+        self.epoch.count
     }
 
-    /// How often the window has changed: what the memory of clients belongs to.
-    pub fn window_turn(&self) -> u32 {
-        self.window.turn
+    /// How often the window has changed: the generation that the memory of clients belongs to.
+    pub fn window_generation(&self) -> u32 {
+        self.window.count
     }
 
     /// Trips the guard for an epoch; `false` if it was tripped already or the epoch has passed.
-    pub fn trip(&mut self, epoch_turn: u32) -> bool {
-        if self.guard_tripped() || self.epoch.turn != epoch_turn {
+    pub fn trip(&mut self, epoch_generation: u32) -> bool {
+        if self.guard_tripped() || self.epoch.count != epoch_generation {
             return false;
         }
-        self.tripped = Some(epoch_turn);
+        self.tripped = Some(epoch_generation);
         true
     }
 
-    /// Takes over what the runtime says now. What can't be read leaves the last good value in place
-    /// and is told once each time it changes.
-    pub fn apply(&mut self, runtime: &RolloutRuntime, now_ns: u64) -> Vec<Unreadable> {
+    /// Takes over what the runtime says now. An unreadable value leaves the last good one in place
+    /// and is returned once per change.
+    pub fn apply(&mut self, runtime: &RolloutRuntime, now_ns: u64) -> Vec<UnreadableValue> {
         let mut faults = Vec::new();
-        let before = (self.weight, self.lease, self.epoch);
+        let before = (self.weight.clone(), self.lease, self.epoch);
         let [weight, lease, epoch, window, enabled] = &mut self.unreadable;
         if let Some(value) = accept(&runtime.weight, Setting::Weight, weight, &mut faults) {
-            self.weight = value.map(|value| value.weight.ppm());
+            self.weight = value.map(RuntimeWeight::from_value);
         }
         if let Some(value) = accept(&runtime.lease, Setting::Lease, lease, &mut faults) {
-            self.lease = value.map(|value| Lease::renewed(self.lease, value, now_ns));
+            self.lease = value.map(|value| RunningLease::renewed(self.lease, value, now_ns));
         }
         if let Some(value) = accept(&runtime.epoch, Setting::Epoch, epoch, &mut faults) {
             self.epoch.set(value.copied());
@@ -150,21 +207,21 @@ impl Control {
         if let Some(value) = accept(&runtime.window, Setting::Window, window, &mut faults) {
             self.window.set(value.copied());
         }
-        // The kill switch is Envoy's to obey; here it is only read for faults.
+        // Envoy itself obeys the kill switch; the filter only reports a value that can't be read.
         let _ = accept(&runtime.enabled, Setting::Enabled, enabled, &mut faults);
-        if before != (self.weight, self.lease, self.epoch) {
+        if before != (self.weight.clone(), self.lease, self.epoch) {
             self.changed_ns = now_ns;
         }
         faults
     }
 }
 
-/// A readable value (`Some(None)`: none is set), or `None` where the last good one stays.
+/// A readable value (`Some(None)` if none is set), or `None` if the last good one stays.
 fn accept<'a, T>(
     reading: &'a Reading<T>,
     setting: Setting,
     last_fault: &mut Option<u64>,
-    faults: &mut Vec<Unreadable>,
+    faults: &mut Vec<UnreadableValue>,
 ) -> Option<Option<&'a T>> {
     let (found, error) = match reading {
         Reading::Unreadable(found, error) => (found, *error),
@@ -176,13 +233,19 @@ fn accept<'a, T>(
     let hash = Some(xxh64(found.as_bytes(), 0));
     if *last_fault != hash {
         *last_fault = hash;
-        faults.push(Unreadable { setting, found: found.clone(), error });
+        faults.push(UnreadableValue { setting, found: found.clone(), error });
     }
     None
 }
 
-impl Lease {
-    /// The lease that a text grants: the one that runs already if it is the same text, else a new one.
+impl RuntimeWeight {
+    fn from_value(value: &WeightValue) -> Self {
+        Self { ppm: value.weight.ppm(), version: value.version.clone() }
+    }
+}
+
+impl RunningLease {
+    /// The lease that a text grants: the running one if it is the same text, else a new one.
     fn renewed(running: Option<Self>, granted: &runtime::Lease, now_ns: u64) -> Self {
         let granted_by = xxh64(granted.to_string().as_bytes(), 0);
         let length_ns = u64::from(granted.seconds()) * 1_000_000_000;
@@ -196,7 +259,7 @@ impl Lease {
 impl Generation {
     fn set(&mut self, value: Option<u64>) {
         if self.value != value {
-            *self = Self { value, turn: self.turn.wrapping_add(1) };
+            *self = Self { value, count: self.count.wrapping_add(1) };
         }
     }
 }

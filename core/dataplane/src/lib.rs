@@ -1,13 +1,31 @@
 //! What a proxy does with a request: matching, assignment, outcome, guard, signals, and the control
-//! record that all workers share. It knows nothing of Wasm or Envoy; the filter is a shell around it.
+//! record that all workers share. It knows nothing of Wasm or Envoy's ABI; the filter is a shell
+//! around it.
+//!
+//! A request's path: [`request`] (begin, response, end) → [`outcome`] → [`metrics`]. A weight's path:
+//! [`worker`] (tick, poll, answer) → [`control`]. The border to the proxy is [`host`], what is asked,
+//! and [`effect`], what is to be done.
 
 pub mod assign;
+pub mod client_tracker;
 pub mod clients;
 pub mod cohort;
 pub mod control;
 pub mod cookie;
-pub mod exchange;
+pub mod effect;
 pub mod guard;
+pub mod guard_handle;
+pub mod host;
 pub mod matching;
+pub mod messages;
+pub mod metrics;
+pub mod outcome;
 pub mod poll;
+pub mod request;
+pub mod rollout_state;
+pub mod shared;
 pub mod signal;
+#[cfg(test)]
+mod simulation;
+pub mod vm;
+pub mod worker;

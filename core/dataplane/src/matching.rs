@@ -15,8 +15,8 @@ pub struct RequestTarget<'a, H> {
 }
 
 impl<'a, H: Headers> RequestTarget<'a, H> {
-    /// Of this request.
-    pub fn of(request: &'a H) -> Self {
+    /// The host and path of this request, read when they are first needed.
+    pub fn new(request: &'a H) -> Self {
         Self { request, host: OnceCell::new(), path: OnceCell::new() }
     }
 
@@ -78,7 +78,7 @@ mod tests {
     fn takes(matches: &Match, authority: &str, path: &str) -> bool {
         super::matches(
             matches,
-            &RequestTarget::of(&Request(Some(authority), Some(path), RefCell::default())),
+            &RequestTarget::new(&Request(Some(authority), Some(path), RefCell::default())),
         )
     }
 
@@ -113,7 +113,7 @@ mod tests {
         }
         assert!(!super::matches(
             &matches,
-            &RequestTarget::of(&Request(None, Some("/"), RefCell::default()))
+            &RequestTarget::new(&Request(None, Some("/"), RefCell::default()))
         ));
     }
 
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_request_is_asked_for_what_matters_and_only_once() {
         let request = Request(Some("a.test"), Some("/x"), RefCell::default());
-        let target = RequestTarget::of(&request);
+        let target = RequestTarget::new(&request);
         assert!(super::matches(&Match::default(), &target) && request.2.borrow().is_empty());
         let other = Match {
             authorities: vec![Authority::Exact("b.test".to_owned())],

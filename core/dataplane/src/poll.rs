@@ -1,18 +1,20 @@
 //! The poller: which of Envoy's workers reads the runtime, and when.
 //!
-//! Every worker has this filter in a VM of its own, and one poll of Envoy's admin is enough for
-//! all. So the workers share a term of office: whoever finds it vacant claims it by compare-and-set,
-//! and a leader that no longer renews (its VM has died) is followed by another within three
-//! intervals. Times are nanoseconds of the process's monotonic clock.
+//! Each worker has this filter in its own VM, and one poll of Envoy's admin interface is enough for
+//! all of them. So the workers share a leader's term: a worker that finds it expired claims it by
+//! compare-and-set, and if a leader stops renewing it (its VM has died), another one takes over within
+//! three intervals. Times are nanoseconds of the process's monotonic clock.
 //!
-//! What a poll costs is Envoy's rendering of the whole runtime: with a thousand foreign keys some
-//! milliseconds. So where the last answer was large, the leader first asks for Envoy's own counters
-//! of runtime loads, which is several times cheaper, and reads the runtime only when they have moved.
-//! Where they can't be seen, or are dear to find among tens of thousands of statistics, it reads the
-//! runtime at once.
+//! The cost of a poll is that Envoy renders its whole runtime, which takes some milliseconds with a
+//! thousand other keys. If the last answer was large, the leader therefore first asks for Envoy's
+//! counters of runtime loads (a *probe*), which is several times cheaper, and reads the runtime only if
+//! they have changed. If those counters are missing or expensive to find among tens of thousands of
+//! statistics, it skips them for ten seconds.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
+
+use crate::shared::SharedRecord;
 
 /// The leader's term, as all workers share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,75 +23,67 @@ pub struct Term {
     ends_ns: u64,
 }
 
+impl Term {
+    /// The shared record of the workers that poll for the same rollouts.
+    pub fn record<'a>(rollouts: impl Iterator<Item = &'a str>) -> SharedRecord<Self> {
+        let names: Vec<_> = rollouts.collect();
+        SharedRecord::new("term", &names.join("."))
+    }
+}
+
 /// One worker's part in polling.
 #[derive(Clone, Debug)]
 pub struct Poller {
-    /// This worker's name among the others: random, so that no two are the same.
+    /// This worker's random number among the others, so that no two have the same.
     me: u64,
     interval_ns: u64,
-    /// When the running poll was sent, and what is asked for now.
-    in_flight: Option<(u64, Ask)>,
+    /// When the running poll was sent, and what it asks for now.
+    in_flight: Option<(u64, AdminQuery)>,
     last_sent_ns: Option<u64>,
-    /// The runtime as it was read last.
-    read: Option<Read>,
-    /// The counters of runtime loads as the running poll found them.
+    /// The last read of the runtime.
+    last_read: Option<LastRead>,
+    /// The counters of runtime loads as the running poll found them, as a hash.
     probed: Option<u64>,
-    /// When the question that is open was asked.
-    asked_ns: u64,
-    /// Until then the counters are of no use: they were not there, or not worth the wait.
-    useless_until_ns: u64,
+    /// When the open query was sent.
+    queried_ns: u64,
+    /// No probe before this time: the last one found no counters, or took too long.
+    probe_backoff_until_ns: u64,
 }
 
-/// What is known of the runtime that was read last.
+/// What is known about the last read of the runtime.
 #[derive(Clone, Copy, Debug)]
-struct Read {
+struct LastRead {
     at_ns: u64,
-    /// How long its answer took.
+    /// How long the answer took.
     took_ns: u64,
-    /// Whether its answer was large enough for a probe to be worth it.
+    /// Whether the answer was so large that a probe is cheaper.
     large: bool,
-    /// The counters of runtime loads just before, as a hash; `None`: not asked.
+    /// The counters of runtime loads just before, as a hash; `None` if there was no probe.
     loads: Option<u64>,
 }
 
-/// What to do on a tick.
+/// What a worker does about polling on a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Write this term by compare-and-set; if that succeeds, [`Poller::claimed`] says how to go on.
+pub enum PollStep {
+    /// Write this term by compare-and-set, then ask [`Poller::claimed`].
     Claim(Term),
-    /// Nothing, and why.
-    Wait(Waiting),
-}
-
-/// Why a worker does not poll now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// Another worker leads.
+    /// Another worker leads and polls for all.
     OtherLeads,
-    /// This worker leads, and the next poll is not due.
+    /// This worker leads, and the next poll isn't due yet.
     NotDue,
 }
 
-/// What a leader does after its term is written.
+/// What a poll asks Envoy's admin interface for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lead {
-    /// Send this.
-    Poll(Ask),
-    /// The last poll has not been answered yet.
-    AwaitAnswer,
-}
-
-/// What a poll asks Envoy's admin for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum AdminQuery {
     /// The counters of runtime loads.
     Loads,
-    /// The runtime.
+    /// The merged runtime, with every key.
     Runtime,
 }
 
-impl Ask {
-    /// The path of Envoy's admin.
+impl AdminQuery {
+    /// Path and query on Envoy's admin listener.
     pub const fn path(self) -> &'static str {
         match self {
             Self::Loads => "/stats?type=Counters&filter=%5Eruntime%5C.load_(success%7Cerror)%24",
@@ -98,33 +92,33 @@ impl Ask {
     }
 }
 
-/// A runtime of more bytes is probed before it is read.
+/// A runtime of more bytes than this is probed before it is read.
 const LARGE: usize = 16 * 1024;
-/// The runtime is read at least so often, whatever its counters say, and counters that were of no use
-/// are looked at so seldom: ten seconds.
+/// The runtime is read at least this often, whatever its counters say; and after a useless probe, the
+/// next one waits this long: ten seconds.
 const READ_AGAIN_NS: u64 = 10_000_000_000;
 
-/// How many intervals a term lasts beyond its last renewal. With a tick every quarter of an interval
-/// another leader has polled before the third is over.
+/// How many intervals a term lasts after its last renewal. With a tick every quarter of an interval,
+/// another leader polls before the third is over.
 const TERM_INTERVALS: u64 = 2;
 
 impl Poller {
-    /// A worker called `me` that polls every `interval_ns` when it leads.
+    /// A worker that polls every `interval_ns` while it leads. `me` is a random number.
     pub fn new(me: u64, interval_ns: u64) -> Self {
         Self {
             me,
             interval_ns,
             in_flight: None,
             last_sent_ns: None,
-            read: None,
+            last_read: None,
             probed: None,
-            asked_ns: 0,
-            useless_until_ns: 0,
+            queried_ns: 0,
+            probe_backoff_until_ns: 0,
         }
     }
 
-    /// How often a worker wakes: four times an interval, so that what the leader has read is taken
-    /// over by the others soon, at least every 10 ms.
+    /// How often a worker ticks: four times an interval, but at most every 10 ms. So the other workers
+    /// soon take over what the leader has read.
     pub fn tick_ns(interval_ns: u64) -> u64 {
         (interval_ns / 4).max(10_000_000)
     }
@@ -134,74 +128,76 @@ impl Poller {
         (4 * self.interval_ns).clamp(1_000_000_000, 10_000_000_000)
     }
 
-    /// Decides on a tick, given the term that the workers share (`None`: there is none yet).
-    pub fn tick(&self, now_ns: u64, term: Option<Term>) -> Step {
+    /// Decides on a tick, given the term that the workers share (`None` if there is none yet).
+    pub fn tick(&self, now_ns: u64, term: Option<Term>) -> PollStep {
         let other_leads = term.is_some_and(|term| term.leader != self.me && now_ns < term.ends_ns);
         if other_leads {
-            return Step::Wait(Waiting::OtherLeads);
+            return PollStep::OtherLeads;
         }
         let mine = term.is_some_and(|term| term.leader == self.me);
-        // Ticks come a little late; a poll that is due within half a tick is due now, or every
+        // Ticks come a little late. A poll that is due within half a tick is due now; otherwise, every
         // interval would last a tick longer.
         let slack = Self::tick_ns(self.interval_ns) / 2;
         let due = |sent: u64| now_ns.saturating_add(slack) >= sent.saturating_add(self.interval_ns);
         if mine && !self.last_sent_ns.is_none_or(due) {
-            return Step::Wait(Waiting::NotDue);
+            return PollStep::NotDue;
         }
         let ends_ns = now_ns.saturating_add(TERM_INTERVALS * self.interval_ns);
-        Step::Claim(Term { leader: self.me, ends_ns })
+        PollStep::Claim(Term { leader: self.me, ends_ns })
     }
 
-    /// The term is written. A poll whose answer is long overdue counts as lost.
-    pub fn claimed(&mut self, now_ns: u64) -> Lead {
+    /// The term is written: returns the query to send, or `None` if the last poll isn't answered yet.
+    /// A poll whose answer is long overdue counts as lost.
+    pub fn claimed(&mut self, now_ns: u64) -> Option<AdminQuery> {
         let overdue = |sent: u64| now_ns >= sent.saturating_add(2 * self.timeout_ns());
-        if self.in_flight.is_some_and(|(sent, _)| !overdue(sent)) {
-            self.last_sent_ns = Some(now_ns);
-            return Lead::AwaitAnswer;
-        }
+        let awaits_answer = self.in_flight.is_some_and(|(sent, _)| !overdue(sent));
         self.last_sent_ns = Some(now_ns);
+        if awaits_answer {
+            return None;
+        }
         self.probed = None;
-        let worth_it = self.read.is_some_and(|read| read.large) && now_ns >= self.useless_until_ns;
-        let ask = if worth_it { Ask::Loads } else { Ask::Runtime };
-        self.asked_ns = now_ns;
-        self.in_flight = Some((now_ns, ask));
-        Lead::Poll(ask)
+        let large = self.last_read.is_some_and(|read| read.large);
+        let probe = large && now_ns >= self.probe_backoff_until_ns;
+        let query = if probe { AdminQuery::Loads } else { AdminQuery::Runtime };
+        self.queried_ns = now_ns;
+        self.in_flight = Some((now_ns, query));
+        Some(query)
     }
 
-    /// What the running poll asks for now.
-    pub fn asked(&self) -> Option<Ask> {
-        self.in_flight.map(|(_, ask)| ask)
+    /// What the running poll asks for now; `None` if no poll is running.
+    pub fn query(&self) -> Option<AdminQuery> {
+        self.in_flight.map(|(_, query)| query)
     }
 
-    /// The counters of runtime loads were answered, with nothing where Envoy does not show them.
-    /// True: the runtime is to be read now, as part of the same poll.
-    pub fn moved(&mut self, loads: &[u8], now_ns: u64) -> bool {
+    /// Takes the answer to a probe, which is empty if Envoy doesn't show the counters. Returns whether
+    /// they have changed, so that the same poll now reads the runtime.
+    pub fn changed(&mut self, loads: &[u8], now_ns: u64) -> bool {
         self.probed = (!loads.trim_ascii().is_empty()).then(|| xxh64(loads, 0));
-        let took_ns = now_ns.saturating_sub(self.asked_ns);
-        let dear = self.read.is_some_and(|read| took_ns > read.took_ns / 2);
-        if self.probed.is_none() || dear {
-            self.useless_until_ns = now_ns.saturating_add(READ_AGAIN_NS);
+        let took_ns = now_ns.saturating_sub(self.queried_ns);
+        let expensive = self.last_read.is_some_and(|read| took_ns > read.took_ns / 2);
+        if self.probed.is_none() || expensive {
+            self.probe_backoff_until_ns = now_ns.saturating_add(READ_AGAIN_NS);
         }
-        let fresh = |read: &Read| now_ns.saturating_sub(read.at_ns) < READ_AGAIN_NS;
-        let known = self.read.filter(fresh).and_then(|read| read.loads);
-        let moved = self.probed.is_none() || self.probed != known;
-        if moved {
-            self.asked_ns = now_ns;
-            self.in_flight = self.in_flight.map(|(sent, _)| (sent, Ask::Runtime));
+        let fresh = |read: &LastRead| now_ns.saturating_sub(read.at_ns) < READ_AGAIN_NS;
+        let known = self.last_read.filter(fresh).and_then(|read| read.loads);
+        let changed = self.probed.is_none() || self.probed != known;
+        if changed {
+            self.queried_ns = now_ns;
+            self.in_flight = self.in_flight.map(|(sent, _)| (sent, AdminQuery::Runtime));
         }
-        moved
+        changed
     }
 
-    /// The runtime was read, in an answer of so many bytes, and is in force. Until this is said, the
-    /// next poll reads it again.
-    pub fn read(&mut self, size: usize, now_ns: u64) {
-        let took_ns = now_ns.saturating_sub(self.asked_ns);
+    /// The runtime was read from an answer of `size` bytes, and what it says is in force. Until this
+    /// is called, the next poll reads the runtime again.
+    pub fn applied(&mut self, size: usize, now_ns: u64) {
+        let took_ns = now_ns.saturating_sub(self.queried_ns);
         let large = size > LARGE;
-        self.read = Some(Read { at_ns: now_ns, took_ns, large, loads: self.probed });
+        self.last_read = Some(LastRead { at_ns: now_ns, took_ns, large, loads: self.probed });
     }
 
-    /// The poll was answered, or could not be sent.
-    pub fn settled(&mut self) {
+    /// The poll is over: answered, failed or refused.
+    pub fn finished(&mut self) {
         self.in_flight = None;
     }
 }
@@ -231,11 +227,11 @@ mod tests {
                 if !alive(index) {
                     continue;
                 }
-                if let Step::Claim(term) = worker.tick(now, self.term) {
+                if let PollStep::Claim(term) = worker.tick(now, self.term) {
                     self.term = Some(term);
-                    if matches!(worker.claimed(now), Lead::Poll(_)) {
+                    if worker.claimed(now).is_some() {
                         self.polls.push((now, index));
-                        worker.settled();
+                        worker.finished();
                     }
                 }
             }
@@ -253,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_leader_is_followed_within_three_intervals() {
+    fn a_dead_leader_is_replaced_within_three_intervals() {
         for died_at in 1..40 {
             let mut process = Process::new(3);
             for tick in 0..80 {
@@ -268,14 +264,14 @@ mod tests {
     #[test]
     fn a_silent_admin_is_asked_again_but_never_twice_at_once() {
         let mut poller = Poller::new(1, INTERVAL);
-        assert!(matches!(poller.tick(0, None), Step::Claim(_)));
-        assert_eq!(poller.claimed(0), Lead::Poll(Ask::Runtime));
+        assert!(matches!(poller.tick(0, None), PollStep::Claim(_)));
+        assert_eq!(poller.claimed(0), Some(AdminQuery::Runtime));
         let mut now = 0;
         while now < 2 * poller.timeout_ns() {
-            assert!(now == 0 || poller.claimed(now) == Lead::AwaitAnswer);
+            assert!(now == 0 || poller.claimed(now).is_none());
             now += INTERVAL;
         }
-        assert_eq!(poller.claimed(now), Lead::Poll(Ask::Runtime));
+        assert_eq!(poller.claimed(now), Some(AdminQuery::Runtime));
     }
 
     #[test]
@@ -288,25 +284,25 @@ mod tests {
         assert!(process.polls.len() >= 99, "{}", process.polls.len());
     }
 
-    /// One poll of an admin that shows these counters and a runtime of this size: what was asked for.
-    fn poll(poller: &mut Poller, now: u64, loads: &str, size: usize) -> Vec<Ask> {
-        let Lead::Poll(first) = poller.claimed(now) else {
+    /// One poll of an admin that shows these counters and a runtime of this size: the queries sent.
+    fn poll(poller: &mut Poller, now: u64, loads: &str, size: usize) -> Vec<AdminQuery> {
+        let Some(first) = poller.claimed(now) else {
             return Vec::new();
         };
-        let mut asked = vec![first];
-        if first == Ask::Loads && poller.moved(loads.as_bytes(), now) {
-            asked.push(Ask::Runtime);
+        let mut queries = vec![first];
+        if first == AdminQuery::Loads && poller.changed(loads.as_bytes(), now) {
+            queries.push(AdminQuery::Runtime);
         }
-        if asked.contains(&Ask::Runtime) {
-            poller.read(size, now);
+        if queries.contains(&AdminQuery::Runtime) {
+            poller.applied(size, now);
         }
-        poller.settled();
-        asked
+        poller.finished();
+        queries
     }
 
     #[test]
-    fn a_large_runtime_is_read_only_when_it_was_loaded_anew() {
-        use Ask::{Loads, Runtime};
+    fn a_large_runtime_is_read_only_when_it_was_loaded_again() {
+        use AdminQuery::{Loads, Runtime};
         let mut poller = Poller::new(1, INTERVAL);
         let mut now = 0;
         let mut next = |loads: &str, size| {
@@ -328,34 +324,35 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_are_not_there_are_asked_for_every_ten_seconds() {
+    fn missing_counters_are_probed_every_ten_seconds() {
         for nothing in ["", "\n"] {
             let mut poller = Poller::new(1, INTERVAL);
             let polls = (1..=400).map(|tick| poll(&mut poller, tick * INTERVAL, nothing, 90_000));
             let polls: Vec<_> = polls.collect();
-            assert!(polls.iter().all(|asked| asked.contains(&Ask::Runtime)));
-            let probes = polls.iter().filter(|asked| asked.contains(&Ask::Loads)).count();
+            assert!(polls.iter().all(|queries| queries.contains(&AdminQuery::Runtime)));
+            let probes =
+                polls.iter().filter(|queries| queries.contains(&AdminQuery::Loads)).count();
             assert!((9..=11).contains(&probes), "{probes} probes in 100 seconds");
         }
     }
 
     #[test]
-    fn counters_that_take_as_long_as_the_runtime_are_asked_for_every_ten_seconds() {
+    fn expensive_counters_are_probed_every_ten_seconds() {
         let mut poller = Poller::new(1, INTERVAL);
         let (mut now, mut probes) = (0, 0);
         for _ in 0..400 {
             now += INTERVAL;
-            let Lead::Poll(first) = poller.claimed(now) else { panic!("the last is answered") };
-            let (mut reads, mut later) = (first == Ask::Runtime, now);
-            if first == Ask::Loads {
+            let Some(first) = poller.claimed(now) else { panic!("the last is answered") };
+            let (mut reads, mut later) = (first == AdminQuery::Runtime, now);
+            if first == AdminQuery::Loads {
                 probes += 1;
                 later += 3_000_000;
-                reads = poller.moved(b"load_success: 1", later);
+                reads = poller.changed(b"load_success: 1", later);
             }
             if reads {
-                poller.read(90_000, later + 4_000_000);
+                poller.applied(90_000, later + 4_000_000);
             }
-            poller.settled();
+            poller.finished();
         }
         assert!((8..=11).contains(&probes), "{probes} probes in 100 seconds");
     }
@@ -364,7 +361,7 @@ mod tests {
     fn a_large_runtime_is_read_every_ten_seconds_all_the_same() {
         let mut poller = Poller::new(1, INTERVAL);
         let ticks = (1..=400).map(|tick| poll(&mut poller, tick * INTERVAL, "1", 90_000));
-        let read = ticks.filter(|asked| asked.contains(&Ask::Runtime)).count();
+        let read = ticks.filter(|queries| queries.contains(&AdminQuery::Runtime)).count();
         assert!((10..=13).contains(&read), "{read} reads in 100 seconds");
     }
 }

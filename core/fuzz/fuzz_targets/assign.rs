@@ -4,9 +4,9 @@
 
 use std::sync::LazyLock;
 
-use canary_dataplane::assign::{Headers, Reason, assign};
-use canary_model::config::Config;
-use canary_dataplane::control::{InForce, WeightReason};
+use canary_dataplane::assign::{Assignment, Decision, Headers, Reason, decide};
+use canary_model::config::{Config, Rollout};
+use canary_dataplane::control::{Control, InForce, WeightReason};
 use canary_model::role::Role;
 use canary_model::weight::{PPM, Weight};
 use libfuzzer_sys::fuzz_target;
@@ -31,26 +31,35 @@ impl Headers for Lines<'_> {
     }
 }
 
+/// The rollout with this weight configured.
+fn rollout_at(weight: Weight) -> Rollout {
+    Rollout { weight, ..SOUND.rollouts[0].clone() }
+}
+
 fuzz_target!(|data: &[u8]| {
     let request = Lines(data.split(|byte| *byte == b'\n').collect());
     let config = &*SOUND;
     let rollout = &config.rollouts[0];
-    let at = |ppm| {
+    let at = |ppm| -> Assignment {
         let weight = Weight::from_ppm(ppm).expect("a share");
-        assign(config, rollout, InForce { weight, why: WeightReason::Runtime }, &request, || 7 << 60)
+        let cached = InForce { weight, reason: WeightReason::Runtime };
+        match decide(config, rollout, &request, cached, || 7 << 60) {
+            Decision::Assigned(assignment) => assignment,
+            Decision::Tentative(tentative) => {
+                let configured = rollout_at(weight);
+                tentative.confirm(&configured, Ok(&Control::default()), 0)
+            }
+        }
     };
     for (ppm, role) in [(0, Role::Stable), (PPM, Role::Canary)] {
         let decided = at(ppm);
         assert_eq!(decided, at(ppm));
-        match decided.reason {
+        match decided.reason() {
             Reason::Override => assert_eq!(request.get("t").as_deref(), Some(&b"secret"[..])),
-            Reason::Inherited => assert!(decided.bucket.is_none()),
-            _ => assert_eq!(decided.role, role),
+            Reason::Inherited => {}
+            _ => assert_eq!(decided.role(), role),
         }
-        assert!(decided.cookie.as_ref().is_none_or(|cookie| cookie.id.len() == 32));
-        assert!(
-            decided.cookie.is_none() || decided.client.is_none(),
-            "a known client gets no cookie"
-        );
+        assert!(decided.cookie().is_none_or(|cookie| cookie.id.len() == 32));
+        assert!(decided.cookie().is_none() || decided.client().is_some(), "a generated id is a key");
     }
 });

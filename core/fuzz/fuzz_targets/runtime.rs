@@ -2,10 +2,19 @@
 //! what can't be read is told once, and what is read again changes nothing.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use canary_dataplane::control::Control;
+use canary_model::config::{Config, Rollout};
 use canary_model::runtime::{RolloutRuntime, RuntimeKey, Snapshot};
-use canary_model::weight::{PPM, Weight};
+use canary_model::weight::PPM;
 use libfuzzer_sys::fuzz_target;
+
+static ROLLOUT: LazyLock<Rollout> = LazyLock::new(|| {
+    let config = br#"{"rollouts": [{"name": "r",
+        "stable": {"version": "1", "cluster": "s"}, "canary": {"version": "2", "cluster": "c"}}]}"#;
+    Config::parse(config).expect("the configuration is sound").rollouts.remove(0)
+});
 
 fuzz_target!(|data: &[u8]| {
     let mut control = Control::default();
@@ -24,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
             let before = control.clone();
             assert!(control.apply(&runtime, now as u64).is_empty(), "told twice");
             assert_eq!(control, before);
-            let in_force = control.in_force(Weight::ZERO, now as u64);
+            let in_force = control.in_force(&ROLLOUT, now as u64);
             assert!(in_force.weight.ppm() <= PPM);
         }
     }

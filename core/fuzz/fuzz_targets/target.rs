@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     let wanted = Match { authorities, path_prefixes: prefixes };
     let takes = |authority: &[u8], path: &[u8]| {
         let request = Request { authority: authority.to_vec(), path: path.to_vec() };
-        matches(&wanted, &RequestTarget::of(&request))
+        matches(&wanted, &RequestTarget::new(&request))
     };
     let taken = takes(authority, path);
     assert_eq!(taken, takes(&authority.to_ascii_uppercase(), path));

@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod matching;
 pub mod names;
 pub mod pointer;
+pub mod redact;
 pub mod role;
 pub mod runtime;
 pub mod stat_name;

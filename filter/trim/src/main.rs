@@ -1,19 +1,17 @@
-//! Takes the hooks out of a built filter that it does not need.
+//! Removes the hooks that a built filter doesn't need.
 //!
-//! The SDK exports every hook of the ABI, and Envoy calls each hook that a module exports: for every
-//! chunk of a body, for the end and the logging of every request. A hook that is not there costs
-//! nothing, so everything is removed but what the filter uses, and the code behind it with it. So is
-//! other code that is linked in and never runs ([`unreached`]).
+//! The SDK exports every hook of the ABI, and Envoy calls each hook that a module exports: for each
+//! chunk of a body, and for the end and the logging of each request. A hook that isn't exported costs
+//! nothing. So this tool removes all exports that the filter doesn't use, and the code that only they
+//! reach.
 //!
 //!     trim-exports IN.wasm OUT.wasm [--keep HOOK]…
 
-mod unreached;
-
 use std::process::ExitCode;
 
-use walrus::ModuleConfig;
+use walrus::{ModuleConfig, passes::gc};
 
-/// What every build of the filter needs.
+/// The exports that every build of the filter needs.
 const KEPT: [&str; 13] = [
     "memory",
     "_initialize",
@@ -37,8 +35,8 @@ fn main() -> ExitCode {
             println!("{report}");
             ExitCode::SUCCESS
         }
-        Err(problem) => {
-            eprintln!("trim-exports: {problem}");
+        Err(error) => {
+            eprintln!("trim-exports: {error}");
             ExitCode::FAILURE
         }
     }
@@ -56,26 +54,19 @@ fn run(arguments: &[String]) -> Result<String, String> {
         }
     }
     let mut read = ModuleConfig::new();
-    // The names have told what may go; nobody reads them afterwards.
     read.generate_name_section(false).generate_producers_section(false);
     let mut module = read.parse_file(input).map_err(|error| format!("{input}: {error}"))?;
-    let there: Vec<String> = module.exports.iter().map(|export| export.name.clone()).collect();
-    if let Some(missing) = kept.iter().find(|name| !there.iter().any(|export| export == *name)) {
+    let exported: Vec<String> = module.exports.iter().map(|export| export.name.clone()).collect();
+    if let Some(missing) = kept.iter().find(|name| !exported.iter().any(|export| export == *name)) {
         return Err(format!("{input} does not export {missing}, which the filter needs"));
     }
-    for name in there.iter().filter(|name| !kept.contains(&name.as_str())) {
+    for name in exported.iter().filter(|name| !kept.contains(&name.as_str())) {
         let removed = module.exports.remove(name);
         removed.map_err(|error| format!("{input}: export {name}: {error}"))?;
     }
-    let emptied = unreached::remove(&mut module);
-    if emptied == 0 {
-        return Err(format!("{input} names no function: it must not be stripped before"));
-    }
+    gc::run(&mut module);
     let bytes = module.emit_wasm();
     std::fs::write(output, &bytes).map_err(|error| format!("{output}: {error}"))?;
-    let (exports, size) = (there.len(), bytes.len());
-    Ok(format!(
-        "{output}: {} of {exports} exports, {emptied} functions emptied, {size} bytes",
-        kept.len()
-    ))
+    let (exports, size) = (exported.len(), bytes.len());
+    Ok(format!("{output}: {} of {exports} exports, {size} bytes", kept.len()))
 }

@@ -123,7 +123,7 @@ async fn begun(rig: &Running) -> u64 {
 async fn clients_that_leave_are_no_failures() {
     let slow = TestUpstream::ok().latency_ms(5_000);
     let rig = Rig::new().canary(slow).affinity(json!([{"header": "x-user-id"}])).weight(100.0);
-    let rig = rig.start().await;
+    let rig = rig.workers(1).start().await;
     let get = "GET / HTTP/1.1\r\nhost: a\r\nx-user-id: 1\r\n\r\n";
     let upload = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nonly this";
     let mut sent = begun(&rig).await;
@@ -141,6 +141,9 @@ async fn clients_that_leave_are_no_failures() {
     let counted =
         canary(&rig, &["rq_total", "rq_failure", "client_failure", "rq_2xx", "rq_5xx"]).await;
     assert_eq!(counted, [40, 0, 0, 0, 0]);
+    // They are no trials either: not as requests, and not as clients.
+    let trials = canary(&rig, &["rq_abandoned", "client_total", "client_first_failure"]).await;
+    assert_eq!(trials, [40, 0, 0]);
 
     let large = vec![b'x'; 8_000_000];
     rig.canary().change(|behavior| {
@@ -154,6 +157,8 @@ async fn clients_that_leave_are_no_failures() {
     }
     rig.counted(50).await;
     assert_eq!(canary(&rig, &["rq_total", "rq_failure", "rq_2xx"]).await, [50, 0, 10]);
+    // Their response had begun, and the client's first request that counts is one of them.
+    assert_eq!(canary(&rig, &["rq_abandoned", "client_total"]).await, [40, 1]);
     rig.canary().change(|behavior| behavior.body = None);
     unharmed(&rig).await;
     assert_eq!(rig.stat("demo.guard_tripped").await, 0);

@@ -45,6 +45,40 @@ async fn no_request_fails_while_configurations_change() {
     }
 }
 
+/// The weight that `get` shows as in force.
+async fn shown_in_force(rig: &Running) -> Option<f64> {
+    let output = rig.canaryctl(&["get", "rollout", "demo", "-o", "json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let rollout: Value = serde_json::from_slice(&output.stdout).unwrap();
+    rollout["weight"]["in_force"].as_f64()
+}
+
+/// After a rollout is Healthy, Envoy's admin layer keeps weight 100 for its version. The next canary
+/// that is pushed gets nothing until a weight is set for it.
+#[tokio::test]
+async fn the_next_canary_does_not_start_at_its_predecessors_weight() {
+    for rig in both() {
+        let mut rig = rig.start().await;
+        rig.runtime_modify(&[("canary.demo.weight", "100@1.1.0")]).await;
+        rig.all_go_to("1.1.0").await;
+        let before = rig.canary().seen();
+        rig.push_config(|config| call_canary(config, "1.2.0"));
+        rig.weight_in_force(0).await;
+        rig.polled(2).await;
+        assert_eq!(rig.load(200).await.of_version("1.0.0"), 200);
+        assert_eq!(shown_in_force(&rig).await, Some(0.0));
+        let said = "weight of rollout demo is set for version 1.1.0, but the canary is 1.2.0";
+        rig.eventually(said, async || rig.logs(), |log| log.contains(said)).await;
+        rig.runtime_modify(&[("canary.demo.weight", "100@1.2.0")]).await;
+        rig.all_go_to("1.2.0").await;
+        // A weight without a version holds for any, as ever.
+        rig.runtime_modify(&[("canary.demo.weight", "100")]).await;
+        rig.polled(2).await;
+        assert_eq!(rig.load(20).await.of_version("1.2.0"), 20);
+        assert!(rig.canary().seen() > before);
+    }
+}
+
 /// What the runtime set, the lease, the clients that have failed and those that were seen, and the
 /// counters: a push touches none of it. (That a tripped guard stays, the guard's own tests show.)
 #[tokio::test]

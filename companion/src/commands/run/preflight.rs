@@ -1,15 +1,16 @@
 //! What the fleet and the journal must be like before a rollout begins. Nothing is changed.
 
 use canary_judge::counts::Pair;
-use canary_rollout::spec::Spec;
+use canary_model::redact::redacted;
 
-use crate::commands::{look, split};
+use crate::commands::split;
 use crate::controller::record::Record;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
 use crate::journal::{self, Journal};
+use crate::observe::scrape::scrape;
+use crate::observe::{FleetView, Scrapes};
 use crate::rollout_file;
-use crate::view::{Observed, View};
 
 /// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
 /// Gives the versions' labels.
@@ -18,9 +19,9 @@ pub(super) async fn check(
     rollout: &str,
     takeover: bool,
 ) -> Result<Pair<Option<String>>, Failure> {
-    let reports = fleet.each(async |admin: &Admin| look::at(admin, rollout).await).await;
+    let reports = fleet.each(async |admin: &Admin| scrape(admin, rollout).await).await;
     let (answers, errors) = split(reports);
-    let observed: Observed = answers.into_iter().collect();
+    let observed: Scrapes = answers.into_iter().collect();
     let unknown = |error: &Error| matches!(error, Error::UnknownRollout { .. });
     if observed.is_empty() || errors.iter().any(unknown) {
         let (unknown, others): (Vec<_>, Vec<_>) = errors.into_iter().partition(unknown);
@@ -35,21 +36,23 @@ pub(super) async fn check(
     if !owned.is_empty() {
         return Err(Failure::refused(owned));
     }
-    let view = View::of(rollout, &observed, None);
+    let view = FleetView::new(rollout, &observed, None);
     Ok(Pair { stable: view.stable.version, canary: view.canary.version })
 }
 
 /// Whether the finished rollout of a journal was this one: the same plan for the same versions. A
-/// controller that is to stay is restarted by whoever watches over it, and must not take a version that
-/// has all traffic back to the first step for that.
+/// controller with --stay may be restarted by a supervisor, and must not take a version that has all traffic
+/// back to the first step for that.
 pub(super) fn is_decided(
     journal: &Journal,
     begin: u64,
-    spec: &Spec,
+    source: &str,
     versions: &Pair<Option<String>>,
 ) -> Result<bool, Error> {
     let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
     let Some(Record::Start(start)) = first else { return Ok(false) };
-    let same = rollout_file::recorded(&start.file).is_some_and(|then| then == *spec);
+    // Journals hold files without their secrets, so files are compared without them.
+    let spec = |file: &str| rollout_file::recorded(&redacted(file));
+    let same = spec(&start.file).is_some_and(|then| spec(source) == Some(then));
     Ok(same && start.versions == *versions)
 }

@@ -11,25 +11,25 @@ fn rollout() -> Rollout {
 }
 
 fn exchange(role: Role, reason: Reason, grpc: bool) -> Exchange {
-    let assignment = Assignment { role, reason, bucket: None, client: None, cookie: None };
-    Exchange::begin(&assignment, Unit::Request, grpc, 1_000_000)
+    let assignment = Assignment::for_test(role, reason);
+    Exchange::begin(&assignment, CountingUnit::Request, grpc, 1_000_000)
 }
 
-fn compared(exchange: &Exchange) -> Compared {
+fn compared(exchange: &Exchange) -> ComparedRequest {
     match exchange.finish(&rollout().failure, 3_500_000) {
-        Tally::Compared(compared) => compared,
+        Outcome::Compared(compared) => compared,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn an_answer_from_who_was_chosen() {
+fn an_answer_from_the_chosen_version() {
     let mut exchange = exchange(Role::Canary, Reason::Random, false);
     assert_eq!(exchange.answered(503, Responder::Chosen), Role::Canary);
-    let expected = Compared {
+    let expected = ComparedRequest {
         role: Role::Canary,
-        unit: Unit::Request,
-        outcome: Outcome::Failure,
+        unit: CountingUnit::Request,
+        result: RequestResult::Failure,
         class: 5,
         rescued: false,
         time_us: Some(2_500),
@@ -41,57 +41,61 @@ fn an_answer_from_who_was_chosen() {
 fn a_rescued_request_is_the_canarys_failure_as_the_client_got_it() {
     let mut saved = exchange(Role::Canary, Reason::Random, false);
     assert_eq!(saved.answered(200, Responder::Rescue), Role::Stable);
-    let tally = compared(&saved);
+    let request = compared(&saved);
     assert_eq!(
-        (tally.role, tally.outcome, tally.class, tally.rescued),
-        (Role::Canary, Outcome::Failure, 2, true)
+        (request.role, request.result, request.class, request.rescued),
+        (Role::Canary, RequestResult::Failure, 2, true)
     );
-    assert!(!saved.readable(&rollout().failure));
+    assert!(!saved.is_readable(&rollout().failure));
     let mut both_failed = exchange(Role::Canary, Reason::Random, false);
     both_failed.answered(503, Responder::Rescue);
-    let tally = compared(&both_failed);
-    assert_eq!((tally.outcome, tally.class, tally.rescued), (Outcome::Failure, 5, false));
+    let request = compared(&both_failed);
+    assert_eq!(
+        (request.result, request.class, request.rescued),
+        (RequestResult::Failure, 5, false)
+    );
 }
 
 #[test]
-fn the_kill_switch_leaves_no_trace_but_of_a_tester() {
-    for (reason, tally) in
-        [(Reason::Random, Tally::Nothing), (Reason::Override, Tally::Forced(Role::Stable))]
-    {
+fn a_diverted_request_is_not_counted_unless_overridden() {
+    for (reason, request) in [
+        (Reason::Random, Outcome::Diverted(CountingUnit::Request)),
+        (Reason::Override, Outcome::Overridden(Role::Stable)),
+    ] {
         let mut exchange = exchange(Role::Canary, reason, false);
         assert_eq!(exchange.answered(200, Responder::KillSwitch), Role::Stable);
-        assert_eq!(exchange.finish(&rollout().failure, 0), tally);
+        assert_eq!(exchange.finish(&rollout().failure, 0), request);
     }
 }
 
 #[test]
-fn a_tester_counts_apart() {
+fn an_overridden_request_counts_separately() {
     for role in Role::ALL {
         let mut exchange = exchange(role, Reason::Override, false);
         exchange.answered(500, Responder::Chosen);
-        assert_eq!(exchange.finish(&rollout().failure, 0), Tally::Forced(role));
+        assert_eq!(exchange.finish(&rollout().failure, 0), Outcome::Overridden(role));
     }
 }
 
 #[test]
 fn grpc_fails_by_its_own_status() {
     for (http, grpc, outcome) in [
-        (200, Some(0), Outcome::Success),
-        (200, Some(14), Outcome::Failure),
-        (200, Some(5), Outcome::Success),
-        (200, None, Outcome::Failure),
-        (503, None, Outcome::Failure),
-        (404, None, Outcome::Success),
-        (503, Some(0), Outcome::Success),
+        (200, Some(0), RequestResult::Success),
+        (200, Some(14), RequestResult::Failure),
+        (200, Some(5), RequestResult::Success),
+        (200, None, RequestResult::Failure),
+        (503, None, RequestResult::Failure),
+        (404, None, RequestResult::Success),
+        (503, Some(0), RequestResult::Success),
     ] {
         let mut exchange = exchange(Role::Stable, Reason::Random, true);
         exchange.answered(http, Responder::Chosen);
         if let Some(status) = grpc {
-            exchange.grpc_status(status);
+            exchange.set_grpc_status(status);
         }
-        let tally = compared(&exchange);
+        let request = compared(&exchange);
         assert_eq!(
-            (tally.outcome, u16::from(tally.class)),
+            (request.result, u16::from(request.class)),
             (outcome, http / 100),
             "{http} {grpc:?}"
         );
@@ -101,7 +105,7 @@ fn grpc_fails_by_its_own_status() {
 #[test]
 fn a_client_that_left_is_neither_and_an_upgrade_has_no_time() {
     let left = compared(&exchange(Role::Canary, Reason::Random, false));
-    assert_eq!((left.outcome, left.class), (Outcome::Unanswered, 0));
+    assert_eq!((left.result, left.class), (RequestResult::Abandoned, 0));
     let mut upgraded = exchange(Role::Canary, Reason::Random, false);
     upgraded.answered(101, Responder::Chosen);
     assert_eq!(compared(&upgraded).time_us, None);
@@ -111,25 +115,25 @@ fn a_client_that_left_is_neither_and_an_upgrade_has_no_time() {
 fn a_grpc_stream_that_breaks_off_fails_unless_the_client_left() {
     let (dc, dr, upstream_termination) = (1 << 14, 1 << 28, 1 << 6);
     let flags = [
-        (0, Outcome::Failure),
-        (upstream_termination, Outcome::Failure),
-        (dc, Outcome::Unanswered),
-        (dr | upstream_termination, Outcome::Unanswered),
+        (0, RequestResult::Failure),
+        (upstream_termination, RequestResult::Failure),
+        (dc, RequestResult::Abandoned),
+        (dr | upstream_termination, RequestResult::Abandoned),
     ];
     for (flags, outcome) in flags {
         let mut broken = exchange(Role::Canary, Reason::Random, true);
-        assert!(!broken.broken_off(), "it hasn't begun");
+        assert!(!broken.broke_off(), "it hasn't begun");
         broken.answered(200, Responder::Chosen);
-        assert!(broken.broken_off());
-        broken.ended(flags);
-        assert_eq!((compared(&broken).outcome, compared(&broken).class), (outcome, 2), "{flags}");
-        broken.grpc_status(14);
-        assert!(!broken.broken_off());
-        assert_eq!(compared(&broken).outcome, Outcome::Failure, "a status that came holds");
+        assert!(broken.broke_off());
+        broken.set_response_flags(flags);
+        assert_eq!((compared(&broken).result, compared(&broken).class), (outcome, 2), "{flags}");
+        broken.set_grpc_status(14);
+        assert!(!broken.broke_off());
+        assert_eq!(compared(&broken).result, RequestResult::Failure, "a status that came holds");
     }
     let mut http = exchange(Role::Canary, Reason::Random, false);
     http.answered(200, Responder::Chosen);
-    assert!(!http.broken_off(), "an HTTP answer has its status");
+    assert!(!http.broke_off(), "an HTTP answer has its status");
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn who_answered() {
         let bytes = |text: &str| text.as_bytes().to_vec();
         responder(
             &rollout,
-            &Upstream { cluster: Some(bytes(cluster)), attempts, role: role.map(bytes) },
+            &UpstreamInfo { cluster: Some(bytes(cluster)), attempts, role: role.map(bytes) },
         )
     };
     assert_eq!(upstream("c", None, None), Responder::Chosen);
@@ -150,7 +154,7 @@ fn who_answered() {
     assert_eq!(upstream("c-rescued", Some(2), Some("stable")), Responder::Rescue);
     assert_eq!(upstream("c-rescued", Some(2), Some("canary")), Responder::Chosen);
     assert_eq!(upstream("c-rescued", Some(2), None), Responder::Rescue);
-    assert_eq!(responder(&rollout, &Upstream::default()), Responder::Chosen);
+    assert_eq!(responder(&rollout, &UpstreamInfo::default()), Responder::Chosen);
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
-/// What a person names: one admin interface, or a DNS name that stands for all its addresses.
+/// What an operator names: one admin interface, or a DNS name that stands for all its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum EnvoyUrl {
     /// `http://host:port`.
     Http(Url),
     /// `unix:///path`.
@@ -51,7 +51,7 @@ impl Address {
     }
 }
 
-impl FromStr for Target {
+impl FromStr for EnvoyUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -76,7 +76,7 @@ impl FromStr for Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for EnvoyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
@@ -85,8 +85,8 @@ impl fmt::Display for Target {
     }
 }
 
-impl Target {
-    /// The Envoys that this target stands for, by a look-up where it is a name.
+impl EnvoyUrl {
+    /// The Envoys that this URL stands for, by a look-up if its host is a name.
     ///
     /// # Errors
     /// What the resolver says.
@@ -158,14 +158,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_read_and_write() {
+    fn urls_read_and_write() {
         for text in [
             "http://127.0.0.1:9901",
             "http://envoy.example:15000",
             "http://[::1]:1",
             "unix:///a/b.sock",
         ] {
-            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<EnvoyUrl>().unwrap().to_string(), text);
         }
         for text in [
             "",
@@ -181,7 +181,7 @@ mod tests {
             "unix:///",
             "unix://relative/path",
         ] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
+            assert!(text.parse::<EnvoyUrl>().is_err(), "{text}");
         }
     }
 
@@ -189,12 +189,12 @@ mod tests {
     fn a_name_is_all_its_addresses_of_one_family() {
         let all = ["10.0.0.2:9901", "[fd00::1]:9901", "10.0.0.1:9901", "10.0.0.1:9901"];
         let found = one_family(all.iter().map(|text| text.parse().unwrap()));
-        let target: Target = "http://envoys:9901".parse().unwrap();
-        let Target::Http(url) = &target else { panic!("http") };
-        let urls: Vec<String> = target.pin(url, &found).into_iter().map(|one| one.url).collect();
+        let envoys: EnvoyUrl = "http://envoys:9901".parse().unwrap();
+        let EnvoyUrl::Http(url) = &envoys else { panic!("http") };
+        let urls: Vec<String> = envoys.pin(url, &found).into_iter().map(|one| one.url).collect();
         assert_eq!(urls, ["http://10.0.0.1:9901", "http://10.0.0.2:9901"]);
         let one = one_family(std::iter::once("[fd00::1]:9901".parse().unwrap()));
-        assert_eq!(target.pin(url, &one)[0].url, "http://envoys:9901");
+        assert_eq!(envoys.pin(url, &one)[0].url, "http://envoys:9901");
     }
 
     #[test]

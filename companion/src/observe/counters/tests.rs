@@ -13,12 +13,12 @@ fn stats(numbers: &[(&str, u64)], times: &[(&str, u64)]) -> Stats {
     }
 }
 
-fn of(numbers: &[(&str, u64)]) -> Counters {
-    Counters::of(&stats(numbers, &[]), "scorer")
+fn of(numbers: &[(&str, u64)]) -> RolloutCounters {
+    RolloutCounters::read(&stats(numbers, &[]), "scorer")
 }
 
-fn total(counters: &Counters, role: Role) -> u64 {
-    counters.counts.get(&(role, Count::Total)).copied().unwrap_or(0)
+fn total(counters: &RolloutCounters, role: Role) -> u64 {
+    counters.role(role).count(&Counter::Total)
 }
 
 #[test]
@@ -34,17 +34,28 @@ fn reads_both_roles_and_all_versions() {
         ],
         &[("canary.3.2.rq_time_us", 6), ("canary.3.2.rq_time_first_us", 2)],
     );
-    let counters = Counters::of(&stats, "scorer");
+    let counters = RolloutCounters::read(&stats, "scorer");
     assert_eq!((total(&counters, Role::Stable), total(&counters, Role::Canary)), (90, 10));
-    let signal = |class: &str| Count::Signal {
+    let signal = |class: &str| Counter::Signal {
         first: false,
         signal: "label".to_owned(),
         class: class.to_owned(),
     };
-    assert_eq!(counters.counts[&(Role::Canary, signal("cat"))], 5);
-    assert_eq!(counters.times[&(Role::Canary, false)].count(), 6);
-    assert_eq!(counters.times[&(Role::Canary, true)].count(), 2);
-    assert_eq!(Counters::of(&stats, "other"), Counters::default());
+    assert_eq!(counters.role(Role::Canary).count(&signal("cat")), 5);
+    assert_eq!(counters.role(Role::Canary).times[&Times::All].count(), 6);
+    assert_eq!(counters.role(Role::Canary).times[&Times::First].count(), 2);
+    let versions: Vec<_> = counters.versions.keys().map(|(_, version)| version.as_str()).collect();
+    assert_eq!(versions, ["3.1", "3.1", "3.2"], "no version is made of a bin's name");
+    assert_eq!(RolloutCounters::read(&stats, "other"), RolloutCounters::default());
+}
+
+#[test]
+fn a_client_that_left_is_counted_in_no_trial() {
+    let counted = |total, abandoned| {
+        of(&[("canary.2.rq_total", total), ("canary.2.rq_abandoned", abandoned)])
+    };
+    assert_eq!(counted(10, 7).role(Role::Canary).judged(), 3);
+    assert_eq!(counted(10, 7).since(&counted(10, 6)), Difference::Inconsistent, "its other half");
 }
 
 #[test]
@@ -55,12 +66,15 @@ fn a_restart_shows_in_any_counter_and_makes_all_of_them_new() {
     assert_eq!((total(&delta, Role::Stable), total(&delta, Role::Canary)), (7, 5));
     let gone = of(&[("stable.1.rq_total", 200)]);
     assert!(matches!(gone.since(&before), Difference::Restarted(_)), "a counter is missing");
-    let uptime =
-        |seconds| Counters { uptime: Some(seconds), ..of(&[("stable.1.rq_total", seconds)]) };
-    assert!(matches!(uptime(5).since(&uptime(5)), Difference::Of(_)));
-    let busy = Counters { uptime: Some(1), ..of(&[("stable.1.rq_total", 1_000)]) };
+    let uptime = |seconds| RolloutCounters {
+        uptime: Some(seconds),
+        ..of(&[("stable.1.rq_total", seconds)])
+    };
+    assert!(matches!(uptime(5).since(&uptime(5)), Difference::Counted(_)));
+    let busy = RolloutCounters { uptime: Some(1), ..of(&[("stable.1.rq_total", 1_000)]) };
     assert!(matches!(busy.since(&uptime(900)), Difference::Restarted(_)), "its uptime says so");
-    let times = |count| Counters::of(&stats(&[], &[("stable.1.rq_time_us", count)]), "scorer");
+    let times =
+        |count| RolloutCounters::read(&stats(&[], &[("stable.1.rq_time_us", count)]), "scorer");
     assert!(matches!(times(3).since(&times(4)), Difference::Restarted(_)));
 }
 
@@ -70,7 +84,7 @@ fn a_reading_in_the_middle_of_an_update_waits() {
     let half = of(&[("canary.2.rq_total", 10), ("canary.2.rq_failure", 1)]);
     let whole = of(&[("canary.2.rq_total", 11), ("canary.2.rq_failure", 1)]);
     assert_eq!(half.since(&before), Difference::Inconsistent);
-    assert!(matches!(whole.since(&before), Difference::Of(_)));
+    assert!(matches!(whole.since(&before), Difference::Counted(_)));
 }
 
 proptest! {
@@ -87,9 +101,9 @@ proptest! {
                 now += more;
                 counted += more;
                 let uptime = Some(1_000 - life as u64);
-                let reading = Counters { uptime, ..of(&[("canary.2.rq_total", now)]) };
+                let reading = RolloutCounters { uptime, ..of(&[("canary.2.rq_total", now)]) };
                 match reading.since(&earlier) {
-                    Difference::Of(delta) | Difference::Restarted(delta) => {
+                    Difference::Counted(delta) | Difference::Restarted(delta) => {
                         sum += total(&delta, Role::Canary);
                     }
                     Difference::Inconsistent => panic!("nothing failed"),

@@ -1,0 +1,349 @@
+//! The filter's statistics: added up in the VM and handed to Envoy on each tick.
+//!
+//! Each number handed over costs a hostcall, so counters are added up here first. A histogram's
+//! samples can't be added up, but many in a row cost a third of what each one alone costs in the
+//! middle of a request.
+
+use canary_model::config::{Rollout, Signal};
+use canary_model::role::Role;
+use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
+
+use crate::client_tracker::ClientIncrements;
+use crate::effect::Effect;
+use crate::host::{Host, MetricId, MetricKind};
+use crate::outcome::{ComparedRequest, Outcome, RequestResult};
+use crate::signal::{Reading, bin_names};
+use crate::vm::Vm;
+
+/// At most this many samples wait to be handed over: some ten microseconds' work, so that a request
+/// doesn't wait noticeably for it.
+const MAX_SAMPLES: usize = 128;
+
+/// A counter and what it hasn't handed over yet.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    id: Option<MetricId>,
+    pending: u64,
+}
+
+impl Counter {
+    fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
+        Self { id: vm.define(host, MetricKind::Counter, name), pending: 0 }
+    }
+
+    /// Adds to the counter.
+    pub(crate) fn add(&mut self, by: u64) {
+        self.pending += by;
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        let pending = std::mem::take(&mut self.pending);
+        if let Some(id) = self.id.filter(|_| pending > 0) {
+            effects.push(Effect::Increment(id, pending));
+        }
+    }
+}
+
+/// A gauge; only changes are handed over.
+#[derive(Debug)]
+pub(crate) struct Gauge {
+    id: Option<MetricId>,
+    last: Option<u64>,
+}
+
+impl Gauge {
+    fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
+        Self { id: vm.define(host, MetricKind::Gauge, name), last: None }
+    }
+
+    /// Sets the gauge; an unchanged value costs nothing.
+    pub(crate) fn set(&mut self, value: u64, effects: &mut Vec<Effect>) {
+        if let Some(id) = self.id.filter(|_| self.last != Some(value)) {
+            self.last = Some(value);
+            effects.push(Effect::Record(id, value));
+        }
+    }
+}
+
+/// A histogram and the samples that it hasn't handed over yet.
+#[derive(Debug)]
+struct Samples {
+    id: Option<MetricId>,
+    pending: Vec<u64>,
+}
+
+impl Samples {
+    fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
+        Self { id: vm.define(host, MetricKind::Histogram, name), pending: Vec::new() }
+    }
+
+    fn record(&mut self, value: u64, effects: &mut Vec<Effect>) {
+        self.pending.push(value);
+        if self.pending.len() >= MAX_SAMPLES {
+            self.flush(effects);
+        }
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        let Some(id) = self.id else {
+            self.pending.clear();
+            return;
+        };
+        effects.extend(self.pending.drain(..).map(|value| Effect::Record(id, value)));
+    }
+}
+
+/// What is counted of one role of a rollout.
+#[derive(Debug)]
+struct RoleMetrics {
+    total: Counter,
+    failure: Counter,
+    /// Responses with a status of 2xx to 5xx.
+    classes: [Counter; 4],
+    abandoned: Counter,
+    rescued: Counter,
+    overridden: Counter,
+    time_us: Samples,
+    /// By signal and bin.
+    signals: Vec<Vec<Counter>>,
+    /// The clients' part, in sticky rollouts.
+    clients: Option<ClientMetrics>,
+}
+
+/// What is counted of one role's clients, at their first request or first failure in a window.
+#[derive(Debug)]
+struct ClientMetrics {
+    total: Counter,
+    failure: Counter,
+    first_failure: Counter,
+    time_first_us: Samples,
+    signals_first: Vec<Vec<Counter>>,
+}
+
+impl RoleMetrics {
+    fn new(rollout: &Rollout, role: Role, vm: &mut Vm, host: &impl Host) -> Self {
+        let mut counter =
+            |metric: Metric<'_>| Counter::new(vm, host, &role_metric(rollout, role, metric));
+        let total = counter(Metric::RqTotal);
+        let failure = counter(Metric::RqFailure);
+        let classes =
+            [Metric::Rq2xx, Metric::Rq3xx, Metric::Rq4xx, Metric::Rq5xx].map(&mut counter);
+        let abandoned = counter(Metric::RqAbandoned);
+        let rescued = counter(Metric::RqRescued);
+        let overridden = counter(Metric::RqForced);
+        let signals = signals(rollout, |signal, bin| counter(Metric::Signal { signal, bin }));
+        let time_us = Samples::new(vm, host, &role_metric(rollout, role, Metric::RqTimeUs));
+        let clients = rollout.keyed().then(|| ClientMetrics::new(rollout, role, vm, host));
+        Self { total, failure, classes, abandoned, rescued, overridden, time_us, signals, clients }
+    }
+
+    fn count(
+        &mut self,
+        request: &ComparedRequest,
+        clients: Option<ClientIncrements>,
+        readings: &[Reading],
+        effects: &mut Vec<Effect>,
+    ) {
+        self.total.add(1);
+        self.failure.add(u64::from(request.result == RequestResult::Failure));
+        self.abandoned.add(u64::from(request.result == RequestResult::Abandoned));
+        self.rescued.add(u64::from(request.rescued));
+        let class = usize::from(request.class).checked_sub(2);
+        if let Some(class) = class.and_then(|class| self.classes.get_mut(class)) {
+            class.add(1);
+        }
+        if let Some(time_us) = request.time_us {
+            self.time_us.record(time_us, effects);
+        }
+        count_readings(&mut self.signals, readings);
+        if let (Some(metrics), Some(counts)) = (&mut self.clients, clients) {
+            metrics.count(request, counts, readings, effects);
+        }
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        let single = [
+            &mut self.total,
+            &mut self.failure,
+            &mut self.abandoned,
+            &mut self.rescued,
+            &mut self.overridden,
+        ];
+        let signals = self.signals.iter_mut().flatten();
+        let counters = single.into_iter().chain(&mut self.classes).chain(signals);
+        counters.for_each(|counter| counter.flush(effects));
+        self.time_us.flush(effects);
+        if let Some(clients) = &mut self.clients {
+            clients.flush(effects);
+        }
+    }
+}
+
+impl ClientMetrics {
+    fn new(rollout: &Rollout, role: Role, vm: &mut Vm, host: &impl Host) -> Self {
+        let mut counter =
+            |metric: Metric<'_>| Counter::new(vm, host, &role_metric(rollout, role, metric));
+        let total = counter(Metric::ClientTotal);
+        let failure = counter(Metric::ClientFailure);
+        let first_failure = counter(Metric::ClientFirstFailure);
+        let signals_first =
+            signals(rollout, |signal, bin| counter(Metric::SignalFirst { signal, bin }));
+        let name = role_metric(rollout, role, Metric::RqTimeFirstUs);
+        let time_first_us = Samples::new(vm, host, &name);
+        Self { total, failure, first_failure, time_first_us, signals_first }
+    }
+
+    fn count(
+        &mut self,
+        request: &ComparedRequest,
+        counts: ClientIncrements,
+        readings: &[Reading],
+        effects: &mut Vec<Effect>,
+    ) {
+        self.total.add(u64::from(counts.new_client));
+        self.failure.add(u64::from(counts.newly_failed));
+        if !counts.first {
+            return;
+        }
+        self.first_failure.add(u64::from(request.result == RequestResult::Failure));
+        if let Some(time_us) = request.time_us {
+            self.time_first_us.record(time_us, effects);
+        }
+        count_readings(&mut self.signals_first, readings);
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        let single = [&mut self.total, &mut self.failure, &mut self.first_failure];
+        let counters = single.into_iter().chain(self.signals_first.iter_mut().flatten());
+        counters.for_each(|counter| counter.flush(effects));
+        self.time_first_us.flush(effects);
+    }
+}
+
+fn role_metric<'a>(rollout: &'a Rollout, role: Role, metric: Metric<'a>) -> StatName<'a> {
+    let version = &rollout.backend(role).version;
+    StatName::Role { rollout: &rollout.name, role, version, metric }
+}
+
+/// A counter for each bin of each signal.
+fn signals(rollout: &Rollout, mut counter: impl FnMut(&str, &str) -> Counter) -> Vec<Vec<Counter>> {
+    let of_signal = |signal: &Signal| {
+        bin_names(signal).iter().map(|bin| counter(&signal.name, bin)).collect::<Vec<_>>()
+    };
+    rollout.signals.iter().map(of_signal).collect()
+}
+
+fn count_readings(counters: &mut [Vec<Counter>], readings: &[Reading]) {
+    for reading in readings {
+        let bins = counters.get_mut(reading.signal);
+        if let Some(counter) = bins.and_then(|bins| bins.get_mut(reading.bin)) {
+            counter.add(1);
+        }
+    }
+}
+
+/// What is counted and shown of one rollout.
+#[derive(Debug)]
+pub(crate) struct RolloutMetrics {
+    stable: RoleMetrics,
+    canary: RoleMetrics,
+    /// The weight in force, in parts per million.
+    pub(crate) weight_ppm: Gauge,
+    /// 1 if the guard has tripped.
+    pub(crate) guard_tripped: Gauge,
+    /// 1 if the lease has run out.
+    pub(crate) lease_expired: Gauge,
+    /// The epoch in the runtime; 0 if none is set.
+    pub(crate) epoch: Gauge,
+}
+
+impl RolloutMetrics {
+    /// Defines a rollout's metrics.
+    pub(crate) fn new(rollout: &Rollout, vm: &mut Vm, host: &impl Host) -> Self {
+        let stable = RoleMetrics::new(rollout, Role::Stable, vm, host);
+        let canary = RoleMetrics::new(rollout, Role::Canary, vm, host);
+        let mut gauge =
+            |gauge| Gauge::new(vm, host, &StatName::Rollout { rollout: &rollout.name, gauge });
+        Self {
+            stable,
+            canary,
+            weight_ppm: gauge(RolloutGauge::WeightPpm),
+            guard_tripped: gauge(RolloutGauge::GuardTripped),
+            lease_expired: gauge(RolloutGauge::LeaseExpired),
+            epoch: gauge(RolloutGauge::Epoch),
+        }
+    }
+
+    fn role(&mut self, role: Role) -> &mut RoleMetrics {
+        match role {
+            Role::Stable => &mut self.stable,
+            Role::Canary => &mut self.canary,
+        }
+    }
+
+    /// Counts a finished request.
+    pub(crate) fn count(
+        &mut self,
+        outcome: &Outcome,
+        clients: Option<ClientIncrements>,
+        readings: &[Reading],
+        effects: &mut Vec<Effect>,
+    ) {
+        match outcome {
+            Outcome::Diverted(_) => {
+                if let (Some(metrics), Some(counts)) = (&mut self.canary.clients, clients) {
+                    metrics.total.add(u64::from(counts.new_client));
+                }
+            }
+            Outcome::Overridden(role) => self.role(*role).overridden.add(1),
+            Outcome::Compared(request) => {
+                self.role(request.role).count(request, clients, readings, effects);
+            }
+        }
+    }
+
+    /// Hands what has been counted to Envoy.
+    pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
+        self.stable.flush(effects);
+        self.canary.flush(effects);
+    }
+}
+
+/// What is counted of the filter as a whole.
+#[derive(Debug)]
+pub(crate) struct FilterMetrics {
+    /// Polls whose answer was read.
+    pub(crate) poll_success: Counter,
+    /// Polls that couldn't be sent, failed or had an unreadable answer.
+    pub(crate) poll_failure: Counter,
+    /// Unreadable runtime values, once per change.
+    pub(crate) invalid_runtime: Counter,
+    /// Configurations that were refused.
+    pub(crate) config_rejected: Counter,
+    /// The time of the last tick in unix seconds.
+    pub(crate) heartbeat: Gauge,
+}
+
+impl FilterMetrics {
+    /// Defines the filter's own metrics.
+    pub(crate) fn new(vm: &mut Vm, host: &impl Host) -> Self {
+        let mut counter = |metric| Counter::new(vm, host, &StatName::Filter(metric));
+        let poll_success = counter(FilterMetric::PollSuccess);
+        let poll_failure = counter(FilterMetric::PollFailure);
+        let invalid_runtime = counter(FilterMetric::InvalidRuntime);
+        let config_rejected = counter(FilterMetric::ConfigRejected);
+        let heartbeat = Gauge::new(vm, host, &StatName::Filter(FilterMetric::Heartbeat));
+        Self { poll_success, poll_failure, invalid_runtime, config_rejected, heartbeat }
+    }
+
+    /// Hands what has been counted to Envoy.
+    pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
+        let counters = [
+            &mut self.poll_success,
+            &mut self.poll_failure,
+            &mut self.invalid_runtime,
+            &mut self.config_rejected,
+        ];
+        counters.into_iter().for_each(|counter| counter.flush(effects));
+    }
+}

@@ -1,0 +1,251 @@
+//! One request in a worker: assigned at its headers, labeled at its response's, counted at its end.
+
+use canary_model::config::Rollout;
+use canary_model::role::Role;
+
+use crate::assign::{Assignment, Decision, NewCookie, decide};
+use crate::cookie;
+use crate::effect::{Effect, RequestChange, ResponseChange};
+use crate::host::{Headers, Host, Response};
+use crate::matching::{self, RequestTarget};
+use crate::outcome::{
+    self, Exchange, Outcome, Responder, grpc_status, http_status, is_grpc, upstream_info,
+};
+use crate::rollout_state::RolloutState;
+use crate::signal::{self, Body, Reading};
+use crate::worker::FilterWorker;
+use rand_core::Rng;
+
+/// A request that a rollout matches, until it ends.
+#[derive(Debug)]
+pub struct MatchedRequest {
+    /// The rollout's place in the worker.
+    rollout: usize,
+    exchange: Exchange,
+    /// A cohort cookie to set, and whether the request came over https.
+    cookie: Option<(NewCookie, bool)>,
+    /// What the request and the response's headers say for the signals.
+    readings: Vec<Reading>,
+    /// The response's body, if a signal reads it.
+    body: Option<Body>,
+}
+
+/// What to do with a request that has just come.
+#[derive(Debug)]
+pub struct Begun<'a> {
+    /// The changes to its headers, in order. Usually none on a stable request, because Envoy routes a
+    /// changed request twice.
+    pub changes: Vec<RequestChange<'a>>,
+    /// The request to follow; `None` if no rollout matches it.
+    pub request: Option<MatchedRequest>,
+}
+
+impl FilterWorker {
+    /// A request's headers have come: matches it to a rollout, assigns it to a version and says how to
+    /// tell the router and the upstream. A client's copies of the filter's headers are removed, and so
+    /// are all testers' tokens, whichever rollout they belong to.
+    pub fn begin(&mut self, request: &impl Headers, host: &impl Host) -> Begun<'_> {
+        let route_sent = request.get(&self.config.headers.route).is_some();
+        let target = RequestTarget::new(request);
+        let matches = |state: &RolloutState| matching::matches(&state.rollout.matches, &target);
+        let matched = self.rollouts.iter().position(matches).and_then(|place| {
+            let now_ns = host.now_ns();
+            let assignment = self.assign(place, request, now_ns, host)?;
+            Some((place, assignment, now_ns))
+        });
+        let this: &Self = self;
+        let mut changes = Vec::new();
+        if route_sent {
+            changes.push(RequestChange::Remove(this.config.headers.route.as_str()));
+        }
+        let tokens = this.token_headers.iter().filter(|name| request.get(name).is_some());
+        changes.extend(tokens.map(|name| RequestChange::Remove(name)));
+        let followed = matched.and_then(|(place, assignment, now_ns)| {
+            let state = this.rollouts.get(place)?;
+            this.announce(&state.rollout, assignment.role(), request, &mut changes);
+            Some(state.follow(place, &assignment, request, now_ns))
+        });
+        if followed.is_none() && request.get(&this.config.headers.version).is_some() {
+            changes.push(RequestChange::Remove(&this.config.headers.version));
+        }
+        Begun { changes, request: followed }
+    }
+
+    /// Assigns a request. The canary is chosen only after the record that all workers share, read at
+    /// this moment, confirms it. So a rollback takes effect the moment it is written, and only canary
+    /// requests pay for the read.
+    fn assign(
+        &mut self,
+        place: usize,
+        request: &impl Headers,
+        now_ns: u64,
+        host: &impl Host,
+    ) -> Option<Assignment> {
+        let state = self.rollouts.get_mut(place)?;
+        let cached = state.cached_in_force(now_ns);
+        let draw = || self.random.next_u64();
+        match decide(&self.config, &state.rollout, request, cached, draw) {
+            Decision::Assigned(assignment) => Some(assignment),
+            Decision::Tentative(tentative) => {
+                let record = state.refresh(host).map(|_| ());
+                let record = record.map(|()| &state.cached);
+                Some(tentative.confirm(&state.rollout, record, now_ns))
+            }
+        }
+    }
+
+    /// Tells the router and the upstream what was decided. A stable request is left unchanged wherever
+    /// possible.
+    fn announce<'a>(
+        &'a self,
+        rollout: &'a Rollout,
+        role: Role,
+        request: &impl Headers,
+        changes: &mut Vec<RequestChange<'a>>,
+    ) {
+        let names = &self.config.headers;
+        let version = &rollout.backend(role).version;
+        match role {
+            Role::Canary => changes.extend([
+                RequestChange::Set(&names.version, version),
+                RequestChange::Set(&names.route, &rollout.canary.cluster),
+                RequestChange::Reroute,
+            ]),
+            Role::Stable if rollout.propagate => {
+                changes.push(RequestChange::Set(&names.version, version));
+            }
+            Role::Stable => {
+                let sent = request.get(&names.version);
+                let kept = rollout.inherit && sent.as_deref() == Some(version.as_bytes());
+                if sent.is_some() && !kept {
+                    changes.push(RequestChange::Remove(&names.version));
+                }
+            }
+        }
+    }
+
+    /// The response's headers have come: notes which version answered, and returns the headers to set
+    /// on the response.
+    pub fn respond(
+        &self,
+        request: &mut MatchedRequest,
+        response: &impl Response,
+    ) -> Option<ResponseChange<'_>> {
+        let rollout = &self.rollouts.get(request.rollout)?.rollout;
+        let status = response.header(":status").as_deref().and_then(http_status);
+        let by = match request.exchange.chosen() {
+            Role::Stable => Responder::Chosen,
+            Role::Canary => outcome::responder(rollout, &upstream_info(rollout, response)),
+        };
+        let answered = request.exchange.answered(status.unwrap_or(0), by);
+        if request.exchange.is_grpc()
+            && let Some(status) = response.header("grpc-status")
+        {
+            request.exchange.set_grpc_status(grpc_status(&status));
+        }
+        request.read_headers(rollout, response);
+        let version =
+            (self.config.headers.version.as_str(), rollout.backend(answered).version.as_str());
+        let set_cookie = request
+            .cookie
+            .take()
+            .map(|(made, secure)| cookie::set(&made.name, &made.id, made.max_age, secure));
+        Some(ResponseChange { version, set_cookie })
+    }
+
+    /// The request is over: after the last byte, a reset or a disconnect. Counts it and shows it to the
+    /// guard.
+    pub fn finish(
+        &mut self,
+        mut request: MatchedRequest,
+        response: &impl Response,
+        host: &impl Host,
+    ) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(state) = self.rollouts.get_mut(request.rollout) else {
+            return effects;
+        };
+        let now_ns = host.now_ns();
+        if request.exchange.broke_off() {
+            let flags = response.attribute_u64(&["response", "flags"]);
+            request.exchange.set_response_flags(flags.unwrap_or(0));
+        }
+        let outcome = request.exchange.finish(&state.rollout.failure, now_ns);
+        let readings = request.readings(&state.rollout, &outcome);
+        state.count(&outcome, &readings, now_ns, host, &mut effects);
+        effects
+    }
+}
+
+impl RolloutState {
+    /// Follows a request that was just assigned.
+    fn follow(
+        &self,
+        place: usize,
+        assignment: &Assignment,
+        request: &impl Headers,
+        now_ns: u64,
+    ) -> MatchedRequest {
+        let grpc = request.get("content-type").is_some_and(|content| is_grpc(&content));
+        let cookie = assignment.cookie().map(|cookie| (cookie.clone(), is_https(request)));
+        let unit = self.clients.unit(assignment, &self.cached);
+        let exchange = Exchange::begin(assignment, unit, grpc, now_ns);
+        let get = |name| move || request.get(name);
+        let readings = signal::of_request(&self.rollout, get(":method"), get(":path"));
+        MatchedRequest { rollout: place, exchange, cookie, readings, body: None }
+    }
+}
+
+impl MatchedRequest {
+    /// Whether the response's body is to be read.
+    pub fn wants_body(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::wants_more)
+    }
+
+    /// A chunk of the response's body.
+    pub fn push_body(&mut self, chunk: &[u8]) {
+        if let Some(body) = &mut self.body {
+            body.push(chunk);
+        }
+    }
+
+    /// The response's trailers have come.
+    pub fn read_trailers(&mut self, trailer: impl FnOnce(&str) -> Option<Vec<u8>>) {
+        if self.exchange.is_grpc()
+            && let Some(status) = trailer("grpc-status")
+        {
+            self.exchange.set_grpc_status(grpc_status(&status));
+        }
+    }
+
+    /// Reads the signals in the response's headers, and starts to keep its body if a signal is in it.
+    fn read_headers(&mut self, rollout: &Rollout, response: &impl Response) {
+        if rollout.signals.is_empty() || !self.exchange.is_readable(&rollout.failure) {
+            return;
+        }
+        self.readings.extend(signal::of_headers(rollout, |name| response.header(name)));
+        if rollout.reads_bodies() {
+            let encoding = response.header("content-encoding");
+            self.body = Body::wanted(rollout, encoding.as_deref());
+        }
+    }
+
+    /// What the request says for the signals: nothing unless it went well.
+    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome) -> Vec<Reading> {
+        if !outcome.is_success() {
+            return Vec::new();
+        }
+        let mut readings = std::mem::take(&mut self.readings);
+        if let Some(body) = self.body.take() {
+            readings.extend(signal::of_body(rollout, &body));
+        }
+        readings
+    }
+}
+
+/// Whether the client sent the request over https, as `:scheme` or x-forwarded-proto says.
+fn is_https(request: &impl Headers) -> bool {
+    let https =
+        |name| request.get(name).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
+    https(":scheme") || https("x-forwarded-proto")
+}

@@ -1,0 +1,243 @@
+//! A simulated Envoy process for native tests: shared data, a clock, metrics and a log. Workers in it
+//! interleave as the test says.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::effect::{Effect, RequestChange, ResponseChange};
+use crate::host::{Headers, Host, MetricId, MetricKind, Response};
+use crate::messages::Message;
+use crate::request::MatchedRequest;
+use crate::vm::Vm;
+use crate::worker::{FilterWorker, PollAnswer};
+
+pub(crate) const SECOND: u64 = 1_000_000_000;
+
+/// What the workers of one process share.
+#[derive(Default)]
+pub(crate) struct Process {
+    pub(crate) now_ns: Cell<u64>,
+    shared: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    metrics: RefCell<Vec<(MetricKind, String)>>,
+    values: RefCell<BTreeMap<String, u64>>,
+    log: RefCell<Vec<Message>>,
+    polls: RefCell<Vec<&'static str>>,
+    /// What other workers do between the next reads and writes of a record.
+    interleaved: RefCell<Vec<Box<dyn FnOnce()>>>,
+    /// So many writes find that another worker was faster.
+    beaten: Cell<u32>,
+}
+
+impl Process {
+    /// Lets another worker act just before the next write of a shared record. The last one given acts
+    /// before the first write.
+    pub(crate) fn interleave(&self, other: impl FnOnce() + 'static) {
+        self.interleaved.borrow_mut().push(Box::new(other));
+    }
+
+    /// Whether no other worker is waiting to act.
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.interleaved.borrow().is_empty()
+    }
+
+    /// Lets another worker be faster than the next `writes` writes.
+    pub(crate) fn beat(&self, writes: u32) {
+        self.beaten.set(writes);
+    }
+
+    /// Overwrites a shared record with these bytes.
+    pub(crate) fn corrupt(&self, key: &str, bytes: &[u8]) {
+        assert!(self.set_shared(key, bytes, None));
+    }
+
+    pub(crate) fn forget(&self, key: &str) {
+        self.shared.borrow_mut().remove(key);
+    }
+
+    /// Carries out what a worker wants done.
+    pub(crate) fn perform(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::SetTick(_) => {}
+                Effect::HttpGet { path, .. } => self.polls.borrow_mut().push(path),
+                Effect::Log(message) => self.log.borrow_mut().push(message),
+                Effect::Increment(id, by) => *self.value(id) += by,
+                Effect::Record(id, value) => {
+                    let kind = self.metrics.borrow()[id.0 as usize].0;
+                    let mut known = self.value(id);
+                    *known = if kind == MetricKind::Gauge { value } else { *known + 1 };
+                }
+            }
+        }
+    }
+
+    fn value(&self, id: MetricId) -> std::cell::RefMut<'_, u64> {
+        let name = self.metrics.borrow()[id.0 as usize].1.clone();
+        std::cell::RefMut::map(self.values.borrow_mut(), |values| values.entry(name).or_default())
+    }
+
+    /// A counter, a gauge, or the number of a histogram's samples, after `canary.r.`.
+    pub(crate) fn stat(&self, name: &str) -> u64 {
+        self.values.borrow().get(&format!("canary.r.{name}")).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn take_log(&self) -> Vec<String> {
+        self.log.take().iter().map(ToString::to_string).collect()
+    }
+
+    pub(crate) fn take_polls(&self) -> Vec<&'static str> {
+        self.polls.take()
+    }
+}
+
+impl Host for Process {
+    fn now_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
+    fn shared(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.shared.borrow().get(key).cloned()
+    }
+
+    fn set_shared(&self, key: &str, value: &[u8], mark: Option<u32>) -> bool {
+        let other = self.interleaved.borrow_mut().pop();
+        if let Some(other) = other {
+            other();
+        }
+        if self.beaten.get() > 0 {
+            self.beaten.set(self.beaten.get() - 1);
+            return false;
+        }
+        let mut shared = self.shared.borrow_mut();
+        let held = shared.get(key).map(|(_, mark)| *mark);
+        if mark.is_some() && mark != held {
+            return false;
+        }
+        shared.insert(key.to_owned(), (value.to_vec(), held.unwrap_or(0) + 1));
+        true
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
+        let mut metrics = self.metrics.borrow_mut();
+        let known = metrics.iter().position(|metric| *metric == (kind, name.to_owned()));
+        let place = known.unwrap_or_else(|| {
+            metrics.push((kind, name.to_owned()));
+            metrics.len() - 1
+        });
+        u32::try_from(place).ok().map(MetricId)
+    }
+}
+
+/// A plugin configuration with one rollout `r`, changed by `change`.
+pub(crate) fn config(change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut rollout = json!({"name": "r",
+        "stable": {"version": "1", "cluster": "s"}, "canary": {"version": "2", "cluster": "c"}});
+    change(&mut rollout);
+    json!({"rollouts": [rollout]}).to_string().into_bytes()
+}
+
+/// One VM with its newest worker.
+pub(crate) struct SimulatedWorker<'a> {
+    pub(crate) process: &'a Process,
+    pub(crate) vm: Vm,
+    pub(crate) worker: FilterWorker,
+}
+
+impl<'a> SimulatedWorker<'a> {
+    pub(crate) fn start(process: &'a Process, json: &[u8], seed: u64) -> Self {
+        let mut vm = Vm::default();
+        let worker = configured(process, &mut vm, json, seed);
+        Self { process, vm, worker }
+    }
+
+    /// A pushed configuration: the new worker takes the place of the old one, which is returned.
+    pub(crate) fn push(&mut self, json: &[u8]) -> FilterWorker {
+        let new = configured(self.process, &mut self.vm, json, 99);
+        std::mem::replace(&mut self.worker, new)
+    }
+
+    pub(crate) fn tick(&mut self) {
+        let effects = self.worker.tick(7, &self.vm, self.process);
+        self.process.perform(effects);
+    }
+
+    /// Ticks until this worker polls, and answers with these settings of the rollout `r`.
+    pub(crate) fn poll(&mut self, settings: &[(&str, &str)]) {
+        self.process.take_polls();
+        while self.process.take_polls().is_empty() {
+            self.process.now_ns.set(self.process.now_ns.get() + SECOND);
+            self.tick();
+        }
+        self.answer(settings);
+    }
+
+    pub(crate) fn answer(&mut self, settings: &[(&str, &str)]) {
+        let entry = |(key, value): &(&str, &str)| {
+            (format!("canary.r.{key}"), json!({"final_value": value}))
+        };
+        let entries: serde_json::Map<_, _> = settings.iter().map(entry).collect();
+        let body = json!({"layers": [], "entries": entries}).to_string();
+        let answer = PollAnswer { status: Some(b"200"), body: body.as_bytes() };
+        let effects = self.worker.answered(answer, &self.vm, self.process);
+        self.process.perform(effects);
+    }
+
+    /// Begins a request with these headers; returns it and the version that it is sent to.
+    pub(crate) fn begin(&mut self, headers: &[(&str, &str)]) -> (MatchedRequest, &'static str) {
+        let begun = self.worker.begin(&Request(headers), self.process);
+        let canary = begun.changes.contains(&RequestChange::Reroute);
+        (begun.request.unwrap(), if canary { "canary" } else { "stable" })
+    }
+
+    /// Answers a request with a status and ends it; returns the cookie that was set.
+    pub(crate) fn end(&mut self, mut request: MatchedRequest, status: &str) -> Option<String> {
+        let response = SimulatedResponse(vec![(":status", status.to_owned())]);
+        let change: Option<ResponseChange<'_>> = self.worker.respond(&mut request, &response);
+        let cookie = change.and_then(|change| change.set_cookie);
+        self.leave(request);
+        cookie
+    }
+
+    /// Ends a request as it is: its client leaves.
+    pub(crate) fn leave(&mut self, request: MatchedRequest) {
+        let response = SimulatedResponse(Vec::new());
+        let effects = self.worker.finish(request, &response, self.process);
+        self.process.perform(effects);
+    }
+}
+
+pub(crate) fn configured(process: &Process, vm: &mut Vm, json: &[u8], seed: u64) -> FilterWorker {
+    let (worker, effects) = FilterWorker::configure(json, true, seed, vm, process).unwrap();
+    process.perform(effects);
+    worker
+}
+
+/// A request with these headers.
+pub(crate) struct Request<'a>(pub(crate) &'a [(&'a str, &'a str)]);
+
+impl Headers for Request<'_> {
+    fn get(&self, name: &str) -> Option<Vec<u8>> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.as_bytes().to_vec())
+    }
+}
+
+/// A response's headers; no attributes.
+pub(crate) struct SimulatedResponse(pub(crate) Vec<(&'static str, String)>);
+
+impl Response for SimulatedResponse {
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.clone().into_bytes())
+    }
+
+    fn attribute(&self, _: &[&str]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn attribute_u64(&self, _: &[&str]) -> Option<u64> {
+        None
+    }
+}
