@@ -45,7 +45,9 @@ impl InsufficientData {
     /// What is missing, with what there is of what is needed.
     pub fn sentence(&self) -> String {
         match self {
-            Self::Block { have, need } => format!("{have} of the {need} observations that close a block"),
+            Self::Block { have, need } => {
+                format!("{have} of the {need} observations that close a block")
+            }
             Self::BothVersions => "only one version has had any".to_owned(),
             Self::ColdStart { have, need } => {
                 format!("the canary is still warming up, after {have} of {need} requests")

@@ -97,7 +97,7 @@ fn confidence_takes_what_the_certificate_takes() {
         (Some(60), vec![PlanWarning::TimesOut { step: 0 }])
     );
     let steps = json!([{"setWeight": 5}, {"pause": {"untilConfident": true}}]);
-    let (plan, remarks) =
+    let plan =
         super::plan(&spec(steps, failures("0%")), TrafficEstimate { baseline: 0.0, ..TRAFFIC });
     assert_eq!(
         (plan.seconds, plan.warnings),

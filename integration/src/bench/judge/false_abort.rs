@@ -6,7 +6,7 @@ use canary_judge::observation::Observation;
 use canary_judge::spec::MetricRule;
 use rand::RngExt;
 
-use super::clients::{Client, Population};
+use super::clients::{Population, SimulatedClient};
 use super::figures::{Share, share_row};
 use super::rig::{Race, Rng, SimulatedTraffic, aborts, failures, judge, race, runs};
 use super::rivals::{NAMES, Rivals};
@@ -137,7 +137,7 @@ fn sticky(count: u64, weight: f64, as_seen: fn(Observation) -> Observation) -> V
     let judge = judge_of(0.0, 800);
     let broken = |rng: &mut Rng| {
         let rate = if rng.random_bool(0.01) { 0.5 } else { 0.0001 };
-        Client { stable: rate, canary: rate }
+        SimulatedClient { stable: rate, canary: rate }
     };
     runs(count, |rng| {
         let mut all = Population::new(rng, 5_000, broken);

@@ -1,6 +1,6 @@
 //! How soon a good canary is certified, and how seldom a bad one.
 
-use super::clients::{Client, Population};
+use super::clients::{Population, SimulatedClient};
 use super::figures::{Beside, share_row, speed_row};
 use super::rig::{Race, SimulatedTraffic, certifies, failures, judge, race, runs};
 use super::rivals::{NAMES, Rivals};
@@ -75,7 +75,8 @@ pub(super) fn certified(
 fn clients(count: u64) -> Vec<Race> {
     let judge = judge(failures(0.02), 300);
     runs(count, |rng| {
-        let mut all = Population::new(rng, 20_000, |_| Client { stable: 0.001, canary: 0.021 });
+        let mut all =
+            Population::new(rng, 20_000, |_| SimulatedClient { stable: 0.001, canary: 0.021 });
         let lines = (0..300).map(|t| all.line(rng, t, 0.1, 1, 200));
         race(judge.clone(), Rivals::none(), certifies, lines)
     })
