@@ -43,7 +43,7 @@ pub use client::{Answer, Ask, Client};
 pub use config_map::ConfigMap;
 pub use eventually::{eventually, within};
 pub use istio::{Carrier, instead_of_a_missing_module};
-pub use load::{Load, Outcome, Tally, Traffic};
+pub use load::{Load, LoadOutcome, Tally, Traffic};
 pub use plugin::Plugin;
 pub use prometheus::{Prometheus, Sample};
 pub use rig::{AdminOn, Rig, free_port};

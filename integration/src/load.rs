@@ -103,7 +103,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// How long it has been running: the clock of [`Outcome::at`].
+    /// How long it has been running: the clock of [`LoadOutcome::at`].
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
@@ -158,7 +158,7 @@ impl Worker {
             let result = self.client.send((self.shape)(number)).await;
             let mut tally = self.tally.lock().expect("no holder panics");
             match result {
-                Ok(answer) => tally.outcomes.push(Outcome::of(at, &answer)),
+                Ok(answer) => tally.outcomes.push(LoadOutcome::of(at, &answer)),
                 Err(error) => tally.broken.push(error),
             }
         }
@@ -167,7 +167,7 @@ impl Worker {
 
 /// What the client saw of one request.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct LoadOutcome {
     /// When it was sent, since the load's start.
     pub at: Duration,
     /// How long it took.
@@ -180,7 +180,7 @@ pub struct Outcome {
     pub upstream: Option<String>,
 }
 
-impl Outcome {
+impl LoadOutcome {
     fn of(at: Duration, answer: &Answer) -> Self {
         let (version, upstream) =
             (answer.version().map(str::to_owned), answer.upstream().map(str::to_owned));
@@ -192,14 +192,14 @@ impl Outcome {
 #[derive(Clone, Default)]
 pub struct Tally {
     /// The requests that were answered, in the order of their answers.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<LoadOutcome>,
     /// The others, each with what went wrong.
     pub broken: Vec<String>,
 }
 
 impl Tally {
     /// How many answers are so.
-    pub fn count(&self, holds: impl Fn(&Outcome) -> bool) -> u64 {
+    pub fn count(&self, holds: impl Fn(&LoadOutcome) -> bool) -> u64 {
         self.outcomes.iter().filter(|outcome| holds(outcome)).count() as u64
     }
 

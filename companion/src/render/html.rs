@@ -11,7 +11,7 @@ use canary_rollout::state::Phase;
 use super::chart::{Chart, Line, time};
 use super::messages;
 use crate::controller::status::{Metric, MetricStatus, Side};
-use crate::report::{Decision, Point, Report, Sample};
+use crate::report::{DecisionRow, Point, Report, Sample};
 
 const STYLE: &str = include_str!("style.css");
 /// The lines' classes in the chart of evidence; more metrics share the last.
@@ -232,7 +232,7 @@ fn evidence(report: &Report) -> Vec<Line> {
     lines.map(draw).collect()
 }
 
-fn decisions(decisions: &[Decision], spec: &Spec) -> String {
+fn decisions(decisions: &[DecisionRow], spec: &Spec) -> String {
     let mut table = String::from(
         "<h2>What happened</h2>\n<table><tr><th>at</th><th>when</th><th>what</th></tr>\n",
     );

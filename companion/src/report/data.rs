@@ -46,7 +46,7 @@ pub struct Report {
     pub metrics: Vec<Metric>,
     /// Everything that happened, in order.
     #[serde(skip)]
-    pub decisions: Vec<Decision>,
+    pub decisions: Vec<DecisionRow>,
     /// How it went.
     pub points: Vec<Point>,
     /// The file, as it was, without the secrets in its URLs.
@@ -66,7 +66,7 @@ pub struct Report {
 
 /// Something that happened.
 #[derive(Debug)]
-pub struct Decision {
+pub struct DecisionRow {
     /// When, for people.
     pub at: String,
     /// On the rollout's clock, in seconds.
@@ -224,7 +224,7 @@ impl Report {
                 }
                 _ => {}
             }
-            self.decisions.push(Decision {
+            self.decisions.push(DecisionRow {
                 at: step.at.clone(),
                 t: self.seconds,
                 event: event.clone(),

@@ -4,14 +4,14 @@
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-struct Root;
-struct Stream;
+struct EmptyRoot;
+struct EmptyStream;
 
-impl Context for Root {}
+impl Context for EmptyRoot {}
 
-impl RootContext for Root {
+impl RootContext for EmptyRoot {
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream))
+        Some(Box::new(EmptyStream))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -19,15 +19,15 @@ impl RootContext for Root {
     }
 }
 
-impl Context for Stream {}
-impl HttpContext for Stream {}
+impl Context for EmptyStream {}
+impl HttpContext for EmptyStream {}
 
 /// What Envoy starts the module with. The SDK's macro writes a function without a docstring.
 #[allow(missing_docs)]
 mod entry {
-    use super::Root;
+    use super::EmptyRoot;
 
     proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(Root));
+        proxy_wasm::set_root_context(|_| Box::new(EmptyRoot));
     }}
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use canary_integration::{Ask, Bootstrap, Outcome, Rig, Running, Upstream};
+use canary_integration::{Ask, Bootstrap, LoadOutcome, Rig, Running, Upstream};
 use serde_json::{Value, json};
 
 /// What the back needs to hear its front: the early removal spares the version header.
@@ -110,7 +110,7 @@ async fn without_inherit_a_clients_version_header_decides_nothing_and_is_removed
         let other = if weight > 0.0 { "1.0.0" } else { "1.1.0" };
         let asks = move |_| Ask::get("/").header("x-canary-version", other);
         let tally = rig.load(50).each(asks).await;
-        let astray = |outcome: &Outcome| outcome.upstream.as_deref() == Some(other);
+        let astray = |outcome: &LoadOutcome| outcome.upstream.as_deref() == Some(other);
         assert_eq!((tally.count(astray), tally.with_status(200)), (0, 50), "{tally:?}");
         let told = |seen: &canary_integration::Seen| {
             seen.headers.get_all("x-canary-version").iter().any(|version| version == other)

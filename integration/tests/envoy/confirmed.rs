@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use canary_integration::{Ask, Callback, Load, Outcome, Rig, Running, Tally, Traffic, Upstream};
+use canary_integration::{
+    Ask, Callback, Load, LoadOutcome, Rig, Running, Tally, Traffic, Upstream,
+};
 use serde_json::json;
 
 /// Every call that returns data and so costs ten times the others.
@@ -84,7 +86,7 @@ async fn dear_calls_stay_within_their_budget() {
     }
 }
 
-fn on_canary(outcome: &Outcome) -> bool {
+fn on_canary(outcome: &LoadOutcome) -> bool {
     outcome.version.as_deref() == Some("1.1.0")
 }
 

@@ -169,7 +169,7 @@ async fn when_every_poller_is_gone_stable_answers() {
     let moment = traffic.elapsed();
     all_stable(&rig).await;
     let tally = traffic.stop().await;
-    let late = |outcome: &canary_integration::Outcome| {
+    let late = |outcome: &canary_integration::LoadOutcome| {
         outcome.at > moment && outcome.upstream.as_deref() != Some("1.0.0")
     };
     assert_eq!(tally.count(late), 0, "{tally:?}");
