@@ -12,7 +12,7 @@ use crate::client_tracker::ClientIncrements;
 use crate::effect::Effect;
 use crate::host::{Host, MetricId, MetricKind};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult};
-use crate::signal::{Reading, bin_names};
+use crate::signal::{SignalReading, bin_names};
 use crate::vm::Vm;
 
 /// At most this many samples wait to be handed over: some ten microseconds' work, so that a request
@@ -141,7 +141,7 @@ impl RoleMetrics {
         &mut self,
         request: &ComparedRequest,
         clients: Option<ClientIncrements>,
-        readings: &[Reading],
+        readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
         self.total.add(1);
@@ -197,7 +197,7 @@ impl ClientMetrics {
         &mut self,
         request: &ComparedRequest,
         counts: ClientIncrements,
-        readings: &[Reading],
+        readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
         self.total.add(u64::from(counts.new_client));
@@ -236,7 +236,7 @@ fn signals(
     rollout.signals.iter().map(of_signal).collect()
 }
 
-fn count_readings(counters: &mut [Vec<PendingCounter>], readings: &[Reading]) {
+fn count_readings(counters: &mut [Vec<PendingCounter>], readings: &[SignalReading]) {
     for reading in readings {
         let bins = counters.get_mut(reading.signal);
         if let Some(counter) = bins.and_then(|bins| bins.get_mut(reading.bin)) {
@@ -289,7 +289,7 @@ impl RolloutMetrics {
         &mut self,
         outcome: &Outcome,
         clients: Option<ClientIncrements>,
-        readings: &[Reading],
+        readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
         match outcome {

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use canary_integration::{Ask, Rig, Running, Seen, Stats, Upstream, artefacts};
+use canary_integration::{
+    ClientRequest, Fault, FilterStats, RecordedRequest, Rig, Running, TestUpstream, artifacts,
+};
 use hyper::{Method, body::Bytes};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wasmparser::{Parser, Payload};
 
 /// A rig with these signals and without a guard.
@@ -19,19 +22,19 @@ fn label() -> Value {
 }
 
 /// Answers with the body that is the request's.
-fn echo() -> Upstream {
-    Upstream::ok().script(|seen: &Seen| {
+fn echo() -> TestUpstream {
+    TestUpstream::ok().script(|seen: &RecordedRequest| {
         let status = seen.path.trim_start_matches('/').parse().unwrap_or(200);
         Some((status, seen.body.clone()))
     })
 }
 
-fn post(body: impl Into<Bytes>) -> Ask {
-    Ask::new(Method::POST, "/").body(body)
+fn post(body: impl Into<Bytes>) -> ClientRequest {
+    ClientRequest::new(Method::POST, "/").body(body)
 }
 
 /// What was counted of a role, by `signal.bin`.
-fn bins(stats: &Stats, role: &str) -> BTreeMap<String, u64> {
+fn bins(stats: &FilterStats, role: &str) -> BTreeMap<String, u64> {
     let start = format!("demo.{role}.");
     let of_role = stats.values.iter().filter(|(name, _)| name.starts_with(&start));
     let of_signal = of_role.filter_map(|(name, count)| {
@@ -46,7 +49,7 @@ fn expected(bins: &[(&str, u64)]) -> BTreeMap<String, u64> {
 }
 
 /// Sends these and tells what was counted of the canary, which gets all of them.
-async fn of_canary(rig: &Running, asks: Vec<Ask>) -> BTreeMap<String, u64> {
+async fn of_canary(rig: &Running, asks: Vec<ClientRequest>) -> BTreeMap<String, u64> {
     let (before, sent) = (rig.canary().seen(), asks.len() as u64);
     for ask in asks {
         rig.request(ask).await;
@@ -56,8 +59,9 @@ async fn of_canary(rig: &Running, asks: Vec<Ask>) -> BTreeMap<String, u64> {
 
 #[tokio::test]
 async fn categories_out_of_a_json_body_for_each_version() {
-    let says =
-        |label: &str| Upstream::ok().body(json!({"predictions": [{"label": label}]}).to_string());
+    let says = |label: &str| {
+        TestUpstream::ok().body(json!({"predictions": [{"label": label}]}).to_string())
+    };
     let rig = with(label()).stable(says("cat")).canary(says("a dog")).weight(50.0).start().await;
     let tally = rig.load(200).await;
     let stats = rig.counted(200).await;
@@ -73,38 +77,81 @@ async fn categories_out_of_a_json_body_for_each_version() {
     assert_eq!(count, tally.of_version("1.1.0").to_string());
 }
 
-/// However the body comes: at once, byte by byte, by either protocol. And it reaches the client as
-/// it was.
+/// However the body comes: at once, byte by byte, by either protocol. It reaches the client unchanged,
+/// and the request is one observation, of one of the elements.
 #[tokio::test]
-async fn every_element_counts_however_the_body_is_cut() {
-    let body = r#"{"predictions": [{"label": "cat"}, {"label": "Hund"}, {"label": "a dog"},
-        {"label": "bird"}, {"label": 1}, {"label": true}, {"label": null}, {"label": []}, {}]}"#;
-    let once = [("cat", 1), ("dog", 2), ("other", 3), ("unreadable", 2)];
-    for (turn, chunks) in [None, Some(1), Some(7), Some(64)].into_iter().enumerate() {
-        let upstream = echo().with(|behaviour| behaviour.chunks = chunks);
+async fn one_request_is_one_observation_however_the_body_is_cut() {
+    let equal = json!({"predictions": vec![json!({"label": "cat"}); 10]}).to_string();
+    let mixed = r#"{"predictions": [{"label": "Hund"}, {"label": "bird"}, {"label": null}, {}]}"#;
+    for chunks in [None, Some(1), Some(7), Some(64)] {
+        let upstream = echo().with(|behavior| behavior.chunks = chunks);
         let rig = with(label()).canary(upstream).weight(100.0).start().await;
-        for ask in [post(body), post(body).http2()] {
-            assert_eq!(rig.request(ask).await.text(), body, "unchanged");
+        for body in [equal.as_str(), mixed] {
+            for ask in [post(body.to_owned()), post(body.to_owned()).http2()] {
+                assert_eq!(rig.request(ask).await.text(), body, "unchanged");
+            }
         }
-        let counted = bins(&rig.counted(2).await, "canary");
-        let twice = once.map(|(bin, count)| (format!("label.{bin}"), 2 * count));
-        assert_eq!(counted, BTreeMap::from(twice), "{turn}: in chunks of {chunks:?}");
+        let counted = bins(&rig.counted(4).await, "canary");
+        assert_eq!(counted.get("label.cat"), Some(&2), "in chunks of {chunks:?}: {counted:?}");
+        assert_eq!(counted.values().sum::<u64>(), 4, "in chunks of {chunks:?}: {counted:?}");
     }
 }
 
 #[tokio::test]
-async fn numbers_and_booleans_count_by_their_json_text_and_at_most_64_of_them() {
+async fn each_of_the_first_64_elements_is_drawn() {
+    let signals =
+        json!([{"name": "place", "from": {"response_json": "/*"}, "bins": [16, 32, 48, 64]}]);
+    let rig = with(signals).canary(echo()).weight(100.0).start().await;
+    let body = json!((0..1_000).collect::<Vec<_>>()).to_string();
+    let counted = of_canary(&rig, vec![post(body); 200]).await;
+    assert_eq!(counted.values().sum::<u64>(), 200, "{counted:?}");
+    // 50 each are expected; 15 is six standard deviations below.
+    assert!(counted.len() == 4 && counted.values().all(|count| *count > 15), "{counted:?}");
+}
+
+#[tokio::test]
+async fn numbers_and_booleans_count_by_their_json_text() {
     let categories = json!(["0", "1", "true", {"value": "1.5", "bin": "more"}]);
     let signals = json!([
         {"name": "class", "from": {"response_json": "/predictions/*"}, "categories": categories},
         {"name": "first", "from": {"response_json": "/predictions/0"}, "bins": [0, 1]}]);
     let rig = with(signals).canary(echo()).weight(100.0).start().await;
-    let asks = vec![post(r#"{"predictions": [0, 1, 1, "1", 1.5, true, 2, 1.0]}"#)];
+    let values = ["0", "1", "1", "\"1\"", "1.5", "true", "2", "1.0"];
+    let asks = values.map(|value| post(format!("{{\"predictions\": [{value}]}}")));
     let classes = [("class.0", 1), ("class.1", 3), ("class.true", 1), ("class.more", 1)];
-    let rest = [("class.other", 2), ("first.b1", 1)];
-    assert_eq!(of_canary(&rig, asks).await, expected(&[&classes[..], &rest].concat()));
-    let long = json!({"predictions": vec![1; 1_000]}).to_string();
-    assert_eq!(of_canary(&rig, vec![post(long)]).await["class.1"], 3 + 64);
+    let rest = [("class.other", 2), ("first.b1", 1), ("first.b2", 6), ("first.unreadable", 1)];
+    assert_eq!(of_canary(&rig, asks.into()).await, expected(&[&classes[..], &rest].concat()));
+}
+
+/// A response that breaks off, because the client leaves or the upstream closes, says nothing of its
+/// body; what its headers say counts.
+#[tokio::test]
+async fn a_body_that_breaks_off_counts_nowhere() {
+    let signals = json!([
+        {"name": "label", "from": {"response_json": "/l"}, "categories": ["cat"]},
+        {"name": "by", "from": {"response_header": "x-upstream"}, "categories": [{"value": "1.1.0", "bin": "new"}]}]);
+    let rig = with(signals).canary(TestUpstream::ok().body(vec![b' '; 50_000_000])).weight(100.0);
+    let rig = rig.start().await;
+    for _ in 0..3 {
+        let mut stream = rig.dial().await;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut begin = [0; 1_000];
+        stream.read_exact(&mut begin).await.unwrap();
+        assert!(begin.starts_with(b"HTTP/1.1 200"));
+    }
+    assert_eq!(bins(&rig.counted(3).await, "canary"), expected(&[("by.new", 3)]));
+    let body = json!({"l": "cat"}).to_string();
+    rig.canary().change(|behavior| {
+        behavior.body = Some(body.into());
+        behavior.fault = Fault::Truncate;
+    });
+    let _broken = rig.client().send(ClientRequest::get("/")).await;
+    let counted = bins(&rig.counted(4).await, "canary");
+    assert_eq!(counted.get("label.unreadable"), None, "{counted:?}");
+    rig.canary().change(|behavior| behavior.fault = Fault::None);
+    rig.get("/").await;
+    let counted = bins(&rig.counted(5).await, "canary");
+    assert_eq!(counted.get("label.cat"), Some(&1), "{counted:?}");
 }
 
 #[tokio::test]
@@ -128,13 +175,13 @@ async fn what_cannot_be_read_is_unreadable_and_reaches_the_client_all_the_same()
         let answer = rig.request(post(body.to_vec())).await;
         assert_eq!(&answer.body[..], body);
     }
-    rig.request(Ask::new(Method::HEAD, "/")).await;
+    rig.request(ClientRequest::new(Method::HEAD, "/")).await;
     rig.request(post(fits)).await;
     let counted = bins(&rig.counted(10).await, "canary");
     assert_eq!(counted, expected(&[("label.unreadable", 9), ("label.cat", 1)]));
     // A compressed body is not unpacked.
     rig.canary()
-        .change(|behaviour| behaviour.headers.push(("content-encoding".into(), "gzip".into())));
+        .change(|behavior| behavior.headers.push(("content-encoding".into(), "gzip".into())));
     let counted = of_canary(&rig, vec![post(r#"{"l": "cat"}"#)]).await;
     assert_eq!(counted, expected(&[("label.unreadable", 10), ("label.cat", 1)]));
 }
@@ -154,12 +201,12 @@ async fn bins_of_a_header() {
     let rig = with(signals).weight(100.0).start().await;
     let scores = ["-1", "0.2", "0.39999", "0.4", "0.7", "1e3", "inf", "NaN", "cat", ""];
     for score in scores {
-        rig.canary().change(|behaviour| {
-            behaviour.headers = vec![("x-model-score".to_owned(), score.to_owned())];
+        rig.canary().change(|behavior| {
+            behavior.headers = vec![("x-model-score".to_owned(), score.to_owned())];
         });
         rig.get("/").await;
     }
-    rig.canary().change(|behaviour| behaviour.headers.clear());
+    rig.canary().change(|behavior| behavior.headers.clear());
     rig.get("/").await;
     let counted = bins(&rig.counted(11).await, "canary");
     let bins = [
@@ -182,7 +229,7 @@ async fn conversions_out_of_the_request_a_header_and_a_body() {
     let canary = echo().header("x-clicked", "1");
     let rig = with(signals).canary(canary).weight(100.0).start().await;
     let ask = |method: Method, path: &str, paid: &str| {
-        Ask::new(method, path).body(format!("{{\"paid\": {paid}}}"))
+        ClientRequest::new(method, path).body(format!("{{\"paid\": {paid}}}"))
     };
     let asks = vec![
         ask(Method::POST, "/orders", "true"),
@@ -220,9 +267,9 @@ fn without_body_signals_the_module_has_no_hook_that_sees_a_body() {
         let of_bodies = hooks.iter().filter(|hook| hook.contains("body") || hook.contains("data"));
         of_bodies.cloned().collect::<Vec<_>>()
     };
-    let headers = hooks(&artefacts::filter_without_body_hooks());
+    let headers = hooks(&artifacts::filter_without_body_hooks());
     assert_eq!(bodies(&headers), [] as [&str; 0]);
-    let whole = hooks(&artefacts::filter());
+    let whole = hooks(&artifacts::filter());
     assert_eq!(bodies(&whole), ["proxy_on_response_body"], "no request's body, ever");
     assert!(headers.iter().any(|hook| hook == "proxy_on_response_headers"), "{headers:?}");
 }
@@ -230,7 +277,7 @@ fn without_body_signals_the_module_has_no_hook_that_sees_a_body() {
 #[tokio::test]
 async fn the_module_without_body_hooks_reads_headers_and_refuses_a_body_signal_by_its_path() {
     let mut signals = json!([{"name": "by", "from": {"response_header": "x-upstream"}, "categories": [{"value": "1.1.0", "bin": "new"}]}]);
-    let rig = with(signals.clone()).wasm(&artefacts::filter_without_body_hooks()).weight(100.0);
+    let rig = with(signals.clone()).wasm(&artifacts::filter_without_body_hooks()).weight(100.0);
     let mut rig = rig.start().await;
     let (tally, callbacks) = rig.traced(async { rig.load(20).await }).await;
     assert_eq!(tally.of_version("1.1.0"), 20);
