@@ -1,13 +1,18 @@
-//! The Kubernetes manifests that put a rollout behind an Istio gateway. Pure: what is asked for goes
-//! in, documents come out.
+//! The Kubernetes manifests that put rollouts behind an Istio gateway. Pure: options and files go in,
+//! documents come out.
 //!
-//! One source says where everything is: the filter's configuration, whose clusters are Istio's own
-//! names of a service's subsets (`outbound|8080|v2|scorer.default.svc.cluster.local`). The service,
-//! its port, the subsets and the routes follow from them, so that no two of them can disagree.
+//! There is one source of truth: the filter's configuration, whose clusters are Istio's own names of a
+//! service's subsets (`outbound|8080|v2|scorer.default.svc.cluster.local`). The service, its port, the
+//! subsets and the routes follow from them, so no two documents can disagree.
+//!
+//! All rollouts of a gateway are rendered together, because one plugin carries all of them: two plugins
+//! on one gateway would remove each other's headers.
 
 mod controller;
+mod destination;
+mod hosts;
 mod input;
-mod place;
+mod names;
 mod plugin;
 mod proxy;
 mod routing;
@@ -16,14 +21,14 @@ mod workloads;
 use canary_model::config::{Config, Rollout};
 use serde_json::{Value, json};
 
-pub use input::{Asked, Images, RenderError, filter_of, read};
-pub use place::{Place, Subset};
+pub use destination::{Destination, Subset};
+pub use input::{Images, Options, RenderError, RolloutText, minimal_filter, read};
 
 /// The static cluster on Envoy's admin port in every bootstrap of Istio's.
 pub const ADMIN_CLUSTER: &str = "prometheus_stats";
-/// Envoy's admin port in Istio's proxies, on loopback alone.
+/// Envoy's admin port in Istio's proxies, on loopback only.
 pub const ADMIN_PORT: u16 = 15000;
-/// Where a gateway's pod answers a controller in another pod.
+/// The port on which a gateway's pod answers a controller in another pod.
 pub const CONTROL_PORT: u16 = 19901;
 
 /// Which of Istio's resources carries the filter. Never both: the filter would run twice.
@@ -37,10 +42,10 @@ pub enum Extension {
 
 /// Where the controller runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Where {
+pub enum ControllerLocation {
     /// In a pod of its own, driving all the gateway's pods.
     Pods,
-    /// In the gateway's pod, driving that one alone.
+    /// In the gateway's pod, driving that one only.
     Sidecar,
 }
 
@@ -48,27 +53,26 @@ pub enum Where {
 #[derive(Clone, Debug)]
 pub struct Istio {
     /// The filter's configuration as it was given.
-    pub filter: Value,
+    filter: Value,
     /// The same, read.
-    pub config: Config,
-    /// The rollout, as the configuration has it.
-    pub rollout: Rollout,
+    config: Config,
+    /// The rollouts that have a rollout file, in the order of the filter's configuration; at least one.
+    rollouts: Vec<DeployedRollout>,
+    /// The rest of what was asked for on the command line.
+    options: Options,
+}
+
+/// One rollout with everything that its manifests need.
+#[derive(Clone, Debug)]
+struct DeployedRollout {
+    /// The rollout, as the filter's configuration has it.
+    rollout: Rollout,
     /// The rollout file's text.
-    pub file: String,
+    file: String,
     /// Where its two versions are.
-    pub place: Place,
-    /// The gateway's namespace.
-    pub gateway_namespace: String,
-    /// The name of the `Gateway`.
-    pub gateway: String,
-    /// The labels of the gateway's pods.
-    pub selector: Vec<(String, String)>,
-    /// Where the module and the images come from.
-    pub images: Images,
-    /// What carries the filter.
-    pub extension: Extension,
-    /// Where the controller runs.
-    pub controller: Where,
+    destination: Destination,
+    /// Its name as Kubernetes allows it, unique in the configuration.
+    object: String,
 }
 
 /// Documents that belong together, and what they are for.
@@ -92,19 +96,26 @@ impl Istio {
         ]
     }
 
-    /// The rollout's name as Kubernetes lets objects be called.
-    fn object(&self) -> String {
-        self.rollout.name.replace('_', "-").trim_end_matches('-').to_owned()
-    }
-
-    /// What the canary's route is called, in the VirtualService and in Envoy.
-    fn canary_route(&self) -> String {
-        format!("canary-{}", self.object())
+    /// The gateway's namespace, where the filter and the controller go as well.
+    fn namespace(&self) -> &str {
+        &self.options.gateway.0
     }
 
     /// The labels of the gateway's pods.
     fn gateway_labels(&self) -> Value {
-        self.selector.iter().map(|(label, value)| (label.clone(), json!(value))).collect()
+        self.options.selector.iter().map(|(label, value)| (label.clone(), json!(value))).collect()
+    }
+}
+
+impl DeployedRollout {
+    /// The name of the canary's route, in the VirtualService and in Envoy.
+    fn canary_route(&self) -> String {
+        format!("canary-{}", self.object)
+    }
+
+    /// The name of stable's route.
+    fn stable_route(&self) -> String {
+        format!("stable-{}", self.object)
     }
 }
 

@@ -1,5 +1,5 @@
 //! A client for Envoy's admin, on a unix socket or a TCP port. One connection a request: an Envoy
-//! that was restarted is no special case.
+//! that was restarted isn't a special case.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -48,11 +48,11 @@ impl fmt::Display for AdminAddress {
 
 /// An Envoy's admin.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct EnvoyAdmin {
     address: AdminAddress,
 }
 
-impl Admin {
+impl EnvoyAdmin {
     /// The admin at this address.
     #[must_use]
     pub fn new(address: AdminAddress) -> Self {

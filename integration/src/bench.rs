@@ -10,16 +10,16 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub use report::{Report, Row, Sheet, Target};
+pub use report::{BenchReport, BenchTarget, Row, Sheet};
 
 /// A benchmark by its name. The flag says: quickly, for a first look.
-type Bench = (&'static str, fn(bool) -> Report);
+type Bench = (&'static str, fn(bool) -> BenchReport);
 
 const BENCHES: &[Bench] =
     &[("overhead", overhead::run), ("blast", blast::run), ("judge", judge::run)];
 
-struct Options {
-    run: fn(bool) -> Report,
+struct BenchOptions {
+    run: fn(bool) -> BenchReport,
     quick: bool,
     json: Option<PathBuf>,
 }
@@ -48,7 +48,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     if report.all_met() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
-fn options(arguments: &[String]) -> Result<Options, String> {
+fn options(arguments: &[String]) -> Result<BenchOptions, String> {
     let (mut run, mut quick, mut json) = (None, false, None);
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -65,7 +65,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             }
         }
     }
-    Ok(Options { run: run.ok_or("which benchmark?")?, quick, json })
+    Ok(BenchOptions { run: run.ok_or("which benchmark?")?, quick, json })
 }
 
 /// A file in a directory that exists: found out before the run, not after it.
@@ -83,7 +83,7 @@ fn writable(file: &str) -> Result<PathBuf, String> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Options, String> {
+    fn parse(text: &str) -> Result<BenchOptions, String> {
         options(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 

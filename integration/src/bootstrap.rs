@@ -8,18 +8,18 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::admin::AdminAddress;
-use crate::artefacts;
+use crate::artifacts;
 
 /// A bootstrap, as read from `envoy/` or as Istio makes it.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
     document: Value,
-    names: Names,
+    names: BootstrapNames,
 }
 
 /// What is called how in a bootstrap.
 #[derive(Clone, Debug)]
-pub(crate) struct Names {
+pub(crate) struct BootstrapNames {
     /// The listener that clients connect to.
     pub(crate) listener: String,
     /// The filter in its connection manager.
@@ -37,17 +37,17 @@ impl Bootstrap {
     /// When the file isn't there or isn't YAML.
     #[must_use]
     pub fn shipped(file: &str) -> Self {
-        let names = Names {
+        let names = BootstrapNames {
             listener: "ingress".to_owned(),
             filter: "canary".to_owned(),
             admin: "envoy_admin".to_owned(),
             endpoints_say: true,
         };
-        Self { document: read_yaml(&artefacts::root().join(file)), names }
+        Self { document: read_yaml(&artifacts::root().join(file)), names }
     }
 
     /// A bootstrap of another origin.
-    pub(crate) fn of(document: Value, names: Names) -> Self {
+    pub(crate) fn of(document: Value, names: BootstrapNames) -> Self {
         Self { document, names }
     }
 

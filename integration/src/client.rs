@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct ClientRequest {
     method: Method,
     path: String,
     authority: String,
@@ -23,7 +23,7 @@ pub struct Ask {
     http2: bool,
 }
 
-impl Ask {
+impl ClientRequest {
     /// A GET of this path.
     #[must_use]
     pub fn get(path: &str) -> Self {
@@ -108,7 +108,7 @@ impl Ask {
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ClientResponse {
     /// The status.
     pub status: u16,
     /// The headers.
@@ -121,7 +121,7 @@ pub struct Answer {
     pub took: Duration,
 }
 
-impl Answer {
+impl ClientResponse {
     /// A header's value, where it's there exactly once.
     ///
     /// # Panics
@@ -155,13 +155,13 @@ impl Answer {
 
 /// A client with at most one connection of each protocol, made when it's needed.
 #[derive(Debug)]
-pub struct Client {
+pub struct TestClient {
     to: SocketAddr,
     http1: Option<http1::SendRequest<Full<Bytes>>>,
     http2: Option<http2::SendRequest<Full<Bytes>>>,
 }
 
-impl Client {
+impl TestClient {
     /// A client of the server at this address.
     #[must_use]
     pub fn new(to: SocketAddr) -> Self {
@@ -172,7 +172,7 @@ impl Client {
     ///
     /// # Errors
     /// When there is no whole answer: refused, reset, broken off.
-    pub async fn send(&mut self, ask: Ask) -> Result<Answer, String> {
+    pub async fn send(&mut self, ask: ClientRequest) -> Result<ClientResponse, String> {
         let start = Instant::now();
         let by_http2 = ask.http2;
         let request = ask.into_request();
@@ -227,12 +227,12 @@ impl Client {
     }
 }
 
-async fn read(response: Response<Incoming>, start: Instant) -> Result<Answer, String> {
+async fn read(response: Response<Incoming>, start: Instant) -> Result<ClientResponse, String> {
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(text)?;
     let trailers = body.trailers().cloned().unwrap_or_default();
     let (status, headers, body) = (head.status.as_u16(), head.headers, body.to_bytes());
-    Ok(Answer { status, headers, trailers, body, took: start.elapsed() })
+    Ok(ClientResponse { status, headers, trailers, body, took: start.elapsed() })
 }
 
 /// An error with its causes: hyper's own message alone says "connection error" and no more.

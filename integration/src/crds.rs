@@ -82,8 +82,8 @@ fn root(schema: &Value) -> Value {
     schema
 }
 
-/// A structural schema in the words of JSON Schema: an object has the fields that stand there and no
-/// others, unless it says to keep what is unknown. What stands below `oneOf`, `anyOf`, `allOf` and
+/// A structural schema in the words of JSON Schema: an object has the listed fields and no
+/// others, unless it says to keep what is unknown. What is below `oneOf`, `anyOf`, `allOf` and
 /// `not` adds conditions and no fields, so it stays as it is.
 fn structural(schema: &Value) -> Value {
     let Value::Object(fields) = schema else {

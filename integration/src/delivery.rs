@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::ConfigMap;
 use crate::bootstrap::{Bootstrap, named};
-use crate::plugin::Plugin;
+use crate::plugin::FilterPlugin;
 
 /// By which of Envoy's discovery services.
 #[derive(Clone, Copy, Debug)]
@@ -23,18 +23,23 @@ pub(crate) enum By {
 
 /// The filter's resource and where it is put.
 #[derive(Debug)]
-pub(crate) struct Delivery {
+pub(crate) struct ConfigDelivery {
     /// What is delivered next.
-    pub(crate) plugin: Plugin,
+    pub(crate) plugin: FilterPlugin,
     file: PathBuf,
     /// The listener around it, where it's delivered in one.
     listener: Option<Value>,
     config_map: Option<ConfigMap>,
 }
 
-impl Delivery {
+impl ConfigDelivery {
     /// Points a bootstrap at a file below this directory, and puts the first version there.
-    pub(crate) fn begin(by: By, dir: &Path, bootstrap: &mut Bootstrap, plugin: Plugin) -> Self {
+    pub(crate) fn begin(
+        by: By,
+        dir: &Path,
+        bootstrap: &mut Bootstrap,
+        plugin: FilterPlugin,
+    ) -> Self {
         let watched = dir.join("xds");
         fs::create_dir(&watched).expect("a directory to watch");
         let file = watched.join("resources.json");

@@ -8,8 +8,8 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::admin::{Admin, AdminAddress};
-use crate::artefacts;
+use crate::admin::{AdminAddress, EnvoyAdmin};
+use crate::artifacts;
 use crate::eventually::eventually;
 
 /// What an Envoy is started with.
@@ -29,16 +29,16 @@ pub(crate) struct Launch {
 /// A running Envoy; it's killed when it's dropped, and by the kernel when this thread ends without
 /// a drop.
 #[derive(Debug)]
-pub(crate) struct Envoy {
+pub(crate) struct EnvoyProcess {
     process: Child,
     listener: SocketAddr,
 }
 
-impl Envoy {
+impl EnvoyProcess {
     /// Starts Envoy and waits until it serves.
     pub(crate) async fn start(launch: &Launch) -> Result<Self, String> {
         let mut process = spawn(launch);
-        let admin = Admin::new(launch.admin.clone());
+        let admin = EnvoyAdmin::new(launch.admin.clone());
         let probe = async || match process.try_wait().expect("Envoy's state") {
             Some(status) => Some(Err(format!("Envoy ended with {status}:\n{}", tail(&launch.log)))),
             None => {
@@ -77,7 +77,7 @@ fn spawn(launch: &Launch) -> Child {
         }
         None => Command::new("setpriv"),
     };
-    command.args(["--pdeathsig", "KILL", "--"]).arg(artefacts::envoy());
+    command.args(["--pdeathsig", "KILL", "--"]).arg(artifacts::envoy());
     command.arg("-c").arg(&launch.bootstrap);
     command.args(["--concurrency", &launch.workers.to_string(), "--disable-hot-restart"]);
     command.args(["--drain-time-s", &launch.drain_seconds.to_string()]);
@@ -92,7 +92,7 @@ fn spawn(launch: &Launch) -> Child {
 }
 
 /// Where the listener of this name listens, or the last one where none is called so.
-pub(crate) async fn listener(admin: &Admin, name: &str) -> SocketAddr {
+pub(crate) async fn listener(admin: &EnvoyAdmin, name: &str) -> SocketAddr {
     let listeners = admin.json("/listeners?format=json").await;
     let all = listeners["listener_statuses"].as_array().map_or(&[][..], Vec::as_slice);
     let named = all.iter().rfind(|status| status["name"] == name).or(all.last());

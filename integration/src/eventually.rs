@@ -5,12 +5,26 @@ use std::time::{Duration, Instant};
 
 /// How long a condition may take. Generous: it only costs time when the test fails.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// The environment variable that scales every wait limit of the tests, for slow machines: `3` waits three
+/// times as long.
+const FACTOR: &str = "CANARY_TEST_WAIT_FACTOR";
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// A wait limit as this machine needs it: scaled by `CANARY_TEST_WAIT_FACTOR`.
+///
+/// # Panics
+/// If the variable isn't a positive number.
+#[must_use]
+pub fn wait_limit(limit: Duration) -> Duration {
+    let Ok(text) = std::env::var(FACTOR) else { return limit };
+    let factor = text.parse().ok().filter(|factor| *factor > 0.0 && *factor <= 1_000.0);
+    limit.mul_f64(factor.unwrap_or_else(|| panic!("{FACTOR}={text}: expected a positive number")))
+}
 
 /// Probes until the value satisfies `holds`, and returns it.
 ///
 /// # Panics
-/// After 20 seconds, with what was waited for and the last value seen.
+/// After 20 seconds (see [`wait_limit`]), with what was waited for and the last value seen.
 pub async fn eventually<T: Debug>(
     what: &str,
     probe: impl AsyncFnMut() -> T,
@@ -29,7 +43,7 @@ pub async fn within<T: Debug>(
     mut probe: impl AsyncFnMut() -> T,
     holds: impl Fn(&T) -> bool,
 ) -> T {
-    let start = Instant::now();
+    let (start, deadline) = (Instant::now(), wait_limit(deadline));
     loop {
         let value = probe().await;
         if holds(&value) {

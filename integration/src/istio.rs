@@ -10,9 +10,9 @@ use std::fs;
 
 use serde_json::{Map, Value, json};
 
-use crate::artefacts;
-use crate::bootstrap::{Bootstrap, Names, named};
-use crate::plugin::Plugin;
+use crate::artifacts;
+use crate::bootstrap::{Bootstrap, BootstrapNames, named};
+use crate::plugin::FilterPlugin;
 
 /// Which resource carries the filter: it has another name in Envoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +34,12 @@ const LISTENER: &str = "0.0.0.0_8080";
 
 impl Carrier {
     /// The shipped manifests with it.
-    fn manifests(self) -> Vec<Value> {
+    pub(crate) fn manifests(self) -> Vec<Value> {
         let file = match self {
             Self::WasmPlugin => "envoy/istio/canary.yaml",
             Self::TrafficExtension => "envoy/istio/canary-sidecar.yaml",
         };
-        let text = fs::read_to_string(artefacts::root().join(file)).expect("the manifests");
+        let text = fs::read_to_string(artifacts::root().join(file)).expect("the manifests");
         serde_saphyr::from_multiple(&text).expect("the manifests are YAML")
     }
 
@@ -53,18 +53,17 @@ impl Carrier {
 }
 
 /// The bootstrap with everything that Istio's discovery services would add to it.
-pub(crate) fn bootstrap(carrier: Carrier) -> Bootstrap {
-    let manifests = carrier.manifests();
+pub(crate) fn bootstrap(carrier: Carrier, manifests: &[Value]) -> Bootstrap {
     let mut document = gateway();
-    document["static_resources"]["listeners"] = json!([listener(&manifests, carrier)]);
-    let clusters = subsets(&manifests).into_iter().map(cluster);
+    document["static_resources"]["listeners"] = json!([listener(manifests, carrier)]);
+    let clusters = subsets(manifests).into_iter().map(cluster);
     list(&mut document["static_resources"]["clusters"]).extend(clusters);
-    for filter in of_kind(&manifests, "EnvoyFilter") {
+    for filter in of_kind(manifests, "EnvoyFilter") {
         for patch in filter["spec"]["configPatches"].as_array().expect("patches") {
             apply(&mut document["static_resources"]["listeners"], patch);
         }
     }
-    let names = Names {
+    let names = BootstrapNames {
         listener: LISTENER.to_owned(),
         filter: carrier.filter().to_owned(),
         admin: "prometheus_stats".to_owned(),
@@ -74,12 +73,11 @@ pub(crate) fn bootstrap(carrier: Carrier) -> Bootstrap {
 }
 
 /// The extension as it comes by ECDS, the module fetched already.
-pub(crate) fn plugin(carrier: Carrier) -> Plugin {
-    let manifests = carrier.manifests();
+pub(crate) fn plugin(carrier: Carrier, manifests: &[Value]) -> FilterPlugin {
     let wasm = match carrier {
-        Carrier::WasmPlugin => of_kind(&manifests, "WasmPlugin")[0]["spec"].clone(),
+        Carrier::WasmPlugin => of_kind(manifests, "WasmPlugin")[0]["spec"].clone(),
         Carrier::TrafficExtension => {
-            of_kind(&manifests, "TrafficExtension")[0]["spec"]["wasm"].clone()
+            of_kind(manifests, "TrafficExtension")[0]["spec"]["wasm"].clone()
         }
     };
     assert_eq!(wasm["failStrategy"], "FAIL_OPEN");
@@ -102,7 +100,7 @@ pub(crate) fn plugin(carrier: Carrier) -> Plugin {
             "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": ""},
         }},
     }]});
-    Plugin::of(document, wasm["pluginConfig"].clone())
+    FilterPlugin::of(document, wasm["pluginConfig"].clone())
 }
 
 /// What Istio's agent delivers in the filter's place when the module can't be had and FAIL_OPEN is
@@ -222,7 +220,10 @@ fn virtual_hosts(service: &Value) -> Vec<Value> {
         spec["http"].as_array().expect("routes").iter().flat_map(routes).collect();
     let host = |host: &Value| {
         let host = host.as_str().expect("a host");
-        json!({"name": format!("{host}:80"), "domains": [host, format!("{host}:*")], "routes": routes})
+        // Envoy has no domain with a wildcard at both ends; Istio lets it ignore ports instead.
+        let with_port = (!host.starts_with('*')).then(|| format!("{host}:*"));
+        let domains: Vec<String> = std::iter::once(host.to_owned()).chain(with_port).collect();
+        json!({"name": format!("{host}:80"), "domains": domains, "routes": routes})
     };
     spec["hosts"].as_array().expect("hosts").iter().map(host).collect()
 }

@@ -2,9 +2,9 @@
 //! configuration, real upstreams, real clients.
 //!
 //! ```no_run
-//! # use canary_integration::{Rig, Upstream};
+//! # use canary_integration::{Rig, TestUpstream};
 //! # async fn example() {
-//! let rig = Rig::new().canary(Upstream::ok().errors(0.5).latency_ms(20)).weight(5.0).start().await;
+//! let rig = Rig::new().canary(TestUpstream::ok().errors(0.5).latency_ms(20)).weight(5.0).start().await;
 //! let tally = rig.load(10_000).concurrency(16).await;
 //! assert_eq!(tally.with_status(503), rig.canary().seen() / 2);
 //! # }
@@ -18,7 +18,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admin;
-pub mod artefacts;
+pub mod artifacts;
 pub mod bench;
 mod bootstrap;
 mod client;
@@ -33,21 +33,22 @@ mod plugin;
 mod prometheus;
 mod rig;
 mod running;
+mod sources;
 mod stats;
 mod trace;
 mod upstream;
 
-pub use admin::{Admin, AdminAddress};
+pub use admin::{AdminAddress, EnvoyAdmin};
 pub use bootstrap::Bootstrap;
-pub use client::{Answer, Ask, Client};
+pub use client::{ClientRequest, ClientResponse, TestClient};
 pub use config_map::ConfigMap;
-pub use eventually::{eventually, within};
+pub use eventually::{eventually, wait_limit, within};
 pub use istio::{Carrier, instead_of_a_missing_module};
-pub use load::{Load, LoadOutcome, Tally, Traffic};
-pub use plugin::Plugin;
-pub use prometheus::{Prometheus, Sample};
+pub use load::{Load, LoadTally, RequestOutcome, RunningLoad};
+pub use plugin::FilterPlugin;
+pub use prometheus::{PrometheusProcess, PrometheusSample};
 pub use rig::{AdminOn, Rig, free_port};
 pub use running::Running;
-pub use stats::{Bin, Stats};
+pub use stats::{FilterStats, ScrapedBin};
 pub use trace::Callback;
-pub use upstream::{Behaviour, FAIL, Fault, Script, Seen, Server, Upstream};
+pub use upstream::{Behavior, FAIL, Fault, RecordedRequest, Script, Server, TestUpstream};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::client::{Answer, Ask, Client};
+use crate::client::{ClientRequest, ClientResponse, TestClient};
 use crate::upstream::FAIL;
 
 /// Requests to be sent; `.await` sends them and gives the tally.
@@ -22,16 +22,22 @@ pub struct Load {
     requests: u64,
     concurrency: u64,
     rate: Option<f64>,
-    shape: Arc<dyn Fn(u64) -> Ask + Send + Sync>,
+    shape: Arc<dyn Fn(u64) -> ClientRequest + Send + Sync>,
 }
 
 impl Load {
-    /// So many requests that only `stop` ends it.
+    /// Enough requests that only `stop` ends it.
     pub const ENDLESS: u64 = u64::MAX / 2;
 
-    /// So many requests to this address.
+    /// This many requests to this address.
     pub fn to(to: SocketAddr, requests: u64) -> Self {
-        Self { to, requests, concurrency: 8, rate: None, shape: Arc::new(|_| Ask::get("/")) }
+        Self {
+            to,
+            requests,
+            concurrency: 8,
+            rate: None,
+            shape: Arc::new(|_| ClientRequest::get("/")),
+        }
     }
 
     /// How many connections share the work, each with one request at a time (default 8).
@@ -40,49 +46,49 @@ impl Load {
         self
     }
 
-    /// At most so many requests a second, evenly spaced, instead of as many as go.
+    /// At most this many requests a second, evenly spaced, instead of as many as possible.
     pub fn rate(mut self, per_second: f64) -> Self {
         self.rate = Some(per_second);
         self
     }
 
     /// What the n-th request looks like, from 0.
-    pub fn each(mut self, shape: impl Fn(u64) -> Ask + Send + Sync + 'static) -> Self {
+    pub fn each(mut self, shape: impl Fn(u64) -> ClientRequest + Send + Sync + 'static) -> Self {
         self.shape = Arc::new(shape);
         self
     }
 
-    /// Every tenth request asks this version to fail it; see [`crate::Upstream::fails_on_demand`].
+    /// Every tenth request asks this version to fail it; see [`crate::TestUpstream::fails_on_demand`].
     pub fn failing_a_tenth(self, version: &str) -> Self {
         let version = version.to_owned();
         self.each(move |n| {
-            let ask = Ask::get("/");
+            let ask = ClientRequest::get("/");
             if n % 10 == 0 { ask.header(FAIL, &version) } else { ask }
         })
     }
 
     /// Sends in the background, and goes on after an error.
     #[must_use]
-    pub fn spawn(self) -> Traffic {
-        let tally = Arc::new(Mutex::new(Tally::default()));
+    pub fn spawn(self) -> RunningLoad {
+        let tally = Arc::new(Mutex::new(LoadTally::default()));
         let (next, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
         let mut connections = JoinSet::new();
         for _ in 0..self.concurrency {
             let worker = Worker {
-                client: Client::new(self.to),
+                client: TestClient::new(self.to),
                 next: Arc::clone(&next),
                 shape: Arc::clone(&self.shape),
                 tally: Arc::clone(&tally),
             };
             connections.spawn(worker.run(start, self.requests, self.rate));
         }
-        Traffic { connections, next, tally, start }
+        RunningLoad { connections, next, tally, start }
     }
 }
 
 impl IntoFuture for Load {
-    type Output = Tally;
-    type IntoFuture = Pin<Box<dyn Future<Output = Tally> + Send>>;
+    type Output = LoadTally;
+    type IntoFuture = Pin<Box<dyn Future<Output = LoadTally> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
@@ -95,15 +101,15 @@ impl IntoFuture for Load {
 
 /// A load under way; it ends when it's dropped.
 #[derive(Debug)]
-pub struct Traffic {
+pub struct RunningLoad {
     connections: JoinSet<()>,
     next: Arc<AtomicU64>,
-    tally: Arc<Mutex<Tally>>,
+    tally: Arc<Mutex<LoadTally>>,
     start: Instant,
 }
 
-impl Traffic {
-    /// How long it has been running: the clock of [`LoadOutcome::at`].
+impl RunningLoad {
+    /// How long it has been running: the clock of [`RequestOutcome::at`].
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
@@ -111,19 +117,19 @@ impl Traffic {
 
     /// What was seen since the last call.
     #[must_use]
-    pub fn take(&self) -> Tally {
+    pub fn take(&self) -> LoadTally {
         std::mem::take(&mut *self.tally.lock().expect("no holder panics"))
     }
 
     /// Sends no more, waits for what is under way, and gives what was seen since the last `take`.
-    pub async fn stop(mut self) -> Tally {
+    pub async fn stop(mut self) -> LoadTally {
         self.next.store(Load::ENDLESS, Ordering::Relaxed);
         self.finish().await;
         self.take()
     }
 
     /// Waits until all of it is sent and answered, and gives what was seen since the last `take`.
-    pub async fn finished(mut self) -> Tally {
+    pub async fn finished(mut self) -> LoadTally {
         self.finish().await;
         self.take()
     }
@@ -136,10 +142,10 @@ impl Traffic {
 }
 
 struct Worker {
-    client: Client,
+    client: TestClient,
     next: Arc<AtomicU64>,
-    shape: Arc<dyn Fn(u64) -> Ask + Send + Sync>,
-    tally: Arc<Mutex<Tally>>,
+    shape: Arc<dyn Fn(u64) -> ClientRequest + Send + Sync>,
+    tally: Arc<Mutex<LoadTally>>,
 }
 
 impl Worker {
@@ -158,7 +164,7 @@ impl Worker {
             let result = self.client.send((self.shape)(number)).await;
             let mut tally = self.tally.lock().expect("no holder panics");
             match result {
-                Ok(answer) => tally.outcomes.push(LoadOutcome::of(at, &answer)),
+                Ok(answer) => tally.outcomes.push(RequestOutcome::of(at, &answer)),
                 Err(error) => tally.broken.push(error),
             }
         }
@@ -167,7 +173,7 @@ impl Worker {
 
 /// What the client saw of one request.
 #[derive(Clone, Debug)]
-pub struct LoadOutcome {
+pub struct RequestOutcome {
     /// When it was sent, since the load's start.
     pub at: Duration,
     /// How long it took.
@@ -180,8 +186,8 @@ pub struct LoadOutcome {
     pub upstream: Option<String>,
 }
 
-impl LoadOutcome {
-    fn of(at: Duration, answer: &Answer) -> Self {
+impl RequestOutcome {
+    fn of(at: Duration, answer: &ClientResponse) -> Self {
         let (version, upstream) =
             (answer.version().map(str::to_owned), answer.upstream().map(str::to_owned));
         Self { at, took: answer.took, status: answer.status, version, upstream }
@@ -190,16 +196,16 @@ impl LoadOutcome {
 
 /// What the client saw.
 #[derive(Clone, Default)]
-pub struct Tally {
+pub struct LoadTally {
     /// The requests that were answered, in the order of their answers.
-    pub outcomes: Vec<LoadOutcome>,
+    pub outcomes: Vec<RequestOutcome>,
     /// The others, each with what went wrong.
     pub broken: Vec<String>,
 }
 
-impl Tally {
+impl LoadTally {
     /// How many answers are so.
-    pub fn count(&self, holds: impl Fn(&LoadOutcome) -> bool) -> u64 {
+    pub fn count(&self, holds: impl Fn(&RequestOutcome) -> bool) -> u64 {
         self.outcomes.iter().filter(|outcome| holds(outcome)).count() as u64
     }
 
@@ -223,7 +229,7 @@ impl Tally {
 }
 
 /// Counts by version stamp, upstream and status: what a failing test wants to print.
-impl fmt::Debug for Tally {
+impl fmt::Debug for LoadTally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
         for outcome in &self.outcomes {

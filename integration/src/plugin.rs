@@ -4,24 +4,24 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::artefacts;
+use crate::artifacts;
 use crate::bootstrap::read_yaml;
 
 /// The filter as Envoy loads it, as read from `envoy/ecds.yaml`.
 #[derive(Clone, Debug)]
-pub struct Plugin {
+pub struct FilterPlugin {
     document: Value,
     configuration: Value,
 }
 
-impl Plugin {
+impl FilterPlugin {
     /// The shipped one.
     ///
     /// # Panics
     /// When `envoy/ecds.yaml` isn't what it should be.
     #[must_use]
     pub fn shipped() -> Self {
-        let mut document = read_yaml(&artefacts::root().join("envoy/ecds.yaml"));
+        let mut document = read_yaml(&artifacts::root().join("envoy/ecds.yaml"));
         let text = wasm(&mut document)["configuration"]["value"]
             .as_str()
             .expect("the configuration is text")

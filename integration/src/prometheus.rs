@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::admin::{Admin, AdminAddress};
+use crate::admin::{AdminAddress, EnvoyAdmin};
 use crate::bootstrap::read_yaml;
 use crate::eventually::eventually;
 use crate::rig::free_port;
-use crate::{artefacts, envoy};
+use crate::{artifacts, envoy};
 
 /// The shipped configuration, by its path in the checkout.
 const SHIPPED: &str = "envoy/prometheus/prometheus.yaml";
@@ -26,7 +26,7 @@ const INTERVAL: &str = "500ms";
 
 /// One value of an answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+pub struct PrometheusSample {
     /// Its labels, the metric's name among them as `__name__`.
     pub labels: BTreeMap<String, String>,
     /// The value.
@@ -36,13 +36,13 @@ pub struct Sample {
 /// A running Prometheus; it ends when it's dropped, and shows its log where that happens by a failing
 /// test.
 #[derive(Debug)]
-pub struct Prometheus {
+pub struct PrometheusProcess {
     process: Child,
     at: SocketAddr,
     dir: TempDir,
 }
 
-impl Prometheus {
+impl PrometheusProcess {
     /// Starts it with the shipped files, to scrape these Envoys and this controller, and waits until it
     /// serves.
     ///
@@ -73,7 +73,7 @@ impl Prometheus {
     ///
     /// # Panics
     /// When it doesn't answer.
-    pub async fn query(&self, promql: &str) -> Result<Vec<Sample>, String> {
+    pub async fn query(&self, promql: &str) -> Result<Vec<PrometheusSample>, String> {
         let path = format!("/api/v1/query?query={}", utf8_percent_encode(promql, NON_ALPHANUMERIC));
         let (_, body) = self.client().get(&path).await.expect("Prometheus answers");
         let answer: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
@@ -87,7 +87,7 @@ impl Prometheus {
     ///
     /// # Panics
     /// When it never has, or is refused.
-    pub async fn values(&self, promql: &str) -> Vec<Sample> {
+    pub async fn values(&self, promql: &str) -> Vec<PrometheusSample> {
         let probe =
             async || self.query(promql).await.unwrap_or_else(|error| panic!("{promql}: {error}"));
         eventually(&format!("values of {promql}"), probe, |values| !values.is_empty()).await
@@ -116,13 +116,13 @@ impl Prometheus {
         assert_eq!(ready, Ok(200));
     }
 
-    /// As for an admin: one connection a request, so that a restart is no special case.
-    fn client(&self) -> Admin {
-        Admin::new(AdminAddress::Tcp(self.at))
+    /// As for an admin: one connection a request, so a restart isn't a special case.
+    fn client(&self) -> EnvoyAdmin {
+        EnvoyAdmin::new(AdminAddress::Tcp(self.at))
     }
 }
 
-impl Drop for Prometheus {
+impl Drop for PrometheusProcess {
     fn drop(&mut self) {
         if thread::panicking() {
             let log = self.dir.path().join("log");
@@ -133,7 +133,7 @@ impl Drop for Prometheus {
 
 /// The shipped configuration with other targets and intervals.
 fn configuration(jobs: &[(&str, Vec<SocketAddr>)]) -> Value {
-    let shipped = artefacts::root().join(SHIPPED);
+    let shipped = artifacts::root().join(SHIPPED);
     let mut document = read_yaml(&shipped);
     for field in ["scrape_interval", "evaluation_interval"] {
         document["global"][field] = INTERVAL.into();
@@ -154,7 +154,7 @@ fn configuration(jobs: &[(&str, Vec<SocketAddr>)]) -> Value {
 fn spawn(dir: &Path, at: SocketAddr) -> Child {
     let log = File::create(dir.join("log")).expect("a log file");
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(artefacts::prometheus());
+    command.args(["--pdeathsig", "KILL", "--"]).arg(artifacts::prometheus());
     let option = |name: &str, value: &dyn std::fmt::Display| format!("--{name}={value}");
     command.arg(option("config.file", &dir.join("prometheus.yaml").display()));
     command.arg(option("storage.tsdb.path", &dir.join("data").display()));
@@ -164,15 +164,17 @@ fn spawn(dir: &Path, at: SocketAddr) -> Child {
 }
 
 /// The values of a vector or a scalar.
-fn samples(data: &Value) -> Vec<Sample> {
+fn samples(data: &Value) -> Vec<PrometheusSample> {
     let number = |sample: &Value| sample[1].as_str().and_then(|text| text.parse().ok());
     let value = |sample: &Value| number(sample).unwrap_or_else(|| panic!("no number: {sample}"));
     if data["resultType"] == "scalar" {
-        return vec![Sample { labels: BTreeMap::new(), value: value(&data["result"]) }];
+        return vec![PrometheusSample { labels: BTreeMap::new(), value: value(&data["result"]) }];
     }
     let vector = data["result"].as_array().unwrap_or_else(|| panic!("no vector: {data}"));
     let labels = |metric: &Value| serde_json::from_value(metric.clone()).expect("labels are text");
-    let sample =
-        |one: &Value| Sample { labels: labels(&one["metric"]), value: value(&one["value"]) };
+    let sample = |one: &Value| PrometheusSample {
+        labels: labels(&one["metric"]),
+        value: value(&one["value"]),
+    };
     vector.iter().map(sample).collect()
 }

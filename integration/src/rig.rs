@@ -7,19 +7,19 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::admin::AdminAddress;
-use crate::artefacts;
+use crate::artifacts;
 use crate::bootstrap::Bootstrap;
-use crate::delivery::{By, Delivery};
-use crate::envoy::{Envoy, Launch};
+use crate::delivery::{By, ConfigDelivery};
+use crate::envoy::{EnvoyProcess, Launch};
 use crate::istio::{self, Carrier};
-use crate::plugin::Plugin;
+use crate::plugin::FilterPlugin;
 use crate::running::Running;
-use crate::upstream::{Server, Upstream};
+use crate::upstream::{Server, TestUpstream};
 
 /// How often a start is tried when Envoy can't have the TCP port that was free a moment before.
 const TRIES: u32 = 3;
 
-/// Where Envoy's admin shall listen.
+/// Where Envoy's admin listens.
 #[derive(Clone, Copy, Debug)]
 pub enum AdminOn {
     /// A unix socket of mode 0600 in the rig's directory.
@@ -35,9 +35,9 @@ pub enum AdminOn {
 #[must_use = "a rig runs when it's started"]
 pub struct Rig {
     bootstrap: Bootstrap,
-    plugin: Plugin,
-    stable: Upstream,
-    canary: Upstream,
+    plugin: FilterPlugin,
+    stable: TestUpstream,
+    canary: TestUpstream,
     listen: SocketAddr,
     admin: AdminOn,
     workers: u32,
@@ -52,9 +52,9 @@ impl Default for Rig {
     fn default() -> Self {
         Self {
             bootstrap: Bootstrap::shipped("envoy/envoy.yaml"),
-            plugin: Plugin::shipped(),
-            stable: Upstream::ok(),
-            canary: Upstream::ok(),
+            plugin: FilterPlugin::shipped(),
+            stable: TestUpstream::ok(),
+            canary: TestUpstream::ok(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: AdminOn::Unix,
             workers: 2,
@@ -76,21 +76,26 @@ impl Rig {
 
     /// What Istio makes of the manifests in `envoy/istio/`: a gateway with the rollout `scorer`.
     pub fn istio(carrier: Carrier) -> Self {
+        Self::of_manifests(carrier, &carrier.manifests())
+    }
+
+    /// What Istio makes of these manifests, as `canaryctl render istio` prints them.
+    pub fn of_manifests(carrier: Carrier, manifests: &[Value]) -> Self {
         Self {
-            bootstrap: istio::bootstrap(carrier),
-            plugin: istio::plugin(carrier),
+            bootstrap: istio::bootstrap(carrier, manifests),
+            plugin: istio::plugin(carrier, manifests),
             admin: AdminOn::Tcp,
             ..Self::default()
         }
     }
 
     /// The stable version's upstream.
-    pub fn stable(self, stable: Upstream) -> Self {
+    pub fn stable(self, stable: TestUpstream) -> Self {
         Self { stable, ..self }
     }
 
     /// The canary version's upstream.
-    pub fn canary(self, canary: Upstream) -> Self {
+    pub fn canary(self, canary: TestUpstream) -> Self {
         Self { canary, ..self }
     }
 
@@ -129,7 +134,7 @@ impl Rig {
     }
 
     /// Changes how Envoy loads the filter.
-    pub fn plugin(mut self, change: impl FnOnce(&mut Plugin)) -> Self {
+    pub fn plugin(mut self, change: impl FnOnce(&mut FilterPlugin)) -> Self {
         change(&mut self.plugin);
         self
     }
@@ -155,7 +160,7 @@ impl Rig {
         self
     }
 
-    /// Changes the bootstrap once all addresses stand in it, just before Envoy starts.
+    /// Changes the bootstrap once it has all addresses, just before Envoy starts.
     pub fn before_start(self, last: fn(&mut Bootstrap)) -> Self {
         Self { last, ..self }
     }
@@ -170,7 +175,7 @@ impl Rig {
         Self { listen, ..self }
     }
 
-    /// On the addresses of the shipped bootstrap, where nobody else has them; else on free ones.
+    /// On the addresses of the shipped bootstrap, if they are free, otherwise on free ones.
     pub fn on_shipped_addresses(mut self) -> Self {
         let (stable, canary) = ("demo-stable", "demo-canary");
         let upstreams = [stable, canary].map(|cluster| self.bootstrap.upstream_at(cluster));
@@ -192,10 +197,10 @@ impl Rig {
 
     /// The module that reads response bodies, for signals; the shipped configuration's doesn't.
     pub fn reading_bodies(self) -> Self {
-        self.wasm(&artefacts::filter())
+        self.wasm(&artifacts::filter())
     }
 
-    /// The filter's configuration stands in the listener, and that in a file: pushes come by LDS, not
+    /// The filter's configuration is in the listener, and the listener in a file: pushes come by LDS, not
     /// by ECDS.
     pub fn listener_by_file(self) -> Self {
         Self { by: By::Lds, ..self }
@@ -234,7 +239,7 @@ impl Rig {
         let dir =
             tempfile::Builder::new().prefix("canary-").tempdir().expect("a temporary directory");
         let shipped = self.plugin.shipped_code();
-        let module = self.module.take().unwrap_or_else(|| artefacts::built(&shipped));
+        let module = self.module.take().unwrap_or_else(|| artifacts::built(&shipped));
         self.plugin.code(&module);
         let roles = self.plugin.configuration()["rollouts"][0].clone();
         let stable = self.upstream(&roles["stable"], &self.stable.clone());
@@ -247,8 +252,8 @@ impl Rig {
         running
     }
 
-    /// Starts an upstream and tells the bootstrap where it is.
-    fn upstream(&mut self, role: &Value, upstream: &Upstream) -> Server {
+    /// Starts an upstream and puts its address into the bootstrap.
+    fn upstream(&mut self, role: &Value, upstream: &TestUpstream) -> Server {
         let text = |field: &str| {
             role[field].as_str().unwrap_or_else(|| panic!("no {field} in {role}")).to_owned()
         };
@@ -259,10 +264,10 @@ impl Rig {
     }
 
     /// Writes the configuration and starts Envoy, again where its TCP port was taken meanwhile.
-    async fn envoy(&mut self, dir: &TempDir) -> (Envoy, Launch, Delivery) {
+    async fn envoy(&mut self, dir: &TempDir) -> (EnvoyProcess, Launch, ConfigDelivery) {
         self.bootstrap.listen(self.listen);
         let plugin = self.plugin.clone();
-        let delivery = Delivery::begin(self.by, dir.path(), &mut self.bootstrap, plugin);
+        let delivery = ConfigDelivery::begin(self.by, dir.path(), &mut self.bootstrap, plugin);
         let mut error = String::new();
         for _ in 0..TRIES {
             let admin = self.admin_address(dir);
@@ -275,7 +280,7 @@ impl Rig {
             let listener = self.bootstrap.listener_name();
             let launch =
                 Launch { bootstrap, log, admin, workers, core: None, drain_seconds, listener };
-            match Envoy::start(&launch).await {
+            match EnvoyProcess::start(&launch).await {
                 Ok(envoy) => return (envoy, launch, delivery),
                 Err(failed) => error = failed,
             }
@@ -295,7 +300,7 @@ impl Rig {
     }
 }
 
-/// A TCP port that nobody has at the moment.
+/// A TCP port that is free at the moment.
 ///
 /// # Panics
 /// When there is none.

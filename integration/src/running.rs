@@ -12,15 +12,15 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::admin::Admin;
-use crate::artefacts;
-use crate::client::{Answer, Ask, Client};
-use crate::delivery::Delivery;
-use crate::envoy::{self, Envoy, Launch};
+use crate::admin::EnvoyAdmin;
+use crate::artifacts;
+use crate::client::{ClientRequest, ClientResponse, TestClient};
+use crate::delivery::ConfigDelivery;
+use crate::envoy::{self, EnvoyProcess, Launch};
 use crate::eventually::eventually;
 use crate::load::Load;
-use crate::plugin::Plugin;
-use crate::stats::Stats;
+use crate::plugin::FilterPlugin;
+use crate::stats::FilterStats;
 use crate::trace::Callback;
 use crate::upstream::Server;
 
@@ -28,10 +28,10 @@ use crate::upstream::Server;
 /// test.
 #[derive(Debug)]
 pub struct Running {
-    envoy: Envoy,
+    envoy: EnvoyProcess,
     launch: Launch,
-    delivery: Delivery,
-    admin: Admin,
+    delivery: ConfigDelivery,
+    admin: EnvoyAdmin,
     stable: Server,
     canary: Server,
     _dir: TempDir,
@@ -39,13 +39,13 @@ pub struct Running {
 
 impl Running {
     pub(crate) fn new(
-        envoy: Envoy,
+        envoy: EnvoyProcess,
         launch: Launch,
-        delivery: Delivery,
+        delivery: ConfigDelivery,
         [stable, canary]: [Server; 2],
         dir: TempDir,
     ) -> Self {
-        let admin = Admin::new(launch.admin.clone());
+        let admin = EnvoyAdmin::new(launch.admin.clone());
         Self { envoy, launch, delivery, admin, stable, canary, _dir: dir }
     }
 
@@ -73,7 +73,7 @@ impl Running {
 
     /// Envoy's admin.
     #[must_use]
-    pub fn admin(&self) -> &Admin {
+    pub fn admin(&self) -> &EnvoyAdmin {
         &self.admin
     }
 
@@ -95,22 +95,22 @@ impl Running {
     }
 
     /// A GET on a connection of its own.
-    pub async fn get(&self, path: &str) -> Answer {
-        self.request(Ask::get(path)).await
+    pub async fn get(&self, path: &str) -> ClientResponse {
+        self.request(ClientRequest::get(path)).await
     }
 
     /// A request on a connection of its own.
     ///
     /// # Panics
     /// When there is no whole answer.
-    pub async fn request(&self, ask: Ask) -> Answer {
+    pub async fn request(&self, ask: ClientRequest) -> ClientResponse {
         self.client().send(ask).await.unwrap_or_else(|error| panic!("no answer: {error}"))
     }
 
     /// A client with a connection that it keeps.
     #[must_use]
-    pub fn client(&self) -> Client {
-        Client::new(self.address())
+    pub fn client(&self) -> TestClient {
+        TestClient::new(self.address())
     }
 
     /// A bare connection, for what no client library would say.
@@ -121,14 +121,14 @@ impl Running {
         TcpStream::connect(self.address()).await.expect("Envoy accepts connections")
     }
 
-    /// So many requests.
+    /// This many requests.
     pub fn load(&self, requests: u64) -> Load {
         Load::to(self.address(), requests)
     }
 
-    /// The filter's statistics as of now; see [`Stats::read`].
-    pub async fn stats(&self) -> Stats {
-        Stats::read(&self.admin).await
+    /// The filter's statistics as of now; see [`FilterStats::read`].
+    pub async fn stats(&self) -> FilterStats {
+        FilterStats::read(&self.admin).await
     }
 
     /// A statistic of the filter as of now, by its name without `wasmcustom.canary.`; 0 where Envoy
@@ -204,16 +204,17 @@ impl Running {
     ///
     /// # Panics
     /// When they never do.
-    pub async fn counted(&self, requests: u64) -> Stats {
+    pub async fn counted(&self, requests: u64) -> FilterStats {
         let probe = async || self.stats().await;
-        let total = |stats: &Stats| stats.of("stable", "rq_total") + stats.of("canary", "rq_total");
+        let total =
+            |stats: &FilterStats| stats.of("stable", "rq_total") + stats.of("canary", "rq_total");
         eventually(&format!("{requests} requests are counted"), probe, |stats| {
             total(stats) == requests
         })
         .await
     }
 
-    /// Waits until so many configurations were taken by every worker, the first one among them.
+    /// Waits until every worker has loaded this many configurations, including the first one.
     pub async fn configured(&self, times: usize) {
         let workers = usize::try_from(self.launch.workers).expect("not that many");
         // The main thread's VM is configured, too, after one that Envoy tries each out in.
@@ -222,13 +223,13 @@ impl Running {
         eventually("every worker is configured", probe, |lines| *lines >= all).await;
     }
 
-    /// Waits until so many canary requests are counted.
+    /// Waits until this many canary requests are counted.
     pub async fn counted_on_canary(&self, requests: u64) {
         let probe = async || self.stats().await.of("canary", "rq_total");
         eventually("the canary's requests are counted", probe, |total| *total == requests).await;
     }
 
-    /// Waits until the runtime was polled so many times more: after three of them, each of which comes
+    /// Waits until the runtime has been polled this many more times: after three of them, each of which comes
     /// a whole interval after the last, every worker has taken over what the runtime said before.
     pub async fn polled(&self, polls: u64) {
         let before = self.stat("filter.poll_success").await;
@@ -259,7 +260,7 @@ impl Running {
     }
 
     /// Changes the plugin's resource beyond its configuration, and pushes it.
-    pub fn push_plugin(&mut self, change: impl FnOnce(&mut Plugin)) {
+    pub fn push_plugin(&mut self, change: impl FnOnce(&mut FilterPlugin)) {
         change(&mut self.delivery.plugin);
         self.delivery.push();
     }
@@ -270,7 +271,8 @@ impl Running {
     /// When it doesn't come up.
     pub async fn restart(&mut self) {
         self.envoy.kill().await;
-        self.envoy = Envoy::start(&self.launch).await.unwrap_or_else(|error| panic!("{error}"));
+        self.envoy =
+            EnvoyProcess::start(&self.launch).await.unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Runs the built canaryctl against this Envoy.
@@ -278,7 +280,7 @@ impl Running {
     /// # Panics
     /// When it can't be run.
     pub async fn canaryctl(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(artefacts::canaryctl());
+        let mut command = Command::new(artifacts::canaryctl());
         command
             .args(arguments)
             .env("CANARYCTL_ENVOYS", self.admin.address().to_string())

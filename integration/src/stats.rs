@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::admin::Admin;
+use crate::admin::EnvoyAdmin;
 
 /// Where to read them: the filter's own, with raw histogram bins.
 pub(crate) const QUERY: &str =
@@ -14,7 +14,7 @@ const PREFIX: &str = "wasmcustom.canary.";
 
 /// A bin of a histogram: `count` values from `lower` up to, without it, `lower + width`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bin {
+pub struct ScrapedBin {
     /// Its lower bound.
     pub lower: f64,
     /// Its width.
@@ -25,17 +25,17 @@ pub struct Bin {
 
 /// The filter's statistics at one moment, by their names without `wasmcustom.canary.`.
 #[derive(Clone, Debug, Default)]
-pub struct Stats {
+pub struct FilterStats {
     /// Counters and gauges.
     pub values: BTreeMap<String, u64>,
     /// Histograms, since Envoy's start.
-    pub histograms: BTreeMap<String, Vec<Bin>>,
+    pub histograms: BTreeMap<String, Vec<ScrapedBin>>,
 }
 
-impl Stats {
+impl FilterStats {
     /// The statistics as of now. It reads twice, since a read makes Envoy merge its histograms for the
     /// next one; on a busy machine that may still come too early, counters never do.
-    pub async fn read(admin: &Admin) -> Self {
+    pub async fn read(admin: &EnvoyAdmin) -> Self {
         admin.json("/stats?filter=^$&format=json").await;
         Self::parse(&admin.json(QUERY).await)
     }
@@ -76,7 +76,7 @@ impl Stats {
     /// The bins of a histogram of a role of the rollout `demo`; those of several versions one after
     /// the other.
     #[must_use]
-    pub fn bins(&self, role: &str, metric: &str) -> Vec<Bin> {
+    pub fn bins(&self, role: &str, metric: &str) -> Vec<ScrapedBin> {
         let (start, end) = (format!("demo.{role}."), format!(".{metric}"));
         let of_role = self
             .histograms
@@ -92,12 +92,13 @@ impl Stats {
     }
 }
 
-fn histogram(entry: &Value) -> (String, Vec<Bin>) {
-    let bins = entry["totals"].as_array().expect("a histogram has totals").iter().map(|bin| Bin {
-        lower: bin["lower_bound"].as_f64().expect("a bin has a lower bound"),
-        width: bin["width"].as_f64().expect("a bin has a width"),
-        count: bin["count"].as_u64().expect("a bin has a count"),
-    });
+fn histogram(entry: &Value) -> (String, Vec<ScrapedBin>) {
+    let bins =
+        entry["totals"].as_array().expect("a histogram has totals").iter().map(|bin| ScrapedBin {
+            lower: bin["lower_bound"].as_f64().expect("a bin has a lower bound"),
+            width: bin["width"].as_f64().expect("a bin has a width"),
+            count: bin["count"].as_u64().expect("a bin has a count"),
+        });
     (name(entry), bins.collect())
 }
 

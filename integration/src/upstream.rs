@@ -1,4 +1,4 @@
-//! An upstream whose behaviour the test decides, also while it runs: errors, latency, bodies,
+//! An upstream whose behavior the test decides, also while it runs: errors, latency, bodies,
 //! faults, gRPC, upgrades.
 
 mod answer;
@@ -20,7 +20,7 @@ pub const FAIL: &str = "x-fail";
 
 /// A request as the upstream saw it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct RecordedRequest {
     /// The method.
     pub method: Method,
     /// Path and query.
@@ -48,12 +48,12 @@ pub enum Fault {
 }
 
 /// Status and body for a request, where a test wants them by request.
-pub type Script = Arc<dyn Fn(&Seen) -> Option<(u16, Bytes)> + Send + Sync>;
+pub type Script = Arc<dyn Fn(&RecordedRequest) -> Option<(u16, Bytes)> + Send + Sync>;
 
 /// How an upstream behaves.
 #[derive(Clone)]
-pub struct Behaviour {
-    /// The status of an answer that is no error.
+pub struct Behavior {
+    /// The status of an answer that isn't an error.
     pub status: u16,
     /// The share of requests answered with `error_status`, evenly spread: of n requests ⌊n ·
     /// share⌋.
@@ -64,53 +64,56 @@ pub struct Behaviour {
     pub latency: Duration,
     /// The body; the version's name where none is given.
     pub body: Option<Bytes>,
-    /// In pieces of so many bytes, each sent by itself and without a content length.
+    /// In pieces of this many bytes, each sent by itself and without a content length.
     pub chunks: Option<usize>,
+    /// The time between two pieces.
+    pub pause: Duration,
     /// Further headers of every answer.
     pub headers: Vec<(String, String)>,
     /// What goes wrong below HTTP.
     pub fault: Fault,
     /// The gRPC status of an error (14, UNAVAILABLE): a gRPC answer is 200 all the same.
     pub grpc_error: u16,
-    /// Whether a gRPC status stands in the headers of an answer without a body, instead of in
+    /// Whether a gRPC status is in the headers of an answer without a body, instead of in
     /// trailers.
     pub grpc_trailers_only: bool,
     /// Whether gRPC is answered as a stream: each message is sent back as it comes, and the status
     /// follows when the client is done.
     pub grpc_stream: bool,
     /// A service that this one calls for each request, handing on the version header that came with
-    /// it; who answered there stands in `x-next-upstream`.
+    /// it; `x-next-upstream` names the version that answered there.
     pub next: Option<SocketAddr>,
-    /// Decides by request; where it gives nothing, the rest of the behaviour holds.
+    /// Decides by request; where it gives nothing, the rest of the behavior holds.
     pub script: Option<Script>,
 }
 
-impl fmt::Debug for Behaviour {
+impl fmt::Debug for Behavior {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = (self.status, self.errors, self.error_status, self.latency, self.fault);
-        f.debug_tuple("Behaviour").field(&shown).finish_non_exhaustive()
+        f.debug_tuple("Behavior").field(&shown).finish_non_exhaustive()
     }
 }
 
 /// An upstream to be started, on a free port unless told otherwise.
 #[derive(Clone, Debug)]
-pub struct Upstream {
-    pub(crate) behaviour: Behaviour,
+pub struct TestUpstream {
+    pub(crate) behavior: Behavior,
     pub(crate) at: SocketAddr,
     pub(crate) down: bool,
 }
 
-impl Upstream {
+impl TestUpstream {
     /// Answers 200 at once.
     #[must_use]
     pub fn ok() -> Self {
-        let behaviour = Behaviour {
+        let behavior = Behavior {
             status: 200,
             errors: 0.0,
             error_status: 503,
             latency: Duration::ZERO,
             body: None,
             chunks: None,
+            pause: Duration::ZERO,
             headers: Vec::new(),
             fault: Fault::None,
             grpc_error: 14,
@@ -119,7 +122,7 @@ impl Upstream {
             next: None,
             script: None,
         };
-        Self { behaviour, at: SocketAddr::from(([127, 0, 0, 1], 0)), down: false }
+        Self { behavior, at: SocketAddr::from(([127, 0, 0, 1], 0)), down: false }
     }
 
     /// Refuses connections.
@@ -131,47 +134,47 @@ impl Upstream {
     /// This share of the answers are errors.
     #[must_use]
     pub fn errors(self, share: f64) -> Self {
-        self.with(|behaviour| behaviour.errors = share)
+        self.with(|behavior| behavior.errors = share)
     }
 
     /// Every answer is an error, of this status.
     #[must_use]
     pub fn failing(self, status: u16) -> Self {
-        self.with(|behaviour| (behaviour.errors, behaviour.error_status) = (1.0, status))
+        self.with(|behavior| (behavior.errors, behavior.error_status) = (1.0, status))
     }
 
     /// An answer waits so long.
     #[must_use]
     pub fn latency_ms(self, milliseconds: u64) -> Self {
-        self.with(|behaviour| behaviour.latency = Duration::from_millis(milliseconds))
+        self.with(|behavior| behavior.latency = Duration::from_millis(milliseconds))
     }
 
     /// The body of every answer.
     #[must_use]
     pub fn body(self, body: impl Into<Bytes>) -> Self {
         let body = body.into();
-        self.with(|behaviour| behaviour.body = Some(body))
+        self.with(|behavior| behavior.body = Some(body))
     }
 
     /// One more header in every answer.
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Self {
-        self.with(|behaviour| behaviour.headers.push((name.to_owned(), value.to_owned())))
+        self.with(|behavior| behavior.headers.push((name.to_owned(), value.to_owned())))
     }
 
     /// What goes wrong below HTTP.
     #[must_use]
     pub fn fault(self, fault: Fault) -> Self {
-        self.with(|behaviour| behaviour.fault = fault)
+        self.with(|behavior| behavior.fault = fault)
     }
 
-    /// Decides by request: status and body, or nothing for the behaviour as it is.
+    /// Decides by request: status and body, or nothing for the behavior as it is.
     #[must_use]
     pub fn script(
         self,
-        script: impl Fn(&Seen) -> Option<(u16, Bytes)> + Send + Sync + 'static,
+        script: impl Fn(&RecordedRequest) -> Option<(u16, Bytes)> + Send + Sync + 'static,
     ) -> Self {
-        self.with(|behaviour| behaviour.script = Some(Arc::new(script)))
+        self.with(|behavior| behavior.script = Some(Arc::new(script)))
     }
 
     /// A request whose `x-fail` names this version is answered 503, so that clients decide what fails.
@@ -185,16 +188,16 @@ impl Upstream {
         })
     }
 
-    /// Calls this service for each request; see [`Behaviour::next`].
+    /// Calls this service for each request; see [`Behavior::next`].
     #[must_use]
     pub fn calls(self, next: SocketAddr) -> Self {
-        self.with(|behaviour| behaviour.next = Some(next))
+        self.with(|behavior| behavior.next = Some(next))
     }
 
-    /// Anything else that a behaviour has.
+    /// Anything else that a behavior has.
     #[must_use]
-    pub fn with(mut self, change: impl FnOnce(&mut Behaviour)) -> Self {
-        change(&mut self.behaviour);
+    pub fn with(mut self, change: impl FnOnce(&mut Behavior)) -> Self {
+        change(&mut self.behavior);
         self
     }
 

@@ -16,21 +16,22 @@ pub struct Render {
 /// What can be printed.
 #[derive(Debug, Subcommand)]
 pub enum RenderWhat {
-    /// Print the manifests that put a rollout behind an Istio gateway
+    /// Render the manifests that put rollouts behind an Istio gateway
     ///
     /// The filter's configuration says where the versions are, by Istio's names of their clusters:
-    /// outbound|PORT|SUBSET|SERVICE.NAMESPACE.svc.cluster.local. Without --filter the least one is made.
+    /// outbound|PORT|SUBSET|SERVICE.NAMESPACE.svc.cluster.local. Without --filter, a minimal configuration is
+    /// generated.
     Istio(RenderIstio),
 }
 
 /// `render istio -f FILE`.
 #[derive(Debug, Args)]
 pub struct RenderIstio {
-    /// The rollout file
-    #[arg(short, long, value_name = "FILE")]
-    pub file: PathBuf,
+    /// A rollout file. Repeat it for all rollouts of the gateway, which one plugin must carry together
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
 
-    /// The filter's configuration, JSON or YAML
+    /// The filter's configuration, JSON or YAML. Required for several rollout files
     #[arg(long, value_name = "FILE", conflicts_with_all = ["service", "stable", "canary"])]
     pub filter: Option<PathBuf>,
 
@@ -63,7 +64,7 @@ pub struct RenderIstio {
     pub run_in: ControllerPlace,
 
     /// Where the module comes from, [default: an example registry's canary-filter-headers, or
-    /// canary-filter where a signal reads bodies]
+    /// canary-filter if a signal reads bodies]
     #[arg(long, value_name = "URL")]
     pub wasm: Option<String>,
 

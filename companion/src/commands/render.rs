@@ -1,106 +1,110 @@
-//! `render`: the manifests for where a rollout shall run.
+//! `render`: deployment manifests.
 
 use std::path::Path;
 
 use canary_model::document::ConfigError;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::{ControllerPlace, ExtensionKind, RenderIstio, Service};
 use crate::error::{Error, Failure};
-use crate::istio::{self, Asked, Extension, Images, Istio, RenderError, Section, Where};
+use crate::istio::{
+    self, ControllerLocation, Extension, Images, Istio, Options, RenderError, RolloutText, Section,
+};
 use crate::render::Output;
 use crate::rollout_file;
 use crate::yaml::{self, Document};
 
-/// `render istio -f FILE`.
+/// `render istio -f FILE…`.
 pub(super) fn istio(output: &Output, args: &RenderIstio) -> Result<(), Failure> {
-    let source = rollout_file::text(&args.file)?;
-    let rollout = rollout_file::parse(&source, &args.file.display().to_string())?.rollout;
-    let read = match &args.filter {
-        Some(file) => given(file, &rollout, source, args)?,
-        None => least(&rollout, source, args)?,
+    let files = args.files.iter().map(|file| {
+        let text = rollout_file::text(file)?;
+        let rollout = rollout_file::parse(&text, &file.display().to_string())?.rollout;
+        Ok(RolloutText { rollout, text })
+    });
+    let files = files.collect::<Result<Vec<_>, Failure>>()?;
+    let istio = match (&args.filter, files.as_slice()) {
+        (Some(filter), _) => with_filter(filter, files, args)?,
+        (None, [only]) => {
+            let rollout = only.rollout.clone();
+            without_filter(&rollout, files, args)?
+        }
+        (None, _) => {
+            let what = "several rollout files need --filter FILE: the filter's configuration says which \
+                        requests belong to which rollout";
+            return Err(Error::Usage { what: what.to_owned() }.into());
+        }
     };
-    let sections = read.sections();
+    let sections = istio.sections();
     let items = || sections.iter().flat_map(|section| &section.documents).collect::<Vec<_>>();
     let list = || json!({"apiVersion": "v1", "kind": "List", "items": items()});
     let manifests = manifests(&sections)?;
     Ok(output.print(list, |_| manifests)?)
 }
 
-/// By the configuration in a file, whose faults are told with their lines.
-fn given(file: &Path, rollout: &str, source: String, args: &RenderIstio) -> Result<Istio, Failure> {
+/// With the configuration in a file, whose problems are reported with their lines.
+fn with_filter(file: &Path, files: Vec<RolloutText>, args: &RenderIstio) -> Result<Istio, Failure> {
     let name = file.display();
     let usage = |what: String| Error::Usage { what };
     let filter = rollout_file::text(file)?;
     let document = Document::read(&filter).map_err(|error| usage(format!("{name}: {error}")))?;
-    let asked = asked(&document.value, rollout, args);
-    istio::read(rollout, source, document.value.clone(), asked).map_err(|faulty| match faulty {
+    istio::read(files, document.value.clone(), options(args)).map_err(|error| match error {
         RenderError::Arguments(what) => usage(what).into(),
         RenderError::Filter(problems) => {
-            let place = |problem: &ConfigError| {
+            let located = |problem: &ConfigError| {
                 usage(format!("{name}:{}: {problem}", document.line(&problem.path)))
             };
-            Failure::refused(problems.iter().map(place).collect())
+            Failure::refused(problems.iter().map(located).collect())
         }
     })
 }
 
-/// By the least configuration, made of the arguments.
-fn least(rollout: &str, source: String, args: &RenderIstio) -> Result<Istio, Failure> {
+/// With a minimal configuration, made of the arguments.
+fn without_filter(
+    rollout: &str,
+    files: Vec<RolloutText>,
+    args: &RenderIstio,
+) -> Result<Istio, Failure> {
     let default = || Service { name: format!("{rollout}.default"), port: 8080 };
     let Service { name, port } = args.service.clone().unwrap_or_else(default);
     let host = format!("{name}.svc.cluster.local");
-    let filter = istio::filter_of(rollout, &host, port, [&args.stable, &args.canary]);
-    let asked = asked(&filter, rollout, args);
+    let filter = istio::minimal_filter(rollout, &host, port, [&args.stable, &args.canary]);
     let usage = |what: String| Error::Usage { what };
-    istio::read(rollout, source, filter, asked).map_err(|faulty| match faulty {
+    istio::read(files, filter, options(args)).map_err(|error| match error {
         RenderError::Arguments(what) => usage(what).into(),
         RenderError::Filter(problems) => {
-            let told = |problem: &ConfigError| {
-                usage(format!("--service, --stable and --canary make no configuration: {problem}"))
+            let explained = |problem: &ConfigError| {
+                usage(format!(
+                    "--service, --stable and --canary don't make a valid configuration: {problem}"
+                ))
             };
-            Failure::refused(problems.iter().map(told).collect())
+            Failure::refused(problems.iter().map(explained).collect())
         }
     })
 }
 
-fn asked(filter: &Value, rollout: &str, args: &RenderIstio) -> Asked {
-    let image = |given: &Option<String>, role: &str| {
-        given.clone().unwrap_or_else(|| example_image(filter, rollout, role))
-    };
-    Asked {
+fn options(args: &RenderIstio) -> Options {
+    Options {
         gateway: args.gateway.clone(),
         selector: args.selector.clone(),
         images: Images {
             wasm: args.wasm.clone(),
             sha256: args.wasm_sha256.clone(),
             canaryctl: args.canaryctl_image.clone(),
-            stable: image(&args.stable_image, "stable"),
-            canary: image(&args.canary_image, "canary"),
+            stable: args.stable_image.clone(),
+            canary: args.canary_image.clone(),
         },
         extension: match args.extension {
             ExtensionKind::WasmPlugin => Extension::WasmPlugin,
             ExtensionKind::TrafficExtension => Extension::TrafficExtension,
         },
         controller: match args.run_in {
-            ControllerPlace::Pods => Where::Pods,
-            ControllerPlace::Sidecar => Where::Sidecar,
+            ControllerPlace::Pods => ControllerLocation::Pods,
+            ControllerPlace::Sidecar => ControllerLocation::Sidecar,
         },
     }
 }
 
-/// An image that stands for the right one, called after the service and the version.
-fn example_image(filter: &Value, rollout: &str, role: &str) -> String {
-    let rollouts = filter.get("rollouts").and_then(Value::as_array);
-    let named = |one: &&Value| one.get("name").and_then(Value::as_str) == Some(rollout);
-    let backend = rollouts.and_then(|list| list.iter().find(named)).and_then(|one| one.get(role));
-    let text = |field: &str| backend.and_then(|backend| backend.get(field)).and_then(Value::as_str);
-    let host = text("cluster").and_then(|cluster| cluster.rsplit('|').next()).unwrap_or(rollout);
-    let service = host.split('.').next().unwrap_or(rollout);
-    format!("registry.example.com/{service}:{}", text("version").unwrap_or("latest"))
-}
-
-/// All of it as YAML, each section under what it is for.
+/// All documents as YAML, each section below a comment that says what it is for.
 fn manifests(sections: &[Section]) -> Result<String, Error> {
     let mut text = String::new();
     for section in sections {

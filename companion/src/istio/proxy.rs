@@ -1,30 +1,37 @@
-//! What Istio has no resource of its own for, as `EnvoyFilter`: the client's headers removed before
-//! anything runs, the kill switch, and a way for a controller in another pod.
+//! What Istio has no resource of its own for, as `EnvoyFilter`s: the early removal of clients' headers,
+//! the kill switch, the idle timeout, and a listener for a controller in another pod.
 
 use serde_json::{Value, json};
 
-use super::{ADMIN_CLUSTER, CONTROL_PORT, Istio, Section, Where, object, with_spec};
+use super::{
+    ADMIN_CLUSTER, CONTROL_PORT, ControllerLocation, DeployedRollout, Istio, Section, object,
+    with_spec,
+};
 
 const API: &str = "networking.istio.io/v1alpha3";
 const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 const MANAGER_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.network.\
      http_connection_manager.v3.HttpConnectionManager";
 
+/// Istio's gateways end no stream that is idle, so a stream that the other side has forgotten would stay
+/// forever. Both roles have the same limit.
+const IDLE_TIMEOUT: &str = "300s";
+
 pub(super) fn section(istio: &Istio) -> Section {
     let mut patches = vec![early_removal(istio)];
-    if istio.controller == Where::Pods {
+    if istio.options.controller == ControllerLocation::Pods {
         patches.push(control_listener());
     }
+    let first = filter(istio, "canary", patches);
+    let rest = istio.rollouts.iter().map(|one| filter(istio, &one.canary_route(), routes(one)));
     Section {
         about: &[
-            "What Istio has no resource of its own for. First: a client's copies of the filter's headers are gone",
-            "before any filter runs, or before there is one. (And, for a controller in another pod, the few paths of",
-            "the admin that it needs.) Second: the kill switch, read by Envoy itself at each request.",
+            "What Istio has no resource of its own for. First, for the whole gateway: clients' copies of the",
+            "filter's headers are removed before any filter runs, or while there is none. (And for a controller in",
+            "another pod, the few paths of the admin interface that it needs.) Then, for each rollout: the kill",
+            "switch, which Envoy itself reads at each request, and the time after which an idle stream ends.",
         ],
-        documents: vec![
-            filter(istio, "canary", patches),
-            filter(istio, &istio.canary_route(), vec![kill_switch(istio)]),
-        ],
+        documents: std::iter::once(first).chain(rest).collect(),
     }
 }
 
@@ -33,10 +40,11 @@ fn filter(istio: &Istio, name: &str, patches: Vec<Value>) -> Value {
         "workloadSelector": {"labels": istio.gateway_labels()},
         "configPatches": patches,
     });
-    with_spec(object(API, "EnvoyFilter", name, &istio.gateway_namespace), spec)
+    with_spec(object(API, "EnvoyFilter", name, istio.namespace()), spec)
 }
 
-/// Behind a front that already chose, `inherit` needs the version header.
+/// Removes clients' copies of the headers. With `inherit`, the version header stays, because a front
+/// proxy that already chose sends it.
 fn early_removal(istio: &Istio) -> Value {
     let headers = &istio.config.headers;
     let inherits = istio.config.rollouts.iter().any(|rollout| rollout.inherit);
@@ -58,23 +66,33 @@ fn early_removal(istio: &Istio) -> Value {
     })
 }
 
-fn kill_switch(istio: &Istio) -> Value {
+/// The patches of a rollout's two routes.
+fn routes(one: &DeployedRollout) -> Vec<Value> {
     let runtime_fraction = json!({
         "default_value": {"numerator": 100, "denominator": "HUNDRED"},
-        "runtime_key": format!("canary.{}.enabled", istio.rollout.name),
+        "runtime_key": format!("canary.{}.enabled", one.rollout.name),
     });
+    let idle = json!({"idle_timeout": IDLE_TIMEOUT});
+    vec![
+        patch(
+            &one.canary_route(),
+            &json!({"match": {"runtime_fraction": runtime_fraction}, "route": idle}),
+        ),
+        patch(&one.stable_route(), &json!({"route": idle})),
+    ]
+}
+
+/// Merges `value` into the routes of this name.
+fn patch(route: &str, value: &Value) -> Value {
     json!({
         "applyTo": "HTTP_ROUTE",
-        "match": {
-            "context": "GATEWAY",
-            "routeConfiguration": {"vhost": {"route": {"name": istio.canary_route()}}},
-        },
-        "patch": {"operation": "MERGE", "value": {"match": {"runtime_fraction": runtime_fraction}}},
+        "match": {"context": "GATEWAY", "routeConfiguration": {"vhost": {"route": {"name": route}}}},
+        "patch": {"operation": "MERGE", "value": value},
     })
 }
 
-/// The admin listens on loopback alone. This shows the controller the four paths that it needs, each
-/// by its one method, and nothing else: `/quitquitquit` is a 404 here.
+/// The admin listens on loopback only. This opens the four paths that the controller needs, each with
+/// its one method, and nothing else: `/quitquitquit` is a 404 here.
 fn control_listener() -> Value {
     let route = |method: &str, path: &str| {
         json!({

@@ -1,83 +1,80 @@
-//! The routes and the subsets that they lead to.
+//! The subsets of the services, and the routes that lead to them.
 
-use canary_model::matching::Authority;
 use serde_json::{Value, json};
 
-use super::{Istio, Section, Subset, object, with_spec};
+use super::hosts::{HostGroup, groups};
+use super::names::joined;
+use super::workloads::services;
+use super::{DeployedRollout, Istio, Section, Subset, object, with_spec};
 
 const API: &str = "networking.istio.io/v1";
 
 pub(super) fn section(istio: &Istio) -> Section {
+    let rules = services(istio).into_iter().map(|service| {
+        let subset =
+            |subset: &Subset| json!({"name": subset.name, "labels": {"version": subset.version}});
+        let subsets: Vec<Value> = service.subsets.iter().map(|one| subset(one)).collect();
+        let spec = json!({"host": service.host, "subsets": subsets});
+        with_spec(object(API, "DestinationRule", service.name, service.namespace), spec)
+    });
+    let hosts = groups(&istio.rollouts);
+    let routes = hosts.iter().filter_map(|group| virtual_service(istio, group));
     Section {
         about: &[
-            "Explicit routes: the filter's header picks the canary's, and no other; stable is the default.",
+            "Explicit routes: the filter's header selects the canary's route and nothing else; stable is the",
+            "default. The routes of several rollouts are in the order of the filter's configuration, because the",
+            "first rollout that matches gets the request. Istio sets no timeout here, so long streams aren't cut.",
         ],
-        documents: vec![destination_rule(istio), virtual_service(istio)],
+        documents: rules.chain(routes).collect(),
     }
 }
 
-fn destination_rule(istio: &Istio) -> Value {
-    let place = &istio.place;
-    let subset =
-        |subset: &Subset| json!({"name": subset.name, "labels": {"version": subset.version}});
+/// The routes of all rollouts of these hosts.
+fn virtual_service(istio: &Istio, group: &HostGroup<'_>) -> Option<Value> {
+    let first = group.rollouts.first()?;
+    let objects: Vec<&str> = group.rollouts.iter().map(|one| one.object.as_str()).collect();
+    let routes: Vec<Value> = group.rollouts.iter().flat_map(|one| routes(istio, one)).collect();
     let spec = json!({
-        "host": place.host,
-        "subsets": [subset(&place.stable), subset(&place.canary)],
+        "gateways": [format!("{}/{}", istio.namespace(), istio.options.gateway.1)],
+        "hosts": group.hosts,
+        "http": routes,
     });
-    with_spec(object(API, "DestinationRule", &place.service, &place.namespace), spec)
+    let namespace = &first.destination.namespace;
+    Some(with_spec(object(API, "VirtualService", &joined(&objects), namespace), spec))
 }
 
-fn virtual_service(istio: &Istio) -> Value {
-    let place = &istio.place;
+/// The canary's route and stable's.
+fn routes(istio: &Istio, one: &DeployedRollout) -> [Value; 2] {
+    let destination = &one.destination;
     let to = |subset: &Subset| {
         json!([{"destination": {
-            "host": place.host, "subset": subset.name, "port": {"number": place.port},
+            "host": destination.host, "subset": subset.name, "port": {"number": destination.port},
         }}])
     };
-    let header = (istio.config.headers.route.as_str(), istio.rollout.canary.cluster.as_str());
-    let mut stable = json!({
-        "name": format!("stable-{}", istio.object()),
-        "route": to(&place.stable),
+    let header = (istio.config.headers.route.as_str(), one.rollout.canary.cluster.as_str());
+    let canary = json!({
+        "name": one.canary_route(),
+        "match": paths(one, Some(header)),
+        "route": to(&destination.canary),
     });
-    let matches = paths(istio, None);
+    let mut stable = json!({"name": one.stable_route(), "route": to(&destination.stable)});
+    let matches = paths(one, None);
     if let (false, Some(fields)) = (matches.is_empty(), stable.as_object_mut()) {
         fields.insert("match".to_owned(), Value::Array(matches));
     }
-    let canary = json!({
-        "name": istio.canary_route(),
-        "match": paths(istio, Some(header)),
-        "route": to(&place.canary),
-    });
-    let spec = json!({
-        "gateways": [format!("{}/{}", istio.gateway_namespace, istio.gateway)],
-        "hosts": hosts(istio),
-        "http": [canary, stable],
-    });
-    with_spec(object(API, "VirtualService", &place.service, &place.namespace), spec)
+    [canary, stable]
 }
 
-/// The hosts that the rollout takes; without any, every host of the gateway.
-fn hosts(istio: &Istio) -> Vec<String> {
-    let authorities = &istio.rollout.matches.authorities;
-    if authorities.is_empty() {
-        return vec!["*".to_owned()];
-    }
-    let host = |authority: &Authority| match authority {
-        Authority::Exact(host) => host.clone(),
-        Authority::Suffix(suffix) => format!("*{suffix}"),
-    };
-    authorities.iter().map(host).collect()
-}
-
-/// A match for each prefix that the rollout takes, all with this header.
-fn paths(istio: &Istio, header: Option<(&str, &str)>) -> Vec<Value> {
+/// A match for each path prefix of the rollout, all with this header; without prefixes, one match for
+/// the header, or none at all.
+fn paths(one: &DeployedRollout, header: Option<(&str, &str)>) -> Vec<Value> {
     let with_header = |mut one: Value| {
         if let (Some((name, value)), Some(fields)) = (header, one.as_object_mut()) {
             fields.insert("headers".to_owned(), json!({name: {"exact": value}}));
         }
         one
     };
-    let prefixes = &istio.rollout.matches.path_prefixes;
+    let prefixes = &one.rollout.matches.path_prefixes;
     if prefixes.is_empty() {
         return header.map(|_| with_header(json!({}))).into_iter().collect();
     }

@@ -20,8 +20,12 @@ use tempfile::TempDir;
 use super::{Run, command, run};
 use crate::fake::{Fake, Traffic};
 
-/// The longest that a test waits for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a test waits for anything: 30 s, scaled by `CANARY_TEST_WAIT_FACTOR` as in the
+/// integration tests.
+fn patience() -> Duration {
+    let factor = std::env::var("CANARY_TEST_WAIT_FACTOR").ok();
+    Duration::from_secs(30).mul_f64(factor.map_or(1.0, |factor| factor.parse().unwrap()))
+}
 
 /// A folder for a rollout file and its journal.
 struct Place {
@@ -134,7 +138,7 @@ impl Controller {
     #[track_caller]
     #[must_use = "`hears` waits for a line that nobody needs"]
     fn line(&mut self, text: &str) -> String {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         loop {
             let left = end.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
@@ -152,7 +156,7 @@ impl Controller {
     /// Waits for its end; gives the exit code.
     #[track_caller]
     fn ends(&mut self) -> i32 {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.said.extend(self.lines.iter());
@@ -183,7 +187,7 @@ impl Controller {
     /// Waits until the status is as asked for.
     #[track_caller]
     fn comes_to(&self, what: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         loop {
             let status = self.ctl(&["get", "rollout", "scorer", "-o", "json"]).exits(0).json();
             if what(&status) {

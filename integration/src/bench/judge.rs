@@ -17,7 +17,7 @@ mod restarts;
 mod rig;
 mod rivals;
 
-use super::Report;
+use super::BenchReport;
 
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +32,11 @@ const FULL: Extent = Extent { runs: 2_000, few: 1_000 };
 const QUICK: Extent = Extent { runs: 300, few: 100 };
 
 /// Runs all sheets of the benchmark.
-pub(super) fn run(quick: bool) -> Report {
+pub(super) fn run(quick: bool) -> BenchReport {
     let extent = if quick { QUICK } else { FULL };
     let Extent { runs, few } = extent;
     let mut report =
-        Report::new("judge", &format!("; seed {}, {runs} or {few} runs a cell", rig::SEED));
+        BenchReport::new("judge", &format!("; seed {}, {runs} or {few} runs a cell", rig::SEED));
     report.sheet(false_abort::tell(extent));
     report.sheet(power::tell(extent));
     report.sheet(power::tell_compared(extent));

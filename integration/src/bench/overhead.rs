@@ -16,36 +16,36 @@ use std::process::Command;
 
 use tokio::runtime::Runtime;
 
-use super::{Report, process};
-use proxy::{Place, Proxy};
-use rounds::{Plan, Workload};
+use super::{BenchReport, process};
+use proxy::{BenchProxy, ProxyFiles};
+use rounds::{RoundPlan, Workload};
 
 /// How much of everything.
-struct Extent {
-    small: Plan,
-    big: Plan,
+struct OverheadExtent {
+    small: RoundPlan,
+    big: RoundPlan,
     starts: usize,
     idle_windows: usize,
     pushes: u32,
 }
 
-const FULL: Extent = Extent {
-    small: Plan { rounds: 16, seconds: 2 },
-    big: Plan { rounds: 16, seconds: 2 },
+const FULL: OverheadExtent = OverheadExtent {
+    small: RoundPlan { rounds: 16, seconds: 2 },
+    big: RoundPlan { rounds: 16, seconds: 2 },
     starts: 5,
     idle_windows: 12,
     pushes: 60,
 };
-const QUICK: Extent = Extent {
-    small: Plan { rounds: 6, seconds: 1 },
-    big: Plan { rounds: 6, seconds: 1 },
+const QUICK: OverheadExtent = OverheadExtent {
+    small: RoundPlan { rounds: 6, seconds: 1 },
+    big: RoundPlan { rounds: 6, seconds: 1 },
     starts: 2,
     idle_windows: 4,
     pushes: 30,
 };
 
 /// Runs it.
-pub(super) fn run(quick: bool) -> Report {
+pub(super) fn run(quick: bool) -> BenchReport {
     let extent = if quick { QUICK } else { FULL };
     let has_wrk = Command::new("wrk").arg("-v").output().is_ok();
     assert!(has_wrk, "the load comes from wrk: apt-get install wrk");
@@ -55,14 +55,14 @@ pub(super) fn run(quick: bool) -> Report {
         !others.is_empty(),
         "Envoy needs a core and the load another one: this is a single core"
     );
-    let mut report = Report::new("overhead", &format!("; Envoy on core {core}"));
+    let mut report = BenchReport::new("overhead", &format!("; Envoy on core {core}"));
     process::keep_to(others);
     let runtime = Runtime::new().expect("a runtime");
     runtime.block_on(measure(&extent, *core, &mut report));
     report
 }
 
-async fn measure(extent: &Extent, core: usize, report: &mut Report) {
+async fn measure(extent: &OverheadExtent, core: usize, report: &mut BenchReport) {
     let upstream = upstream::start();
     a_request(extent, core, &upstream, report).await;
     footprint::module_sizes(report);
@@ -73,16 +73,17 @@ async fn measure(extent: &Extent, core: usize, report: &mut Report) {
 
 /// All variants run all the time; the load goes to one at a time.
 async fn a_request(
-    extent: &Extent,
+    extent: &OverheadExtent,
     core: usize,
-    upstream: &upstream::Upstream,
-    report: &mut Report,
+    upstream: &upstream::BenchUpstream,
+    report: &mut BenchReport,
 ) {
-    let place = Place { upstream: upstream.at(), workers: 1, core: Some(core), foreign_keys: 0 };
+    let place =
+        ProxyFiles { upstream: upstream.at(), workers: 1, core: Some(core), foreign_keys: 0 };
     let variants = variant::all();
     let mut proxies = Vec::new();
     for variant in &variants {
-        let proxy = Proxy::start(variant, place).await;
+        let proxy = BenchProxy::start(variant, place).await;
         proxy.check(variant).await;
         proxies.push(proxy);
     }

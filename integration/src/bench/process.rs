@@ -1,4 +1,4 @@
-//! What Linux tells of processes and cores: processor time, memory, whose machine this is.
+//! What Linux reports about processes and cores: processor time, memory, whose machine this is.
 
 use std::fs;
 

@@ -11,14 +11,14 @@ pub use sheet::{Row, Sheet};
 
 /// What a cell's median must keep to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Target {
+pub enum BenchTarget {
     /// Not above this.
     AtMost(f64),
     /// Not below this.
     AtLeast(f64),
 }
 
-impl Target {
+impl BenchTarget {
     fn limit(self) -> f64 {
         let (Self::AtMost(limit) | Self::AtLeast(limit)) = self;
         limit
@@ -32,12 +32,12 @@ struct Cell {
     unit: &'static str,
     /// Sorted.
     values: Vec<f64>,
-    target: Option<Target>,
+    target: Option<BenchTarget>,
 }
 
 /// All that a benchmark has to say.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct BenchReport {
     bench: &'static str,
     machine: String,
     cells: Vec<Cell>,
@@ -45,7 +45,7 @@ pub struct Report {
     notes: Vec<String>,
 }
 
-impl Report {
+impl BenchReport {
     /// A report without cells yet. `circumstances` are whatever a reader must know of the machine
     /// beside its name.
     #[must_use]
@@ -63,7 +63,7 @@ impl Report {
         name: impl Into<String>,
         unit: &'static str,
         mut values: Vec<f64>,
-        target: Option<Target>,
+        target: Option<BenchTarget>,
     ) {
         let name = name.into();
         assert!(!values.is_empty() && values.iter().all(|value| value.is_finite()), "{name}");
@@ -76,7 +76,7 @@ impl Report {
         self.sheets.push(sheet);
     }
 
-    /// Adds a line that stands below the table.
+    /// Adds a line below the table.
     pub fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
@@ -101,14 +101,14 @@ impl Cell {
     fn met(&self) -> Option<bool> {
         let median = quantile(&self.values, 0.5);
         self.target.map(|target| match target {
-            Target::AtMost(limit) => median <= limit,
-            Target::AtLeast(limit) => median >= limit,
+            BenchTarget::AtMost(limit) => median <= limit,
+            BenchTarget::AtLeast(limit) => median >= limit,
         })
     }
 
     fn to_json(&self) -> Value {
         let at = |share| quantile(&self.values, share);
-        let target = self.target.map(Target::limit);
+        let target = self.target.map(BenchTarget::limit);
         json!({
             "name": self.name, "unit": self.unit, "median": at(0.5), "min": at(0.0), "max": at(1.0),
             "n": self.values.len(), "target": target, "met": self.met(),
@@ -118,8 +118,8 @@ impl Cell {
     fn row(&self) -> [String; 7] {
         let at = |share| figure(quantile(&self.values, share));
         let target = match self.target {
-            Some(Target::AtMost(limit)) => format!("≤ {}", figure(limit)),
-            Some(Target::AtLeast(limit)) => format!("≥ {}", figure(limit)),
+            Some(BenchTarget::AtMost(limit)) => format!("≤ {}", figure(limit)),
+            Some(BenchTarget::AtLeast(limit)) => format!("≥ {}", figure(limit)),
             None => String::new(),
         };
         let met = match self.met() {
@@ -138,7 +138,7 @@ impl Cell {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for BenchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}", self.bench, self.machine)?;
         if !self.cells.is_empty() {
@@ -159,7 +159,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The value below which this share of the sorted values lies, linear between neighbours
+/// The value below which this share of the sorted values lies, linear between neighbors
 /// (Hyndman and Fan 1996, type 7).
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
 pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
@@ -182,10 +182,10 @@ fn figure(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn report() -> Report {
-        let mut report = Report::new("speed", ", at night");
-        report.cell("ratio", "", vec![1.3, 1.0, 1.1], Some(Target::AtMost(1.1)));
-        report.cell("rate", "1/s", vec![4.0, 2.0], Some(Target::AtLeast(3.0)));
+    fn report() -> BenchReport {
+        let mut report = BenchReport::new("speed", ", at night");
+        report.cell("ratio", "", vec![1.3, 1.0, 1.1], Some(BenchTarget::AtMost(1.1)));
+        report.cell("rate", "1/s", vec![4.0, 2.0], Some(BenchTarget::AtLeast(3.0)));
         report.cell("alone", "ms", vec![7.0], None);
         report
     }
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn the_median_decides() {
         assert!(report().all_met());
-        for missed in [Target::AtMost(2.9), Target::AtLeast(3.1)] {
+        for missed in [BenchTarget::AtMost(2.9), BenchTarget::AtLeast(3.1)] {
             let mut report = report();
             report.cell("missed", "", vec![3.0], Some(missed));
             assert!(!report.all_met(), "{missed:?}");
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn the_table_says_what_was_missed() {
         let mut report = report();
-        report.cell("missed", "ms", vec![3.0], Some(Target::AtMost(2.0)));
+        report.cell("missed", "ms", vec![3.0], Some(BenchTarget::AtMost(2.0)));
         report.note("seen at night");
         let text = report.to_string();
         assert!(text.contains("missed, ms") && text.contains("≤ 2") && text.contains("MISSED"));

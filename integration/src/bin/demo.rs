@@ -1,25 +1,28 @@
-//! The job, shown: traffic through a real Envoy, two versions of a service behind it, and the real
-//! canaryctl moving the weight 0 → 5 → 25 → 100 → 0, first by hand, then by a rollout file. `--bad`
-//! gives the rollout a version that fails and shows the rollback alone. `--keep` leaves everything
-//! running at the end. `scripts/demo` builds and runs it.
+//! The demo: traffic through a real Envoy, two versions of a service behind it, and the real canaryctl.
+//! Without options the new version is as good as the old one: its weight goes 0 → 5 → 25 → 100 → 0 by
+//! hand, and then a rollout file promotes it. With `--bad`, the rollout finds a version that fails 3 %
+//! of its requests, and the guard stops one that fails all of them. `--keep` leaves everything running
+//! at the end. `scripts/demo` builds and runs it.
 
-// As in the harness: what can't go on says so and ends.
+// As in the harness: what can't continue says so and ends.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use canary_integration::{Load, Rig, Running, Tally, Traffic, Upstream, artefacts};
+use canary_integration::{Load, LoadTally, Rig, Running, RunningLoad, TestUpstream, artifacts};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 const WEIGHTS: [&str; 5] = ["0", "5", "25", "100", "0"];
-const PER_SECOND: f64 = 400.0;
+const PER_SECOND: f64 = 500.0;
+/// How long both versions take to answer.
+const LATENCY_MS: u64 = 10;
 /// How long the traffic is watched at each weight.
 const WATCHED: Duration = Duration::from_secs(3);
-/// The share of the bad version's answers that are errors.
-const BAD: f64 = 0.1;
-/// What was decided before the weight changed has been answered after this.
+/// The share of the requests that the subtly bad version fails.
+const SUBTLE: f64 = 0.03;
+/// After this long, everything that was decided before the weight changed has been answered.
 const SETTLED: Duration = Duration::from_millis(300);
 
 #[tokio::main]
@@ -42,23 +45,23 @@ async fn main() -> ExitCode {
 
 async fn demo(bad: bool, keep: bool) -> ExitCode {
     let start = Instant::now();
-    let stable = Upstream::ok().latency_ms(10);
-    let canary = Upstream::ok().latency_ms(14).errors(if bad { BAD } else { 0.01 });
-    let rig = Rig::new().stable(stable).canary(canary).on_shipped_addresses().start().await;
-    introduce(&rig, bad);
+    let version = || TestUpstream::ok().latency_ms(LATENCY_MS);
+    let rig = Rig::new().stable(version()).canary(version()).on_shipped_addresses().start().await;
+    introduce(&rig);
     let traffic = rig.load(Load::ENDLESS).concurrency(64).rate(PER_SECOND).spawn();
-    for weight in WEIGHTS.into_iter().filter(|_| !bad) {
-        if !step(&rig, &traffic, weight).await {
-            return ExitCode::FAILURE;
-        }
-    }
-    if !rollout(&rig, &traffic, bad).await {
+    let as_expected = if bad {
+        subtle_regression(&rig, &traffic).await && dead_version(&rig, &traffic).await
+    } else {
+        by_hand(&rig, &traffic).await && promotion(&rig, &traffic).await
+    };
+    if !as_expected {
+        eprintln!("\nThe demo didn't end as it should: the output above shows where.");
         return ExitCode::FAILURE;
     }
-    println!("\nThat took {} seconds.", start.elapsed().as_secs());
+    println!("\nThe demo took {} seconds.", start.elapsed().as_secs());
     if keep {
         let admin = rig.admin().address();
-        println!("It all keeps running until Ctrl-C, with the traffic. Try:\n");
+        println!("Everything keeps running until Ctrl-C, with the traffic. Try:\n");
         println!("  dist/canaryctl --envoy {admin} set weight demo 50");
         println!("  dist/canaryctl --envoy {admin} get rollout demo -w");
         println!("  curl -i http://{}/", rig.address());
@@ -67,66 +70,133 @@ async fn demo(bad: bool, keep: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn introduce(rig: &Running, bad: bool) {
+fn introduce(rig: &Running) {
     println!("\nA service in two versions, behind an Envoy with the canary filter:\n");
     println!("  Envoy        http://{}   admin {}", rig.address(), rig.admin().address());
+    for (role, server) in [("stable", rig.stable()), ("canary", rig.canary())] {
+        println!("  {role} {} http://{}", server.version(), server.at());
+    }
     println!(
-        "  stable {} http://{}   answers after 10 ms",
-        rig.stable().version(),
-        rig.stable().at()
+        "\nClients send {PER_SECOND} requests a second. Both versions answer after {LATENCY_MS} ms."
     );
-    println!(
-        "  canary {} http://{}   answers after 14 ms, {} % of them 503",
-        rig.canary().version(),
-        rig.canary().at(),
-        if bad { 100.0 * BAD } else { 1.0 }
-    );
-    println!("\nClients send {PER_SECOND} requests a second.");
 }
 
-/// Runs the rollout file to its end, and shows what clients saw meanwhile. A bad version must be
-/// rolled back, and a good one get all traffic.
-async fn rollout(rig: &Running, traffic: &Traffic, bad: bool) -> bool {
-    let file = artefacts::root().join("integration/demo/rollout.yaml");
-    let place = tempfile::tempdir().expect("a folder for the journal");
-    let journal = place.path().join("demo.jsonl");
+/// Moves the weight by hand. Whether every command succeeded.
+async fn by_hand(rig: &Running, traffic: &RunningLoad) -> bool {
+    for weight in WEIGHTS {
+        if !step(rig, traffic, weight).await {
+            return false;
+        }
+    }
+    true
+}
+
+/// A rollout of a version that is as good as stable. Whether it got all traffic.
+async fn promotion(rig: &Running, traffic: &RunningLoad) -> bool {
+    println!(
+        "\nNow a rollout file moves the weight, and canaryctl compares both versions every second:"
+    );
+    let (promoted, tally) = rollout(rig, traffic).await;
+    let failed = failures(&tally);
+    println!(
+        "\nConclusion: the new version is as good as stable, so it now has all traffic; of {} requests \
+         meanwhile, {failed} failed.",
+        tally.requests()
+    );
+    promoted && failed == 0
+}
+
+/// A rollout of a version that fails a few of its requests. Whether it was rolled back.
+async fn subtle_regression(rig: &Running, traffic: &RunningLoad) -> bool {
+    let percent = 100.0 * SUBTLE;
+    println!("\nThe new version fails {percent} % of its requests; stable fails none.");
+    rig.canary().change(|behavior| behavior.errors = SUBTLE);
+    let (promoted, tally) = rollout(rig, traffic).await;
+    println!(
+        "\nConclusion: the new version fails {percent} % of its requests, and canaryctl found that while it \
+         had {:.0} % of the traffic; {} of {} requests failed until everyone was back on stable.",
+        share(&tally, rig.canary().version()),
+        failures(&tally),
+        tally.requests()
+    );
+    !promoted && failures(&tally) > 0
+}
+
+/// A version that dies at 5 %, with no controller. Whether the guard stopped it.
+async fn dead_version(rig: &Running, traffic: &RunningLoad) -> bool {
+    println!(
+        "\nNow without a controller: a good version at 5 %, which suddenly fails all of its requests."
+    );
+    rig.canary().change(|behavior| behavior.errors = 0.0);
+    if !step(rig, traffic, "5").await {
+        return false;
+    }
+    let _before = traffic.take();
+    let start = Instant::now();
+    rig.canary().change(|behavior| behavior.errors = 1.0);
+    let tripped = async || rig.stat("demo.guard_tripped").await;
+    rig.eventually("the guard stops the canary", tripped, |tripped| *tripped == 1).await;
+    let took = start.elapsed();
+    tokio::time::sleep(WATCHED).await;
+    let shown = canaryctl(rig, &["get", "rollout", "demo"]).await;
+    let failed = failures(&traffic.take());
+    println!(
+        "\nConclusion: the guard inside EnvoyProcess sent everyone back to stable {:.1} seconds after the new version \
+         died, without a controller; {failed} requests failed.",
+        took.as_secs_f64()
+    );
+    shown && failed > 0
+}
+
+/// Runs the rollout file to its end. Whether the canary got all traffic, and what clients saw meanwhile.
+async fn rollout(rig: &Running, traffic: &RunningLoad) -> (bool, LoadTally) {
+    let file = artifacts::root().join("integration/demo/rollout.yaml");
+    let folder = tempfile::tempdir().expect("a folder for the journal");
+    let journal = folder.path().join("demo.jsonl");
     let (file, journal) = (file.to_string_lossy(), journal.to_string_lossy());
-    println!("\nNow the same by a rollout file, judged at every second:");
     let _before = traffic.take();
     let arguments = ["run", &file, "--journal", &journal, "--listen", "127.0.0.1:0"];
-    let healthy = canaryctl(rig, &arguments).await;
+    let promoted = canaryctl(rig, &arguments).await;
+    tokio::time::sleep(SETTLED).await;
     let tally = traffic.take();
-    let failed = tally.count(|outcome| outcome.status >= 500);
-    println!("\nClients saw {failed} failures in {} answers meanwhile.", tally.requests());
-    canaryctl(rig, &["get", "rollout", "demo"]).await && healthy != bad
+    let shown = canaryctl(rig, &["get", "rollout", "demo"]).await;
+    (promoted && shown, tally)
 }
 
-/// Sets a weight, watches the traffic, and shows both sides of it: what clients saw, and what
-/// canaryctl says.
-async fn step(rig: &Running, traffic: &Traffic, weight: &str) -> bool {
+/// Sets a weight, watches the traffic, and shows both sides: what clients saw, and what canaryctl says.
+async fn step(rig: &Running, traffic: &RunningLoad, weight: &str) -> bool {
     if !canaryctl(rig, &["set", "weight", "demo", weight]).await {
         return false;
     }
     tokio::time::sleep(SETTLED).await;
     let _before = traffic.take();
     tokio::time::sleep(WATCHED).await;
-    println!("\n{}", seen(&traffic.take(), rig.canary().version(), weight));
+    let tally = traffic.take();
+    let canary = rig.canary().version();
+    println!(
+        "\nAt {weight} %, {canary} answered {} of {} requests ({:.2} %); {} failed.",
+        tally.of_version(canary),
+        tally.requests(),
+        share(&tally, canary),
+        failures(&tally)
+    );
     canaryctl(rig, &["get", "rollout", "demo"]).await
 }
 
-#[allow(clippy::cast_precision_loss)]
-fn seen(tally: &Tally, canary: &str, weight: &str) -> String {
-    let (requests, by_canary) = (tally.requests(), tally.of_version(canary));
-    let share = 100.0 * by_canary as f64 / requests.max(1) as f64;
-    let failed = tally.count(|outcome| outcome.status >= 500) + tally.broken.len() as u64;
-    let by_whom = format!("{by_canary} of {requests} answers by {canary}");
-    format!("At {weight} %, clients saw: {by_whom}, that's {share:.2} %; {failed} failed.")
+fn failures(tally: &LoadTally) -> u64 {
+    tally.count(|outcome| outcome.status >= 500) + tally.broken.len() as u64
 }
 
-/// Runs the built canaryctl as a person would, with its output on the terminal.
+/// The percentage of the requests that this version answered.
+#[allow(clippy::cast_precision_loss)]
+fn share(tally: &LoadTally, version: &str) -> f64 {
+    100.0 * tally.of_version(version) as f64 / tally.requests().max(1) as f64
+}
+
+/// Runs the built canaryctl as an operator would, with its output on the terminal.
 async fn canaryctl(rig: &Running, arguments: &[&str]) -> bool {
     println!("\n$ canaryctl {}", arguments.join(" "));
-    let mut command = Command::new(artefacts::canaryctl());
+    let mut command = Command::new(artifacts::canaryctl());
     command.args(arguments).env("CANARYCTL_ENVOYS", rig.admin().address().to_string());
     let status =
         command.stdin(Stdio::null()).kill_on_drop(true).status().await.expect("canaryctl runs");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! peer serve VERSION            answers on port 8080; what carries `x-fail: VERSION` gets a 503
-//! peer call HOST:PORT RATE WHO  so many requests a second; a tenth of them carry `x-fail: WHO`
+//! peer call HOST:PORT RATE WHO  this many requests a second; a tenth of them carry `x-fail: WHO`
 //! ```
 
 // As in the harness: what can't go on says so and ends.
@@ -12,10 +12,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use canary_integration::{Load, Upstream};
+use canary_integration::{Load, TestUpstream};
 use tokio::net::lookup_host;
 
-/// Who is called is looked up anew after this, since a new container has a new address.
+/// After this, the callee's name is looked up again, because a new container has a new address.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 
 #[tokio::main]
@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
 
 async fn serve(version: &str) {
     let at = SocketAddr::from(([0, 0, 0, 0], 8080));
-    let server = Upstream::ok().fails_on_demand(version).at(at).start(version);
+    let server = TestUpstream::ok().fails_on_demand(version).at(at).start(version);
     println!("{} answers on {}", server.version(), server.at());
     std::future::pending::<()>().await;
 }

@@ -1,4 +1,4 @@
-//! What an upstream answers to one request: the behaviour, applied.
+//! What an upstream answers to one request: the behavior, applied.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,29 +10,27 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use super::{Behaviour, Fault, Seen};
+use super::{Behavior, Fault, RecordedRequest};
 
-pub(super) type Body = BoxBody<Bytes, io::Error>;
+pub(super) type ResponseBody = BoxBody<Bytes, io::Error>;
 
 /// The answer of this version, to this request. `error`: it's this request's turn to fail.
 pub(super) fn answer(
     version: &str,
-    behaviour: &Behaviour,
-    seen: &Seen,
+    behavior: &Behavior,
+    seen: &RecordedRequest,
     error: bool,
-) -> Response<Body> {
-    let whole = |status, body| match behaviour.chunks {
-        Some(size) => chunked(status, body, size),
+) -> Response<ResponseBody> {
+    let whole = |status, body| match behavior.chunks {
+        Some(size) => chunked(status, body, size, behavior.pause),
         None => plain(status, body),
     };
-    let mut response = match behaviour.script.as_ref().and_then(|script| script(seen)) {
+    let mut response = match behavior.script.as_ref().and_then(|script| script(seen)) {
         Some((status, body)) => whole(status, body),
-        None if behaviour.fault == Fault::Truncate && !error => {
-            truncated(&body(version, behaviour))
-        }
-        None if is_grpc(&seen.headers) => grpc(behaviour, error),
-        None if error => plain(behaviour.error_status, Bytes::from(version.to_owned())),
-        None => whole(behaviour.status, body(version, behaviour)),
+        None if behavior.fault == Fault::Truncate && !error => truncated(&body(version, behavior)),
+        None if is_grpc(&seen.headers) => grpc(behavior, error),
+        None if error => plain(behavior.error_status, Bytes::from(version.to_owned())),
+        None => whole(behavior.status, body(version, behavior)),
     };
     if seen.method == Method::HEAD {
         // By HTTP/2 hyper would send the body, and Envoy reset the stream.
@@ -40,15 +38,15 @@ pub(super) fn answer(
     }
     let headers = response.headers_mut();
     headers.insert("x-upstream", value(version));
-    for (name, text) in &behaviour.headers {
+    for (name, text) in &behavior.headers {
         headers
             .append(HeaderName::from_bytes(name.as_bytes()).expect("a header name"), value(text));
     }
     response
 }
 
-fn body(version: &str, behaviour: &Behaviour) -> Bytes {
-    behaviour.body.clone().unwrap_or_else(|| Bytes::from(version.to_owned()))
+fn body(version: &str, behavior: &Behavior) -> Bytes {
+    behavior.body.clone().unwrap_or_else(|| Bytes::from(version.to_owned()))
 }
 
 /// Whether the request asks for an upgrade, as a websocket client does.
@@ -57,7 +55,7 @@ pub(super) fn wants_upgrade(request: &Request<Incoming>) -> bool {
 }
 
 /// Agrees to an upgrade and echoes from then on.
-pub(super) fn upgrade(version: &str, request: Request<Incoming>) -> Response<Body> {
+pub(super) fn upgrade(version: &str, request: Request<Incoming>) -> Response<ResponseBody> {
     let protocol = request.headers().get(UPGRADE).cloned().unwrap_or_else(|| value("websocket"));
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
@@ -72,14 +70,14 @@ pub(super) fn upgrade(version: &str, request: Request<Incoming>) -> Response<Bod
     response
 }
 
-fn plain(status: u16, body: Bytes) -> Response<Body> {
+fn plain(status: u16, body: Bytes) -> Response<ResponseBody> {
     let mut response = Response::new(Full::new(body).map_err(never).boxed());
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     response
 }
 
 /// Sends the body piece by piece.
-fn chunked(status: u16, body: Bytes, size: usize) -> Response<Body> {
+fn chunked(status: u16, body: Bytes, size: usize, pause: Duration) -> Response<ResponseBody> {
     let (mut sender, channel) = Channel::<Bytes, io::Error>::new(1);
     tokio::spawn(async move {
         let mut rest = body;
@@ -89,6 +87,9 @@ fn chunked(status: u16, body: Bytes, size: usize) -> Response<Body> {
                 return;
             }
             tokio::task::yield_now().await;
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
         }
     });
     let mut response = Response::new(channel.boxed());
@@ -97,7 +98,7 @@ fn chunked(status: u16, body: Bytes, size: usize) -> Response<Body> {
 }
 
 /// Sends half of the body and breaks off. The pause lets that half leave first.
-fn truncated(body: &Bytes) -> Response<Body> {
+fn truncated(body: &Bytes) -> Response<ResponseBody> {
     let half = body.slice(..body.len() / 2);
     let (mut sender, body) = Channel::new(1);
     tokio::spawn(async move {
@@ -115,9 +116,9 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// A gRPC answer: 200 and one empty message, the status in the trailers or, without a message, in
 /// the headers.
-fn grpc(behaviour: &Behaviour, error: bool) -> Response<Body> {
-    let status = status_trailers(behaviour, error);
-    let mut response = if behaviour.grpc_trailers_only {
+fn grpc(behavior: &Behavior, error: bool) -> Response<ResponseBody> {
+    let status = status_trailers(behavior, error);
+    let mut response = if behavior.grpc_trailers_only {
         let mut response = plain(200, Bytes::new());
         response.headers_mut().extend(status);
         response
@@ -130,18 +131,18 @@ fn grpc(behaviour: &Behaviour, error: bool) -> Response<Body> {
 }
 
 /// Whether a request is to be answered as a gRPC stream.
-pub(super) fn wants_stream(request: &Request<Incoming>, behaviour: &Behaviour) -> bool {
-    behaviour.grpc_stream && is_grpc(request.headers())
+pub(super) fn wants_stream(request: &Request<Incoming>, behavior: &Behavior) -> bool {
+    behavior.grpc_stream && is_grpc(request.headers())
 }
 
 /// Sends back each message as it comes, and then the status.
 pub(super) fn stream(
     version: &str,
-    behaviour: &Behaviour,
+    behavior: &Behavior,
     error: bool,
     request: Request<Incoming>,
-) -> Response<Body> {
-    let trailers = status_trailers(behaviour, error);
+) -> Response<ResponseBody> {
+    let trailers = status_trailers(behavior, error);
     let echo = request.into_body().map_err(io::Error::other);
     let mut response = Response::new(echo.with_trailers(async { Some(Ok(trailers)) }).boxed());
     response.headers_mut().insert(CONTENT_TYPE, value("application/grpc"));
@@ -150,8 +151,8 @@ pub(super) fn stream(
 }
 
 /// gRPC's status as a header or a trailer.
-fn status_trailers(behaviour: &Behaviour, error: bool) -> HeaderMap {
-    let status = value(&if error { behaviour.grpc_error } else { 0 }.to_string());
+fn status_trailers(behavior: &Behavior, error: bool) -> HeaderMap {
+    let status = value(&if error { behavior.grpc_error } else { 0 }.to_string());
     HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), status)])
 }
 

@@ -15,8 +15,8 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
-use super::answer::{self, Body};
-use super::{Behaviour, Fault, Seen, Upstream, relay};
+use super::answer::{self, ResponseBody};
+use super::{Behavior, Fault, RecordedRequest, TestUpstream, relay};
 
 /// How many requests are remembered; of older ones only the count.
 const REMEMBERED: usize = 20_000;
@@ -25,7 +25,7 @@ const BACKLOG: u32 = 1024;
 /// A running upstream; it ends when it's dropped.
 #[derive(Debug)]
 pub struct Server {
-    state: Arc<State>,
+    state: Arc<ServerState>,
     at: SocketAddr,
     mode: Mode,
 }
@@ -38,24 +38,24 @@ enum Mode {
 }
 
 #[derive(Debug)]
-struct State {
+struct ServerState {
     version: String,
-    behaviour: Mutex<Behaviour>,
+    behavior: Mutex<Behavior>,
     log: Mutex<Log>,
 }
 
 #[derive(Debug, Default)]
 struct Log {
     count: u64,
-    last: VecDeque<Seen>,
+    last: VecDeque<RecordedRequest>,
 }
 
 impl Server {
     /// Starts the upstream as this version.
-    pub(crate) fn start(upstream: &Upstream, version: &str) -> Self {
-        let behaviour = Mutex::new(upstream.behaviour.clone());
+    pub(crate) fn start(upstream: &TestUpstream, version: &str) -> Self {
+        let behavior = Mutex::new(upstream.behavior.clone());
         let state =
-            Arc::new(State { version: version.to_owned(), behaviour, log: Mutex::default() });
+            Arc::new(ServerState { version: version.to_owned(), behavior, log: Mutex::default() });
         let socket = bind(upstream.at);
         let at = socket.local_addr().expect("a bound socket has an address");
         let mut server = Self { state, at, mode: Mode::Down(socket) };
@@ -77,9 +77,9 @@ impl Server {
         &self.state.version
     }
 
-    /// Changes its behaviour from the next request on.
-    pub fn change(&self, change: impl FnOnce(&mut Behaviour)) {
-        change(&mut lock(&self.state.behaviour));
+    /// Changes its behavior from the next request on.
+    pub fn change(&self, change: impl FnOnce(&mut Behavior)) {
+        change(&mut lock(&self.state.behavior));
     }
 
     /// How many requests it has seen.
@@ -90,7 +90,7 @@ impl Server {
 
     /// The last requests it has seen, oldest first (20,000 at most).
     #[must_use]
-    pub fn requests(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         lock(&self.state.log).last.iter().cloned().collect()
     }
 
@@ -123,7 +123,7 @@ fn bind(at: SocketAddr) -> TcpSocket {
     socket
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
+async fn accept(listener: TcpListener, state: Arc<ServerState>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
@@ -140,38 +140,41 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 }
 
 /// Answers one request. An error breaks the connection off.
-async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
+async fn serve(
+    state: Arc<ServerState>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, io::Error> {
     if answer::wants_upgrade(&request) {
         state.note(&head(&request));
         return Ok(answer::upgrade(&state.version, request));
     }
     let mut seen = head(&request);
-    let behaviour = lock(&state.behaviour).clone();
-    if answer::wants_stream(&request, &behaviour) {
+    let behavior = lock(&state.behavior).clone();
+    if answer::wants_stream(&request, &behavior) {
         let error = state.note(&seen);
-        return Ok(answer::stream(&state.version, &behaviour, error, request));
+        return Ok(answer::stream(&state.version, &behavior, error, request));
     }
     seen.body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-    let behaviour = lock(&state.behaviour).clone();
-    let error = state.note(&seen) && behaviour.script.is_none();
-    tokio::time::sleep(behaviour.latency).await;
-    match behaviour.fault {
+    let behavior = lock(&state.behavior).clone();
+    let error = state.note(&seen) && behavior.script.is_none();
+    tokio::time::sleep(behavior.latency).await;
+    match behavior.fault {
         Fault::Reset => return Err(io::Error::other("the test wants a reset")),
         Fault::Hang => std::future::pending().await,
         Fault::None | Fault::Truncate => {}
     }
-    let mut response = answer::answer(&state.version, &behaviour, &seen, error);
-    if let Some(next) = behaviour.next {
+    let mut response = answer::answer(&state.version, &behavior, &seen, error);
+    if let Some(next) = behavior.next {
         relay::call(next, &seen, response.headers_mut()).await?;
     }
     Ok(response)
 }
 
-impl State {
+impl ServerState {
     /// Remembers a request, and tells whether it's its turn to fail.
     #[allow(clippy::cast_precision_loss)]
-    fn note(&self, seen: &Seen) -> bool {
-        let share = lock(&self.behaviour).errors;
+    fn note(&self, seen: &RecordedRequest) -> bool {
+        let share = lock(&self.behavior).errors;
         let mut log = lock(&self.log);
         let before = (log.count as f64 * share).floor();
         log.count += 1;
@@ -183,11 +186,11 @@ impl State {
     }
 }
 
-fn head(request: &Request<Incoming>) -> Seen {
+fn head(request: &Request<Incoming>) -> RecordedRequest {
     let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
     let (method, version, headers) =
         (request.method().clone(), request.version(), request.headers().clone());
-    Seen { method, path, version, headers, body: hyper::body::Bytes::new() }
+    RecordedRequest { method, path, version, headers, body: hyper::body::Bytes::new() }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -14,7 +14,7 @@ async fn an_abort_holds_from_the_very_next_request_on() {
     let after = rig.load(500).concurrency(16).await;
     assert_eq!((after.of_version("1.0.0"), after.with_status(200)), (500, 500), "{after:?}");
     let tally = traffic.stop().await;
-    let late = |outcome: &canary_integration::LoadOutcome| outcome.at > aborted;
+    let late = |outcome: &canary_integration::RequestOutcome| outcome.at > aborted;
     let wrong =
         tally.count(|outcome| late(outcome) && outcome.upstream.as_deref() != Some("1.0.0"));
     assert_eq!(wrong, 0, "{tally:?}");

@@ -1,7 +1,7 @@
 //! Affinity: where a client's key comes from, and the cookie that stands in for one.
 
 use canary_dataplane::cohort::KeyHash;
-use canary_integration::{Answer, Ask, Rig, Running, Upstream};
+use canary_integration::{ClientRequest, ClientResponse, Rig, Running, TestUpstream};
 use canary_model::weight::Weight;
 use regex::Regex;
 use serde_json::json;
@@ -14,7 +14,7 @@ fn at_half(salt: &str, key: &str) -> &'static str {
 
 /// Sends each request by HTTP/1.1 and HTTP/2 and holds the answers against the key that it must
 /// have gone by.
-async fn keys_are(rig: &Running, salt: &str, asks: impl Fn(u32) -> (Ask, String)) {
+async fn keys_are(rig: &Running, salt: &str, asks: impl Fn(u32) -> (ClientRequest, String)) {
     let (mut http1, mut http2) = (rig.client(), rig.client());
     for user in 0..20 {
         let (ask, key) = asks(user);
@@ -31,7 +31,7 @@ async fn the_first_source_that_is_there_and_not_empty_gives_the_key() {
     let sources = json!([{"header": "X-User-Id"}, {"header": "x-session"}, {"cookie": "uid"}, {"cookie": "canary-cohort"}]);
     let rig = Rig::new().affinity(sources).weight(50.0).start().await;
     let salt = "demo/1.1.0";
-    let ask = || Ask::get("/");
+    let ask = || ClientRequest::get("/");
     keys_are(&rig, salt, |user| {
         let ask = ask().header("x-user-id", format!("u{user}")).header("x-session", "s");
         (ask.header("cookie", "uid=c"), format!("u{user}"))
@@ -65,7 +65,7 @@ async fn a_cookie_is_found_in_any_cookie_line() {
         .start()
         .await;
     let lines = |lines: [&str; 3]| {
-        lines.into_iter().fold(Ask::get("/"), |ask, line| ask.header("cookie", line))
+        lines.into_iter().fold(ClientRequest::get("/"), |ask, line| ask.header("cookie", line))
     };
     keys_are(&rig, "demo/1.1.0", |user| {
         (lines(["a=b", &format!("uid=u{user}"), "uid=x; c=d"]), format!("u{user}"))
@@ -92,7 +92,7 @@ async fn another_salt_draws_other_people() {
         .start()
         .await;
     keys_are(&rig, "autumn", |user| {
-        (Ask::get("/").header("x-user-id", format!("u{user}")), format!("u{user}"))
+        (ClientRequest::get("/").header("x-user-id", format!("u{user}")), format!("u{user}"))
     })
     .await;
     let moved = (0..20).map(|user| format!("u{user}"));
@@ -100,11 +100,11 @@ async fn another_salt_draws_other_people() {
     assert!((3..=17).contains(&moved), "{moved}");
 }
 
-fn cookie_of(answer: &Answer) -> Option<String> {
+fn cookie_of(answer: &ClientResponse) -> Option<String> {
     cookie_named(answer, "canary-cohort")
 }
 
-fn cookie_named(answer: &Answer, name: &str) -> Option<String> {
+fn cookie_named(answer: &ClientResponse, name: &str) -> Option<String> {
     let set = answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap());
     let mut made = set.filter_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('='));
     let cookie = made.next().map(str::to_owned);
@@ -115,7 +115,7 @@ fn cookie_named(answer: &Answer, name: &str) -> Option<String> {
 #[tokio::test]
 async fn a_missing_cookie_is_made_and_keeps_its_client_on_its_version() {
     let sources = json!([{"cookie": "canary-cohort", "max_age": "90m"}]);
-    let upstream = Upstream::ok().header("set-cookie", "own=1");
+    let upstream = TestUpstream::ok().header("set-cookie", "own=1");
     let rig = Rig::new().stable(upstream.clone()).canary(upstream).affinity(sources);
     let rig = rig.weight(50.0).start().await;
     let shape =
@@ -125,9 +125,9 @@ async fn a_missing_cookie_is_made_and_keeps_its_client_on_its_version() {
     for number in 0..40 {
         // Nobody's first visit, with no cookie, another one, or an empty one.
         let ask = match number % 3 {
-            0 => Ask::get("/"),
-            1 => Ask::get("/").header("cookie", "other=1"),
-            _ => Ask::get("/").header("cookie", "other=1; canary-cohort="),
+            0 => ClientRequest::get("/"),
+            1 => ClientRequest::get("/").header("cookie", "other=1"),
+            _ => ClientRequest::get("/").header("cookie", "other=1; canary-cohort="),
         };
         let first = rig.request(ask).await;
         assert_eq!(first.headers.get_all("set-cookie").iter().count(), 2, "beside the upstream's");
@@ -137,7 +137,7 @@ async fn a_missing_cookie_is_made_and_keeps_its_client_on_its_version() {
         on_canary += u32::from(first.version() == Some("1.1.0"));
         let mut client = rig.client();
         for _ in 0..3 {
-            let ask = Ask::get("/").header("cookie", format!("a=b; canary-cohort={id}"));
+            let ask = ClientRequest::get("/").header("cookie", format!("a=b; canary-cohort={id}"));
             let again = client.send(ask).await.unwrap();
             assert_eq!((again.version(), cookie_of(&again)), (first.version(), None));
         }
@@ -156,13 +156,13 @@ async fn a_missing_cookie_is_made_and_keeps_its_client_on_its_version() {
 async fn the_cookie_is_set_on_both_roles_and_on_local_replies_and_secure_by_the_scheme() {
     let cookie = json!([{"cookie": "canary-cohort"}]);
     for weight in [0.0, 100.0] {
-        let rig = Rig::new().stable(Upstream::down()).canary(Upstream::down());
+        let rig = Rig::new().stable(TestUpstream::down()).canary(TestUpstream::down());
         let rig = rig.affinity(cookie.clone()).weight(weight).start().await;
-        for ask in [Ask::get("/"), Ask::get("/").http2()] {
+        for ask in [ClientRequest::get("/"), ClientRequest::get("/").http2()] {
             let plain = rig.request(ask.clone()).await;
             let of_day = |secure| format!("Path=/; HttpOnly; SameSite=Lax; Max-Age=86400{secure}");
             assert_eq!((plain.status, plain.upstream()), (503, None));
-            let attributes = |answer: &Answer| cookie_of(answer).unwrap()[34..].to_owned();
+            let attributes = |answer: &ClientResponse| cookie_of(answer).unwrap()[34..].to_owned();
             assert_eq!(attributes(&plain), of_day(""));
             let http = rig.request(ask.clone().header("x-forwarded-proto", "http")).await;
             assert_eq!(attributes(&http), of_day(""));
@@ -177,7 +177,7 @@ async fn a_key_further_down_the_list_spares_the_cookie() {
     let sources = json!([{"cookie": "canary-cohort"}, {"header": "x-user-id"}]);
     let rig = Rig::new().affinity(sources).weight(50.0).start().await;
     keys_are(&rig, "demo/1.1.0", |user| {
-        (Ask::get("/").header("x-user-id", format!("u{user}")), format!("u{user}"))
+        (ClientRequest::get("/").header("x-user-id", format!("u{user}")), format!("u{user}"))
     })
     .await;
 }

@@ -40,7 +40,7 @@ async fn a_weight_is_set_and_followed_on_a_socket_and_on_a_port() {
 async fn get_shows_what_the_clients_saw() {
     let rig = Rig::new().unguarded().start().await;
     run(&rig, &["set", "weight", "demo", "30"]).await;
-    rig.canary().change(|behaviour| behaviour.errors = 0.5);
+    rig.canary().change(|behavior| behavior.errors = 0.5);
     let tally = rig.load(1_000).await;
     rig.counted(1_000).await;
     let shown = rollout(&rig).await;
@@ -114,7 +114,7 @@ async fn an_envoy_without_an_admin_layer_is_named_as_such() {
 async fn get_shows_that_the_guard_has_tripped() {
     let rig = Rig::new().start().await;
     run(&rig, &["set", "weight", "demo", "30"]).await;
-    rig.canary().change(|behaviour| behaviour.errors = 1.0);
+    rig.canary().change(|behavior| behavior.errors = 1.0);
     rig.load(1_000).await;
     rig.weight_in_force(0).await;
     let shown = rollout(&rig).await;

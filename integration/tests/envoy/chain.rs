@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use canary_integration::{Ask, Bootstrap, LoadOutcome, Rig, Running, Upstream};
+use canary_integration::{Bootstrap, ClientRequest, RequestOutcome, Rig, Running, TestUpstream};
 use serde_json::{Value, json};
 
 /// What the back needs to hear its front: the early removal spares the version header.
@@ -20,7 +20,7 @@ async fn back(weight: f64) -> Running {
 
 /// The outer hop: it decides by user, and its service calls the back.
 async fn front(back: SocketAddr, propagate: bool) -> Running {
-    let service = Upstream::ok().calls(back);
+    let service = TestUpstream::ok().calls(back);
     Rig::new()
         .stable(service.clone())
         .canary(service)
@@ -31,12 +31,12 @@ async fn front(back: SocketAddr, propagate: bool) -> Running {
         .await
 }
 
-fn of_user(user: u64) -> Ask {
-    Ask::get(&format!("/{user}")).header("x-user-id", user.to_string())
+fn of_user(user: u64) -> ClientRequest {
+    ClientRequest::get(&format!("/{user}")).header("x-user-id", user.to_string())
 }
 
 /// Who answered at the front and at the back.
-async fn both(front: &Running, ask: Ask) -> (String, String) {
+async fn both(front: &Running, ask: ClientRequest) -> (String, String) {
     let answer = front.request(ask).await;
     let of = |header: &str| answer.header(header).expect("who answered").to_owned();
     assert_eq!(answer.upstream(), answer.version());
@@ -76,7 +76,8 @@ async fn without_propagate_only_the_canarys_users_are_kept_together() {
         stable += u32::from(first == "1.0.0");
     }
     assert!(stable > 0);
-    let told = |seen: &canary_integration::Seen| seen.headers.contains_key("x-canary-version");
+    let told =
+        |seen: &canary_integration::RecordedRequest| seen.headers.contains_key("x-canary-version");
     assert!(!front.stable().requests().iter().any(told), "stable is told nothing");
     assert!(front.canary().requests().iter().all(told));
 }
@@ -84,14 +85,14 @@ async fn without_propagate_only_the_canarys_users_are_kept_together() {
 #[tokio::test]
 async fn an_inherited_version_must_be_one_of_the_two() {
     let back = back(0.0).await;
-    let sent = |version: &[u8]| Ask::get("/").header("x-canary-version", version);
+    let sent = |version: &[u8]| ClientRequest::get("/").header("x-canary-version", version);
     for ask in
         [sent(b"1.1.0"), sent(b"1.1.0").http2(), sent(b"1.1.0").header("x-canary-route", "x")]
     {
         assert_eq!(back.request(ask).await.upstream(), Some("1.1.0"));
     }
     for version in [&b"1.1"[..], b"1.1.0 ", b"V1.1.0", b"9", b"", b"\xff", b"1.1.0,1.1.0"] {
-        // A space at the end is no part of a header's value.
+        // A space at the end isn't part of a header's value.
         let expected = if version == b"1.1.0 " { "1.1.0" } else { "1.0.0" };
         assert_eq!(back.request(sent(version)).await.upstream(), Some(expected), "{version:?}");
     }
@@ -108,11 +109,11 @@ async fn without_inherit_a_clients_version_header_decides_nothing_and_is_removed
     for weight in [0.0, 100.0] {
         let rig = Rig::new().bootstrap(hears_its_front).weight(weight).start().await;
         let other = if weight > 0.0 { "1.0.0" } else { "1.1.0" };
-        let asks = move |_| Ask::get("/").header("x-canary-version", other);
+        let asks = move |_| ClientRequest::get("/").header("x-canary-version", other);
         let tally = rig.load(50).each(asks).await;
-        let astray = |outcome: &LoadOutcome| outcome.upstream.as_deref() == Some(other);
+        let astray = |outcome: &RequestOutcome| outcome.upstream.as_deref() == Some(other);
         assert_eq!((tally.count(astray), tally.with_status(200)), (0, 50), "{tally:?}");
-        let told = |seen: &canary_integration::Seen| {
+        let told = |seen: &canary_integration::RecordedRequest| {
             seen.headers.get_all("x-canary-version").iter().any(|version| version == other)
         };
         assert!(!rig.stable().requests().iter().chain(&rig.canary().requests()).any(told));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use canary_dataplane::cohort::KeyHash;
-use canary_integration::{Ask, Rig, Running, Seen, Stats, Upstream};
+use canary_integration::{ClientRequest, FilterStats, RecordedRequest, Rig, Running, TestUpstream};
 use canary_model::weight::Weight;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 const FIRST: [&str; 3] = ["client_total", "client_failure", "client_first_failure"];
 
 /// Fails what is asked for under `/fail`.
-fn by_path() -> Upstream {
-    Upstream::ok()
-        .header("x-label", "cat")
-        .script(|seen: &Seen| seen.path.starts_with("/fail").then(|| (500, Bytes::new())))
+fn by_path() -> TestUpstream {
+    TestUpstream::ok().header("x-label", "cat").script(|seen: &RecordedRequest| {
+        seen.path.starts_with("/fail").then(|| (500, Bytes::new()))
+    })
 }
 
 /// A rig by user at 50 %, with one signal.
@@ -27,8 +27,9 @@ fn by_user() -> Rig {
     rig.affinity(json!([{"header": "x-user-id"}])).weight(50.0)
 }
 
-fn of_user(user: u64, fails: bool) -> Ask {
-    Ask::get(if fails { "/fail" } else { "/" }).header("x-user-id", format!("user-{user}"))
+fn of_user(user: u64, fails: bool) -> ClientRequest {
+    ClientRequest::get(if fails { "/fail" } else { "/" })
+        .header("x-user-id", format!("user-{user}"))
 }
 
 fn on_canary(user: u64) -> bool {
@@ -37,7 +38,7 @@ fn on_canary(user: u64) -> bool {
 }
 
 /// Both roles' clients: total, failed, failed at once.
-fn clients(stats: &Stats) -> [[u64; 3]; 2] {
+fn clients(stats: &FilterStats) -> [[u64; 3]; 2] {
     ["stable", "canary"].map(|role| FIRST.map(|metric| stats.of(role, metric)))
 }
 
@@ -88,7 +89,7 @@ async fn a_client_counts_once_a_window_and_fails_once() {
     }
     let stats = rig.stats().await;
     assert_eq!(stats.of("stable", "rq_total") + stats.of("canary", "rq_total"), 600);
-    // An epoch is no window: it clears the guard, not the memory.
+    // An epoch isn't a window: it clears the guard, not the memory.
     rig.runtime_modify(&[("canary.demo.epoch", "1"), ("canary.demo.window", "4")]).await;
     rig.polled(3).await;
     five_each(&rig).await;
@@ -142,7 +143,7 @@ async fn a_broken_client_moves_client_failure_by_one_and_trips_nothing() {
 async fn a_request_without_a_key_is_a_client_of_its_own() {
     let rig = by_user().unguarded().start().await;
     let tally = rig.load(120).each(|number| {
-        Ask::get(if number % 3 == 0 { "/fail" } else { "/" }).header("x-user-id", "")
+        ClientRequest::get(if number % 3 == 0 { "/fail" } else { "/" }).header("x-user-id", "")
     });
     let tally = tally.await;
     let stats = rig.counted(120).await;
@@ -165,12 +166,13 @@ async fn a_client_that_returns_with_its_cookie_counts_once() {
     let mut client = rig.client();
     let mut cookies = Vec::new();
     for _ in 0..100 {
-        let answer = client.send(Ask::get("/fail")).await.unwrap();
+        let answer = client.send(ClientRequest::get("/fail")).await.unwrap();
         let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
         cookies.push((cookie, answer.version().unwrap().to_owned()));
     }
     for (cookie, version) in &cookies {
-        let answer = client.send(Ask::get("/fail").header("cookie", cookie)).await.unwrap();
+        let answer =
+            client.send(ClientRequest::get("/fail").header("cookie", cookie)).await.unwrap();
         assert_eq!((answer.version(), answer.header("set-cookie")), (Some(version.as_str()), None));
     }
     let stats = rig.counted(200).await;
@@ -197,7 +199,7 @@ async fn a_request_that_outlives_its_window_is_no_client_of_the_next() {
     let rig = by_user().unguarded().workers(1).start().await;
     let latency = |ms| {
         for server in [rig.stable(), rig.canary()] {
-            server.change(|behaviour| behaviour.latency = Duration::from_millis(ms));
+            server.change(|behavior| behavior.latency = Duration::from_millis(ms));
         }
     };
     latency(1_500);

@@ -1,7 +1,7 @@
 //! The compose network's files are the shipped ones but for what a network of containers must have
 //! otherwise. `scripts/integration` runs them.
 
-use canary_integration::{Bootstrap, artefacts};
+use canary_integration::{Bootstrap, artifacts};
 use serde_json::{Value, json};
 
 /// What may differ, taken away: addresses, how they are found, the door to the admin.
@@ -30,7 +30,7 @@ fn the_compose_bootstrap_is_the_shipped_one_at_other_addresses() {
 fn its_door_to_the_admin_is_narrow() {
     let mut bootstrap = Bootstrap::shipped("integration/compose/envoy.yaml");
     let admin = bootstrap.document()["admin"]["address"].clone();
-    assert_eq!(admin["pipe"]["mode"], 0o600, "nobody reaches the admin itself");
+    assert_eq!(admin["pipe"]["mode"], 0o600, "only Envoy's user reaches the admin itself");
     let listeners = bootstrap.document()["static_resources"]["listeners"].clone();
     let control =
         listeners.as_array().unwrap().iter().find(|one| one["name"] == "control").unwrap();
@@ -57,7 +57,7 @@ fn its_door_to_the_admin_is_narrow() {
 #[test]
 fn its_prometheus_scrapes_what_the_shipped_one_does() {
     let read = |file: &str| -> Value {
-        let text = std::fs::read_to_string(artefacts::root().join(file)).unwrap();
+        let text = std::fs::read_to_string(artifacts::root().join(file)).unwrap();
         let mut document: Value = serde_saphyr::from_str(&text).unwrap();
         document.as_object_mut().unwrap().remove("global");
         for job in document["scrape_configs"].as_array_mut().unwrap() {

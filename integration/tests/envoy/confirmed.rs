@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use canary_integration::{
-    Ask, Callback, Load, LoadOutcome, Rig, Running, Tally, Traffic, Upstream,
+    Callback, ClientRequest, Load, LoadTally, RequestOutcome, Rig, Running, RunningLoad,
+    TestUpstream,
 };
 use serde_json::json;
 
@@ -53,7 +54,7 @@ async fn the_shared_record_is_read_for_canary_requests_alone() {
 async fn with_affinity_only_the_canarys_users_cost_a_look() {
     let rig = Rig::new().unguarded().affinity(json!([{"header": "x-user-id"}])).weight(50.0);
     let rig = rig.start().await;
-    let by_user = |number: u64| Ask::get("/").header("x-user-id", number.to_string());
+    let by_user = |number: u64| ClientRequest::get("/").header("x-user-id", number.to_string());
     let load = async { rig.load(100).each(by_user).await };
     let (tally, callbacks) = rig.traced(load).await;
     let on_canary = usize::try_from(tally.of_version("1.1.0")).unwrap();
@@ -74,7 +75,8 @@ async fn dear_calls_stay_within_their_budget() {
         ("canary, random roll", Rig::new().weight(100.0), 6),
     ] {
         let rig = rig.start().await;
-        let load = async { rig.load(40).each(|_| Ask::get("/").header("x-user-id", "7")).await };
+        let load =
+            async { rig.load(40).each(|_| ClientRequest::get("/").header("x-user-id", "7")).await };
         let (_, callbacks) = rig.traced(load).await;
         let of_requests = callbacks.iter().filter(|callback| callback.name != "proxy_on_tick");
         let of_requests =
@@ -86,23 +88,23 @@ async fn dear_calls_stay_within_their_budget() {
     }
 }
 
-fn on_canary(outcome: &LoadOutcome) -> bool {
+fn on_canary(outcome: &RequestOutcome) -> bool {
     outcome.version.as_deref() == Some("1.1.0")
 }
 
 /// Endless traffic on all of four workers.
-fn traffic(rig: &Running) -> Traffic {
+fn traffic(rig: &Running) -> RunningLoad {
     rig.load(Load::ENDLESS).concurrency(40).rate(2_000.0).spawn()
 }
 
-/// Lets it run for so many milliseconds more.
-async fn goes_on(rig: &Running, traffic: &Traffic, milliseconds: u64) {
+/// Lets it run for this many more milliseconds.
+async fn goes_on(rig: &Running, traffic: &RunningLoad, milliseconds: u64) {
     let until = traffic.elapsed() + Duration::from_millis(milliseconds);
     rig.eventually("more traffic", async || traffic.elapsed(), |now| *now > until).await;
 }
 
 /// From the first answer on that went by the new record, nothing that is sent may go to the canary.
-fn nothing_stale(tally: &Tally) {
+fn nothing_stale(tally: &LoadTally) {
     let on_stable = tally.outcomes.iter().filter(|outcome| !on_canary(outcome));
     let first = on_stable.map(|outcome| outcome.at + outcome.took);
     let first = first.min().expect("some went to stable");
@@ -147,7 +149,8 @@ async fn an_expired_lease_holds_from_that_moment_on_all_workers() {
 /// The moment of a trip is the end of the failure that is one too many.
 #[tokio::test]
 async fn a_trip_holds_from_that_moment_on_all_workers() {
-    let rig = slow().canary(Upstream::ok().failing(503).latency_ms(60)).weight(50.0).start().await;
+    let rig =
+        slow().canary(TestUpstream::ok().failing(503).latency_ms(60)).weight(50.0).start().await;
     let traffic = traffic(&rig);
     goes_on(&rig, &traffic, 1_000).await;
     let tally = traffic.stop().await;

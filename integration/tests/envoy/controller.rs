@@ -8,7 +8,7 @@ mod kills;
 use std::path::PathBuf;
 use std::process::Output;
 
-use canary_integration::{Load, Rig, Running, artefacts};
+use canary_integration::{Load, Rig, Running, artifacts};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -28,9 +28,9 @@ analysis:
 ";
 
 /// A rollout file and its journal.
-struct Place(TempDir);
+struct ControllerFolder(TempDir);
 
-impl Place {
+impl ControllerFolder {
     fn new() -> Self {
         Self::with(ROLLOUT)
     }
@@ -73,7 +73,7 @@ fn text(output: &Output) -> String {
 
 #[tokio::test]
 async fn a_rollout_file_takes_a_good_version_to_all_traffic() {
-    let (rig, place) = (Rig::new().start().await, Place::new());
+    let (rig, place) = (Rig::new().start().await, ControllerFolder::new());
     let traffic = rig.load(Load::ENDLESS).rate(300.0).spawn();
     let run = place.run(&rig).await;
     assert_eq!(run.status.code(), Some(0), "{}", text(&run));
@@ -90,9 +90,9 @@ async fn a_rollout_file_takes_a_good_version_to_all_traffic() {
 async fn a_bad_version_is_rolled_back_before_the_steps_are_over() {
     let (rig, place) = (
         Rig::new().config(|c| c["rollouts"][0]["guard"]["enabled"] = false.into()).start().await,
-        Place::new(),
+        ControllerFolder::new(),
     );
-    rig.canary().change(|behaviour| behaviour.errors = 0.2);
+    rig.canary().change(|behavior| behavior.errors = 0.2);
     let traffic = rig.load(Load::ENDLESS).rate(300.0).spawn();
     let run = place.run(&rig).await;
     assert_eq!(run.status.code(), Some(1), "{}", text(&run));
@@ -105,8 +105,8 @@ async fn a_bad_version_is_rolled_back_before_the_steps_are_over() {
 
 #[tokio::test]
 async fn a_slow_version_is_rolled_back() {
-    let (rig, place) = (Rig::new().start().await, Place::new());
-    rig.canary().change(|behaviour| behaviour.latency = std::time::Duration::from_millis(80));
+    let (rig, place) = (Rig::new().start().await, ControllerFolder::new());
+    rig.canary().change(|behavior| behavior.latency = std::time::Duration::from_millis(80));
     let traffic = rig.load(Load::ENDLESS).rate(300.0).concurrency(32).spawn();
     let run = place.run(&rig).await;
     traffic.stop().await;

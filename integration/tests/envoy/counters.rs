@@ -1,18 +1,21 @@
 //! The filter's statistics against what the client saw.
 
-use canary_integration::{Ask, Fault, Rig, Stats, Upstream};
+use canary_integration::{ClientRequest, Fault, FilterStats, Rig, TestUpstream};
 
 const STATUSES: [u16; 8] = [200, 204, 302, 404, 429, 500, 502, 503];
 
 #[tokio::test]
 async fn classes_and_failures_are_the_clients_per_version() {
-    let by_path =
-        |seen: &canary_integration::Seen| Some((seen.path[1..].parse().unwrap(), "".into()));
-    let upstream = Upstream::ok().script(by_path);
+    let by_path = |seen: &canary_integration::RecordedRequest| {
+        Some((seen.path[1..].parse().unwrap(), "".into()))
+    };
+    let upstream = TestUpstream::ok().script(by_path);
     let rig = Rig::new().stable(upstream.clone()).canary(upstream).weight(30.0).start().await;
     let status_of = |number: u64| STATUSES[usize::try_from(number).unwrap() % STATUSES.len()];
-    let tally =
-        rig.load(1_600).each(move |number| Ask::get(&format!("/{}", status_of(number)))).await;
+    let tally = rig
+        .load(1_600)
+        .each(move |number| ClientRequest::get(&format!("/{}", status_of(number))))
+        .await;
     let stats = rig.counted(1_600).await;
     for (role, version) in [("stable", "1.0.0"), ("canary", "1.1.0")] {
         let of_class = |class: u16| {
@@ -35,11 +38,11 @@ async fn classes_and_failures_are_the_clients_per_version() {
 
 #[tokio::test]
 async fn times_are_counted_in_microseconds_per_version() {
-    let (stable, canary) = (Upstream::ok().latency_ms(5), Upstream::ok().latency_ms(60));
+    let (stable, canary) = (TestUpstream::ok().latency_ms(5), TestUpstream::ok().latency_ms(60));
     let rig = Rig::new().stable(stable).canary(canary).weight(50.0).start().await;
     let tally = rig.load(200).concurrency(16).await;
     rig.counted(200).await;
-    let samples = |stats: &Stats| {
+    let samples = |stats: &FilterStats| {
         stats.samples("stable", "rq_time_us") + stats.samples("canary", "rq_time_us")
     };
     let probe = async || rig.stats().await;
@@ -63,7 +66,7 @@ async fn times_are_counted_in_microseconds_per_version() {
 #[tokio::test]
 async fn a_broken_off_body_is_counted_once() {
     let rig = Rig::new()
-        .canary(Upstream::ok().fault(Fault::Truncate).body("half of this"))
+        .canary(TestUpstream::ok().fault(Fault::Truncate).body("half of this"))
         .weight(100.0)
         .start()
         .await;

@@ -1,6 +1,6 @@
 //! Dead means stable: what Envoy does with the shipped configuration when there is no filter.
 
-use canary_integration::{AdminOn, Ask, Bootstrap, Rig};
+use canary_integration::{AdminOn, Bootstrap, ClientRequest, Rig};
 
 #[tokio::test]
 async fn without_the_filters_file_stable_answers_everything() {
@@ -20,7 +20,7 @@ async fn without_the_filter_a_clients_route_header_reaches_no_upstream_and_no_ot
     for rig in [Rig::new(), Rig::new().rescue()] {
         let rig = rig.without_filter().start().await;
         for cluster in ["demo-canary", "demo-canary-rescued", "envoy_admin", "nowhere"] {
-            let ask = Ask::get("/stats")
+            let ask = ClientRequest::get("/stats")
                 .header("x-canary-route", cluster)
                 .header("X-CANARY-ROUTE", "demo-canary");
             let ask = ask.header("x-canary-version", "1.1.0");
@@ -41,10 +41,10 @@ async fn without_the_filter_a_clients_route_header_reaches_no_upstream_and_no_ot
 #[tokio::test]
 async fn it_is_the_early_removal_that_protects_the_route() {
     let rig = Rig::new().without_filter().bootstrap(Bootstrap::without_early_removal).start().await;
-    let answer = rig.request(Ask::get("/").header("x-canary-route", "demo-canary")).await;
+    let answer = rig.request(ClientRequest::get("/").header("x-canary-route", "demo-canary")).await;
     assert_eq!(answer.upstream(), Some("1.1.0"));
     rig.runtime_modify(&[("canary.demo.enabled", "0")]).await;
-    let answer = rig.request(Ask::get("/").header("x-canary-route", "demo-canary")).await;
+    let answer = rig.request(ClientRequest::get("/").header("x-canary-route", "demo-canary")).await;
     assert_eq!(answer.upstream(), Some("1.0.0"), "the kill switch closes the canary's route");
 }
 

@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
-use canary_integration::{Ask, Bootstrap, Load, Rig, Running, Tally, Upstream, artefacts};
+use canary_integration::{
+    Bootstrap, ClientRequest, Load, LoadTally, Rig, Running, TestUpstream, artifacts,
+};
 use serde_json::json;
 
 /// Everything is answered by stable, without an error, on every worker.
 async fn all_stable(rig: &Running) {
     let canary = rig.canary().seen();
-    let forged = |_| Ask::get("/").header("x-canary-route", "demo-canary");
+    let forged = |_| ClientRequest::get("/").header("x-canary-route", "demo-canary");
     let tally = rig.load(300).concurrency(40).each(forged).await;
     let by_stable = tally.count(|outcome| outcome.upstream.as_deref() == Some("1.0.0"));
     assert_eq!((by_stable, tally.with_status(200)), (300, 300), "{tally:?}");
@@ -22,7 +24,7 @@ async fn mended(mut rig: Running, complaint: &str) {
     all_stable(&rig).await;
     rig.eventually("Envoy says why", async || rig.logs(), |log| log.contains(complaint)).await;
     rig.push_plugin(|plugin| {
-        plugin.code(&artefacts::filter());
+        plugin.code(&artifacts::filter());
         plugin.configuration()["rollouts"][0]["weight"] = 100.into();
     });
     rig.all_go_to("1.1.0").await;
@@ -35,7 +37,7 @@ async fn a_missing_module() {
 
 #[tokio::test]
 async fn a_corrupt_module() {
-    let whole = std::fs::read(artefacts::filter()).unwrap();
+    let whole = std::fs::read(artifacts::filter()).unwrap();
     for bytes in [&whole[..whole.len() / 2], b"not even wasm", b""] {
         let corrupt = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(corrupt.path(), bytes).unwrap();
@@ -52,22 +54,24 @@ async fn a_refused_configuration() {
 
 /// A rig whose filter dies when it's told to.
 fn mortal() -> Rig {
-    Rig::new().wasm(&artefacts::panicking_filter())
+    Rig::new().wasm(&artifacts::panicking_filter())
 }
 
 /// Sends marked requests one after the other until every worker's VM is dead, and tells how many
 /// were lost.
 async fn kill_workers(rig: &Running) -> u64 {
-    let tally = rig.load(64).concurrency(1).each(|_| Ask::get("/").header("x-panic", "now"));
+    let tally =
+        rig.load(64).concurrency(1).each(|_| ClientRequest::get("/").header("x-panic", "now"));
     // One connection reaches one worker; many reach them all.
     let mut lost = failed(&tally.await);
     for _ in 0..32 {
-        lost += failed(&rig.load(1).each(|_| Ask::get("/").header("x-panic", "now")).await);
+        lost +=
+            failed(&rig.load(1).each(|_| ClientRequest::get("/").header("x-panic", "now")).await);
     }
     lost
 }
 
-fn failed(tally: &Tally) -> u64 {
+fn failed(tally: &LoadTally) -> u64 {
     tally.requests() - tally.with_status(200)
 }
 
@@ -92,7 +96,7 @@ async fn a_vm_that_dies_takes_its_own_request_along_and_no_other() {
 #[tokio::test]
 async fn one_workers_death_is_not_the_others() {
     let rig = mortal().workers(2).weight(100.0).start().await;
-    let tally = rig.load(1).each(|_| Ask::get("/").header("x-panic", "now")).await;
+    let tally = rig.load(1).each(|_| ClientRequest::get("/").header("x-panic", "now")).await;
     assert_eq!(failed(&tally), 1);
     let tally = rig.load(400).concurrency(40).await;
     let by = |version: &str| {
@@ -110,7 +114,8 @@ async fn one_workers_death_is_not_the_others() {
 /// either are answered.
 #[tokio::test]
 async fn beyond_what_was_under_way_nothing_fails() {
-    let rig = mortal().workers(1).canary(Upstream::ok().latency_ms(600)).weight(50.0).start().await;
+    let rig =
+        mortal().workers(1).canary(TestUpstream::ok().latency_ms(600)).weight(50.0).start().await;
     let under_way = rig.load(24).concurrency(24).spawn();
     let seen = async || rig.canary().seen() + rig.stable().seen();
     rig.eventually("24 sent", seen, |seen| *seen == 24).await;
@@ -119,7 +124,7 @@ async fn beyond_what_was_under_way_nothing_fails() {
     let answered = async || rig.stats().await.of("stable", "rq_total");
     rig.eventually("stable's are over", answered, |over| *over == rig.stable().seen()).await;
     let traffic = rig.load(Load::ENDLESS).concurrency(8).rate(300.0).spawn();
-    let died = rig.request(Ask::get("/").header("x-panic", "now")).await;
+    let died = rig.request(ClientRequest::get("/").header("x-panic", "now")).await;
     assert_eq!((died.status, died.version()), (503, None));
     let moment = traffic.elapsed();
     rig.eventually(
@@ -155,7 +160,7 @@ async fn a_leader_that_dies_is_followed() {
     assert!(tally.of_version("1.1.0") > 0, "{tally:?}");
 }
 
-/// Every leader dies in turn, until there is none: nobody polls, and nothing is left that could
+/// Every leader dies in turn, until there is none: no worker polls, and nothing is left that could
 /// send a request to the canary.
 #[tokio::test]
 async fn when_every_poller_is_gone_stable_answers() {
@@ -169,7 +174,7 @@ async fn when_every_poller_is_gone_stable_answers() {
     let moment = traffic.elapsed();
     all_stable(&rig).await;
     let tally = traffic.stop().await;
-    let late = |outcome: &canary_integration::LoadOutcome| {
+    let late = |outcome: &canary_integration::RequestOutcome| {
         outcome.at > moment && outcome.upstream.as_deref() != Some("1.0.0")
     };
     assert_eq!(tally.count(late), 0, "{tally:?}");
@@ -183,7 +188,7 @@ async fn when_the_admin_is_gone_the_lease_ends() {
     let set = |value: &str| json!({"layer_values": [value], "final_value": value});
     let entries = json!({"canary.demo.weight": set("100"), "canary.demo.lease": set("3:a")});
     let body = json!({"layers": ["admin"], "entries": entries}).to_string();
-    let mut admin = Upstream::ok().body(body).start("admin");
+    let mut admin = TestUpstream::ok().body(body).start("admin");
     let at = admin.at();
     let elsewhere = move |bootstrap: &mut Bootstrap| bootstrap.add_cluster("other_admin", at);
     let config =

@@ -1,13 +1,16 @@
 //! What counts as a failure: as configured, by HTTP status or, for gRPC, by its own; and what Envoy
 //! answers in a version's place.
 
-use canary_integration::{Ask, Bootstrap, Fault, Rig, Running, Seen, Stats, Upstream};
+use canary_integration::{
+    Bootstrap, ClientRequest, Fault, FilterStats, RecordedRequest, Rig, Running, TestUpstream,
+};
 use hyper::{Method, body::Bytes};
 use serde_json::{Value, json};
 
 /// Answers with the status that is the path.
-fn by_path() -> Upstream {
-    Upstream::ok().script(|seen: &Seen| Some((seen.path[1..].parse().ok()?, Bytes::new())))
+fn by_path() -> TestUpstream {
+    TestUpstream::ok()
+        .script(|seen: &RecordedRequest| Some((seen.path[1..].parse().ok()?, Bytes::new())))
 }
 
 /// A rig without a guard that sends everything to the canary.
@@ -15,7 +18,7 @@ fn rig() -> Rig {
     Rig::new().unguarded().weight(100.0)
 }
 
-fn of_canary(stats: &Stats) -> (u64, u64) {
+fn of_canary(stats: &FilterStats) -> (u64, u64) {
     (stats.of("canary", "rq_total"), stats.of("canary", "rq_failure"))
 }
 
@@ -46,12 +49,12 @@ async fn http_classes_codes_and_ranges() {
     assert_eq!(by(json!([])).await, [0; 0]);
 }
 
-/// The statistics of so many calls, each with its own gRPC status.
+/// The statistics of this many calls, each with its own gRPC status.
 async fn calls(rule: Option<Value>, trailers_only: bool) -> (u64, u64, u64) {
-    let behave = |behaviour: &mut canary_integration::Behaviour| {
-        (behaviour.errors, behaviour.grpc_trailers_only) = (1.0, trailers_only);
+    let behave = |behavior: &mut canary_integration::Behavior| {
+        (behavior.errors, behavior.grpc_trailers_only) = (1.0, trailers_only);
     };
-    let rig = rig().canary(Upstream::ok().with(behave));
+    let rig = rig().canary(TestUpstream::ok().with(behave));
     let rig = match rule {
         Some(rule) => rig.rollout(|rollout| rollout["failure"] = json!({"grpc": rule})),
         None => rig,
@@ -59,7 +62,7 @@ async fn calls(rule: Option<Value>, trailers_only: bool) -> (u64, u64, u64) {
     let rig = rig.start().await;
     // 0 to 16 are gRPC's; one beyond them counts as UNKNOWN.
     for status in 0..=17 {
-        rig.canary().change(|behaviour| behaviour.grpc_error = status);
+        rig.canary().change(|behavior| behavior.grpc_error = status);
         let answer = rig.request(call("application/grpc+proto")).await;
         let trailer = answer.trailers.get("grpc-status").or(answer.headers.get("grpc-status"));
         assert_eq!(trailer.unwrap(), status.to_string().as_str());
@@ -70,8 +73,10 @@ async fn calls(rule: Option<Value>, trailers_only: bool) -> (u64, u64, u64) {
     (failed, stats.of("canary", "rq_2xx"), stats.of("canary", "rq_5xx"))
 }
 
-fn call(content_type: &str) -> Ask {
-    Ask::new(Method::POST, "/scorer.v1.Scorer/Score").header("content-type", content_type).http2()
+fn call(content_type: &str) -> ClientRequest {
+    ClientRequest::new(Method::POST, "/scorer.v1.Scorer/Score")
+        .header("content-type", content_type)
+        .http2()
 }
 
 #[tokio::test]
@@ -102,11 +107,11 @@ async fn grpc_without_a_status_fails_by_what_its_http_status_stands_for() {
 /// Only a content type that begins so is gRPC: another request's `grpc-status` says nothing.
 #[tokio::test]
 async fn only_grpc_is_judged_by_a_grpc_status() {
-    let liar = Upstream::ok().header("grpc-status", "14");
+    let liar = TestUpstream::ok().header("grpc-status", "14");
     let rig = rig().canary(liar).start().await;
     for content_type in ["application/json", "text/application/grpc", "application/grp", ""] {
         // HTTP/2's shape alone doesn't make it gRPC.
-        let ask = Ask::new(Method::POST, "/").header("content-type", content_type);
+        let ask = ClientRequest::new(Method::POST, "/").header("content-type", content_type);
         rig.request(ask.clone()).await;
         rig.request(ask.http2()).await;
     }
@@ -122,7 +127,8 @@ fn hasty(bootstrap: &mut Bootstrap) {
 /// upstream. Each is the canary's failure, in HTTP and in gRPC.
 async fn local(rig: &Running, what: &str, status: u16) {
     let before = of_canary(&rig.stats().await);
-    for ask in [Ask::get("/"), Ask::get("/").http2(), call("application/grpc")] {
+    for ask in [ClientRequest::get("/"), ClientRequest::get("/").http2(), call("application/grpc")]
+    {
         let grpc = ask.is_grpc();
         let answer = rig.request(ask).await;
         // A local reply to gRPC is 200 with the status in its headers.
@@ -137,12 +143,12 @@ async fn local(rig: &Running, what: &str, status: u16) {
 
 #[tokio::test]
 async fn local_replies_are_the_canarys_failures() {
-    let mut rig = rig().canary(Upstream::down()).bootstrap(hasty).start().await;
+    let mut rig = rig().canary(TestUpstream::down()).bootstrap(hasty).start().await;
     local(&rig, "connection refused", 503).await;
     rig.canary_mut().up();
-    rig.canary().change(|behaviour| behaviour.fault = Fault::Reset);
+    rig.canary().change(|behavior| behavior.fault = Fault::Reset);
     local(&rig, "reset", 503).await;
-    rig.canary().change(|behaviour| behaviour.fault = Fault::Hang);
+    rig.canary().change(|behavior| behavior.fault = Fault::Hang);
     local(&rig, "timeout", 504).await;
     let stats = rig.stats().await;
     assert_eq!((stats.of("canary", "rq_5xx"), stats.of("canary", "rq_2xx")), (6, 3));
@@ -165,8 +171,8 @@ async fn no_healthy_upstream_is_the_canarys_failure() {
 /// It never came to its status. (An HTTP answer that breaks off was a 200 all the same.)
 #[tokio::test]
 async fn a_grpc_answer_that_breaks_off_is_a_failure() {
-    let rig = rig().canary(Upstream::ok().fault(Fault::Truncate)).start().await;
+    let rig = rig().canary(TestUpstream::ok().fault(Fault::Truncate)).start().await;
     let broken = rig.client().send(call("application/grpc")).await;
-    broken.expect_err("half a message is no answer");
+    broken.expect_err("half a message isn't an answer");
     assert_eq!(of_canary(&rig.counted(1).await), (1, 1));
 }

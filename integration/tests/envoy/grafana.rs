@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use canary_integration::artefacts;
+use canary_integration::artifacts;
 use serde_json::{Value, json};
 
-use crate::observed::Observed;
+use crate::observed::ObservedRig;
 
 /// The last version of the classic dashboard schema, which Grafana 12 and 13 read as well as their own.
 const SCHEMA: u64 = 42;
@@ -14,7 +14,7 @@ const SCHEMA: u64 = 42;
 const RATE_INTERVAL: &str = "5s";
 
 fn dashboard() -> Value {
-    let file = artefacts::root().join("envoy/grafana/canary.json");
+    let file = artifacts::root().join("envoy/grafana/canary.json");
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
@@ -33,7 +33,7 @@ fn filled_in(query: &str) -> String {
 
 #[tokio::test]
 async fn every_query_of_the_dashboard_gives_data() {
-    let (observed, dashboard) = (Observed::start().await, dashboard());
+    let (observed, dashboard) = (ObservedRig::start().await, dashboard());
     let queries: Vec<&str> = panels(&dashboard)
         .into_iter()
         .flat_map(|panel| panel["targets"].as_array().unwrap())

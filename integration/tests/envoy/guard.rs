@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use canary_dataplane::cohort::KeyHash;
-use canary_integration::{Ask, Client, Rig, Running, Upstream};
+use canary_integration::{ClientRequest, Rig, Running, TestClient, TestUpstream};
 use canary_model::weight::Weight;
 use serde_json::json;
 
 /// Requests one after the other on sixteen connections, so that every worker gets some.
-struct Clients(Vec<Client>);
+struct FailingClients(Vec<TestClient>);
 
-impl Clients {
+impl FailingClients {
     fn of(rig: &Running) -> Self {
         Self((0..16).map(|_| rig.client()).collect())
     }
@@ -22,7 +22,7 @@ impl Clients {
         let (mut on_canary, mut since) = (0, 0);
         while since < 3_000 && on_canary < canary_requests {
             for client in &mut self.0 {
-                let answer = client.send(Ask::get("/")).await.unwrap();
+                let answer = client.send(ClientRequest::get("/")).await.unwrap();
                 let canary = answer.version() == Some("1.1.0");
                 (on_canary, since) =
                     if canary { (on_canary + 1, 0) } else { (on_canary, since + 1) };
@@ -36,7 +36,7 @@ impl Clients {
 }
 
 fn fail(rig: &Running, errors: f64) {
-    rig.canary().change(|behaviour| behaviour.errors = errors);
+    rig.canary().change(|behavior| behavior.errors = errors);
 }
 
 async fn tripped(rig: &Running, expected: u64) {
@@ -50,8 +50,8 @@ async fn tripped(rig: &Running, expected: u64) {
 #[tokio::test]
 async fn it_trips_after_a_handful_from_the_start() {
     for (weight, failures) in [(1.0, 4), (5.0, 6), (10.0, 7), (25.0, 11), (50.0, 21)] {
-        let rig = Rig::new().canary(Upstream::ok().failing(503)).weight(weight).start().await;
-        let (seen, _) = Clients::of(&rig).until(failures).await;
+        let rig = Rig::new().canary(TestUpstream::ok().failing(503)).weight(weight).start().await;
+        let (seen, _) = FailingClients::of(&rig).until(failures).await;
         assert_eq!(seen, failures, "at {weight} % it held back too early");
         let tally = rig.load(600).concurrency(40).await;
         assert!(tally.of_version("1.1.0") <= 1, "at {weight} %: {tally:?}");
@@ -67,7 +67,7 @@ async fn it_trips_after_twice_as_many_from_a_healthy_phase() {
         [(5.0, 22, 11), (10.0, 23, 13), (25.0, 27, 21), (50.0, 36, 42)]
     {
         let rig = Rig::new().weight(weight).start().await;
-        let mut clients = Clients::of(&rig);
+        let mut clients = FailingClients::of(&rig);
         assert_eq!(clients.until(successes).await, (successes, true));
         rig.counted_on_canary(successes).await;
         fail(&rig, 1.0);
@@ -81,7 +81,8 @@ async fn it_trips_after_twice_as_many_from_a_healthy_phase() {
 /// What is under way when it trips was sent before; nothing is sent after.
 #[tokio::test]
 async fn under_load_only_what_was_under_way_fails_beyond_the_handful() {
-    let rig = Rig::new().workers(4).canary(Upstream::ok().failing(500)).weight(50.0).start().await;
+    let rig =
+        Rig::new().workers(4).canary(TestUpstream::ok().failing(500)).weight(50.0).start().await;
     let connections = 32;
     let tally = rig.load(4_000).concurrency(connections).await;
     let failed = tally.with_status(500);
@@ -91,8 +92,8 @@ async fn under_load_only_what_was_under_way_fails_beyond_the_handful() {
 
 #[tokio::test]
 async fn it_says_so_in_one_line_with_the_counts() {
-    let rig = Rig::new().canary(Upstream::ok().failing(503)).weight(10.0).start().await;
-    let mut clients = Clients::of(&rig);
+    let rig = Rig::new().canary(TestUpstream::ok().failing(503)).weight(10.0).start().await;
+    let mut clients = FailingClients::of(&rig);
     clients.until(7).await;
     tripped(&rig, 1).await;
     let log = rig.logs();
@@ -112,10 +113,10 @@ async fn it_says_so_in_one_line_with_the_counts() {
 
 #[tokio::test]
 async fn it_holds_until_a_new_epoch_clears_it() {
-    let mut rig = Rig::new().canary(Upstream::ok().failing(503)).weight(50.0).start().await;
+    let mut rig = Rig::new().canary(TestUpstream::ok().failing(503)).weight(50.0).start().await;
     rig.runtime_modify(&[("canary.demo.epoch", "3")]).await;
     rig.polled(2).await;
-    Clients::of(&rig).until(21).await;
+    FailingClients::of(&rig).until(21).await;
     tripped(&rig, 1).await;
     fail(&rig, 0.0);
     // Neither another weight, nor a lease, nor another configuration clears it.
@@ -135,7 +136,7 @@ async fn it_holds_until_a_new_epoch_clears_it() {
     rig.weight_in_force(500_000).await;
     rig.polled(2).await;
     fail(&rig, 1.0);
-    assert_eq!(Clients::of(&rig).until(21).await, (21, true));
+    assert_eq!(FailingClients::of(&rig).until(21).await, (21, true));
     tripped(&rig, 1).await;
     assert_eq!(rig.logs().matches("guard tripped").count(), 2);
 }
@@ -144,7 +145,7 @@ async fn it_holds_until_a_new_epoch_clears_it() {
 #[tokio::test]
 async fn a_shared_outage_trips_nothing() {
     for (weight, errors) in [(5.0, 1.0), (50.0, 1.0), (50.0, 0.3)] {
-        let ill = Upstream::ok().errors(errors);
+        let ill = TestUpstream::ok().errors(errors);
         let rig = Rig::new().stable(ill.clone()).canary(ill).weight(weight).start().await;
         let tally = rig.load(1_500).concurrency(16).await;
         rig.counted(1_500).await;
@@ -156,7 +157,8 @@ async fn a_shared_outage_trips_nothing() {
 
 #[tokio::test]
 async fn where_it_is_disabled_it_does_not_trip() {
-    let rig = Rig::new().unguarded().canary(Upstream::ok().failing(503)).weight(50.0).start().await;
+    let rig =
+        Rig::new().unguarded().canary(TestUpstream::ok().failing(503)).weight(50.0).start().await;
     let tally = rig.load(600).concurrency(16).await;
     assert!(tally.with_status(503) > 200, "{tally:?}");
     rig.counted(600).await;
@@ -174,12 +176,12 @@ fn canary_users(percent: &str) -> impl Iterator<Item = String> {
 /// that time; it takes a third client to roll the release back.
 #[tokio::test]
 async fn with_keys_it_takes_three_clients() {
-    let rig = Rig::new().canary(Upstream::ok().failing(503)).weight(1.0);
+    let rig = Rig::new().canary(TestUpstream::ok().failing(503)).weight(1.0);
     let rig = rig.affinity(json!([{"header": "x-user-id"}])).start().await;
     let users: Vec<_> = canary_users("1").take(4).collect();
     let mut client = rig.client();
     let mut fails = async |user: &str| {
-        let answer = client.send(Ask::get("/").header("x-user-id", user)).await.unwrap();
+        let answer = client.send(ClientRequest::get("/").header("x-user-id", user)).await.unwrap();
         answer.version() == Some("1.1.0")
     };
     for _ in 0..20 {
@@ -200,12 +202,12 @@ async fn with_keys_it_takes_three_clients() {
 
 #[tokio::test]
 async fn with_keys_a_broken_version_is_left_after_a_handful_of_clients() {
-    let rig = Rig::new().workers(2).canary(Upstream::ok().failing(503)).weight(50.0);
+    let rig = Rig::new().workers(2).canary(TestUpstream::ok().failing(503)).weight(50.0);
     let rig = rig.affinity(json!([{"header": "x-user-id"}])).start().await;
     let users: Vec<_> = canary_users("50").take(40).collect();
     let asks = users.clone();
     let ask = move |number: u64| {
-        Ask::get("/").header("x-user-id", &asks[usize::try_from(number).unwrap()])
+        ClientRequest::get("/").header("x-user-id", &asks[usize::try_from(number).unwrap()])
     };
     let tally = rig.load(40).concurrency(1).each(ask).await;
     assert!((21..=22).contains(&tally.with_status(503)), "{tally:?}");

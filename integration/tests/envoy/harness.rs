@@ -3,22 +3,23 @@
 
 use std::time::Duration;
 
-use canary_integration::{Ask, Fault, Rig, Upstream};
+use canary_integration::{ClientRequest, Fault, Rig, TestUpstream};
 use hyper::{Method, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn errors_are_spread_evenly_and_can_change_while_it_runs() {
-    let rig = Rig::new().without_filter().stable(Upstream::ok().errors(0.25)).start().await;
+    let rig = Rig::new().without_filter().stable(TestUpstream::ok().errors(0.25)).start().await;
     let tally = rig.load(400).await;
     assert_eq!((tally.with_status(503), tally.with_status(200)), (100, 300), "{tally:?}");
-    rig.stable().change(|behaviour| (behaviour.errors, behaviour.error_status) = (1.0, 500));
+    rig.stable().change(|behavior| (behavior.errors, behavior.error_status) = (1.0, 500));
     assert_eq!(rig.get("/").await.status, 500);
 }
 
 #[tokio::test]
 async fn latency_body_headers_and_scripts_are_as_told() {
-    let upstream = Upstream::ok().latency_ms(30).body(vec![b'x'; 300_000]).header("x-model", "b");
+    let upstream =
+        TestUpstream::ok().latency_ms(30).body(vec![b'x'; 300_000]).header("x-model", "b");
     let upstream = upstream
         .script(|seen| seen.path.starts_with("/teapot").then(|| (418, "short and stout".into())));
     let rig = Rig::new().without_filter().stable(upstream).start().await;
@@ -32,11 +33,11 @@ async fn latency_body_headers_and_scripts_are_as_told() {
 #[tokio::test]
 async fn what_goes_wrong_below_http_is_envoys_local_reply() {
     let mut rig =
-        Rig::new().without_filter().stable(Upstream::ok().fault(Fault::Reset)).start().await;
+        Rig::new().without_filter().stable(TestUpstream::ok().fault(Fault::Reset)).start().await;
     assert_eq!((rig.get("/").await.status, rig.get("/").await.upstream()), (503, None));
-    rig.stable().change(|behaviour| behaviour.fault = Fault::Truncate);
-    rig.client().send(Ask::get("/")).await.expect_err("half a body is no answer");
-    rig.stable().change(|behaviour| behaviour.fault = Fault::None);
+    rig.stable().change(|behavior| behavior.fault = Fault::Truncate);
+    rig.client().send(ClientRequest::get("/")).await.expect_err("half a body isn't an answer");
+    rig.stable().change(|behavior| behavior.fault = Fault::None);
     assert_eq!(rig.get("/").await.status, 200);
     rig.stable_mut().down().await;
     let answer = rig.get("/").await;
@@ -48,7 +49,7 @@ async fn what_goes_wrong_below_http_is_envoys_local_reply() {
 #[tokio::test]
 async fn the_clients_protocol_reaches_the_upstream() {
     let rig = Rig::new().without_filter().start().await;
-    let post = Ask::new(Method::POST, "/a?b=c")
+    let post = ClientRequest::new(Method::POST, "/a?b=c")
         .header("x-a", b"\xff")
         .body("text")
         .authority("scorer.example.com");
@@ -72,16 +73,16 @@ async fn the_clients_protocol_reaches_the_upstream() {
 
 #[tokio::test]
 async fn grpc_failures_stand_in_trailers_or_in_headers() {
-    let rig = Rig::new().without_filter().stable(Upstream::ok().failing(503)).start().await;
-    let call = Ask::new(Method::POST, "/scorer.v1.Scorer/Score")
+    let rig = Rig::new().without_filter().stable(TestUpstream::ok().failing(503)).start().await;
+    let call = ClientRequest::new(Method::POST, "/scorer.v1.Scorer/Score")
         .header("content-type", "application/grpc")
         .http2();
     let answer = rig.request(call.clone()).await;
     assert_eq!((answer.status, answer.trailers["grpc-status"].to_str().unwrap()), (200, "14"));
-    rig.stable().change(|behaviour| behaviour.grpc_trailers_only = true);
+    rig.stable().change(|behavior| behavior.grpc_trailers_only = true);
     let answer = rig.request(call.clone()).await;
     assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("14")));
-    rig.stable().change(|behaviour| behaviour.errors = 0.0);
+    rig.stable().change(|behavior| behavior.errors = 0.0);
     assert_eq!(rig.request(call).await.header("grpc-status"), Some("0"));
 }
 

@@ -1,16 +1,17 @@
 //! The internal headers: the filter's alone, whoever else sends them.
 
-use canary_integration::{Ask, Bootstrap, Rig, Running, Seen};
+use canary_integration::{Bootstrap, ClientRequest, RecordedRequest, Rig, Running};
 use serde_json::json;
 
-fn internal(seen: &Seen) -> Vec<(&str, &str)> {
+fn internal(seen: &RecordedRequest) -> Vec<(&str, &str)> {
     let headers = seen.headers.iter().filter(|(name, _)| name.as_str().starts_with("x-canary"));
     headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
 }
 
-fn forged(cluster: &str) -> Ask {
-    let ask =
-        Ask::get("/").header("x-canary-route", cluster).header("X-Canary-Route", "demo-canary");
+fn forged(cluster: &str) -> ClientRequest {
+    let ask = ClientRequest::get("/")
+        .header("x-canary-route", cluster)
+        .header("X-Canary-Route", "demo-canary");
     ask.header("x-canary-version", "1.1.0").header("X-CANARY-VERSION", b"\xff\xfe")
 }
 
@@ -35,7 +36,7 @@ async fn a_client_that_sends_the_route_header_reaches_neither_the_canary_nor_ano
     forge(&Rig::new().start().await).await;
 }
 
-/// Where the filter stands in a configuration that doesn't remove the headers early, it removes
+/// If the filter is in a configuration that doesn't remove the headers early, it removes
 /// them itself.
 #[tokio::test]
 async fn the_filter_removes_forged_headers_by_itself() {
@@ -69,7 +70,7 @@ async fn the_headers_names_can_be_chosen() {
         canary["match"]["headers"][0]["name"] = "x-route".into();
     };
     let rig = Rig::new().config(renamed).bootstrap(routes).weight(100.0).start().await;
-    let answer = rig.request(Ask::get("/").header("x-version", "forged")).await;
+    let answer = rig.request(ClientRequest::get("/").header("x-version", "forged")).await;
     assert_eq!(
         (answer.upstream(), answer.header("x-version"), answer.version()),
         (Some("1.1.0"), Some("1.1.0"), None)

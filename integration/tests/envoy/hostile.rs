@@ -1,7 +1,9 @@
 //! Hostile input: whatever a client puts into headers, cookies and paths, nothing panics, nothing
 //! is miscounted, and the filter's memory stays as small as it is.
 
-use canary_integration::{Ask, Bootstrap, Rig, Running, Tally, Upstream};
+use canary_integration::{
+    Bootstrap, ClientRequest, LoadTally, Rig, Running, TestUpstream, wait_limit,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -51,8 +53,11 @@ async fn unharmed_at(rig: &Running, path: &'static str) {
     let heartbeat = rig.stat("filter.heartbeat").await;
     let beats = async || rig.stat("filter.heartbeat").await;
     rig.eventually("the heart beats on", beats, |now| *now > heartbeat).await;
-    let tally =
-        rig.load(40).concurrency(40).each(move |_| Ask::get(path).header("x-user-id", "1")).await;
+    let tally = rig
+        .load(40)
+        .concurrency(40)
+        .each(move |_| ClientRequest::get(path).header("x-user-id", "1"))
+        .await;
     let stamped = tally.count(|outcome| outcome.version.is_some());
     assert_eq!((stamped, tally.with_status(200)), (40, 40), "{tally:?}");
 }
@@ -70,7 +75,7 @@ const NAMES: [&str; 9] = [
 ];
 
 /// Sends these and counts those that the filter stamped; each of them it must have counted once.
-async fn counted_once(rig: &Running, asks: Vec<Ask>) -> u64 {
+async fn counted_once(rig: &Running, asks: Vec<ClientRequest>) -> u64 {
     let before = total(rig).await;
     let mut stamped = 0;
     for ask in asks {
@@ -99,7 +104,7 @@ async fn total(rig: &Running) -> u64 {
 
 #[tokio::test]
 async fn bytes_that_are_no_text() {
-    let echo = Upstream::ok().header("x-score", "0.7").body(b"\xff\xfe{".to_vec());
+    let echo = TestUpstream::ok().header("x-score", "0.7").body(b"\xff\xfe{".to_vec());
     let rig = Rig::new()
         .stable(echo.clone())
         .canary(echo)
@@ -116,12 +121,12 @@ async fn bytes_that_are_no_text() {
     ];
     let mut asks = Vec::new();
     for name in NAMES {
-        asks.extend(garbage.iter().map(|value| Ask::get("/").header(name, value)));
+        asks.extend(garbage.iter().map(|value| ClientRequest::get("/").header(name, value)));
     }
     let sent = 2 * asks.len() as u64;
     assert_eq!(counted_once(&rig, asks).await, sent);
     // As a key they're as good as any: one client, one version.
-    let ask = || Ask::get("/").header("x-user-id", b"\xff\xfe");
+    let ask = || ClientRequest::get("/").header("x-user-id", b"\xff\xfe");
     let tally = rig.load(50).concurrency(16).each(move |_| ask()).await;
     assert!([0, 50].contains(&tally.of_version("1.1.0")), "{tally:?}");
     unharmed(&rig).await;
@@ -138,14 +143,15 @@ async fn headers_and_cookies_of_60_kilobytes() {
         .await;
     let long = |bytes: usize| "x".repeat(bytes);
     let mut asks: Vec<_> =
-        NAMES.iter().map(|name| Ask::get("/").header(name, long(60_000))).collect();
-    asks.push(Ask::get("/").header("cookie", format!("uid={}", long(60_000))));
-    asks.push(Ask::get("/").header("cookie", format!("{}uid=a", "a=b; ".repeat(11_000))));
-    asks.push(Ask::get(&format!("/{}", long(50_000))));
+        NAMES.iter().map(|name| ClientRequest::get("/").header(name, long(60_000))).collect();
+    asks.push(ClientRequest::get("/").header("cookie", format!("uid={}", long(60_000))));
+    asks.push(ClientRequest::get("/").header("cookie", format!("{}uid=a", "a=b; ".repeat(11_000))));
+    asks.push(ClientRequest::get(&format!("/{}", long(50_000))));
     let sent = 2 * asks.len() as u64;
     assert_eq!(counted_once(&rig, asks).await, sent);
-    // Beyond its limit Envoy refuses by itself, and that is no version's doing.
-    let asks = NAMES.iter().map(|name| Ask::get("/").header(name, long(100_000))).collect();
+    // Beyond its limit Envoy refuses by itself, and neither version caused that.
+    let asks =
+        NAMES.iter().map(|name| ClientRequest::get("/").header(name, long(100_000))).collect();
     assert_eq!(counted_once(&rig, asks).await, 0);
     unharmed(&rig).await;
 }
@@ -205,8 +211,9 @@ async fn hundreds_of_duplicates_in_every_case() {
         .weight(100.0)
         .start()
         .await;
-    let many =
-        |name| (0..400).fold(Ask::get("/"), |ask, number| ask.header(name, number.to_string()));
+    let many = |name| {
+        (0..400).fold(ClientRequest::get("/"), |ask, number| ask.header(name, number.to_string()))
+    };
     let asks: Vec<_> =
         NAMES.into_iter().filter(|name| *name != "x-forwarded-proto").map(many).collect();
     let sent = 2 * asks.len() as u64;
@@ -218,7 +225,7 @@ async fn hundreds_of_duplicates_in_every_case() {
 /// else one could be on the canary's rules and stable's route.
 #[tokio::test]
 async fn paths_are_what_envoys_routes_make_of_them() {
-    let other = Upstream::ok().start("other");
+    let other = TestUpstream::ok().start("other");
     let at = other.at();
     let routes = move |bootstrap: &mut Bootstrap| {
         bootstrap.add_cluster("other", at);
@@ -301,7 +308,8 @@ async fn what_is_no_http() {
     ];
     for request in requests {
         let answer =
-            tokio::time::timeout(std::time::Duration::from_secs(1), say(&rig, request)).await;
+            tokio::time::timeout(wait_limit(std::time::Duration::from_secs(1)), say(&rig, request))
+                .await;
         stamped += u64::from(answer.unwrap_or_default().contains("x-canary-version"));
     }
     rig.eventually("each is counted once", async || total(&rig).await, |now| *now == stamped).await;
@@ -320,16 +328,16 @@ fn resident(rig: &Running) -> u64 {
 /// no more memory than the first few did.
 #[tokio::test]
 async fn a_hundred_thousand_keys_take_no_memory() {
-    let ill = Upstream::ok()
+    let ill = TestUpstream::ok()
         .script(|seen| seen.path.ends_with('7').then(|| (500, hyper::body::Bytes::new())));
     let rig = Rig::new().stable(ill.clone()).canary(ill).unguarded().weight(50.0);
     let rig = rig.affinity(json!([{"header": "x-user-id"}])).start().await;
     let users = async |from: u64, count: u64| {
         let ask = move |number: u64| {
             let user = from + number;
-            Ask::get(&format!("/{user}")).header("x-user-id", format!("user-{user}"))
+            ClientRequest::get(&format!("/{user}")).header("x-user-id", format!("user-{user}"))
         };
-        let tally: Tally = rig.load(count).concurrency(32).each(ask).await;
+        let tally: LoadTally = rig.load(count).concurrency(32).each(ask).await;
         assert_eq!(tally.with_status(200) + tally.with_status(500), count);
     };
     users(0, 5_000).await;

@@ -3,20 +3,23 @@
 //! EnvoyFilters' patches, with real traffic.
 
 use canary_integration::{
-    Ask, Bootstrap, Carrier, Load, Rig, Running, Tally, instead_of_a_missing_module,
+    Bootstrap, Carrier, ClientRequest, Load, LoadTally, Rig, Running, artifacts,
+    instead_of_a_missing_module,
 };
 use hyper::Method;
 use serde_json::{Value, json};
+
+mod gateway;
 
 const BOTH: [Carrier; 2] = [Carrier::WasmPlugin, Carrier::TrafficExtension];
 const CANARY: &str = "outbound|8080|v2|scorer.default.svc.cluster.local";
 const PATH: &str = "/v2/models/scorer/infer";
 
-fn ask() -> Ask {
-    Ask::get(PATH).authority("scorer.example.com")
+fn ask() -> ClientRequest {
+    ClientRequest::get(PATH).authority("scorer.example.com")
 }
 
-async fn load(rig: &Running, requests: u64) -> Tally {
+async fn load(rig: &Running, requests: u64) -> LoadTally {
     rig.load(requests).concurrency(8).each(|_| ask()).await
 }
 
@@ -33,7 +36,7 @@ async fn shown(rig: &Running) -> Value {
 
 async fn all_go_to(rig: &Running, version: &str) {
     let probe = async || load(rig, 32).await;
-    let all = |tally: &Tally| tally.of_version(version) == 32 && tally.with_status(200) == 32;
+    let all = |tally: &LoadTally| tally.of_version(version) == 32 && tally.with_status(200) == 32;
     rig.eventually(&format!("all requests go to {version}"), probe, all).await;
 }
 
@@ -128,7 +131,7 @@ async fn forged_headers_open_nothing() {
             }
         }
         assert_eq!(rig.canary().seen(), 0);
-        let leaked = |seen: &canary_integration::Seen| {
+        let leaked = |seen: &canary_integration::RecordedRequest| {
             seen.headers.keys().any(|name| name.as_str().starts_with("x-canary"))
         };
         assert!(!rig.stable().requests().iter().any(leaked));
@@ -192,7 +195,7 @@ async fn a_changed_resource_is_a_new_vm_and_loses_nothing() {
     assert!(shown["canary"]["requests"].as_u64().unwrap() >= before + tally.requests() / 2);
 }
 
-/// Istio keeps no statistics of the runtime, by which the filter tells that a large one is unchanged.
+/// Istio drops the runtime's statistics, from which the filter sees that a large runtime is unchanged.
 #[tokio::test]
 async fn a_large_runtime_is_followed_though_nothing_counts_its_loads() {
     let rig = Rig::istio(Carrier::WasmPlugin).start().await;
@@ -222,7 +225,7 @@ async fn the_control_port_has_what_canaryctl_needs_and_nothing_else() {
     ctl(&rig, &["abort", "scorer", "--envoy", &envoy]).await;
     all_go_to(&rig, "3.1").await;
 
-    let mut client = canary_integration::Client::new(control);
+    let mut client = canary_integration::TestClient::new(control);
     for (method, path, status) in [
         (Method::GET, "/runtime", 200),
         (Method::GET, "/config_dump?resource=ecds_filters", 200),
@@ -236,30 +239,30 @@ async fn the_control_port_has_what_canaryctl_needs_and_nothing_else() {
         (Method::GET, "/", 404),
         (Method::GET, "/stats/../quitquitquit", 404),
     ] {
-        let answer = client.send(Ask::new(method.clone(), path)).await.unwrap();
+        let answer = client.send(ClientRequest::new(method.clone(), path)).await.unwrap();
         assert_eq!(answer.status, status, "{method} {path}");
     }
     assert_eq!(rig.get("/ready").await.status, 404, "and the clients' port has none of it");
 }
 
-/// Istio has its own tags, so Prometheus gets one long name; the rules in the docs take it apart.
-#[tokio::test]
-async fn prometheus_can_take_the_names_apart_as_the_docs_say() {
-    let docs = include_str!("../../../docs/ISTIO.md");
-    let pattern = docs.split("regex: '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
-    assert_eq!(docs.matches(pattern).count(), 4, "four rules with one expression");
-    // Prometheus anchors its expressions.
-    let rule = regex::Regex::new(&format!("^(?:{pattern})$")).unwrap();
-    let rig = Rig::istio(Carrier::WasmPlugin).start().await;
-    load(&rig, 10).await;
-    let labelled = async || {
-        let lines = rig.prometheus().await;
-        let names = lines.iter().filter_map(|line| line.split(['{', ' ']).next());
-        let found = names.filter_map(|name| rule.captures(name));
-        found.map(|parts| [1, 2, 3, 4].map(|at| parts[at].to_owned())).collect::<Vec<_>>()
-    };
-    let wanted = ["scorer", "stable", "3_1", "rq_total"].map(str::to_owned);
-    rig.eventually("the name's parts", labelled, |found| found.contains(&wanted)).await;
+/// `routes` of the EnvoyFilter: neither version's streams are cut, and an idle one ends.
+#[test]
+fn both_routes_have_the_same_limits() {
+    let file = artifacts::root().join("envoy/istio/canary.yaml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let manifests: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let patches = manifests
+        .iter()
+        .filter(|one| one["kind"] == "EnvoyFilter")
+        .flat_map(|one| one["spec"]["configPatches"].as_array().unwrap());
+    let idle: Vec<&Value> = patches
+        .filter(|patch| patch["applyTo"] == "HTTP_ROUTE")
+        .map(|patch| &patch["patch"]["value"]["route"]["idle_timeout"])
+        .collect();
+    assert_eq!(idle, ["300s", "300s"]);
+    let service = manifests.iter().find(|one| one["kind"] == "VirtualService").unwrap();
+    let routes = service["spec"]["http"].as_array().unwrap();
+    assert!(routes.iter().all(|route| route["timeout"].is_null()), "Istio's default: no limit");
 }
 
 /// What Istio doesn't protect from: it has no default for an extension, so a configuration that is

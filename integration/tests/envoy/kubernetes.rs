@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use canary_integration::{
-    AdminAddress, Ask, Bootstrap, Client, ConfigMap, Rig, Running, artefacts,
+    AdminAddress, Bootstrap, ClientRequest, ConfigMap, Rig, Running, TestClient, artifacts,
 };
 use hyper::Method;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const ENVOY: &str = "envoy/kubernetes/envoy.yaml";
 
 /// The documents of a shipped file.
 fn documents(file: &str) -> Vec<Value> {
-    let text = fs::read_to_string(artefacts::root().join(file)).unwrap();
+    let text = fs::read_to_string(artifacts::root().join(file)).unwrap();
     serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
@@ -88,8 +88,8 @@ fn the_deployment_mounts_what_the_bootstrap_reads() {
     };
     let envoy = container("envoy");
     let map = |name: &str| Some(name.to_owned());
-    let text = fs::read_to_string(artefacts::root().join(ENVOY)).unwrap();
-    let ecds = fs::read_to_string(artefacts::root().join("envoy/kubernetes/ecds.yaml")).unwrap();
+    let text = fs::read_to_string(artifacts::root().join(ENVOY)).unwrap();
+    let ecds = fs::read_to_string(artifacts::root().join("envoy/kubernetes/ecds.yaml")).unwrap();
     for (path, volume, config_map, named) in [
         ("/etc/envoy/runtime/..data", "weights", map("canary-weights"), &text),
         ("/etc/envoy/ecds/ecds.yaml", "ecds", map("canary-ecds"), &text),
@@ -139,7 +139,9 @@ async fn the_shipped_bootstrap_follows_its_config_maps() {
     rig.all_go_to("1.1.0").await;
     rig.push_config(|config| config["rollouts"][0]["canary"]["version"] = "1.2.0".into());
     rig.all_go_to("1.2.0").await;
-    let ready = Client::new(rig.listener("admin-readonly").await).send(Ask::get("/ready")).await;
+    let ready = TestClient::new(rig.listener("admin-readonly").await)
+        .send(ClientRequest::get("/ready"))
+        .await;
     assert_eq!(ready.unwrap().status, 200);
 }
 
@@ -159,7 +161,7 @@ async fn the_view_shows_runtime_and_statistics() {
     rig.runtime_modify(&[("canary.demo.weight", "25")]).await;
     rig.weight_in_force(250_000).await;
     let seen = async |path: &str| {
-        let answer = Client::new(view).send(Ask::get(path)).await.unwrap();
+        let answer = TestClient::new(view).send(ClientRequest::get(path)).await.unwrap();
         assert_eq!(answer.status, 200, "{path}");
         answer.text()
     };
@@ -202,20 +204,21 @@ async fn the_view_lets_nobody_touch_anything() {
         "help",
         "",
     ];
-    let gets = paths.map(|path| Ask::get(&format!("/{path}")));
+    let gets = paths.map(|path| ClientRequest::get(&format!("/{path}")));
     let others = ["POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "get"].map(|method| {
         ["/runtime", "/stats", "/ready", "/runtime_modify?canary.demo.weight=100"]
-            .map(|path| Ask::new(Method::from_bytes(method.as_bytes()).unwrap(), path))
+            .map(|path| ClientRequest::new(Method::from_bytes(method.as_bytes()).unwrap(), path))
     });
-    let overridden = Ask::new(Method::POST, "/runtime").header("x-http-method-override", "GET");
-    let moved = Ask::get("/stats").header("x-envoy-original-path", format!("/{change}"));
+    let overridden =
+        ClientRequest::new(Method::POST, "/runtime").header("x-http-method-override", "GET");
+    let moved = ClientRequest::get("/stats").header("x-envoy-original-path", format!("/{change}"));
     let moved = moved.header("x-original-url", format!("/{change}"));
-    assert_eq!(Client::new(view).send(moved).await.unwrap().status, 200, "that is but a read");
+    assert_eq!(TestClient::new(view).send(moved).await.unwrap().status, 200, "that is but a read");
     for ask in gets.into_iter().chain(others.into_iter().flatten()).chain([overridden]) {
         for ask in [ask.clone(), ask.clone().http2()] {
             let sent = format!("{ask:?}");
             // By HTTP/1.1 Envoy itself refuses a method that it doesn't know.
-            if let Ok(answer) = Client::new(view).send(ask).await {
+            if let Ok(answer) = TestClient::new(view).send(ask).await {
                 assert!([400, 403, 404].contains(&answer.status), "{sent}: {answer:?}");
             }
         }

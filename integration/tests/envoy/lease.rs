@@ -1,4 +1,4 @@
-//! The lease: a weight that nobody renews ends by itself.
+//! The lease: a weight that isn't renewed ends by itself.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn a_lease_that_runs_out_leaves_stable() {
         |shown| *shown == 1,
     )
     .await;
-    // The same text again is no renewal.
+    // The same text again doesn't renew it.
     rig.runtime_modify(&[("canary.demo.lease", "2:a")]).await;
     rig.polled(3).await;
     assert_eq!(rig.get("/").await.version(), Some("1.0.0"));

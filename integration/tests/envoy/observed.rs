@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use canary_integration::{
-    AdminAddress, AdminOn, Load, Prometheus, Rig, Running, Traffic, artefacts, free_port,
+    AdminAddress, AdminOn, Load, PrometheusProcess, Rig, Running, RunningLoad, artifacts, free_port,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -27,12 +27,12 @@ analysis:
 ";
 
 /// A rollout file, the place of its journal, and where the controller that runs it can be asked.
-pub(crate) struct Controller {
+pub(crate) struct ControllerProcess {
     folder: TempDir,
     pub(crate) at: SocketAddr,
 }
 
-impl Controller {
+impl ControllerProcess {
     pub(crate) fn new(rollout: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("rollout.yaml"), rollout).unwrap();
@@ -61,7 +61,7 @@ impl Controller {
 
     /// Runs the rollout in the background, until the child is dropped.
     fn spawn(&self, rig: &Running) -> Child {
-        let mut command = Command::new(artefacts::canaryctl());
+        let mut command = Command::new(artifacts::canaryctl());
         command.args(self.arguments()).env("CANARYCTL_ENVOYS", rig.admin().address().to_string());
         let log = std::fs::File::create(self.path("log")).unwrap();
         command.stdout(log.try_clone().unwrap()).stderr(log);
@@ -78,25 +78,25 @@ impl Controller {
 }
 
 /// Two versions that differ in errors and times, watched from all sides.
-pub(crate) struct Observed {
-    pub(crate) prometheus: Prometheus,
-    _traffic: Traffic,
-    _controller: (Controller, Child),
+pub(crate) struct ObservedRig {
+    pub(crate) prometheus: PrometheusProcess,
+    _traffic: RunningLoad,
+    _controller: (ControllerProcess, Child),
     _rig: Running,
 }
 
-impl Observed {
+impl ObservedRig {
     pub(crate) async fn start() -> Self {
         let rig = Rig::new().admin(AdminOn::Tcp).unguarded().start().await;
-        rig.canary().change(|behaviour| {
-            behaviour.errors = 0.2;
-            behaviour.latency = std::time::Duration::from_millis(30);
+        rig.canary().change(|behavior| {
+            behavior.errors = 0.2;
+            behavior.latency = std::time::Duration::from_millis(30);
         });
-        let controller = Controller::new(ENDLESS);
+        let controller = ControllerProcess::new(ENDLESS);
         let child = controller.spawn(&rig);
         rig.weight_in_force(300_000).await;
         let traffic = rig.load(Load::ENDLESS).concurrency(16).rate(300.0).spawn();
-        let prometheus = Prometheus::start(&[admin_port(&rig)], Some(controller.at)).await;
+        let prometheus = PrometheusProcess::start(&[admin_port(&rig)], Some(controller.at)).await;
         Self { prometheus, _traffic: traffic, _controller: (controller, child), _rig: rig }
     }
 }

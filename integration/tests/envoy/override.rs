@@ -1,6 +1,6 @@
 //! The override: how a tester looks at a version, and that the comparison doesn't see it.
 
-use canary_integration::{Ask, Rig, Running};
+use canary_integration::{ClientRequest, Rig, Running};
 use serde_json::{Value, json};
 
 fn by_both(rollout: &mut Value) {
@@ -12,7 +12,7 @@ fn with_token(rollout: &mut Value) {
         "token": {"header": "x-canary-token", "value": "a secret"}});
 }
 
-async fn version(rig: &Running, ask: Ask) -> String {
+async fn version(rig: &Running, ask: ClientRequest) -> String {
     let by_http2 = rig.request(ask.clone().http2()).await;
     let answer = rig.request(ask).await;
     assert_eq!((answer.status, answer.upstream()), (200, answer.version()));
@@ -20,12 +20,12 @@ async fn version(rig: &Running, ask: Ask) -> String {
     answer.version().expect("a stamp").to_owned()
 }
 
-fn says(header: &str) -> Ask {
-    Ask::get("/").header("X-Canary", header)
+fn says(header: &str) -> ClientRequest {
+    ClientRequest::get("/").header("X-Canary", header)
 }
 
-fn eats(cookie: &str) -> Ask {
-    Ask::get("/").header("cookie", format!("a=b; canary={cookie}; c=d"))
+fn eats(cookie: &str) -> ClientRequest {
+    ClientRequest::get("/").header("cookie", format!("a=b; canary={cookie}; c=d"))
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn it_is_counted_apart_and_compared_nowhere() {
     }
     // Nor has it used up a client's first observation: a user whom a tester's cookie sent astray
     // is new when it comes by itself.
-    let own = Ask::get("/").header("x-user-id", "3");
+    let own = ClientRequest::get("/").header("x-user-id", "3");
     rig.request(own).await;
     let stats = rig.counted(1).await;
     assert_eq!(stats.of("stable", "client_total") + stats.of("canary", "client_total"), 1);
@@ -140,10 +140,10 @@ async fn always_reaches_the_canary_behind_a_tripped_guard_and_an_expired_lease()
     assert_eq!(rig.load(50).await.of_version("1.0.0"), 50);
     rig.runtime_modify(&[("canary.demo.lease", "")]).await;
     rig.weight_in_force(500_000).await;
-    rig.canary().change(|behaviour| behaviour.errors = 1.0);
+    rig.canary().change(|behavior| behavior.errors = 1.0);
     rig.load(100).await;
     shown("guard_tripped").await;
-    rig.canary().change(|behaviour| behaviour.errors = 0.0);
+    rig.canary().change(|behavior| behavior.errors = 0.0);
     assert_eq!(version(&rig, says("always")).await, "1.1.0");
     assert_eq!(rig.load(50).await.of_version("1.0.0"), 50);
 }
@@ -152,7 +152,7 @@ async fn always_reaches_the_canary_behind_a_tripped_guard_and_an_expired_lease()
 #[tokio::test]
 async fn forced_failures_are_not_the_guards() {
     let rig = Rig::new().rollout(by_both).weight(50.0).start().await;
-    rig.canary().change(|behaviour| behaviour.errors = 1.0);
+    rig.canary().change(|behavior| behavior.errors = 1.0);
     let tally = rig.load(200).each(|_| says("always")).await;
     assert_eq!(tally.with_status(503), 200, "{tally:?}");
     let forced = async || rig.stats().await.of("canary", "rq_forced");

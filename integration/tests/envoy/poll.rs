@@ -1,6 +1,6 @@
 //! The poll of the runtime: garbage, failures, and an admin that doesn't answer.
 
-use canary_integration::{Bootstrap, Fault, Rig, Running, Server, Upstream};
+use canary_integration::{Bootstrap, Fault, Rig, Running, Server, TestUpstream};
 use serde_json::json;
 
 #[tokio::test]
@@ -36,26 +36,25 @@ async fn a_poll_that_fails_leaves_the_last_weight_and_recovers() {
         let entry = json!({"layer_values": [weight], "final_value": weight});
         json!({"layers": ["admin"], "entries": {"canary.demo.weight": entry}}).to_string()
     };
-    let mut admin = Upstream::ok().body(runtime("100")).start("admin");
+    let mut admin = TestUpstream::ok().body(runtime("100")).start("admin");
     let rig = polling(&admin).await;
     rig.all_go_to("1.1.0").await;
 
-    admin.change(|behaviour| behaviour.status = 503);
+    admin.change(|behavior| behavior.status = 503);
     polls_fail_on(&rig).await;
-    admin.change(|behaviour| {
-        (behaviour.status, behaviour.body) = (200, Some("{\"layers\": [".into()))
-    });
+    admin
+        .change(|behavior| (behavior.status, behavior.body) = (200, Some("{\"layers\": [".into())));
     polls_fail_on(&rig).await;
-    admin.change(|behaviour| behaviour.body = Some("<html>".into()));
+    admin.change(|behavior| behavior.body = Some("<html>".into()));
     polls_fail_on(&rig).await;
-    admin.change(|behaviour| behaviour.fault = Fault::Reset);
+    admin.change(|behavior| behavior.fault = Fault::Reset);
     polls_fail_on(&rig).await;
     admin.down().await;
     polls_fail_on(&rig).await;
 
     admin.up();
-    admin.change(|behaviour| {
-        (behaviour.fault, behaviour.body) = (Fault::None, Some(runtime("0").into()))
+    admin.change(|behavior| {
+        (behavior.fault, behavior.body) = (Fault::None, Some(runtime("0").into()))
     });
     rig.all_go_to("1.0.0").await;
 }
@@ -71,17 +70,17 @@ async fn polls_fail_on(rig: &Running) {
 
 #[tokio::test]
 async fn a_silent_admin_leaves_the_configured_weight_and_its_lease_ends_all_the_same() {
-    let admin = Upstream::ok().body("{\"layers\": [], \"entries\": {}}").start("admin");
+    let admin = TestUpstream::ok().body("{\"layers\": [], \"entries\": {}}").start("admin");
     let rig = polling(&admin).await;
     let entries = json!({
         "canary.demo.weight": {"layer_values": ["100"], "final_value": "100"},
         "canary.demo.lease": {"layer_values": ["2:a"], "final_value": "2:a"},
     });
-    admin.change(|behaviour| {
-        behaviour.body = Some(json!({"layers": ["admin"], "entries": entries}).to_string().into())
+    admin.change(|behavior| {
+        behavior.body = Some(json!({"layers": ["admin"], "entries": entries}).to_string().into())
     });
     rig.all_go_to("1.1.0").await;
-    admin.change(|behaviour| behaviour.fault = Fault::Hang);
+    admin.change(|behavior| behavior.fault = Fault::Hang);
     rig.all_go_to("1.0.0").await;
     rig.eventually(
         "the expiry is shown",
@@ -101,7 +100,7 @@ async fn a_cluster_that_is_not_there_is_a_failed_poll_with_its_name_in_the_log()
     assert_eq!(rig.logs().matches("cluster `nowhere`").count(), 1, "{}", rig.logs());
 }
 
-/// A thousand keys that are somebody else's: 110 KB of JSON, which Envoy takes milliseconds to write.
+/// A thousand keys of other users: 110 KB of JSON, which Envoy takes milliseconds to write.
 fn crowded(rig: Rig) -> Rig {
     (0..1_000).fold(rig, |rig, number| rig.runtime(&format!("somebody.elses.key_{number}"), "100"))
 }
@@ -136,12 +135,12 @@ async fn a_large_runtime_without_counters_of_its_changes_is_read_at_every_poll()
         entries.insert("canary.demo.weight".to_owned(), entry.clone());
         json!({"layers": ["admin"], "entries": entries}).to_string()
     };
-    let admin = Upstream::ok().body(runtime("100"));
+    let admin = TestUpstream::ok().body(runtime("100"));
     let admin = admin.script(|seen| (seen.path != "/runtime").then(|| (403, "no".into())));
     let admin = admin.start("admin");
     let rig = polling(&admin).await;
     for (weight, version) in [("100", "1.1.0"), ("0", "1.0.0"), ("100", "1.1.0")] {
-        admin.change(|behaviour| behaviour.body = Some(runtime(weight).into()));
+        admin.change(|behavior| behavior.body = Some(runtime(weight).into()));
         rig.all_go_to(version).await;
     }
     rig.polled(8).await;

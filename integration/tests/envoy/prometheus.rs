@@ -3,24 +3,24 @@
 
 use std::process::Command;
 
-use canary_integration::{AdminOn, Load, Prometheus, Rig, Running, artefacts};
+use canary_integration::{AdminOn, Load, PrometheusProcess, Rig, Running, artifacts};
 use serde_json::Value;
 
-use crate::observed::{Controller, Observed, admin_port, text};
+use crate::observed::{ControllerProcess, ObservedRig, admin_port, text};
 
 #[test]
 fn promtool_takes_the_shipped_files() {
-    let folder = artefacts::root().join("envoy/prometheus");
+    let folder = artifacts::root().join("envoy/prometheus");
     for (what, file) in [("config", "prometheus.yaml"), ("rules", "canary.rules.yaml")] {
         let check = ["check", what, "--lint-fatal"];
-        let mut promtool = Command::new(artefacts::promtool());
+        let mut promtool = Command::new(artifacts::promtool());
         let output = promtool.args(check).arg(folder.join(file)).output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
     }
 }
 
 /// The only value of a query for a role.
-async fn of_role(prometheus: &Prometheus, metric: &str, role: &str) -> f64 {
+async fn of_role(prometheus: &PrometheusProcess, metric: &str, role: &str) -> f64 {
     let values = prometheus.values(&format!("{metric}{{rollout=\"demo\",role=\"{role}\"}}")).await;
     assert_eq!(values.len(), 1, "{values:?}");
     let version = if role == "canary" { "1.1.0" } else { "1.0.0" };
@@ -30,7 +30,7 @@ async fn of_role(prometheus: &Prometheus, metric: &str, role: &str) -> f64 {
 
 #[tokio::test]
 async fn the_rules_show_both_versions_side_by_side() {
-    let observed = Observed::start().await;
+    let observed = ObservedRig::start().await;
     let prometheus = &observed.prometheus;
     prometheus.values("count(up{job=~'envoy|canaryctl'} == 1) == 2").await;
     for record in records() {
@@ -54,14 +54,14 @@ async fn the_rules_show_both_versions_side_by_side() {
 
 /// The names of the shipped rules.
 fn records() -> Vec<String> {
-    let file = artefacts::root().join("envoy/prometheus/canary.rules.yaml");
+    let file = artifacts::root().join("envoy/prometheus/canary.rules.yaml");
     let text = std::fs::read_to_string(file).unwrap();
     let names = text.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
     names.map(str::to_owned).collect()
 }
 
 /// A rollout file that is judged by Prometheus alone.
-fn rollout(prometheus: &Prometheus, condition: &str) -> String {
+fn rollout(prometheus: &PrometheusProcess, condition: &str) -> String {
     let query = "rollout_role_version:canary_rq_failure:ratio_rate1m{rollout='demo',role='canary'}";
     format!(
         "rollout: demo\nlease: 5s\nsteps:\n- setWeight: 30\n- pause: {{duration: 2s, minRequests: 20}}\n\
@@ -72,10 +72,10 @@ fn rollout(prometheus: &Prometheus, condition: &str) -> String {
 }
 
 /// An Envoy without the guard, so that it's Prometheus who finds a bad version, and its Prometheus.
-async fn scraped(errors: f64) -> (Running, Prometheus) {
+async fn scraped(errors: f64) -> (Running, PrometheusProcess) {
     let rig = Rig::new().admin(AdminOn::Tcp).unguarded().start().await;
-    rig.canary().change(|behaviour| behaviour.errors = errors);
-    let prometheus = Prometheus::start(&[admin_port(&rig)], None).await;
+    rig.canary().change(|behavior| behavior.errors = errors);
+    let prometheus = PrometheusProcess::start(&[admin_port(&rig)], None).await;
     (rig, prometheus)
 }
 
@@ -83,7 +83,7 @@ async fn scraped(errors: f64) -> (Running, Prometheus) {
 async fn a_rollout_goes_on_by_what_prometheus_says() {
     let (rig, prometheus) = scraped(0.0).await;
     let traffic = rig.load(Load::ENDLESS).rate(300.0).spawn();
-    let run = Controller::new(&rollout(&prometheus, "result > 0.05")).run(&rig).await;
+    let run = ControllerProcess::new(&rollout(&prometheus, "result > 0.05")).run(&rig).await;
     traffic.stop().await;
     assert_eq!(run.status.code(), Some(0), "{}", text(&run));
     rig.all_go_to("1.1.0").await;
@@ -93,7 +93,7 @@ async fn a_rollout_goes_on_by_what_prometheus_says() {
 async fn a_rollout_is_rolled_back_by_what_prometheus_says() {
     let (rig, prometheus) = scraped(0.2).await;
     let traffic = rig.load(Load::ENDLESS).rate(300.0).spawn();
-    let run = Controller::new(&rollout(&prometheus, "result > 0.05")).run(&rig).await;
+    let run = ControllerProcess::new(&rollout(&prometheus, "result > 0.05")).run(&rig).await;
     traffic.stop().await;
     assert_eq!(run.status.code(), Some(1), "{}", text(&run));
     assert!(text(&run).contains("rolling back to stable: slo"), "{}", text(&run));
@@ -104,7 +104,7 @@ async fn a_rollout_is_rolled_back_by_what_prometheus_says() {
 async fn a_rollout_holds_while_prometheus_is_away_and_says_so() {
     let (rig, mut prometheus) = scraped(0.0).await;
     let traffic = rig.load(Load::ENDLESS).rate(300.0).spawn();
-    let controller = Controller::new(&rollout(&prometheus, "result > 0.05"));
+    let controller = ControllerProcess::new(&rollout(&prometheus, "result > 0.05"));
     prometheus.kill().await;
     let steered = async {
         // It waits for nothing else any more: the step's time is over.

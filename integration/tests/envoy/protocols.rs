@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use canary_integration::{Ask, Bootstrap, Load, Rig, Running, Upstream};
+use canary_integration::{Bootstrap, ClientRequest, Load, Rig, Running, TestUpstream};
 use hyper::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,11 +34,11 @@ pub(crate) async fn head(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn head_and_every_other_method() {
-    let upstream = Upstream::ok().body("a body that HEAD doesn't get");
+    let upstream = TestUpstream::ok().body("a body that HEAD doesn't get");
     let rig = reader().canary(upstream).start().await;
     let methods = ["HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "PURGE", "PROPFIND"];
     for method in methods {
-        let ask = Ask::new(Method::from_bytes(method.as_bytes()).unwrap(), "/");
+        let ask = ClientRequest::new(Method::from_bytes(method.as_bytes()).unwrap(), "/");
         for ask in [ask.clone(), ask.http2()] {
             let answer = rig.request(ask).await;
             assert_eq!((answer.status, answer.version()), (200, Some("1.1.0")), "{method}");
@@ -83,7 +83,9 @@ async fn interim_answers_are_no_answers() {
         };
         let rig = reader().bootstrap(raw).start().await;
         for _ in 0..5 {
-            for ask in [Ask::get("/"), Ask::get("/").header("expect", "100-continue")] {
+            for ask in
+                [ClientRequest::get("/"), ClientRequest::get("/").header("expect", "100-continue")]
+            {
                 let answer = rig.request(ask).await;
                 assert_eq!((answer.status, answer.upstream()), (200, Some("raw")));
                 assert_eq!(answer.version(), Some("1.1.0"));
@@ -119,7 +121,7 @@ async fn begun(rig: &Running) -> u64 {
 /// answer's: each is a request, none is the version's failure, and nothing trips.
 #[tokio::test]
 async fn clients_that_leave_are_no_failures() {
-    let slow = Upstream::ok().latency_ms(5_000);
+    let slow = TestUpstream::ok().latency_ms(5_000);
     let rig = Rig::new().canary(slow).affinity(json!([{"header": "x-user-id"}])).weight(100.0);
     let rig = rig.workers(1).start().await;
     let get = "GET / HTTP/1.1\r\nhost: a\r\nx-user-id: 1\r\n\r\n";
@@ -144,8 +146,8 @@ async fn clients_that_leave_are_no_failures() {
     assert_eq!(trials, [40, 0, 0]);
 
     let large = vec![b'x'; 8_000_000];
-    rig.canary().change(|behaviour| {
-        (behaviour.latency, behaviour.body) = (Duration::ZERO, Some(large.into()))
+    rig.canary().change(|behavior| {
+        (behavior.latency, behavior.body) = (Duration::ZERO, Some(large.into()))
     });
     for _ in 0..10 {
         let mut stream = rig.dial().await;
@@ -157,7 +159,7 @@ async fn clients_that_leave_are_no_failures() {
     assert_eq!(canary(&rig, &["rq_total", "rq_failure", "rq_2xx"]).await, [50, 0, 10]);
     // Their response had begun, and the client's first request that counts is one of them.
     assert_eq!(canary(&rig, &["rq_abandoned", "client_total"]).await, [40, 1]);
-    rig.canary().change(|behaviour| behaviour.body = None);
+    rig.canary().change(|behavior| behavior.body = None);
     unharmed(&rig).await;
     assert_eq!(rig.stat("demo.guard_tripped").await, 0);
 }
@@ -165,13 +167,14 @@ async fn clients_that_leave_are_no_failures() {
 /// By HTTP/2, where one connection carries many requests, all of which end at once.
 #[tokio::test]
 async fn a_connection_that_breaks_takes_its_requests_along() {
-    let rig = Rig::new().canary(Upstream::ok().latency_ms(20_000)).weight(100.0).start().await;
-    let traffic = rig.load(Load::ENDLESS).concurrency(30).each(|_| Ask::get("/").http2()).spawn();
+    let rig = Rig::new().canary(TestUpstream::ok().latency_ms(20_000)).weight(100.0).start().await;
+    let traffic =
+        rig.load(Load::ENDLESS).concurrency(30).each(|_| ClientRequest::get("/").http2()).spawn();
     rig.eventually("thirty under way", async || rig.canary().seen(), |seen| *seen == 30).await;
     drop(traffic);
     rig.counted(30).await;
     assert_eq!(canary(&rig, &["rq_failure", "rq_5xx", "rq_2xx"]).await, [0, 0, 0]);
-    rig.canary().change(|behaviour| behaviour.latency = Duration::ZERO);
+    rig.canary().change(|behavior| behavior.latency = Duration::ZERO);
     unharmed(&rig).await;
 }
 
@@ -190,7 +193,9 @@ async fn bodies_that_envoy_refuses() {
     for (place, stamped) in [(1, true), (0, false)] {
         let limited = move |bootstrap: &mut Bootstrap| limit_bodies(bootstrap, place);
         let rig = reader().bootstrap(limited).start().await;
-        for ask in [Ask::new(Method::POST, "/"), Ask::new(Method::POST, "/").http2()] {
+        for ask in
+            [ClientRequest::new(Method::POST, "/"), ClientRequest::new(Method::POST, "/").http2()]
+        {
             let answer = rig.request(ask.clone().body(vec![b'x'; 100_000])).await;
             assert_eq!((answer.status, answer.version().is_some()), (413, stamped));
             assert_eq!(rig.request(ask.body("small")).await.status, 200);
@@ -207,8 +212,9 @@ async fn bodies_that_envoy_refuses() {
 #[tokio::test]
 async fn headers_that_envoy_refuses() {
     let rig = reader().start().await;
-    let long = Ask::get("/").header("x-long", "x".repeat(70_000));
-    let many = (0..200).fold(Ask::get("/"), |ask, number| ask.header("x-many", number.to_string()));
+    let long = ClientRequest::get("/").header("x-long", "x".repeat(70_000));
+    let many = (0..200)
+        .fold(ClientRequest::get("/"), |ask, number| ask.header("x-many", number.to_string()));
     for ask in [long, many] {
         let answer = rig.request(ask).await;
         assert_eq!((answer.status, answer.version()), (431, None));

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use canary_integration::{Ask, Load, Rig, Running, Seen, Tally, Traffic, Upstream};
+use canary_integration::{
+    ClientRequest, Load, LoadTally, RecordedRequest, Rig, Running, RunningLoad, TestUpstream,
+};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
@@ -16,12 +18,12 @@ fn call_canary(config: &mut Value, version: &str) {
     config["rollouts"][0]["canary"]["version"] = version.into();
 }
 
-/// Steady traffic that shall not notice anything.
-fn steady(rig: &Running) -> Traffic {
+/// Steady traffic that must not notice anything.
+fn steady(rig: &Running) -> RunningLoad {
     rig.load(Load::ENDLESS).concurrency(16).rate(600.0).spawn()
 }
 
-fn all_answered(tally: &Tally, least: u64) {
+fn all_answered(tally: &LoadTally, least: u64) {
     assert_eq!(tally.with_status(200), tally.requests(), "{tally:?}");
     assert!(tally.requests() > least, "too little traffic to tell: {tally:?}");
 }
@@ -81,16 +83,17 @@ async fn the_next_canary_does_not_start_at_its_predecessors_weight() {
 /// counters: a push touches none of it. (That a tripped guard stays, the guard's own tests show.)
 #[tokio::test]
 async fn what_is_shared_and_counted_stays() {
-    let by_user = |number: u64| Ask::get("/").header("x-user-id", (number % 20).to_string());
+    let by_user =
+        |number: u64| ClientRequest::get("/").header("x-user-id", (number % 20).to_string());
     for rig in both() {
-        let ill = Upstream::ok().failing(500);
+        let ill = TestUpstream::ok().failing(500);
         let rig = rig.stable(ill.clone()).canary(ill).unguarded().workers(1);
         let mut rig = rig.affinity(json!([{"header": "x-user-id"}])).start().await;
         let changes = [("canary.demo.weight", "50"), ("canary.demo.lease", "5:a")];
         rig.runtime_modify(&changes).await;
         rig.weight_in_force(500_000).await;
         rig.load(100).each(by_user).await;
-        let clients = |stats: &canary_integration::Stats| {
+        let clients = |stats: &canary_integration::FilterStats| {
             ["client_total", "client_failure", "client_first_failure"]
                 .map(|metric| stats.of("stable", metric) + stats.of("canary", metric))
         };
@@ -110,15 +113,15 @@ async fn what_is_shared_and_counted_stays() {
 #[tokio::test]
 async fn requests_under_way_end_by_the_old_rules() {
     for rig in both() {
-        let canary = Upstream::ok()
-            .script(|seen: &Seen| seen.path.starts_with("/404").then(|| (404, Bytes::new())));
+        let canary = TestUpstream::ok().script(|seen: &RecordedRequest| {
+            seen.path.starts_with("/404").then(|| (404, Bytes::new()))
+        });
         let mut rig = rig.canary(canary).unguarded().weight(100.0).start().await;
         let latency = |rig: &Running, milliseconds| {
-            rig.canary()
-                .change(|behaviour| behaviour.latency = Duration::from_millis(milliseconds));
+            rig.canary().change(|behavior| behavior.latency = Duration::from_millis(milliseconds));
         };
         latency(&rig, 2_500);
-        let old = rig.load(20).concurrency(20).each(|_| Ask::get("/404")).spawn();
+        let old = rig.load(20).concurrency(20).each(|_| ClientRequest::get("/404")).spawn();
         rig.eventually("twenty under way", async || rig.canary().seen(), |seen| *seen == 20).await;
         latency(&rig, 0);
         rig.push_config(|config| {
@@ -127,7 +130,7 @@ async fn requests_under_way_end_by_the_old_rules() {
         });
         rig.all_go_to("1.2.0").await;
         let before = rig.canary().seen() - 20 + rig.stable().seen();
-        let new = rig.load(30).each(|_| Ask::get("/404")).await;
+        let new = rig.load(30).each(|_| ClientRequest::get("/404")).await;
         assert_eq!((new.of_version("1.2.0"), new.with_status(404)), (30, 30), "{new:?}");
         assert!(
             rig.stats().await.value("demo.canary.1.1.0.rq_4xx") == 0,
@@ -148,10 +151,10 @@ async fn requests_under_way_end_by_the_old_rules() {
 async fn a_configuration_that_comes_back_while_its_requests_run_goes_on() {
     for rig in both() {
         let mut rig = rig.weight(100.0).start().await;
-        rig.canary().change(|behaviour| behaviour.latency = Duration::from_secs(5));
+        rig.canary().change(|behavior| behavior.latency = Duration::from_secs(5));
         let slow = rig.load(16).concurrency(16).spawn();
         rig.eventually("sixteen under way", async || rig.canary().seen(), |seen| *seen == 16).await;
-        rig.canary().change(|behaviour| behaviour.latency = Duration::ZERO);
+        rig.canary().change(|behavior| behavior.latency = Duration::ZERO);
         rig.push_config(|config| call_canary(config, "1.2.0"));
         rig.all_go_to("1.2.0").await;
         rig.push_config(|config| call_canary(config, "1.1.0"));
@@ -249,10 +252,10 @@ async fn a_bad_push_is_refused_with_its_path_and_the_last_good_one_stays() {
     }
 }
 
-type Change = fn(&mut Value);
+type ConfigChange = fn(&mut Value);
 
 /// What is wrong, and where.
-fn bad() -> [(&'static str, Change); 5] {
+fn bad() -> [(&'static str, ConfigChange); 5] {
     [
         ("rollouts[0].wieght: unknown field", |config| config["rollouts"][0]["wieght"] = 5.into()),
         ("rollouts[0].weight: ", |config| config["rollouts"][0]["weight"] = 101.into()),
@@ -278,7 +281,7 @@ fn complaints(rig: &Running) -> usize {
         .sum()
 }
 
-/// What isn't even a plugin: a file that is no resource, a module that is missing or none.
+/// What isn't even a plugin: a file that isn't a resource, a module that is missing or isn't one.
 #[tokio::test]
 async fn a_broken_resource_or_module_leaves_the_last_good_one() {
     for rig in both() {
@@ -288,7 +291,7 @@ async fn a_broken_resource_or_module_leaves_the_last_good_one() {
         let traffic = steady(&rig);
         rig.push_text("{\"resources\": [");
         rig.eventually("Envoy says so", async || rig.logs(), |log| log.contains("JSON")).await;
-        let good = canary_integration::artefacts::filter();
+        let good = canary_integration::artifacts::filter();
         for module in ["/nowhere/canary_filter.wasm".as_ref(), corrupt.path()] {
             let before = complaints(&rig);
             rig.push_plugin(|plugin| plugin.code(module));

@@ -1,7 +1,10 @@
 //! Rescue, as `envoy/rescue.yaml` has it: what fails on the canary is answered by stable, so that
 //! the users don't see it and the judge does.
 
-use canary_integration::{Answer, Ask, Behaviour, Bootstrap, Fault, Rig, Running, Stats, Upstream};
+use canary_integration::{
+    Behavior, Bootstrap, ClientRequest, ClientResponse, Fault, FilterStats, Rig, Running,
+    TestUpstream,
+};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -11,7 +14,7 @@ fn hasty(bootstrap: &mut Bootstrap) {
     routes[0]["route"]["retry_policy"]["per_try_timeout"] = "1s".into();
 }
 
-/// Everything goes to the canary, nobody guards it, and its answers are read.
+/// Everything goes to the canary, without the guard, and its answers are read.
 fn rig() -> Rig {
     let signals = |rollout: &mut Value| {
         rollout["signals"] = json!([
@@ -23,27 +26,27 @@ fn rig() -> Rig {
 }
 
 /// Of the canary: total, failed, rescued, 2xx, 5xx.
-fn canary(stats: &Stats) -> [u64; 5] {
+fn canary(stats: &FilterStats) -> [u64; 5] {
     ["rq_total", "rq_failure", "rq_rescued", "rq_2xx", "rq_5xx"]
         .map(|metric| stats.of("canary", metric))
 }
 
-fn signals(stats: &Stats) -> u64 {
+fn signals(stats: &FilterStats) -> u64 {
     stats.values.iter().filter(|(name, _)| name.contains(".signal.")).map(|(_, count)| count).sum()
 }
 
-fn call() -> Ask {
-    Ask::new(Method::POST, "/s/M").header("content-type", "application/grpc").http2()
+fn call() -> ClientRequest {
+    ClientRequest::new(Method::POST, "/s/M").header("content-type", "application/grpc").http2()
 }
 
-fn by(answer: &Answer, version: &str) {
+fn by(answer: &ClientResponse, version: &str) {
     assert_eq!((answer.status, answer.upstream()), (200, Some(version)), "{answer:?}");
     assert_eq!(answer.version(), Some(version), "the stamp names who really answered");
 }
 
 #[tokio::test]
 async fn the_clients_of_a_canary_that_fails_everything_see_nothing_of_it() {
-    let rig = rig().canary(Upstream::ok().failing(503)).start().await;
+    let rig = rig().canary(TestUpstream::ok().failing(503)).start().await;
     let tally = rig.load(600).concurrency(32).await;
     assert_eq!((tally.with_status(200), tally.of_version("1.0.0")), (600, 600), "{tally:?}");
     let stats = rig.counted(600).await;
@@ -57,10 +60,14 @@ async fn the_clients_of_a_canary_that_fails_everything_see_nothing_of_it() {
 /// However it fails: refused, reset, silent, with a status, in gRPC; a request with a body, too.
 #[tokio::test]
 async fn every_kind_of_failure_is_rescued() {
-    let mut rig = rig().bootstrap(hasty).canary(Upstream::down()).start().await;
+    let mut rig = rig().bootstrap(hasty).canary(TestUpstream::down()).start().await;
     let mut sent = 0;
     let mut rescued = async |rig: &Running| {
-        for ask in [Ask::get("/"), Ask::new(Method::POST, "/").body("a body").http2(), call()] {
+        for ask in [
+            ClientRequest::get("/"),
+            ClientRequest::new(Method::POST, "/").body("a body").http2(),
+            call(),
+        ] {
             by(&rig.request(ask).await, "1.0.0");
             sent += 1;
             let stats = rig.counted(sent).await;
@@ -69,13 +76,13 @@ async fn every_kind_of_failure_is_rescued() {
     };
     rescued(&rig).await;
     rig.canary_mut().up();
-    let faults: [fn(&mut Behaviour); 3] = [
-        |behaviour| behaviour.fault = Fault::Reset,
-        |behaviour| behaviour.fault = Fault::Hang,
-        // gRPC's status must stand in the headers: when the trailers come, the answer has begun.
-        |behaviour| {
-            (behaviour.fault, behaviour.errors) = (Fault::None, 1.0);
-            behaviour.grpc_trailers_only = true;
+    let faults: [fn(&mut Behavior); 3] = [
+        |behavior| behavior.fault = Fault::Reset,
+        |behavior| behavior.fault = Fault::Hang,
+        // gRPC's status must be in the headers: when the trailers come, the answer has begun.
+        |behavior| {
+            (behavior.fault, behavior.errors) = (Fault::None, 1.0);
+            behavior.grpc_trailers_only = true;
         },
     ];
     for fault in faults {
@@ -90,8 +97,8 @@ async fn every_kind_of_failure_is_rescued() {
 
 #[tokio::test]
 async fn what_fails_on_both_is_a_failure_and_no_rescue() {
-    for (stable, status) in [(Upstream::ok().failing(500), 500), (Upstream::down(), 503)] {
-        let rig = rig().stable(stable).canary(Upstream::ok().failing(503)).start().await;
+    for (stable, status) in [(TestUpstream::ok().failing(500), 500), (TestUpstream::down(), 503)] {
+        let rig = rig().stable(stable).canary(TestUpstream::ok().failing(503)).start().await;
         for _ in 0..10 {
             assert_eq!(rig.get("/").await.status, status);
         }
@@ -101,7 +108,7 @@ async fn what_fails_on_both_is_a_failure_and_no_rescue() {
 
 #[tokio::test]
 async fn a_canary_that_answers_is_its_own_witness() {
-    let rig = rig().canary(Upstream::ok().errors(0.5)).start().await;
+    let rig = rig().canary(TestUpstream::ok().errors(0.5)).start().await;
     let tally = rig.load(200).concurrency(1).await;
     assert_eq!(tally.with_status(200), 200, "{tally:?}");
     assert_eq!((tally.of_version("1.0.0"), tally.of_version("1.1.0")), (100, 100), "{tally:?}");
@@ -111,8 +118,8 @@ async fn a_canary_that_answers_is_its_own_witness() {
     assert_eq!(stats.value("demo.canary.1.1.0.signal.by.new"), 100);
     assert_eq!(stats.value("demo.canary.1.1.0.signal.asked.converted"), 100);
     assert_eq!(signals(&stats), 200, "of rescued answers none");
-    // What is no failure to Envoy's retry isn't rescued.
-    rig.canary().change(|behaviour| (behaviour.errors, behaviour.status) = (0.0, 404));
+    // What Envoy's retry doesn't regard as a failure isn't rescued.
+    rig.canary().change(|behavior| (behavior.errors, behavior.status) = (0.0, 404));
     let answer = rig.get("/").await;
     assert_eq!((answer.status, answer.version()), (404, Some("1.1.0")));
     assert_eq!(canary(&rig.counted(201).await), [201, 100, 100, 200, 0]);
@@ -133,14 +140,14 @@ fn gone(bootstrap: &mut Bootstrap) {
 async fn a_canary_without_a_healthy_endpoint_is_rescued_at_the_first_try() {
     for unreachable in [ill as fn(&mut Bootstrap), gone] {
         let rig = rig().before_start(unreachable).start().await;
-        for ask in [Ask::get("/"), Ask::get("/").http2(), call()] {
+        for ask in [ClientRequest::get("/"), ClientRequest::get("/").http2(), call()] {
             by(&rig.request(ask).await, "1.0.0");
         }
         let stats = rig.counted(3).await;
         assert_eq!((canary(&stats), stats.of("stable", "rq_total")), ([3, 3, 3, 3, 0], 0));
         assert_eq!((rig.canary().seen(), signals(&stats)), (0, 0));
         // What stable then fails at has failed twice.
-        rig.stable().change(|behaviour| (behaviour.errors, behaviour.error_status) = (1.0, 500));
+        rig.stable().change(|behavior| (behavior.errors, behavior.error_status) = (1.0, 500));
         let answer = rig.get("/").await;
         assert_eq!((answer.status, answer.version()), (500, Some("1.0.0")));
         assert_eq!(canary(&rig.counted(4).await), [4, 4, 3, 3, 1]);
@@ -150,7 +157,8 @@ async fn a_canary_without_a_healthy_endpoint_is_rescued_at_the_first_try() {
 /// The guard hears of what the users don't.
 #[tokio::test]
 async fn rescued_failures_trip_the_guard() {
-    let rig = Rig::new().rescue().canary(Upstream::ok().failing(503)).weight(50.0).start().await;
+    let rig =
+        Rig::new().rescue().canary(TestUpstream::ok().failing(503)).weight(50.0).start().await;
     let tally = rig.load(400).concurrency(8).await;
     assert_eq!((tally.with_status(200), tally.of_version("1.0.0")), (400, 400), "{tally:?}");
     let tripped = async || rig.stat("demo.guard_tripped").await;
@@ -160,10 +168,10 @@ async fn rescued_failures_trip_the_guard() {
 
 #[tokio::test]
 async fn a_tester_is_rescued_and_counted_apart() {
-    let rig = rig().canary(Upstream::ok().failing(503)).weight(0.0);
+    let rig = rig().canary(TestUpstream::ok().failing(503)).weight(0.0);
     let rig = rig.rollout(|rollout| rollout["override"] = json!({"header": "x-canary"}));
     let rig = rig.start().await;
-    by(&rig.request(Ask::get("/").header("x-canary", "always")).await, "1.0.0");
+    by(&rig.request(ClientRequest::get("/").header("x-canary", "always")).await, "1.0.0");
     let forced = async || rig.stats().await.of("canary", "rq_forced");
     rig.eventually("it is counted", forced, |forced| *forced == 1).await;
     assert_eq!(canary(&rig.stats().await), [0; 5]);

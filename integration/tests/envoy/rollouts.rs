@@ -1,7 +1,9 @@
 //! Several rollouts behind one Envoy: each takes its own requests, the first that matches takes,
 //! and what none takes is let alone.
 
-use canary_integration::{Ask, Bootstrap, Rig, Running, Server, Stats, Upstream};
+use canary_integration::{
+    Bootstrap, ClientRequest, FilterStats, Rig, Running, Server, TestUpstream,
+};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -13,7 +15,7 @@ struct Scorer {
 
 impl Scorer {
     fn start() -> Self {
-        Self { stable: Upstream::ok().start("3.1"), canary: Upstream::ok().start("3.2") }
+        Self { stable: TestUpstream::ok().start("3.1"), canary: TestUpstream::ok().start("3.2") }
     }
 
     /// Its clusters, and its routes for what lies under `/v2/models/scorer`.
@@ -49,17 +51,18 @@ async fn rig(service: &Scorer, scorer: Value) -> Running {
     Rig::new().config(rollouts).bootstrap(|bootstrap| service.route(bootstrap)).start().await
 }
 
-/// Waits until so many requests are counted for `demo`'s stable version and the scorer's canary.
+/// Waits until this many requests are counted for `demo`'s stable version and the scorer's canary.
 /// Each worker hands its counts over on a tick of its own.
-async fn both_counted(rig: &Running, demo: u64, scorer: u64) -> Stats {
+async fn both_counted(rig: &Running, demo: u64, scorer: u64) -> FilterStats {
     let stats = async || rig.stats().await;
-    let counts =
-        |stats: &Stats| (stats.of("stable", "rq_total"), stats.value("scorer.canary.3.2.rq_total"));
+    let counts = |stats: &FilterStats| {
+        (stats.of("stable", "rq_total"), stats.value("scorer.canary.3.2.rq_total"))
+    };
     rig.eventually("both are counted", stats, |stats| counts(stats) == (demo, scorer)).await
 }
 
-fn of(authority: &str, path: &str) -> Ask {
-    Ask::get(path).authority(authority)
+fn of(authority: &str, path: &str) -> ClientRequest {
+    ClientRequest::get(path).authority(authority)
 }
 
 #[tokio::test]
@@ -129,11 +132,15 @@ async fn what_no_rollout_takes_is_untouched_but_for_internal_headers() {
             "token": {"header": "x-canary-token", "value": "secret"}});
         rollout["affinity"] = json!([{"cookie": "canary-cohort"}]);
     };
-    let upstream = Upstream::ok().header("x-canary-version", "the upstream's own");
+    let upstream = TestUpstream::ok().header("x-canary-version", "the upstream's own");
     let bare = |rig: Rig| rig.bootstrap(Bootstrap::without_early_removal).stable(upstream.clone());
     let rig = bare(Rig::new().rollout(rollout).weight(100.0)).start().await;
     let plain = bare(Rig::new().without_filter()).start().await;
-    for ask in [Ask::get("/a?b"), Ask::new(Method::POST, "/").body("c"), Ask::get("/").http2()] {
+    for ask in [
+        ClientRequest::get("/a?b"),
+        ClientRequest::new(Method::POST, "/").body("c"),
+        ClientRequest::get("/").http2(),
+    ] {
         let ask = ask.header("x-own", b"\xff\xfe").header("x-own", "2").header("cookie", "a=b");
         let ask = ask.header("x-canary", "always");
         let expected = plain.request(ask.clone()).await;
@@ -147,7 +154,7 @@ async fn what_no_rollout_takes_is_untouched_but_for_internal_headers() {
         );
     }
     for (seen, expected) in rig.stable().requests().iter().zip(plain.stable().requests()) {
-        let headers = |seen: &canary_integration::Seen| {
+        let headers = |seen: &canary_integration::RecordedRequest| {
             let mut headers = seen.headers.clone();
             headers.remove("x-request-id");
             headers

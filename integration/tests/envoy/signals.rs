@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use canary_integration::{Ask, Fault, Rig, Running, Seen, Stats, Upstream, artefacts};
+use canary_integration::{
+    ClientRequest, Fault, FilterStats, RecordedRequest, Rig, Running, TestUpstream, artifacts,
+};
 use hyper::{Method, body::Bytes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,19 +22,19 @@ fn label() -> Value {
 }
 
 /// Answers with the body that is the request's.
-fn echo() -> Upstream {
-    Upstream::ok().script(|seen: &Seen| {
+fn echo() -> TestUpstream {
+    TestUpstream::ok().script(|seen: &RecordedRequest| {
         let status = seen.path.trim_start_matches('/').parse().unwrap_or(200);
         Some((status, seen.body.clone()))
     })
 }
 
-fn post(body: impl Into<Bytes>) -> Ask {
-    Ask::new(Method::POST, "/").body(body)
+fn post(body: impl Into<Bytes>) -> ClientRequest {
+    ClientRequest::new(Method::POST, "/").body(body)
 }
 
 /// What was counted of a role, by `signal.bin`.
-fn bins(stats: &Stats, role: &str) -> BTreeMap<String, u64> {
+fn bins(stats: &FilterStats, role: &str) -> BTreeMap<String, u64> {
     let start = format!("demo.{role}.");
     let of_role = stats.values.iter().filter(|(name, _)| name.starts_with(&start));
     let of_signal = of_role.filter_map(|(name, count)| {
@@ -47,7 +49,7 @@ fn expected(bins: &[(&str, u64)]) -> BTreeMap<String, u64> {
 }
 
 /// Sends these and tells what was counted of the canary, which gets all of them.
-async fn of_canary(rig: &Running, asks: Vec<Ask>) -> BTreeMap<String, u64> {
+async fn of_canary(rig: &Running, asks: Vec<ClientRequest>) -> BTreeMap<String, u64> {
     let (before, sent) = (rig.canary().seen(), asks.len() as u64);
     for ask in asks {
         rig.request(ask).await;
@@ -57,8 +59,9 @@ async fn of_canary(rig: &Running, asks: Vec<Ask>) -> BTreeMap<String, u64> {
 
 #[tokio::test]
 async fn categories_out_of_a_json_body_for_each_version() {
-    let says =
-        |label: &str| Upstream::ok().body(json!({"predictions": [{"label": label}]}).to_string());
+    let says = |label: &str| {
+        TestUpstream::ok().body(json!({"predictions": [{"label": label}]}).to_string())
+    };
     let rig = with(label()).stable(says("cat")).canary(says("a dog")).weight(50.0).start().await;
     let tally = rig.load(200).await;
     let stats = rig.counted(200).await;
@@ -81,7 +84,7 @@ async fn one_request_is_one_observation_however_the_body_is_cut() {
     let equal = json!({"predictions": vec![json!({"label": "cat"}); 10]}).to_string();
     let mixed = r#"{"predictions": [{"label": "Hund"}, {"label": "bird"}, {"label": null}, {}]}"#;
     for chunks in [None, Some(1), Some(7), Some(64)] {
-        let upstream = echo().with(|behaviour| behaviour.chunks = chunks);
+        let upstream = echo().with(|behavior| behavior.chunks = chunks);
         let rig = with(label()).canary(upstream).weight(100.0).start().await;
         for body in [equal.as_str(), mixed] {
             for ask in [post(body.to_owned()), post(body.to_owned()).http2()] {
@@ -127,7 +130,7 @@ async fn a_body_that_breaks_off_counts_nowhere() {
     let signals = json!([
         {"name": "label", "from": {"response_json": "/l"}, "categories": ["cat"]},
         {"name": "by", "from": {"response_header": "x-upstream"}, "categories": [{"value": "1.1.0", "bin": "new"}]}]);
-    let rig = with(signals).canary(Upstream::ok().body(vec![b' '; 50_000_000])).weight(100.0);
+    let rig = with(signals).canary(TestUpstream::ok().body(vec![b' '; 50_000_000])).weight(100.0);
     let rig = rig.start().await;
     for _ in 0..3 {
         let mut stream = rig.dial().await;
@@ -138,14 +141,14 @@ async fn a_body_that_breaks_off_counts_nowhere() {
     }
     assert_eq!(bins(&rig.counted(3).await, "canary"), expected(&[("by.new", 3)]));
     let body = json!({"l": "cat"}).to_string();
-    rig.canary().change(|behaviour| {
-        behaviour.body = Some(body.into());
-        behaviour.fault = Fault::Truncate;
+    rig.canary().change(|behavior| {
+        behavior.body = Some(body.into());
+        behavior.fault = Fault::Truncate;
     });
-    let _broken = rig.client().send(Ask::get("/")).await;
+    let _broken = rig.client().send(ClientRequest::get("/")).await;
     let counted = bins(&rig.counted(4).await, "canary");
     assert_eq!(counted.get("label.unreadable"), None, "{counted:?}");
-    rig.canary().change(|behaviour| behaviour.fault = Fault::None);
+    rig.canary().change(|behavior| behavior.fault = Fault::None);
     rig.get("/").await;
     let counted = bins(&rig.counted(5).await, "canary");
     assert_eq!(counted.get("label.cat"), Some(&1), "{counted:?}");
@@ -172,13 +175,13 @@ async fn what_cannot_be_read_is_unreadable_and_reaches_the_client_all_the_same()
         let answer = rig.request(post(body.to_vec())).await;
         assert_eq!(&answer.body[..], body);
     }
-    rig.request(Ask::new(Method::HEAD, "/")).await;
+    rig.request(ClientRequest::new(Method::HEAD, "/")).await;
     rig.request(post(fits)).await;
     let counted = bins(&rig.counted(10).await, "canary");
     assert_eq!(counted, expected(&[("label.unreadable", 9), ("label.cat", 1)]));
     // A compressed body is not unpacked.
     rig.canary()
-        .change(|behaviour| behaviour.headers.push(("content-encoding".into(), "gzip".into())));
+        .change(|behavior| behavior.headers.push(("content-encoding".into(), "gzip".into())));
     let counted = of_canary(&rig, vec![post(r#"{"l": "cat"}"#)]).await;
     assert_eq!(counted, expected(&[("label.unreadable", 10), ("label.cat", 1)]));
 }
@@ -198,12 +201,12 @@ async fn bins_of_a_header() {
     let rig = with(signals).weight(100.0).start().await;
     let scores = ["-1", "0.2", "0.39999", "0.4", "0.7", "1e3", "inf", "NaN", "cat", ""];
     for score in scores {
-        rig.canary().change(|behaviour| {
-            behaviour.headers = vec![("x-model-score".to_owned(), score.to_owned())];
+        rig.canary().change(|behavior| {
+            behavior.headers = vec![("x-model-score".to_owned(), score.to_owned())];
         });
         rig.get("/").await;
     }
-    rig.canary().change(|behaviour| behaviour.headers.clear());
+    rig.canary().change(|behavior| behavior.headers.clear());
     rig.get("/").await;
     let counted = bins(&rig.counted(11).await, "canary");
     let bins = [
@@ -226,7 +229,7 @@ async fn conversions_out_of_the_request_a_header_and_a_body() {
     let canary = echo().header("x-clicked", "1");
     let rig = with(signals).canary(canary).weight(100.0).start().await;
     let ask = |method: Method, path: &str, paid: &str| {
-        Ask::new(method, path).body(format!("{{\"paid\": {paid}}}"))
+        ClientRequest::new(method, path).body(format!("{{\"paid\": {paid}}}"))
     };
     let asks = vec![
         ask(Method::POST, "/orders", "true"),
@@ -264,9 +267,9 @@ fn without_body_signals_the_module_has_no_hook_that_sees_a_body() {
         let of_bodies = hooks.iter().filter(|hook| hook.contains("body") || hook.contains("data"));
         of_bodies.cloned().collect::<Vec<_>>()
     };
-    let headers = hooks(&artefacts::filter_without_body_hooks());
+    let headers = hooks(&artifacts::filter_without_body_hooks());
     assert_eq!(bodies(&headers), [] as [&str; 0]);
-    let whole = hooks(&artefacts::filter());
+    let whole = hooks(&artifacts::filter());
     assert_eq!(bodies(&whole), ["proxy_on_response_body"], "no request's body, ever");
     assert!(headers.iter().any(|hook| hook == "proxy_on_response_headers"), "{headers:?}");
 }
@@ -274,7 +277,7 @@ fn without_body_signals_the_module_has_no_hook_that_sees_a_body() {
 #[tokio::test]
 async fn the_module_without_body_hooks_reads_headers_and_refuses_a_body_signal_by_its_path() {
     let mut signals = json!([{"name": "by", "from": {"response_header": "x-upstream"}, "categories": [{"value": "1.1.0", "bin": "new"}]}]);
-    let rig = with(signals.clone()).wasm(&artefacts::filter_without_body_hooks()).weight(100.0);
+    let rig = with(signals.clone()).wasm(&artifacts::filter_without_body_hooks()).weight(100.0);
     let mut rig = rig.start().await;
     let (tally, callbacks) = rig.traced(async { rig.load(20).await }).await;
     assert_eq!(tally.of_version("1.1.0"), 20);

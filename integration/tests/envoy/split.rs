@@ -1,6 +1,6 @@
 //! The share of requests that the canary gets.
 
-use canary_integration::{Ask, Rig, Running};
+use canary_integration::{ClientRequest, Rig, Running};
 use serde_json::json;
 
 #[tokio::test]
@@ -65,7 +65,9 @@ async fn a_user_stays_with_a_version_and_growth_takes_nobody_back() {
 async fn canary_users(rig: &Running) -> Vec<String> {
     let tally = rig
         .load(200)
-        .each(|user| Ask::get(&format!("/{user}")).header("x-user-id", format!("user-{user}")))
+        .each(|user| {
+            ClientRequest::get(&format!("/{user}")).header("x-user-id", format!("user-{user}"))
+        })
         .await;
     assert_eq!(tally.with_status(200), 200, "{tally:?}");
     let seen = rig.canary().requests();

@@ -1,19 +1,19 @@
 //! The stamp: every response names the version that answered, once.
 
-use canary_integration::{Ask, Bootstrap, Fault, Rig, Upstream};
+use canary_integration::{Bootstrap, ClientRequest, Fault, Rig, TestUpstream};
 use hyper::Method;
 
 #[tokio::test]
 async fn every_kind_of_answer_is_stamped() {
-    let statuses = |seen: &canary_integration::Seen| {
+    let statuses = |seen: &canary_integration::RecordedRequest| {
         seen.path.strip_prefix("/status/").map(|status| (status.parse().unwrap(), "".into()))
     };
     for (weight, version) in [(0.0, "1.0.0"), (100.0, "1.1.0")] {
-        let upstream = Upstream::ok().script(statuses);
+        let upstream = TestUpstream::ok().script(statuses);
         let rig = Rig::new().stable(upstream.clone()).canary(upstream).weight(weight).start().await;
         for status in [200, 204, 301, 304, 404, 429, 500, 503] {
             for method in [Method::GET, Method::HEAD, Method::POST] {
-                let ask = Ask::new(method, &format!("/status/{status}"));
+                let ask = ClientRequest::new(method, &format!("/status/{status}"));
                 for ask in [ask.clone(), ask.http2()] {
                     let answer = rig.request(ask).await;
                     assert_eq!((answer.status, answer.version()), (status, Some(version)));
@@ -27,7 +27,7 @@ async fn every_kind_of_answer_is_stamped() {
 #[tokio::test]
 async fn an_upstreams_own_stamp_is_replaced() {
     let liar =
-        Upstream::ok().header("x-canary-version", "9.9.9").header("X-Canary-Version", "8.8.8");
+        TestUpstream::ok().header("x-canary-version", "9.9.9").header("X-Canary-Version", "8.8.8");
     let rig = Rig::new().canary(liar).weight(100.0).start().await;
     assert_eq!(rig.get("/").await.version(), Some("1.1.0"));
 }
@@ -43,8 +43,8 @@ async fn envoys_local_replies_are_stamped() {
     };
     for (weight, version) in [(0.0, "1.0.0"), (100.0, "1.1.0")] {
         let rig = Rig::new()
-            .stable(Upstream::down())
-            .canary(Upstream::down())
+            .stable(TestUpstream::down())
+            .canary(TestUpstream::down())
             .weight(weight)
             .bootstrap(hasty);
         let mut rig = rig.start().await;
@@ -57,8 +57,8 @@ async fn envoys_local_replies_are_stamped() {
         rig.stable_mut().up();
         rig.canary_mut().up();
         for (fault, status) in [(Fault::Reset, 503), (Fault::Hang, 504)] {
-            rig.stable().change(|behaviour| behaviour.fault = fault);
-            rig.canary().change(|behaviour| behaviour.fault = fault);
+            rig.stable().change(|behavior| behavior.fault = fault);
+            rig.canary().change(|behavior| behavior.fault = fault);
             let answer = rig.get("/").await;
             assert_eq!(
                 (answer.status, answer.upstream(), answer.version()),

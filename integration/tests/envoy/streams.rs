@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use canary_integration::{Behaviour, Rig, Running, Upstream};
+use canary_integration::{Behavior, Rig, Running, TestUpstream};
 use http_body_util::{BodyExt, Channel, channel::Sender};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2;
@@ -58,13 +58,13 @@ async fn a_websocket_is_stamped_echoes_and_counts_once_when_it_ends() {
     rig.runtime_modify(&[("canary.demo.weight", ""), ("canary.demo.enabled", "")]).await;
     let counted = canary(&rig, &["rq_total", "rq_failure", "rq_2xx", "rq_5xx"]).await;
     assert_eq!(counted, [8, 0, 0, 0]);
-    assert_eq!(rig.stats().await.samples("canary", "rq_time_us"), 0, "its length is no latency");
+    assert_eq!(rig.stats().await.samples("canary", "rq_time_us"), 0, "its length isn't a latency");
     unharmed(&rig).await;
 }
 
 #[tokio::test]
 async fn an_upgrade_that_is_refused_is_a_plain_request() {
-    let rig = Rig::new().unguarded().canary(Upstream::down()).bootstrap(prompt).weight(100.0);
+    let rig = Rig::new().unguarded().canary(TestUpstream::down()).bootstrap(prompt).weight(100.0);
     let rig = rig.start().await;
     let mut stream = rig.dial().await;
     stream.write_all(UPGRADE).await.unwrap();
@@ -126,8 +126,8 @@ async fn talks(rig: &Running) -> Call {
 
 /// A rig whose canary answers gRPC message by message.
 fn streaming() -> Rig {
-    let stream = |behaviour: &mut Behaviour| behaviour.grpc_stream = true;
-    reader().canary(Upstream::ok().with(stream))
+    let stream = |behavior: &mut Behavior| behavior.grpc_stream = true;
+    reader().canary(TestUpstream::ok().with(stream))
 }
 
 #[tokio::test]
@@ -140,14 +140,14 @@ async fn a_grpc_stream_counts_once_by_the_status_in_its_trailers() {
     assert_eq!(call.end().await["grpc-status"], "0");
     rig.counted(1).await;
     assert_eq!(canary(&rig, &["rq_failure", "rq_2xx"]).await, [0, 1]);
-    rig.canary().change(|behaviour| behaviour.errors = 1.0);
+    rig.canary().change(|behavior| behavior.errors = 1.0);
     assert_eq!(talks(&rig).await.end().await["grpc-status"], "14");
     rig.counted(2).await;
     assert_eq!(canary(&rig, &["rq_failure", "rq_2xx"]).await, [1, 2], "as well as it began");
 }
 
 /// A client that has heard enough of a stream cancels it or hangs up: gRPC's clients do so every
-/// day. That there is no status then is nobody's failure; when the server breaks off, it is.
+/// day. Then a missing status isn't a failure; if the server breaks off, it is.
 #[tokio::test]
 async fn a_grpc_stream_that_the_client_ends_is_no_failure_and_one_that_the_server_ends_is() {
     let mut rig = streaming().start().await;

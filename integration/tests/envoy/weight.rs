@@ -19,7 +19,7 @@ async fn a_change_takes_effect_within_two_poll_intervals() {
         tokio::time::sleep(3 * interval).await;
         let tally = traffic.take();
         let late = tally.count(|outcome| outcome.at > changed + 2 * interval);
-        let wrong = |outcome: &&canary_integration::LoadOutcome| {
+        let wrong = |outcome: &&canary_integration::RequestOutcome| {
             outcome.version.as_deref() != Some(version)
         };
         let last = tally

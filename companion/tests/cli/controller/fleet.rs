@@ -24,7 +24,7 @@ fn counts_of_all_envoys_are_summed_and_all_hold_leases() {
     controller.hears("paused");
     let leases = || [&one, &two].map(|envoy| envoy.envoy().merged()["canary.scorer.lease"].clone());
     let first = leases();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while leases().iter().zip(&first).any(|(now, first)| now == first) {
         assert!(Instant::now() < end, "leases are renewed");
         std::thread::sleep(Duration::from_millis(50));

@@ -176,7 +176,7 @@ fn whatever_prometheus_answers_is_named_and_cut() {
     let mut controller = Controller::start(&place, &file, &[]);
     controller.hears("paused");
     let names = |text: &str| {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         while !place.records().iter().any(|record| record.to_string().contains(text)) {
             assert!(Instant::now() < end, "no {text}");
             std::thread::sleep(Duration::from_millis(50));

@@ -148,7 +148,7 @@ fn a_signal_stops_it_and_changes_no_weight() {
     );
     assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5");
     let in_force = || ctl_get(&envoy)["weight"]["in_force"].clone();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while in_force() != json!(0) {
         assert!(Instant::now() < end, "the lease must run out");
         std::thread::sleep(Duration::from_millis(100));
@@ -164,7 +164,7 @@ fn what_was_decided_stays_decided() {
     let file = place.file(&quick(&[&envoy]));
     let mut controller = Controller::start(&place, &file, &["--stay"]);
     controller.hears("Healthy");
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     let journal = || std::fs::read_to_string(place.journal()).unwrap();
     while !journal().contains("\"record\":\"end\"") {
         assert!(Instant::now() < end, "the end is written down");

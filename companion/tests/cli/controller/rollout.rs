@@ -43,7 +43,7 @@ fn a_canary_that_never_answers_is_never_certified() {
     let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
     controller.hears("step 1 of 1");
     let total = || envoy.envoy().numbers["wasmcustom.canary.scorer.canary.3.2.rq_total"];
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while total() < 1_500 {
         assert!(Instant::now() < end, "{} requests", total());
         std::thread::sleep(Duration::from_millis(100));

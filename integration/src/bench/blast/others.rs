@@ -9,7 +9,7 @@
 //!   limit. At its fastest: an interval of a minute and the default limit, 0.
 
 use super::trial::PER_SECOND;
-use crate::bench::Report;
+use crate::bench::BenchReport;
 
 /// The canary's share of the traffic in the cells with targets.
 const SHARE: f64 = 0.05;
@@ -50,7 +50,7 @@ const OTHERS: [Settings; 4] = [
 ];
 
 /// Adds them to the report.
-pub(super) fn tell(report: &mut Report) {
+pub(super) fn tell(report: &mut BenchReport) {
     let canary_per_second = PER_SECOND * SHARE;
     report.note(format!(
         "Computed from documented settings, for {PER_SECOND:.0} requests a second, {:.0} % of them to a canary that \
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_published_ranges() {
-        let mut report = Report::new("blast", "");
+        let mut report = BenchReport::new("blast", "");
         tell(&mut report);
         let json = report.to_json();
         let figures: Vec<f64> =

@@ -9,8 +9,8 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::Kind;
-use crate::{Load, Rig, Running, Script, Tally, Traffic, Upstream};
+use super::CanaryKind;
+use crate::{Load, LoadTally, Rig, Running, RunningLoad, Script, TestUpstream};
 
 /// The load.
 pub(super) const PER_SECOND: f64 = 1_000.0;
@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const SETTLED: Duration = Duration::from_millis(300);
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A canary's good time: so long, and so many requests. The guard's score, which begins half way
+/// A canary's healthy phase: at least this long, and this many requests. The guard's score, which begins half way
 /// up, is zero after some thirty.
 #[derive(Clone, Copy)]
 pub(super) struct Healthy {
@@ -33,7 +33,7 @@ pub(super) struct Healthy {
 }
 
 /// What one trial showed.
-pub(super) struct Trial {
+pub(super) struct BlastTrial {
     /// Failed answers that the client saw.
     pub(super) failures: u64,
     /// Those of them that had been sent to the canary before the guard tripped and were answered
@@ -45,9 +45,9 @@ pub(super) struct Trial {
 
 /// An Envoy under load.
 pub(super) struct Site {
-    kind: Kind,
+    kind: CanaryKind,
     rig: Running,
-    traffic: Traffic,
+    traffic: RunningLoad,
     /// How many percent of the canary's requests fail now.
     failing: Arc<AtomicU32>,
     epoch: u64,
@@ -56,11 +56,11 @@ pub(super) struct Site {
 
 impl Site {
     /// Starts Envoy and the load, at weight 0.
-    pub(super) async fn start(kind: Kind) -> Self {
+    pub(super) async fn start(kind: CanaryKind) -> Self {
         let failing = Arc::new(AtomicU32::new(0));
         let script = script(Arc::clone(&failing), u64::from(kind.weight + kind.failing));
-        let healthy = Upstream::ok().latency_ms(LATENCY_MS);
-        let canary = healthy.clone().with(|behaviour| behaviour.script = Some(script));
+        let healthy = TestUpstream::ok().latency_ms(LATENCY_MS);
+        let canary = healthy.clone().with(|behavior| behavior.script = Some(script));
         let rig = Rig::new().stable(healthy).canary(canary);
         let rig = if kind.rescue { rig.rescue() } else { rig };
         let rig = rig.start().await;
@@ -71,7 +71,7 @@ impl Site {
 
     /// Gives the canary its weight in a new epoch, in which the guard has not tripped, breaks it at
     /// once or after a healthy phase, and counts until everything goes to stable.
-    pub(super) async fn trial(&mut self, healthy: Option<Healthy>) -> Trial {
+    pub(super) async fn trial(&mut self, healthy: Option<Healthy>) -> BlastTrial {
         self.rig.runtime_modify(&[("canary.demo.weight", "0")]).await;
         self.rig.weight_in_force(0).await;
         self.epoch += 1;
@@ -99,20 +99,20 @@ impl Site {
     }
 
     /// What the client saw since the last call.
-    fn take(&self) -> Tally {
+    fn take(&self) -> LoadTally {
         let tally = self.traffic.take();
         self.requests.set(self.requests.get() + tally.requests());
         tally
     }
 
-    fn trial_of(&self, tally: &Tally, took: Duration) -> Trial {
+    fn trial_of(&self, tally: &LoadTally, took: Duration) -> BlastTrial {
         assert!(tally.broken.is_empty(), "requests without an answer: {tally:?}");
         let failures = tally.count(|outcome| outcome.status >= 500);
         let last = tally.outcomes.iter().rfind(|outcome| outcome.status >= 500);
         let quiet = last.is_none_or(|last| self.traffic.elapsed() - last.at > SETTLED / 2);
         assert!(quiet, "failures go on after the trip: {tally:?}");
         let counted = counted_by_guard(&self.rig.logs());
-        Trial { failures, in_flight: failures.saturating_sub(counted), took }
+        BlastTrial { failures, in_flight: failures.saturating_sub(counted), took }
     }
 
     fn break_canary(&self, broken: bool) {
@@ -179,7 +179,7 @@ mod tests {
     fn the_share_that_fails() {
         let percent = Arc::new(AtomicU32::new(50));
         let script = script(Arc::clone(&percent), 1);
-        let seen = crate::Seen {
+        let seen = crate::RecordedRequest {
             method: hyper::Method::GET,
             path: "/".to_owned(),
             version: hyper::Version::HTTP_11,

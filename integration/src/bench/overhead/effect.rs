@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::bench::{Report, Target};
-use crate::{Ask, Rig, Running};
+use crate::bench::{BenchReport, BenchTarget};
+use crate::{ClientRequest, Rig, Running};
 
 const INTERVAL: Duration = Duration::from_millis(250);
-const TARGET: Target = Target::AtMost(300.0);
+const TARGET: BenchTarget = BenchTarget::AtMost(300.0);
 /// Between two looks at the gauge; a look costs the main thread about a millisecond.
 const LOOK: Duration = Duration::from_millis(4);
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Sets the weight to 100 % so often, and measures until the canary answers and until the gauge
+/// Sets the weight to 100 % this many times, and measures until the canary answers and until the gauge
 /// says so.
-pub(super) async fn measure(repeats: u32, report: &mut Report) {
+pub(super) async fn measure(repeats: u32, report: &mut BenchReport) {
     let rig = Rig::new().start().await;
     let (mut answers, mut gauges) = (Vec::new(), Vec::new());
     for repeat in 0..repeats {
@@ -55,7 +55,7 @@ async fn until(start: Instant, holds: impl AsyncFn() -> bool) -> f64 {
 
 /// On a connection of its own each time: whichever worker gets it.
 async fn by_canary(rig: &Running) -> bool {
-    rig.request(Ask::get("/")).await.version() == Some(rig.canary().version())
+    rig.request(ClientRequest::get("/")).await.version() == Some(rig.canary().version())
 }
 
 async fn in_force(rig: &Running) -> bool {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::proxy::{Place, Proxy};
-use super::upstream::Upstream;
+use super::proxy::{BenchProxy, ProxyFiles};
+use super::upstream::BenchUpstream;
 use super::variant::with_and_without;
-use crate::artefacts;
-use crate::bench::Target::AtMost;
-use crate::bench::{Report, process};
+use crate::artifacts;
+use crate::bench::BenchTarget::AtMost;
+use crate::bench::{BenchReport, process};
 
 /// Enough connections and requests that every worker has run the filter.
 const REQUESTS: u64 = 5_000;
@@ -20,9 +20,9 @@ const WINDOW: Duration = Duration::from_secs(3);
 
 /// The modules' sizes.
 #[allow(clippy::cast_precision_loss)]
-pub(super) fn module_sizes(report: &mut Report) {
+pub(super) fn module_sizes(report: &mut BenchReport) {
     let modules =
-        [("without body hooks", artefacts::filter_headers()), ("full", artefacts::filter())];
+        [("without body hooks", artifacts::filter_headers()), ("full", artifacts::filter())];
     for (name, file) in modules {
         let bytes = std::fs::metadata(file).expect("the module is there").len();
         report.cell(format!("module, {name}"), "KB", vec![bytes as f64 / 1e3], Some(AtMost(260.0)));
@@ -30,7 +30,7 @@ pub(super) fn module_sizes(report: &mut Report) {
 }
 
 /// What one more worker takes with the filter beyond what it takes without.
-pub(super) async fn memory(repeats: usize, upstream: &Upstream, report: &mut Report) {
+pub(super) async fn memory(repeats: usize, upstream: &BenchUpstream, report: &mut BenchReport) {
     let mut megabytes = Vec::new();
     for repeat in 0..repeats {
         eprint!("\rmemory: {} of {repeats} ", repeat + 1);
@@ -48,22 +48,26 @@ pub(super) async fn memory(repeats: usize, upstream: &Upstream, report: &mut Rep
 }
 
 #[allow(clippy::cast_precision_loss)]
-async fn resident(variant: &super::variant::Variant, workers: u32, upstream: &Upstream) -> f64 {
-    let place = Place { upstream: upstream.at(), workers, core: None, foreign_keys: 0 };
-    let proxy = Proxy::start(variant, place).await;
+async fn resident(
+    variant: &super::variant::OverheadVariant,
+    workers: u32,
+    upstream: &BenchUpstream,
+) -> f64 {
+    let place = ProxyFiles { upstream: upstream.at(), workers, core: None, foreign_keys: 0 };
+    let proxy = BenchProxy::start(variant, place).await;
     let tally = proxy.load(REQUESTS).await;
     assert_eq!(tally.with_status(200), REQUESTS, "{tally:?}");
     process::resident_bytes(proxy.pid()) as f64
 }
 
 /// What an idle Envoy with the filter takes beyond an idle one without, both at the same time, with
-/// a thousand runtime keys that are somebody else's.
+/// a thousand runtime keys of other users.
 #[allow(clippy::cast_precision_loss)]
-pub(super) async fn idle(windows: usize, upstream: &Upstream, report: &mut Report) {
+pub(super) async fn idle(windows: usize, upstream: &BenchUpstream, report: &mut BenchReport) {
     let place =
-        Place { upstream: upstream.at(), workers: 2, core: None, foreign_keys: FOREIGN_KEYS };
+        ProxyFiles { upstream: upstream.at(), workers: 2, core: None, foreign_keys: FOREIGN_KEYS };
     let [with, without] = with_and_without();
-    let proxies = [Proxy::start(&with, place).await, Proxy::start(&without, place).await];
+    let proxies = [BenchProxy::start(&with, place).await, BenchProxy::start(&without, place).await];
     let mut percent = Vec::new();
     for window in 0..windows {
         eprint!("\ridle: {} of {windows} ", window + 1);
@@ -79,6 +83,6 @@ pub(super) async fn idle(windows: usize, upstream: &Upstream, report: &mut Repor
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn cpu(proxy: &Proxy) -> f64 {
+fn cpu(proxy: &BenchProxy) -> f64 {
     process::cpu_ns(proxy.pid()) as f64
 }

@@ -4,25 +4,25 @@ use std::net::SocketAddr;
 
 use tempfile::TempDir;
 
-use super::variant::{self, VERSIONS, Variant};
-use crate::admin::{Admin, AdminAddress};
-use crate::delivery::{By, Delivery};
-use crate::envoy::{Envoy, Launch};
+use super::variant::{self, OverheadVariant, VERSIONS};
+use crate::admin::{AdminAddress, EnvoyAdmin};
+use crate::delivery::{By, ConfigDelivery};
+use crate::envoy::{EnvoyProcess, Launch};
 use crate::eventually::eventually;
 use crate::load::Load;
-use crate::stats::{self, Stats};
+use crate::stats::{self, FilterStats};
 
 /// A running Envoy; it ends when it's dropped.
-pub(super) struct Proxy {
-    envoy: Envoy,
-    admin: Admin,
+pub(super) struct BenchProxy {
+    envoy: EnvoyProcess,
+    admin: EnvoyAdmin,
     filter: bool,
     _directory: TempDir,
 }
 
 /// What is not the variant's to say.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct ProxyFiles {
     /// Where the upstream is.
     pub(super) upstream: SocketAddr,
     /// Envoy's worker threads.
@@ -33,15 +33,15 @@ pub(super) struct Place {
     pub(super) foreign_keys: usize,
 }
 
-impl Proxy {
+impl BenchProxy {
     /// Starts it and waits until it serves and its filter, where it has one of ours, lives.
-    pub(super) async fn start(variant: &Variant, place: Place) -> Self {
+    pub(super) async fn start(variant: &OverheadVariant, place: ProxyFiles) -> Self {
         let directory = tempfile::Builder::new().prefix("canary-bench-").tempdir();
         let directory = directory.expect("a temporary directory");
         let (mut bootstrap, plugin) = variant.prepare();
         let filter = plugin.is_some();
         if let Some(plugin) = plugin {
-            Delivery::begin(By::Ecds, directory.path(), &mut bootstrap, plugin);
+            ConfigDelivery::begin(By::Ecds, directory.path(), &mut bootstrap, plugin);
         }
         let admin = AdminAddress::Unix(directory.path().join("admin.sock"));
         bootstrap.admin(&admin);
@@ -65,8 +65,8 @@ impl Proxy {
             drain_seconds: 600,
             listener: bootstrap.listener_name(),
         };
-        let envoy = Envoy::start(&launch).await.unwrap_or_else(|error| panic!("{error}"));
-        let proxy = Self { envoy, admin: Admin::new(admin), filter, _directory: directory };
+        let envoy = EnvoyProcess::start(&launch).await.unwrap_or_else(|error| panic!("{error}"));
+        let proxy = Self { envoy, admin: EnvoyAdmin::new(admin), filter, _directory: directory };
         proxy.ticks().await;
         proxy
     }
@@ -79,13 +79,13 @@ impl Proxy {
         self.envoy.id().expect("Envoy runs")
     }
 
-    /// So many requests, each from another client.
+    /// This many requests, each from another client.
     pub(super) fn load(&self, requests: u64) -> Load {
         Load::to(self.address(), requests).concurrency(50).each(variant::ask)
     }
 
     /// Makes sure that it does what its name says: what does nothing is fast.
-    pub(super) async fn check(&self, variant: &Variant) {
+    pub(super) async fn check(&self, variant: &OverheadVariant) {
         let tally = self.load(2_000).await;
         assert_eq!(tally.with_status(200), 2_000, "{}: {tally:?}", variant.name);
         let stamps = VERSIONS.map(|version| tally.of_version(version));
@@ -105,8 +105,8 @@ impl Proxy {
         if !self.filter {
             return;
         }
-        let probe = async || Stats::parse(&self.admin.json(stats::QUERY).await);
-        let lives = |stats: &Stats| stats.value("filter.poll_success") > 0;
+        let probe = async || FilterStats::parse(&self.admin.json(stats::QUERY).await);
+        let lives = |stats: &FilterStats| stats.value("filter.poll_success") > 0;
         eventually("the filter's first poll", probe, lives).await;
     }
 }

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::proxy::Proxy;
-use super::upstream::{BIG_PATH, Upstream};
-use super::variant::{NATIVE, Variant};
+use super::proxy::BenchProxy;
+use super::upstream::{BIG_PATH, BenchUpstream};
+use super::variant::{NATIVE, OverheadVariant};
 use super::wrk::Wrk;
-use crate::bench::{Report, process, report::quantile};
+use crate::bench::{BenchReport, process, report::quantile};
 
 /// How often and how long.
 #[derive(Clone, Copy)]
-pub(super) struct Plan {
+pub(super) struct RoundPlan {
     pub(super) rounds: usize,
     /// The length of one variant's turn.
     pub(super) seconds: u32,
@@ -36,9 +36,9 @@ struct Turn {
 }
 
 /// All turns, by variant and round.
-pub(super) struct Measured<'a> {
+pub(super) struct RoundResult<'a> {
     workload: Workload,
-    variants: Vec<&'a Variant>,
+    variants: Vec<&'a OverheadVariant>,
     turns: Vec<Vec<Turn>>,
 }
 
@@ -49,12 +49,12 @@ const MARGIN: Duration = Duration::from_millis(100);
 
 /// Measures the variants. The order moves on by one with each round.
 pub(super) async fn measure<'a>(
-    proxies: &[(&'a Variant, &Proxy)],
-    upstream: &Upstream,
+    proxies: &[(&'a OverheadVariant, &BenchProxy)],
+    upstream: &BenchUpstream,
     workload: Workload,
-    plan: Plan,
+    plan: RoundPlan,
     core: usize,
-) -> Measured<'a> {
+) -> RoundResult<'a> {
     let wrk = Wrk::new();
     let mut turns = vec![Vec::new(); proxies.len()];
     for round in 0..plan.rounds {
@@ -67,15 +67,15 @@ pub(super) async fn measure<'a>(
     }
     eprintln!();
     let variants = proxies.iter().map(|(variant, _)| *variant).collect();
-    Measured { workload, variants, turns }
+    RoundResult { workload, variants, turns }
 }
 
 /// One variant's turn.
 #[allow(clippy::cast_precision_loss)]
 async fn turn(
     wrk: &Wrk,
-    proxy: &Proxy,
-    upstream: &Upstream,
+    proxy: &BenchProxy,
+    upstream: &BenchUpstream,
     workload: Workload,
     seconds: u32,
     core: usize,
@@ -117,9 +117,9 @@ impl Workload {
     }
 }
 
-impl Measured<'_> {
+impl RoundResult<'_> {
     /// Adds the figures and the ratios to the report.
-    pub(super) fn tell(&self, report: &mut Report) {
+    pub(super) fn tell(&self, report: &mut BenchReport) {
         let what = self.workload.name();
         for (variant, turns) in self.variants.iter().zip(&self.turns) {
             let cpu = turns.iter().map(|turn| turn.cpu_us).collect();
@@ -150,7 +150,7 @@ impl Measured<'_> {
         ));
     }
 
-    fn tell_rates(&self, report: &mut Report) {
+    fn tell_rates(&self, report: &mut BenchReport) {
         for (variant, turns) in self.variants.iter().zip(&self.turns) {
             let rates = turns.iter().map(|turn| turn.per_second).collect();
             report.cell(format!("requests a second: {}", variant.name), "1/s", rates, None);

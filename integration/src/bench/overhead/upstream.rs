@@ -10,18 +10,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
-/// What to ask for where the answer shall be 300 KB.
+/// What to ask for for an answer of 300 KB.
 pub(super) const BIG_PATH: &str = "/big";
 const BIG: usize = 300_000;
 const SMALL: usize = 64;
 
 /// A running upstream; it ends with the process.
-pub(super) struct Upstream {
+pub(super) struct BenchUpstream {
     at: SocketAddr,
     answered: Arc<AtomicU64>,
 }
 
-impl Upstream {
+impl BenchUpstream {
     pub(super) fn at(&self) -> SocketAddr {
         self.at
     }
@@ -33,12 +33,12 @@ impl Upstream {
 }
 
 /// Starts it.
-pub(super) fn start() -> Upstream {
+pub(super) fn start() -> BenchUpstream {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     listener.set_nonblocking(true).expect("a socket that doesn't block");
     let at = listener.local_addr().expect("a bound socket has an address");
     let answered = Arc::new(AtomicU64::new(0));
-    let upstream = Upstream { at, answered: Arc::clone(&answered) };
+    let upstream = BenchUpstream { at, answered: Arc::clone(&answered) };
     thread::spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(accept(listener, answered));

@@ -4,22 +4,22 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::bench::Target::{self, AtLeast, AtMost};
+use crate::bench::BenchTarget::{self, AtLeast, AtMost};
 use crate::bootstrap::Bootstrap;
-use crate::plugin::Plugin;
-use crate::{Ask, artefacts};
+use crate::plugin::FilterPlugin;
+use crate::{ClientRequest, artifacts};
 
 /// One way to split traffic, or not to.
-pub(super) struct Variant {
+pub(super) struct OverheadVariant {
     pub(super) name: &'static str,
-    /// Of the answers that bear a version, so many in a hundred bear the canary's; none bear any.
+    /// The percentage of the answers with a version that should have the canary's; `None`: answers have no version.
     pub(super) canary_percent: Option<f64>,
     /// For processor time a request, against native.
-    pub(super) cpu: Option<Target>,
+    pub(super) cpu: Option<BenchTarget>,
     /// For requests a second, against native.
-    pub(super) rate: Option<Target>,
+    pub(super) rate: Option<BenchTarget>,
     /// For processor time a request of 300 KB, against native; none: not measured.
-    pub(super) big: Option<Option<Target>>,
+    pub(super) big: Option<Option<BenchTarget>>,
     setup: Setup,
 }
 
@@ -44,7 +44,7 @@ pub(super) const CLIENT_HEADER: &str = "x-user-id";
 /// The two that nothing is done in but Envoy's own split: the reference, and the control.
 pub(super) const NATIVE: [&str; 2] = ["native", "native again"];
 
-impl Variant {
+impl OverheadVariant {
     fn new(name: &'static str, canary_percent: Option<f64>, setup: Setup) -> Self {
         Self { name, canary_percent, cpu: None, rate: None, big: None, setup }
     }
@@ -59,12 +59,12 @@ impl Variant {
         self.name == NATIVE[0]
     }
 
-    fn with_big_bodies(self, target: Option<Target>) -> Self {
+    fn with_big_bodies(self, target: Option<BenchTarget>) -> Self {
         Self { big: Some(target), ..self }
     }
 
     /// Envoy's bootstrap, and the filter where it is to come by ECDS.
-    pub(super) fn prepare(&self) -> (Bootstrap, Option<Plugin>) {
+    pub(super) fn prepare(&self) -> (Bootstrap, Option<FilterPlugin>) {
         let mut bootstrap = Bootstrap::shipped("envoy/envoy.yaml");
         match &self.setup {
             Setup::Native => native(&mut bootstrap),
@@ -81,8 +81,8 @@ impl Variant {
 }
 
 impl Ours {
-    fn plugin(&self) -> Plugin {
-        let mut plugin = Plugin::shipped();
+    fn plugin(&self) -> FilterPlugin {
+        let mut plugin = FilterPlugin::shipped();
         plugin.code(&(self.module)());
         let rollout = &mut plugin.configuration()["rollouts"][0];
         rollout["weight"] = self.percent.into();
@@ -94,39 +94,40 @@ impl Ours {
 }
 
 /// All of them. The two native ones stand half a round apart.
-pub(super) fn all() -> Vec<Variant> {
-    let (headers, full) = (artefacts::filter_headers, artefacts::filter);
-    let ours = Variant {
+pub(super) fn all() -> Vec<OverheadVariant> {
+    let (headers, full) = (artifacts::filter_headers, artifacts::filter);
+    let ours = OverheadVariant {
         cpu: Some(AtMost(1.08)),
         rate: Some(AtLeast(0.95)),
-        ..Variant::ours("ours, random 5 %", headers, 5, false)
+        ..OverheadVariant::ours("ours, random 5 %", headers, 5, false)
     };
-    let affinity = Variant {
+    let affinity = OverheadVariant {
         cpu: Some(AtMost(1.10)),
-        ..Variant::ours("ours, affinity 5 %", headers, 5, true)
+        ..OverheadVariant::ours("ours, affinity 5 %", headers, 5, true)
     };
     vec![
-        Variant::new(NATIVE[0], Some(5.0), Setup::Native).with_big_bodies(None),
+        OverheadVariant::new(NATIVE[0], Some(5.0), Setup::Native).with_big_bodies(None),
         ours.with_big_bodies(Some(AtMost(1.02))),
-        Variant::new("empty filter", Some(5.0), Setup::Empty),
+        OverheadVariant::new("empty filter", Some(5.0), Setup::Empty),
         affinity,
-        Variant::new("shipped, no filter", None, Setup::ShippedWithoutFilter),
-        Variant::new(NATIVE[1], Some(5.0), Setup::Native).with_big_bodies(None),
-        Variant::ours("ours with body hooks, random 5 %", full, 5, false).with_big_bodies(None),
-        Variant::new("Lua filter", Some(5.0), Setup::Lua),
-        Variant::ours("ours, random 50 %", headers, 50, false),
+        OverheadVariant::new("shipped, no filter", None, Setup::ShippedWithoutFilter),
+        OverheadVariant::new(NATIVE[1], Some(5.0), Setup::Native).with_big_bodies(None),
+        OverheadVariant::ours("ours with body hooks, random 5 %", full, 5, false)
+            .with_big_bodies(None),
+        OverheadVariant::new("Lua filter", Some(5.0), Setup::Lua),
+        OverheadVariant::ours("ours, random 50 %", headers, 50, false),
     ]
 }
 
 /// The one that idle and memory are measured with, and the one without a filter beside it.
-pub(super) fn with_and_without() -> [Variant; 2] {
-    let with = Variant::ours("with the filter", artefacts::filter_headers, 5, false);
-    [with, Variant::new("without", Some(5.0), Setup::Native)]
+pub(super) fn with_and_without() -> [OverheadVariant; 2] {
+    let with = OverheadVariant::ours("with the filter", artifacts::filter_headers, 5, false);
+    [with, OverheadVariant::new("without", Some(5.0), Setup::Native)]
 }
 
 /// What every client sends.
-pub(super) fn ask(client: u64) -> Ask {
-    Ask::get("/").header(CLIENT_HEADER, format!("user-{client}"))
+pub(super) fn ask(client: u64) -> ClientRequest {
+    ClientRequest::get("/").header(CLIENT_HEADER, format!("user-{client}"))
 }
 
 /// Envoy alone, as one would write it who has no filter.
@@ -154,7 +155,7 @@ fn filters(bootstrap: &mut Bootstrap, before: &[Value]) {
 }
 
 fn empty() -> Value {
-    let module = artefacts::root().join(".cache/bench/empty_filter.wasm");
+    let module = artifacts::root().join(".cache/bench/empty_filter.wasm");
     assert!(module.is_file(), "the empty filter isn't built: run ./scripts/bench");
     let vm = json!({"vm_id": "empty", "runtime": "envoy.wasm.runtime.v8",
         "code": {"local": {"filename": module}}});

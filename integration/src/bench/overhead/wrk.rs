@@ -22,7 +22,7 @@ impl Wrk {
         Self { directory }
     }
 
-    /// Sends requests for so many seconds.
+    /// Sends requests for this many seconds.
     pub(super) fn send(&self, to: SocketAddr, path: &str, seconds: u32) -> Sending {
         let script: PathBuf = self.directory.path().join("requests.lua");
         let mut command = Command::new("setpriv");
@@ -42,7 +42,7 @@ impl Sending {
     /// Waits for the end.
     ///
     /// # Panics
-    /// When a request failed: what was measured then is no figure.
+    /// When a request failed: such a measurement has no meaning.
     pub(super) async fn finish(self) {
         let Output { status, stdout, stderr } = self.0.wait_with_output().await.expect("wrk ends");
         let said =

@@ -28,7 +28,7 @@ pub struct Row {
 }
 
 impl Sheet {
-    /// A table without rows; `about` stands below the title; `columns` are those between the name and
+    /// A table without rows; `about` appears below the title; `columns` are those between the name and
     /// "met".
     #[must_use]
     pub fn new(title: &'static str, about: &'static str, columns: &[&'static str]) -> Self {

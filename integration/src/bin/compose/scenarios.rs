@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use canary_integration::{Ask, FAIL, Load};
+use canary_integration::{ClientRequest, FAIL, Load};
 
-use crate::system::{Controller, System};
+use crate::system::{ComposeController, System};
 
 const STABLE: &str = "1.0.0";
 const CANARY: &str = "1.1.0";
@@ -24,7 +24,7 @@ pub(crate) async fn split(system: &System) -> String {
     format!("at 20 %, {by_canary} of {REQUESTS} answers by the canary")
 }
 
-/// What canaryctl doesn't need of the admin, nobody gets.
+/// The control port refuses everything that canaryctl doesn't need.
 pub(crate) async fn narrow_door(system: &System) -> String {
     let admin = system.control().await;
     for path in ["/", "/config_dump", "/clusters", "/certs", "/stats/recentlookups", "/help"] {
@@ -86,7 +86,7 @@ pub(crate) async fn bad(system: &System) -> String {
 /// A version that fails everything is stopped by the filter itself; no controller runs.
 pub(crate) async fn guard(system: &System) -> String {
     system.canaryctl(&["set", "weight", "demo", "50"]).await;
-    let fails = |_| Ask::get("/").header(FAIL, CANARY);
+    let fails = |_| ClientRequest::get("/").header(FAIL, CANARY);
     let tally = system.load(1_000).await.rate(RATE).each(fails).await;
     let failed = tally.with_status(503);
     // A quarter of a second of 150 failures a second passes until all workers know.
@@ -98,7 +98,7 @@ pub(crate) async fn guard(system: &System) -> String {
     format!("tripped: {failed} of 1000 requests failed")
 }
 
-/// A restart ends what was pushed at run time: all traffic is on stable, until a weight is set anew.
+/// A restart ends what was pushed at run time: all traffic is on stable, until a weight is set again.
 pub(crate) async fn restart_by_hand(system: &System) -> String {
     system.canaryctl(&["set", "weight", "demo", "100"]).await;
     system.all_go_to(CANARY).await;
@@ -109,7 +109,7 @@ pub(crate) async fn restart_by_hand(system: &System) -> String {
     system.canaryctl(&["set", "weight", "demo", "100"]).await;
     system.all_go_to(CANARY).await;
     system.canaryctl(&["set", "weight", "demo", "0"]).await;
-    "stable after it; a weight set anew holds".to_owned()
+    "stable after it; a weight that is set again holds".to_owned()
 }
 
 /// A controller gives an Envoy that was restarted its weight again, and goes on where it was.
@@ -134,8 +134,8 @@ pub(crate) async fn restart_under_a_controller(system: &System) -> String {
     format!("50 % again after {took:.1} s; counted {before} requests before it, {after} in all")
 }
 
-/// Waits until the controller has counted so many requests.
-async fn counted(system: &System, controller: &Controller, requests: u64) -> u64 {
+/// Waits until the controller has counted this many requests.
+async fn counted(system: &System, controller: &ComposeController, requests: u64) -> u64 {
     let probe = async || {
         let shown = controller.shows().await;
         let of = |role: &str| shown[role]["requests"].as_u64().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use canary_integration::{Admin, AdminAddress, Load, Stats, within};
+use canary_integration::{AdminAddress, EnvoyAdmin, FilterStats, Load, within};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::process::Command;
@@ -30,7 +30,7 @@ pub(crate) struct System {
 
 /// A container of the controller's.
 #[derive(Debug)]
-pub(crate) struct Controller {
+pub(crate) struct ComposeController {
     id: String,
 }
 
@@ -61,10 +61,10 @@ impl System {
     }
 
     /// The door to Envoy's admin. Nobody listens on port 0: that is one that isn't published yet.
-    pub(crate) async fn control(&self) -> Admin {
+    pub(crate) async fn control(&self) -> EnvoyAdmin {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
         let at = self.published("envoy", 9901).await.unwrap_or(nobody);
-        Admin::new(AdminAddress::Tcp(at))
+        EnvoyAdmin::new(AdminAddress::Tcp(at))
     }
 
     pub(crate) async fn within<T: std::fmt::Debug>(
@@ -76,7 +76,7 @@ impl System {
         within(CONDITION, what, probe, holds).await
     }
 
-    /// So many requests to Envoy.
+    /// This many requests to Envoy.
     pub(crate) async fn load(&self, requests: u64) -> Load {
         let at = self.published("envoy", 10_000).await.expect("Envoy's port is published");
         Load::to(at, requests).concurrency(16)
@@ -102,14 +102,14 @@ impl System {
         if !admin.get("/ready").await.is_ok_and(|(code, _)| code == 200) {
             return 0;
         }
-        Stats::read(&admin).await.value(name)
+        FilterStats::read(&admin).await.value(name)
     }
 
     /// The values of a query that Prometheus has now.
     pub(crate) async fn prometheus(&self, promql: &str) -> usize {
         let Some(at) = self.published("prometheus", 9090).await else { return 0 };
         let path = format!("/api/v1/query?query={}", utf8_percent_encode(promql, NON_ALPHANUMERIC));
-        let answer = Admin::new(AdminAddress::Tcp(at)).json(&path).await;
+        let answer = EnvoyAdmin::new(AdminAddress::Tcp(at)).json(&path).await;
         answer["data"]["result"].as_array().map_or(0, Vec::len)
     }
 
@@ -120,11 +120,13 @@ impl System {
     }
 
     /// Starts the controller with one of the rollout files.
-    pub(crate) async fn controller(&self, rollout: &str) -> Controller {
+    pub(crate) async fn controller(&self, rollout: &str) -> ComposeController {
         let up = ["up", "-d", "--no-deps", "--force-recreate", "canaryctl"];
         self.compose(&up, &[("ROLLOUT", rollout)]).await;
         let id = self.compose(&["ps", "-a", "-q", "canaryctl"], &[]).await;
-        Controller { id: id.lines().last().expect("the controller's container").trim().to_owned() }
+        ComposeController {
+            id: id.lines().last().expect("the controller's container").trim().to_owned(),
+        }
     }
 
     /// Restarts a service's container.
@@ -150,7 +152,7 @@ impl System {
     }
 }
 
-impl Controller {
+impl ComposeController {
     /// The rollout as the controller shows it, asked in its own container; null while it can't.
     pub(crate) async fn shows(&self) -> Value {
         let get = ["get", "rollout", "demo", "-o", "json"];
@@ -193,7 +195,7 @@ impl Controller {
 #[must_use]
 pub(crate) struct Cut<'a> {
     network: String,
-    controller: &'a Controller,
+    controller: &'a ComposeController,
 }
 
 impl Cut<'_> {

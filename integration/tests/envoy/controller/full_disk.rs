@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use canary_integration::{Load, Rig, within};
+use canary_integration::{Load, Rig, wait_limit, within};
 use tokio::process::Command;
 
-use super::{Place, artefacts, text};
+use super::{ControllerFolder, artifacts, text};
 
 const PATIENT: &str = "\
 rollout: demo
@@ -21,16 +21,16 @@ analysis:
 
 #[tokio::test]
 async fn a_full_disk_ends_the_controller_and_the_lease_ends_the_rollout() {
-    let (rig, place) = (Rig::new().start().await, Place::with(PATIENT));
+    let (rig, place) = (Rig::new().start().await, ControllerFolder::with(PATIENT));
     let traffic = rig.load(Load::ENDLESS).rate(100.0).spawn();
     // The system's limit on a file's size fails writes as a full disk does.
     let script = "trap '' XFSZ; ulimit -f 96; exec \"$0\" \"$@\"";
     let [file, journal] = ["rollout.yaml", "journal.jsonl"].map(|name| place.path(name));
     let mut limited = Command::new("sh");
-    limited.args(["-c", script]).arg(artefacts::canaryctl()).arg("run").arg(file);
+    limited.args(["-c", script]).arg(artifacts::canaryctl()).arg("run").arg(file);
     limited.args(["--listen", "127.0.0.1:0", "--tick", "20ms", "--journal"]).arg(journal);
     limited.env("CANARYCTL_ENVOYS", rig.admin().address().to_string()).kill_on_drop(true);
-    let run = tokio::time::timeout(Duration::from_secs(30), limited.output());
+    let run = tokio::time::timeout(wait_limit(Duration::from_secs(30)), limited.output());
     let run = run.await.expect("it stops by itself").unwrap();
     let said = text(&run);
     assert_eq!(run.status.code(), Some(4), "{said}");

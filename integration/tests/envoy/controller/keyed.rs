@@ -1,9 +1,9 @@
 //! A rollout with affinity: the controller sets windows, and clients are judged, not requests.
 
-use canary_integration::{Ask, Load, Rig, Running, Traffic};
+use canary_integration::{ClientRequest, Load, Rig, Running, RunningLoad};
 use serde_json::{Value, json};
 
-use super::{Place, text};
+use super::{ControllerFolder, text};
 
 const KEYED: &str = "\
 rollout: demo
@@ -23,19 +23,19 @@ async fn rig() -> Running {
 }
 
 /// Clients that come again and again, and always new ones among them.
-fn visitors(rig: &Running) -> Traffic {
+fn visitors(rig: &Running) -> RunningLoad {
     let ask = |n: u64| {
         let user = if n.is_multiple_of(3) {
             format!("regular-{}", n % 50)
         } else {
             format!("user-{}", n / 2)
         };
-        Ask::get("/").header("x-user-id", &user)
+        ClientRequest::get("/").header("x-user-id", &user)
     };
     rig.load(Load::ENDLESS).rate(250.0).each(ask).spawn()
 }
 
-fn lines(place: &Place) -> Vec<Value> {
+fn lines(place: &ControllerFolder) -> Vec<Value> {
     let text = std::fs::read_to_string(place.path("journal.jsonl")).unwrap();
     let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     records.filter(|record| record["record"] == "observation").collect()
@@ -43,7 +43,7 @@ fn lines(place: &Place) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_good_version_passes_and_each_step_is_a_window() {
-    let (rig, place) = (rig().await, Place::with(KEYED));
+    let (rig, place) = (rig().await, ControllerFolder::with(KEYED));
     let traffic = visitors(&rig);
     let run = place.run(&rig).await;
     traffic.stop().await;
@@ -67,8 +67,8 @@ async fn a_good_version_passes_and_each_step_is_a_window() {
 
 #[tokio::test]
 async fn a_bad_version_is_rolled_back_on_its_clients() {
-    let (rig, place) = (rig().await, Place::with(KEYED));
-    rig.canary().change(|behaviour| behaviour.errors = 0.3);
+    let (rig, place) = (rig().await, ControllerFolder::with(KEYED));
+    rig.canary().change(|behavior| behavior.errors = 0.3);
     let traffic = visitors(&rig);
     let run = place.run(&rig).await;
     traffic.stop().await;

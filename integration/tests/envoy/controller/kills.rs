@@ -1,5 +1,5 @@
 //! kill -9 with real processes: controllers and Envoys die at random points of a rollout, in every
-//! step of it. No decision is lost or made twice, no Envoy ever stands above what is in the journal,
+//! step of it. No decision is lost or made twice, no Envoy's weight is ever above the journal's,
 //! and where nothing returns all is stable within the lease.
 
 use std::collections::BTreeSet;
@@ -7,13 +7,15 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use canary_integration::{Admin, Load, Rig, Running, Traffic, free_port, within};
+use canary_integration::{
+    EnvoyAdmin, Load, Rig, Running, RunningLoad, free_port, wait_limit, within,
+};
 use fastrand::Rng;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::{Place, artefacts};
+use super::{ControllerFolder, artifacts};
 
 const LEASE: Duration = Duration::from_secs(2);
 /// How much later than the lease's end a busy machine's poll may see it.
@@ -80,7 +82,7 @@ fn allowed(journal: &Path) -> f64 {
 
 /// Compares, as fast as it can, what Envoy was told and what it does with what the journal allows.
 async fn sentinel(
-    admin: Admin,
+    admin: EnvoyAdmin,
     journal: std::path::PathBuf,
     mut over: watch::Receiver<bool>,
 ) -> u32 {
@@ -103,26 +105,26 @@ async fn sentinel(
     looks
 }
 
-async fn json(admin: &Admin, path: &str) -> Option<Value> {
+async fn json(admin: &EnvoyAdmin, path: &str) -> Option<Value> {
     serde_json::from_slice(&admin.get(path).await.ok()?.1).ok()
 }
 
 /// One rollout under fire.
-struct Trial {
+struct KillTrial {
     rig: Running,
-    place: Place,
+    place: ControllerFolder,
     dice: Rng,
     controller: Child,
-    _traffic: Traffic,
+    _traffic: RunningLoad,
     kills: u32,
     /// During which decisions it was killed.
     places: BTreeSet<Moment>,
 }
 
-impl Trial {
+impl KillTrial {
     async fn start(seed: u64) -> Self {
         let rig = Rig::new().unguarded().listen(free_port()).start().await;
-        let place = Place::with(ROLLOUT);
+        let place = ControllerFolder::with(ROLLOUT);
         let traffic = rig.load(Load::ENDLESS).rate(150.0).spawn();
         let controller = controller(&rig, &place);
         let (dice, places) = (Rng::with_seed(seed), BTreeSet::new());
@@ -143,7 +145,7 @@ impl Trial {
         decisions(&self.journal()).iter().any(is)
     }
 
-    /// Waits for the moment and some time more, kills somebody, and starts him again.
+    /// Waits for the moment and a little longer, kills the victim, and starts it again.
     async fn strike(&mut self, moment: Moment, at_most: u64, absent: bool) {
         let seconds = Duration::from_secs(30);
         within(seconds, &format!("{moment:?}"), async || self.has_come(moment), |come| *come).await;
@@ -176,16 +178,17 @@ impl Trial {
 
     /// Lets it come to its end, and gives its exit code.
     async fn ends(&mut self) -> Option<i32> {
-        let end = tokio::time::timeout(Duration::from_secs(40), self.controller.wait()).await;
+        let end =
+            tokio::time::timeout(wait_limit(Duration::from_secs(40)), self.controller.wait()).await;
         end.expect("the rollout ends").unwrap().code()
     }
 }
 
 /// A controller that the kernel kills with the test.
-fn controller(rig: &Running, place: &Place) -> Child {
+fn controller(rig: &Running, place: &ControllerFolder) -> Child {
     let [file, journal] = ["rollout.yaml", "journal.jsonl"].map(|name| place.path(name));
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(artefacts::canaryctl());
+    command.args(["--pdeathsig", "KILL", "--"]).arg(artifacts::canaryctl());
     command.arg("run").arg(file).arg("--journal").arg(journal);
     command.args(["--listen", "127.0.0.1:0", "--tick", "100ms"]);
     command.env("CANARYCTL_ENVOYS", rig.admin().address().to_string());
@@ -193,16 +196,16 @@ fn controller(rig: &Running, place: &Place) -> Child {
     command.kill_on_drop(true).spawn().unwrap()
 }
 
-/// Strikes at each of these moments so many times, with at most so many milliseconds of patience;
+/// Strikes at each of these moments this many times, after at most this many milliseconds;
 /// gives the trial at its end, its exit code, and how often Envoy was compared with the journal.
 async fn under_fire(
     seed: u64,
     moments: &[(Moment, u32, u64)],
     breaks_at: Option<Moment>,
-) -> (Trial, Option<i32>, u32) {
-    let mut trial = Trial::start(seed).await;
+) -> (KillTrial, Option<i32>, u32) {
+    let mut trial = KillTrial::start(seed).await;
     let (over, ears) = watch::channel(false);
-    let admin = Admin::new(trial.rig.admin().address().clone());
+    let admin = EnvoyAdmin::new(trial.rig.admin().address().clone());
     let sentinel = tokio::spawn(sentinel(admin, trial.journal(), ears));
     for &(moment, times, patience) in moments {
         for time in 0..times {
@@ -210,7 +213,7 @@ async fn under_fire(
             trial.strike(moment, patience, absent).await;
         }
         if breaks_at == Some(moment) {
-            trial.rig.canary().change(|behaviour| behaviour.errors = 0.3);
+            trial.rig.canary().change(|behavior| behavior.errors = 0.3);
         }
     }
     let code = trial.ends().await;

@@ -1,9 +1,11 @@
-//! Where a rollout's two versions are, read out of Istio's names of their clusters.
+//! Where a rollout's two versions are, as Istio's names of their clusters say.
 
 use canary_model::config::Rollout;
 use canary_model::document::ConfigErrors;
 
-/// What a cluster's name must look like.
+use super::names::{is_dns_label, is_label_value};
+
+/// What a cluster's name must look like, for error messages.
 const EXPECTED: &str = "Istio's name of a subset, \
      outbound|PORT|SUBSET|SERVICE.NAMESPACE.svc.cluster.local";
 
@@ -18,24 +20,24 @@ pub struct Subset {
 
 /// A service with two subsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Destination {
     /// The service's name.
     pub service: String,
-    /// Its namespace.
+    /// The service's namespace.
     pub namespace: String,
-    /// Its name in full.
+    /// Its host name, `SERVICE.NAMESPACE.svc.DOMAIN`.
     pub host: String,
-    /// Its port.
+    /// Its port, which both versions share.
     pub port: u16,
-    /// What everybody has.
+    /// The subset of the stable version.
     pub stable: Subset,
-    /// What is on trial.
+    /// The subset of the canary version.
     pub canary: Subset,
 }
 
-/// One name taken apart.
+/// The parts of Istio's name of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Cluster<'a> {
+struct ClusterName<'a> {
     port: u16,
     subset: &'a str,
     service: &'a str,
@@ -43,13 +45,14 @@ struct Cluster<'a> {
     host: &'a str,
 }
 
-impl Place {
-    /// The place of a rollout that stands at `path` in the configuration.
-    pub(super) fn of(rollout: &Rollout, path: &str, problems: &mut ConfigErrors) -> Option<Self> {
+impl Destination {
+    /// Reads the two clusters of the rollout at `path` in the configuration.
+    pub(super) fn new(rollout: &Rollout, path: &str, problems: &mut ConfigErrors) -> Option<Self> {
         let both = [("stable", &rollout.stable), ("canary", &rollout.canary)];
         for (role, backend) in both {
             if !is_label_value(&backend.version) {
-                let what = "is a pod's label here, so it must end in a letter or a digit";
+                let what =
+                    "becomes the value of a pod's label, so it must end with a letter or digit";
                 problems.add(&format!("{path}.{role}.version"), what);
             }
         }
@@ -67,7 +70,7 @@ impl Place {
             problems.add(&format!("{path}.canary.cluster"), message);
             return None;
         }
-        let subset = |cluster: &Cluster<'_>, version: &str| Subset {
+        let subset = |cluster: &ClusterName<'_>, version: &str| Subset {
             name: cluster.subset.to_owned(),
             version: version.to_owned(),
         };
@@ -80,9 +83,14 @@ impl Place {
             canary: subset(&canary, &rollout.canary.version),
         })
     }
+
+    /// Both subsets, each with the role that it has in the filter's configuration.
+    pub(super) fn subsets(&self) -> [(&'static str, &Subset); 2] {
+        [("stable", &self.stable), ("canary", &self.canary)]
+    }
 }
 
-fn cluster(name: &str) -> Option<Cluster<'_>> {
+fn cluster(name: &str) -> Option<ClusterName<'_>> {
     let mut parts = name.split('|');
     let (direction, port, subset, host) =
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -92,25 +100,7 @@ fn cluster(name: &str) -> Option<Cluster<'_>> {
     let domain = rest.strip_prefix("svc.")?.split('.').all(is_dns_label);
     let fits = direction == "outbound" && parts.next().is_none() && domain;
     let named = [subset, service, namespace].into_iter().all(is_dns_label);
-    (fits && named).then_some(Cluster { port, subset, service, namespace, host })
-}
-
-/// A name as DNS has it (RFC 1123): what Kubernetes lets services and namespaces be called.
-pub(super) fn is_dns_label(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= 63
-        && text.starts_with(plain)
-        && text.ends_with(plain)
-        && text.chars().all(|c| plain(c) || c == '-')
-}
-
-/// A label's value as Kubernetes has it, and not an empty one.
-pub(super) fn is_label_value(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric();
-    text.len() <= 63
-        && text.starts_with(plain)
-        && text.ends_with(plain)
-        && text.chars().all(|c| plain(c) || matches!(c, '-' | '_' | '.'))
+    (fits && named).then_some(ClusterName { port, subset, service, namespace, host })
 }
 
 #[cfg(test)]
@@ -118,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_apart() {
+    fn the_parts_of_a_cluster_name() {
         let found = cluster("outbound|8080|v2|scorer.default.svc.cluster.local").unwrap();
         assert_eq!((found.port, found.subset), (8080, "v2"));
         assert_eq!((found.service, found.namespace), ("scorer", "default"));
@@ -135,13 +125,5 @@ mod tests {
         ] {
             assert_eq!(cluster(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn labels() {
-        assert!(
-            is_dns_label("a") && is_dns_label("a-1") && !is_dns_label("a-") && !is_dns_label("")
-        );
-        assert!(is_label_value("3.1_A") && !is_label_value("3.1.") && !is_label_value(""));
     }
 }

@@ -4,6 +4,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::sources;
+
 /// The root of the checkout.
 #[must_use]
 pub fn root() -> PathBuf {
@@ -58,10 +60,12 @@ pub fn promtool() -> PathBuf {
 /// A file that `./scripts/build` makes, by its path in the checkout: `dist/canary_filter.wasm`.
 ///
 /// # Panics
-/// When it isn't there, with the command that builds it.
+/// If it is missing or was built from other sources than the checkout's, with the command that builds it.
 #[must_use]
 pub fn built(file: &str) -> PathBuf {
-    existing(root().join(file), &format!("{file} isn't built: run ./scripts/build"))
+    let path = existing(root().join(file), &format!("{file} isn't built: run ./scripts/build"));
+    sources::assert_current(file);
+    path
 }
 
 /// The filter with all its hooks.
@@ -88,8 +92,7 @@ pub fn filter_headers() -> PathBuf {
 /// When it isn't there, with the command that builds it.
 #[must_use]
 pub fn filter_without_body_hooks() -> PathBuf {
-    let module = root().join("dist/canary_filter_headers.wasm");
-    existing(module, "the filter isn't built: run ./scripts/build")
+    built("dist/canary_filter_headers.wasm")
 }
 
 /// The filter with a fault (`integration/panicking-filter`).
