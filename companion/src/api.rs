@@ -9,25 +9,25 @@ mod metrics;
 mod routes;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::controller::drive::CommandRequest;
 use crate::controller::status::Status;
+use crate::report::RolloutReport;
 use access::Access;
 
 /// What the interface shows, and where it sends commands.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Api {
     /// The rollout as it is now.
     pub status: watch::Receiver<Arc<Status>>,
     /// Commands to the controller.
     pub orders: mpsc::Sender<CommandRequest>,
-    /// The journal that the page is made of.
-    pub journal: Arc<PathBuf>,
+    /// What the page shows; `None` if this canaryctl can't read the recorded rollout file.
+    pub report: Arc<Mutex<Option<RolloutReport>>>,
     /// Who may come in.
     pub access: Arc<Access>,
 }

@@ -59,19 +59,19 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
+/// The commands of `canaryctl`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Change a rollout
+    /// Change a rollout without a controller
     Set(Set),
-    /// Show a rollout
+    /// Show one rollout in detail
     Get(Get),
-    /// Show all rollouts
+    /// Show all rollouts, one per line
     List,
     /// Run a rollout: start its controller and wait for its end
     Run(RunArgs),
@@ -98,7 +98,7 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show what a rollout file would have decided on recorded counters or on a journal
     Replay(ReplayArgs),
-    /// Render deployment manifests
+    /// Render manifests that deploy a rollout
     Render(Render),
     /// Send all traffic back to stable now: weight 0 and the kill switch, in one update
     ///
@@ -110,21 +110,21 @@ pub enum Command {
         #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
         name: String,
     },
-    /// Print the version
+    /// Print this program's version
     Version,
     /// Print a shell's completion script, for example for: source <(canaryctl completion bash)
     Completion {
-        /// The shell
+        /// The shell to complete in
         #[arg(value_parser = PossibleValuesParser::new(shells()))]
         shell: String,
     },
 }
 
-/// `set …`.
+/// The arguments of `set`.
 #[derive(Debug, Args)]
 #[command(subcommand_required = true)]
 pub struct Set {
-    /// What to set.
+    /// What the command sets.
     #[command(subcommand)]
     pub what: SetWhat,
 }
@@ -136,7 +136,7 @@ pub enum SetWhat {
     Weight(SetWeight),
 }
 
-/// `set weight …`.
+/// The arguments of `set weight`.
 #[derive(Debug, Args)]
 pub struct SetWeight {
     /// Name of the rollout
@@ -165,11 +165,11 @@ pub struct SetWeight {
     pub timeout: Duration,
 }
 
-/// `get …`.
+/// The arguments of `get`.
 #[derive(Debug, Args)]
 #[command(subcommand_required = true)]
 pub struct Get {
-    /// What to show.
+    /// What the command shows.
     #[command(subcommand)]
     pub what: GetWhat,
 }
@@ -183,7 +183,7 @@ pub enum GetWhat {
         #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
         name: String,
 
-        /// Keep showing it
+        /// Keep showing it, until interrupted
         #[arg(short, long)]
         watch: bool,
 

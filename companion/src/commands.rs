@@ -44,7 +44,7 @@ pub(crate) struct Context {
     pub(crate) token_file: Option<PathBuf>,
     /// The longest that one request may take.
     pub(crate) deadline: Duration,
-    /// Where results go.
+    /// Where and how results are printed.
     pub(crate) output: Output,
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn without_network(command: &Command, output: &Output) -> Option<Resu
     })
 }
 
-/// Runs a command.
+/// Runs a command that may use the network.
 pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Set(Set { what: SetWhat::Weight(args) }) => set_weight::run(context, &args).await,
@@ -126,13 +126,13 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
     }
 }
 
-/// `version`.
+/// Prints this program's version.
 pub(crate) fn version(output: &Output) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     Ok(output.print(|| json!({ "version": version }), |_| format!("canaryctl {version}\n"))?)
 }
 
-/// `completion SHELL`.
+/// Prints a shell's completion script.
 pub(crate) fn print_completion(shell: &str, output: &Output) -> Result<(), Failure> {
     let unknown = || Error::Usage { what: format!("no completion for {shell}") };
     Ok(output.write(&completion::script(shell).ok_or_else(unknown)?)?)

@@ -1,4 +1,4 @@
-//! What can go wrong, what each of it means for the exit code, and what to do about it.
+//! Every failure: its message, its exit code, and what to do about it.
 
 mod hint;
 
@@ -10,14 +10,14 @@ use canary_model::duration;
 
 use crate::journal::JournalError;
 
-/// The exit codes, the same for every verb.
+/// The exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 1: failed or degraded; some of several Envoys failed; another owner holds the rollout.
     Failed,
     /// 2: usage, invalid input, unknown rollout.
     Usage,
-    /// 3: timed out.
+    /// 3: it took longer than allowed.
     TimedOut,
     /// 4: can't reach or use what it needs.
     Unavailable,
@@ -38,16 +38,16 @@ impl Exit {
 /// One failure: what and where. [`Error::hint`] says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An argument that can't be right.
+    /// An invalid argument or file.
     #[error("{what}")]
     Usage {
-        /// What was wrong and what would be right.
+        /// What was found and what was expected.
         what: String,
     },
     /// Neither `--envoy` nor the environment names an Envoy.
     #[error("no Envoy given")]
     NoEnvoy,
-    /// No connection, or no address behind the name.
+    /// No connection, or the name has no address.
     #[error("{url}: can't connect: {cause}")]
     Unreachable {
         /// The admin interface that was asked for.
@@ -73,50 +73,50 @@ pub enum Error {
         /// How the response differs from Envoy's.
         mismatch: String,
     },
-    /// Envoy has nowhere to put runtime changes.
+    /// Envoy has no layer for runtime changes.
     #[error("{url}: Envoy refuses runtime changes: its layered_runtime has no admin layer")]
     NoAdminLayer {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
     },
-    /// Envoy did not take an update.
+    /// Envoy refused an update.
     #[error("{url}: Envoy answered {status} to the update: {body}")]
     Refused {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
-        /// The HTTP status.
+        /// The HTTP status of the response.
         status: u16,
-        /// The answer's beginning.
+        /// The beginning of the response.
         body: String,
     },
     /// No filter on this Envoy has such a rollout.
     #[error("{url}: no rollout \"{rollout}\"")]
     UnknownRollout {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
         /// The name that was asked for.
         rollout: String,
         /// The rollouts that this Envoy has.
         known: BTreeSet<String>,
     },
-    /// Somebody else drives the rollout.
+    /// Another owner holds the rollout.
     #[error("{url}: rollout \"{rollout}\" is driven by {owner}")]
     OtherOwner {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
-        /// The rollout.
+        /// The name of the rollout.
         rollout: String,
         /// What the owner key says.
         owner: String,
     },
-    /// The update was taken, but the merged runtime says something else.
+    /// The update was accepted, but the merged runtime shows another value.
     #[error("{url}: {key} was set to {written}, but the runtime shows {shown}")]
     Overridden {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
-        /// The runtime key.
+        /// The runtime key in question.
         key: String,
-        /// What was written.
+        /// The value that was written.
         written: String,
         /// What is in force instead.
         shown: String,
@@ -124,15 +124,15 @@ pub enum Error {
     /// The weight is set, and a fail-safe keeps it from coming into force.
     #[error("{url}: the weight is set but not in force: the guard has tripped in this epoch")]
     GuardTripped {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
-        /// The rollout.
+        /// The name of the rollout.
         rollout: String,
     },
-    /// The weight is set, but the filter does not follow.
+    /// The weight is set, but the filter doesn't follow it.
     #[error("{url}: the weight is set but not in force after {seconds} s: {why}")]
     NotInForce {
-        /// The admin interface.
+        /// The URL of Envoy's admin interface.
         url: String,
         /// How long was waited, in seconds.
         seconds: f64,
@@ -145,20 +145,24 @@ pub enum Error {
     /// A journal holds an unfinished rollout that this file did not begin.
     #[error("{journal}: {why}")]
     OtherFile {
-        /// The journal.
+        /// The path of the journal.
         journal: String,
         /// How the files differ.
         why: String,
+        /// The name of the rollout.
+        rollout: String,
+        /// The Envoys that the file names.
+        envoys: Vec<String>,
     },
-    /// The address for the controller's interface is not to be had.
+    /// The controller can't listen on its address.
     #[error("can't listen on {address}: {cause}")]
     Listen {
-        /// The address.
+        /// The address to listen on.
         address: String,
         /// What the system said.
         cause: io::Error,
     },
-    /// No controller answers.
+    /// No controller answers at this URL.
     #[error("no controller at {url}: {cause}")]
     NoController {
         /// Where it was looked for.
@@ -169,17 +173,17 @@ pub enum Error {
     /// The controller runs another rollout.
     #[error("{url}: {cause}")]
     NotHere {
-        /// The controller.
+        /// The URL of the controller.
         url: String,
-        /// What it said.
+        /// Its answer, in its own words.
         cause: String,
     },
     /// The controller refused a command, or the request.
     #[error("{url}: {cause}")]
     RefusedByController {
-        /// The controller.
+        /// The URL of the controller.
         url: String,
-        /// What it said.
+        /// Its answer, in its own words.
         cause: String,
     },
     /// The controller did not answer in time, or the rollout did not end in time.
@@ -194,15 +198,15 @@ pub enum Error {
     /// The rollout was rolled back.
     #[error("rollout \"{rollout}\" is Degraded: {reason}")]
     Degraded {
-        /// The rollout.
+        /// The name of the rollout.
         rollout: String,
-        /// Why.
+        /// Why it was rolled back.
         reason: String,
     },
     /// The result could not be written.
     #[error("can't write the result: {0}")]
     Output(io::Error),
-    /// The operating system failed us.
+    /// An error of the operating system.
     #[error("{0}")]
     System(io::Error),
 }
@@ -265,12 +269,12 @@ impl Error {
     }
 }
 
-/// How a verb failed: the exit code and everything that led to it.
+/// How a command failed: the exit code and all errors that led to it.
 #[derive(Debug)]
 pub struct Failure {
-    /// The exit code.
+    /// The exit code of the process.
     pub exit: Exit,
-    /// What went wrong, in order.
+    /// The errors, in order.
     pub errors: Vec<Error>,
     /// Whether a change was refused as a whole: no Envoy was touched.
     pub untouched: bool,

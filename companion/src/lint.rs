@@ -34,7 +34,7 @@ pub(crate) struct Finding {
     /// The file, as it was named.
     pub(crate) file: String,
     pub(crate) level: Level,
-    /// From 1.
+    /// The line, counted from 1.
     pub(crate) line: u64,
     /// Empty for the document itself.
     pub(crate) path: String,
@@ -45,21 +45,21 @@ pub(crate) struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Content {
-    /// A rollout file.
+    /// A file for `canaryctl run`.
     Rollout {
         /// The metrics that can abort the rollout.
         can_abort: Vec<String>,
         /// Whether the file allows that nothing does.
         manual: bool,
     },
-    /// The filter's configuration.
+    /// The configuration of the filter's plugin.
     Filter {
         /// The rollouts in it.
         rollouts: Vec<String>,
     },
 }
 
-/// A checked file.
+/// A file and what was found in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct CheckedFile {
     pub(crate) file: String,
@@ -99,10 +99,10 @@ pub(crate) fn check(file: &str, text: &str) -> CheckedFile {
     CheckedFile { file: file.to_owned(), content, findings }
 }
 
-type Found = (Option<Content>, Vec<(Level, u64, ConfigError)>);
+type ContentAndFindings = (Option<Content>, Vec<(Level, u64, ConfigError)>);
 
 /// The filter's configuration. `lines` only says where things are.
-fn filter(text: &str, lines: &Document) -> Found {
+fn filter(text: &str, lines: &Document) -> ContentAndFindings {
     let at = |level| move |error: ConfigError| (level, lines.line(&error.path), error);
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
         let said = error.to_string();
@@ -125,7 +125,7 @@ fn filter(text: &str, lines: &Document) -> Found {
     }
 }
 
-fn rollout(text: &str) -> Found {
+fn rollout(text: &str) -> ContentAndFindings {
     let document = match Document::read(text) {
         Ok(document) => document,
         Err(fault) => {

@@ -6,7 +6,7 @@ mod past;
 
 use std::path::Path;
 
-pub(crate) use data::{DecisionRow, Point, Report, Sample};
+pub(crate) use data::{DecisionRow, Point, RolloutReport, VersionSample};
 pub(crate) use past::{PastRollout, past};
 
 use crate::controller::record::Record;
@@ -16,14 +16,17 @@ use crate::journal::{self, JournalError, Scan};
 ///
 /// # Errors
 /// Where the journal can't be read.
-pub(crate) fn of_journal(path: &Path, name: Option<&str>) -> Result<Option<Report>, JournalError> {
+pub(crate) fn of_journal(
+    path: &Path,
+    name: Option<&str>,
+) -> Result<Option<RolloutReport>, JournalError> {
     for begin in Scan::of(path)?.starts.into_iter().rev() {
         let mut records = journal::records::<Record>(path, begin)?;
         let Some(Record::Start(start)) = records.next().transpose()? else { continue };
         if name.is_some_and(|name| name != start.rollout) {
             continue;
         }
-        let Some(mut report) = Report::begin(start) else { continue };
+        let Some(mut report) = RolloutReport::begin(start) else { continue };
         for record in records {
             report.take(record?);
         }

@@ -20,13 +20,13 @@ use crate::error::Error;
 pub const MAX_FILE: usize = 1 << 20;
 /// The most values in a file, what anchors repeat included.
 const MAX_VALUES: usize = 50_000;
-/// The deepest nesting.
+/// The deepest nesting that is read.
 const MAX_DEPTH: usize = 24;
 
-/// A file's content.
+/// A file's content with the line of each part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Document {
-    /// What it says.
+    /// The content as a JSON value.
     pub value: Value,
     /// The line of each path, from 1.
     lines: BTreeMap<String, u64>,
@@ -39,7 +39,7 @@ pub struct Document {
 pub struct SyntaxError {
     /// Where, from 1, if that can be told.
     pub line: Option<u64>,
-    /// What is wrong.
+    /// What was found and what to write instead.
     pub message: String,
 }
 

@@ -17,7 +17,8 @@ use super::access::Refusal;
 use super::{Api, metrics};
 use crate::controller::drive::CommandRequest;
 use crate::controller::status::Status;
-use crate::{render, report};
+use crate::render;
+use crate::report::RolloutReport;
 
 /// The longest that a command waits for the controller's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -133,21 +134,17 @@ async fn page(State(api): State<Api>) -> Response {
     const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
                           form-action 'none'; frame-ancestors 'none'";
     const TYPE: &str = "text/html; charset=utf-8";
-    let read = move || report::of_journal(&api.journal, None);
-    let report = tokio::task::spawn_blocking(read).await;
-    match report {
-        Ok(Ok(Some(report))) => {
-            let headers = [
-                (header::CONTENT_TYPE, TYPE),
-                (header::CONTENT_SECURITY_POLICY, POLICY),
-                (header::REFERRER_POLICY, "no-referrer"),
-            ];
-            (headers, render::html(&report, Some(REFRESH))).into_response()
-        }
-        Ok(Ok(None)) => error(StatusCode::NOT_FOUND, "the journal tells of no rollout yet"),
-        Ok(Err(why)) => error(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string()),
-        Err(why) => error(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string()),
-    }
+    let page = |report: &RolloutReport| render::html(report, Some(REFRESH));
+    let page = api.report.lock().ok().and_then(|report| report.as_ref().map(page));
+    let Some(page) = page else {
+        return error(StatusCode::NOT_FOUND, "this canaryctl can't read the recorded rollout file");
+    };
+    let headers = [
+        (header::CONTENT_TYPE, TYPE),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, page).into_response()
 }
 
 async fn show_metrics(State(api): State<Api>) -> Response {

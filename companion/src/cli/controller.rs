@@ -18,7 +18,7 @@ pub struct RunArgs {
     #[arg(value_name = "FILE", required_unless_present = "file", conflicts_with = "file")]
     positional: Option<PathBuf>,
 
-    /// The rollout file
+    /// The rollout file to run
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -56,7 +56,7 @@ impl RunArgs {
     }
 }
 
-/// `status NAME`.
+/// The arguments of `status NAME`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Name of the rollout
@@ -72,7 +72,7 @@ pub struct StatusArgs {
     pub timeout: Duration,
 }
 
-/// `promote NAME`.
+/// The arguments of `promote NAME`.
 #[derive(Debug, Args)]
 pub struct PromoteArgs {
     /// Name of the rollout
@@ -92,7 +92,7 @@ pub struct SteerArgs {
     pub name: String,
 }
 
-/// `history [NAME]`.
+/// The arguments of `history [NAME]`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
     /// Name of the rollout: shows everything that happened in it. Without a name, one line per rollout
@@ -104,7 +104,7 @@ pub struct HistoryArgs {
     pub journal: Option<PathBuf>,
 }
 
-/// `report NAME`.
+/// The arguments of `report NAME`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// Name of the rollout
@@ -120,7 +120,7 @@ pub struct ReportArgs {
     pub write: Option<PathBuf>,
 }
 
-/// A controller's URL.
+/// Reads a controller's URL: http or https, nothing secret in it.
 pub(super) fn url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{error}; expected http://host:port"))?;
     let secret = !url.username().is_empty() || url.password().is_some();

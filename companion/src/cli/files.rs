@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::positive_duration;
 
-/// `lint -f FILE…`.
+/// The arguments of `lint -f FILE…`.
 #[derive(Debug, Args)]
 pub struct LintArgs {
     /// A rollout file or the filter's configuration. Repeatable
@@ -22,7 +22,7 @@ pub struct LintArgs {
 /// `plan -f FILE [--rps N]`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// The rollout file
+    /// The rollout file to use
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
 
@@ -47,7 +47,7 @@ pub struct ReplayArgs {
     #[arg(value_name = "JOURNAL")]
     pub recording: PathBuf,
 
-    /// The rollout file
+    /// The rollout file to use
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
 }
@@ -57,7 +57,7 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "expected requests per second, a number above 0".to_owned())
 }
 
-/// `0.1%` or `0.001`.
+/// Reads a share such as `0.1%` or `0.001`.
 fn share(text: &str) -> Result<f64, String> {
     let parsed = match text.strip_suffix('%') {
         Some(percent) => percent.trim_end().parse().map(|percent: f64| percent / 100.0),

@@ -78,7 +78,7 @@ async fn directly(context: &Context, rollout: &str, controlled: bool) -> Result<
         .weight(rollout, &WeightValue::new(Weight::ZERO, version.as_deref()))
         .enabled(rollout, false);
     let reports = fleet.each(async |admin| stop(admin, &update).await).await;
-    let envoys = EnvoyState::of(&reports);
+    let envoys = EnvoyState::from_replies(&reports);
     let (stopped, errors) = split(reports);
     if !stopped.is_empty() {
         let (json, text) = (render::aborted, render::aborted_text);

@@ -99,7 +99,7 @@ impl RolloutReadings {
     async fn take(context: &Context, rollout: &str) -> Result<Self, Error> {
         let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
         let replies = fleet.each(async |admin| scrape(admin, rollout).await).await;
-        let envoys = EnvoyState::of(&replies);
+        let envoys = EnvoyState::from_replies(&replies);
         let (scrapes, errors) = split(replies);
         Ok(Self { scrapes: scrapes.into_iter().collect(), errors, envoys })
     }

@@ -80,7 +80,7 @@ impl AllReadings {
     async fn take(context: &Context) -> Result<Self, Error> {
         let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
         let replies = fleet.each(async |admin| scrape_all(admin).await).await;
-        let envoys = EnvoyState::of(&replies);
+        let envoys = EnvoyState::from_replies(&replies);
         let (answers, errors) = split(replies);
         let answered = answers.len();
         let mut by_rollout: BTreeMap<String, Scrapes> = BTreeMap::new();

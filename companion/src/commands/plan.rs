@@ -27,5 +27,6 @@ pub(crate) async fn forecast_measured(context: &Context, args: &PlanArgs) -> Res
 
 fn tell(output: &Output, spec: &Spec, traffic: TrafficEstimate) -> Result<(), Failure> {
     let plan = plan(spec, traffic);
-    Ok(output.print(|| render::plan_json(&plan), |_| render::plan_text(&plan))?)
+    let text = |_| render::plan_text(&plan, traffic.baseline);
+    Ok(output.print(|| render::plan_json(&plan), text)?)
 }

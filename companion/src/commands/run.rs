@@ -4,7 +4,7 @@ mod preflight;
 mod progress;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use canary_model::duration;
@@ -27,6 +27,7 @@ use crate::error::{Error, Failure};
 use crate::identity;
 use crate::journal::{self, Found, Journal, timestamp};
 use crate::observe::FleetScraper;
+use crate::report::{self, RolloutReport};
 use crate::{render, rollout_file};
 
 /// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
@@ -73,7 +74,7 @@ async fn engine(
 ) -> Result<(Engine, Vec<Action>), Failure> {
     if let Some(begin) = found.unfinished {
         render::remark(&format!(
-            "going on with the rollout in {} where it was left",
+            "continuing the unfinished rollout in {}",
             journal.path().display()
         ));
         return Ok(Engine::resume(spec, journal, begin)?);
@@ -83,11 +84,11 @@ async fn engine(
         && preflight::is_decided(&journal, begin, &source, &versions)?
     {
         render::remark(if args.stay {
-            "this file has been decided for these versions; --stay shows how. For another rollout of \
-             them give another --journal, or leave --stay out"
+            "a rollout of this file and these versions has ended already; --stay shows its result. To run \
+             it again, use another --journal, or omit --stay"
         } else {
-            "this file has been decided for these versions, and the controller was killed before it \
-             had told how; nothing is done again. The next `run` begins anew"
+            "a rollout of this file and these versions has ended already, and its controller was killed \
+             before it reported the result; nothing is done again. The next `run` starts again"
         });
         return Ok(Engine::resume(spec, journal, begin)?);
     }
@@ -112,14 +113,14 @@ async fn serve(
     args: &RunArgs,
     listener: TcpListener,
     access: Access,
-    engine: Engine,
+    mut engine: Engine,
     scraper: FleetScraper,
     under_way: Vec<Action>,
 ) -> Result<(), Failure> {
     let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
     let (orders, queue) = mpsc::channel(QUEUE);
-    let journal = Arc::new(engine.journal().path().to_owned());
-    let api = Api { status, orders, journal, access: Arc::new(access) };
+    let report = live_report(&mut engine)?;
+    let api = Api { status, orders, report, access: Arc::new(access) };
     let (stop, stopped) = oneshot::channel();
     let teller = ProgressSink::new(context.output, &listener, &engine);
     let server = tokio::spawn(api::serve(listener, api, stopped));
@@ -134,6 +135,21 @@ async fn serve(
     // A client that holds its connection open must not hold the process.
     let _ = tokio::time::timeout(GRACE_PERIOD, server).await;
     result
+}
+
+/// The report that the page shows: read from the journal once, then kept up to date in memory.
+fn live_report(engine: &mut Engine) -> Result<Arc<Mutex<Option<RolloutReport>>>, Failure> {
+    let report = report::of_journal(engine.journal().path(), None).map_err(Error::Journal)?;
+    let report = Arc::new(Mutex::new(report));
+    let live = Arc::clone(&report);
+    engine.observe_records(move |record| {
+        if let Ok(mut report) = live.lock()
+            && let Some(report) = report.as_mut()
+        {
+            report.take(record);
+        }
+    });
+    Ok(report)
 }
 
 async fn listen(args: &RunArgs) -> Result<TcpListener, Error> {

@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &Context, args: &SetWeight) -> Result<(), Failu
     let update = plan::decide(&request, &before)?;
     let apply = async |admin: &Admin| apply(admin, &request, &update, args.timeout).await;
     let reports = fleet.then(before, apply).await;
-    let envoys = EnvoyState::of(&reports);
+    let envoys = EnvoyState::from_replies(&reports);
     let (done, errors) = split(reports);
     if !done.is_empty() {
         let (json, text) = (render::set, render::set_text);

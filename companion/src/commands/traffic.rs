@@ -18,9 +18,9 @@ use crate::render;
 /// What the filters of a fleet have counted of a rollout since their start.
 #[derive(Clone, Copy, Default)]
 struct Counted {
-    /// Of both versions.
+    /// Requests of both versions.
     requests: u64,
-    /// Of stable.
+    /// Stable's share of them.
     stable: u64,
     stable_failures: u64,
 }
@@ -43,7 +43,7 @@ pub(super) async fn measure(
     let traffic = between(&before, &after, begin.elapsed(), args.baseline)
         .ok_or_else(|| silent(&spec.rollout, args.measure))?;
     render::message(&format!(
-        "measured: {:.1} requests a second, {:.3} % of stable's fail",
+        "measured: {:.1} requests per second, of which {:.3} % fail on stable",
         traffic.rps,
         100.0 * traffic.baseline
     ));

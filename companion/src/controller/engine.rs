@@ -28,6 +28,15 @@ use crate::journal::{self, Journal, JournalError, timestamp};
 /// After how many steps at most there is a snapshot.
 const SNAPSHOT_EVERY: u32 = 600;
 
+/// Is given every record that is on the disk.
+struct RecordObserver(Box<dyn FnMut(Record) + Send>);
+
+impl std::fmt::Debug for RecordObserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecordObserver")
+    }
+}
+
 /// A rollout with its journal.
 #[derive(Debug)]
 pub struct Engine {
@@ -44,6 +53,7 @@ pub struct Engine {
     steps_since_snapshot: u32,
     /// Whether the journal says that it is over.
     ended: bool,
+    observer: Option<RecordObserver>,
 }
 
 /// What has to be done after a step, and what is to be told.
@@ -115,6 +125,7 @@ impl Engine {
             decisions: 0,
             steps_since_snapshot: 0,
             ended: false,
+            observer: None,
         }
     }
 
@@ -134,9 +145,22 @@ impl Engine {
             self.steps_since_snapshot = 0;
             self.written = None;
         }
-        self.journal.append(&records)?;
+        self.write(records)?;
         self.ended = false;
         Ok(effects)
+    }
+
+    /// Has every further record given to an observer, once it is on the disk.
+    pub fn observe_records(&mut self, observer: impl FnMut(Record) + Send + 'static) {
+        self.observer = Some(RecordObserver(Box::new(observer)));
+    }
+
+    fn write(&mut self, records: Vec<Record>) -> Result<(), JournalError> {
+        self.journal.append(&records)?;
+        if let Some(RecordObserver(observer)) = &mut self.observer {
+            records.into_iter().for_each(observer);
+        }
+        Ok(())
     }
 
     /// Whether it is over, and that is written down.
@@ -155,7 +179,7 @@ impl Engine {
         self.ended = true;
         let at = timestamp(SystemTime::now());
         let (phase, reason) = (self.state.phase(), self.state.ending().cloned());
-        self.journal.append(&[Record::End(End { at, phase, reason })])
+        self.write(vec![Record::End(End { at, phase, reason })])
     }
 
     /// The file.
@@ -252,6 +276,8 @@ impl Engine {
         self.state = state.map_err(|error| Error::OtherFile {
             journal: self.journal.path().display().to_string(),
             why: error.to_string(),
+            rollout: self.spec.rollout.clone(),
+            envoys: self.spec.envoys.clone(),
         })?;
         self.times = snapshot.times;
         self.decisions = snapshot.decisions;

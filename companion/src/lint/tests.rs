@@ -128,3 +128,31 @@ fn metrics_that_can_abort_are_listed() {
     assert_eq!(check("f", text).content, rollout(&[], true));
     assert_eq!(check("f", "rollout: r\n").content, None);
 }
+
+/// A message names the value that it refuses, and one fault hides no other.
+#[test]
+fn unknown_values_are_named() {
+    let text = "rollout: scorer\nlease: 5x\nsteps:\n  - setWeight: 5\n  - pause: {duration: soon}\nanalysis:\n  \
+                falseAbort: lots\n  metrics:\n    - {name: failures, kind: errorRate}\n    \
+                - {name: p, kind: prometheus, address: \"http://p\", query: q, failureCondition: \"result >> 5\"}\n\
+                notify: [{on: [finished], url: \"http://a/\"}]\n";
+    let checked = check("f", text);
+    for (line, value) in [
+        (2, "5x"),
+        (5, "soon"),
+        (7, "lots"),
+        (9, "errorRate"),
+        (10, "result >> 5"),
+        (11, "finished"),
+    ] {
+        let mut of_line = checked.findings.iter().filter(|finding| finding.line == line);
+        assert!(
+            of_line.any(|finding| finding.message.contains(value)),
+            "{line} {value}: {checked:#?}"
+        );
+    }
+    let plugin = plugin(&[("r", "\"failure\": {\"grpc\": [\"FOO\"], \"http\": [\"6xx\"]}, ")]);
+    let messages: Vec<String> =
+        check("f", &plugin).findings.into_iter().map(|finding| finding.message).collect();
+    assert!(messages[0].contains("6xx") && messages[1].contains("FOO"), "{messages:?}");
+}

@@ -10,7 +10,7 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
 
 /// One line of a chart.
-pub(super) struct Line {
+pub(super) struct ChartLine {
     /// Its name in the legend.
     pub(super) name: String,
     /// Its class in the style sheet.
@@ -21,14 +21,14 @@ pub(super) struct Line {
     pub(super) stairs: bool,
 }
 
-/// A chart.
+/// A chart of several lines over time.
 pub(super) struct Chart<'a> {
     /// What stands over it.
     pub(super) title: &'a str,
     /// The unit of its values.
     pub(super) unit: &'a str,
-    /// The lines.
-    pub(super) lines: Vec<Line>,
+    /// The lines, in the order of the legend.
+    pub(super) lines: Vec<ChartLine>,
     /// A limit, with its name.
     pub(super) threshold: Option<(f64, &'a str)>,
     /// The least that the axis reaches up to.
@@ -59,9 +59,9 @@ impl Chart<'_> {
         let Some(scale) = self.scale() else { return String::new() };
         let mut svg = format!(
             "<figure><figcaption>{}{}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-            super::html::escaped(self.title),
+            super::markup::escaped(self.title),
             self.legend(),
-            super::html::escaped(self.title),
+            super::markup::escaped(self.title),
         );
         self.grid(&scale, &mut svg);
         for t in &self.marks {
@@ -80,7 +80,7 @@ impl Chart<'_> {
                 WIDTH - RIGHT,
                 WIDTH - RIGHT - 4.0,
                 y - 5.0,
-                super::html::escaped(name),
+                super::markup::escaped(name),
             );
         }
         for line in &self.lines {
@@ -125,8 +125,8 @@ impl Chart<'_> {
     }
 
     fn legend(&self) -> String {
-        let entry = |line: &Line| {
-            let name = super::html::escaped(&line.name);
+        let entry = |line: &ChartLine| {
+            let name = super::markup::escaped(&line.name);
             format!(
                 "<span class=\"key\"><svg viewBox=\"0 0 18 6\"><path class=\"{}\" d=\"M0 3H18\"/></svg>{name}</span>",
                 line.class
@@ -136,7 +136,7 @@ impl Chart<'_> {
     }
 }
 
-fn path(line: &Line, scale: &Scale) -> String {
+fn path(line: &ChartLine, scale: &Scale) -> String {
     let mut path = String::new();
     let mut last: Option<f64> = None;
     for (t, value) in &line.points {
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn gaps_stay_gaps() {
         let points = vec![(0.0, Some(1.0)), (1.0, None), (2.0, Some(2.0)), (3.0, Some(2.0))];
-        let line = Line { name: "a".to_owned(), class: "stable", points, stairs: false };
+        let line = ChartLine { name: "a".to_owned(), class: "stable", points, stairs: false };
         let scale = Scale { seconds: 3.0, top: 2.0 };
         assert_eq!(path(&line, &scale).matches('M').count(), 2);
     }

@@ -8,21 +8,21 @@ use super::output::{EnvoyState, Paint};
 use super::table::{Table, UNKNOWN};
 use crate::observe::{FleetView, VersionView};
 
-/// `get rollout`.
+/// The text of `get rollout`.
 pub(crate) fn rollout_text(view: &FleetView, envoys: &[EnvoyState], paint: Paint) -> String {
     let mut text = format!("{}\n", paint.bold(&view.rollout));
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<8} {value}\n"));
     line("weight", weights(view));
     line(
         "guard",
-        flag(view.guard_tripped, "tripped: everything goes to stable", "not tripped", paint),
+        flag(view.guard_tripped, "tripped: all traffic goes to stable", "not tripped", paint),
     );
     line(
         "lease",
-        flag(view.lease_expired, "expired: everything goes to stable", "not expired", paint),
+        flag(view.lease_expired, "expired: all traffic goes to stable", "not expired", paint),
     );
     if view.killed {
-        line("switch", paint.bad("off: everything goes to stable"));
+        line("switch", paint.bad("off: all traffic goes to stable"));
     }
     if !view.owners.is_empty() {
         line("owner", view.owners.iter().cloned().collect::<Vec<_>>().join(", "));
@@ -74,7 +74,7 @@ fn side_by_side(view: &FleetView) -> String {
     table.render(1)
 }
 
-/// `list`.
+/// The text of `list`.
 pub(crate) fn list_text(views: &[FleetView], phases: &[Option<Phase>], paint: Paint) -> String {
     if views.is_empty() {
         return String::new();
@@ -122,7 +122,7 @@ fn state(view: &FleetView, phase: Option<Phase>) -> &'static str {
     }
 }
 
-/// `set weight`.
+/// The text of `set weight`.
 pub(crate) fn set_text(
     name: &str,
     weight: Weight,
@@ -134,10 +134,10 @@ pub(crate) fn set_text(
     format!("{}: weight {weight} %{lease}\n{}", paint.bold(name), each(envoys, "in force", paint))
 }
 
-/// `abort`.
+/// The text of `abort`.
 pub(crate) fn aborted_text(name: &str, envoys: &[EnvoyState], paint: Paint) -> String {
     let done = each(envoys, "switched off", paint);
-    format!("{}: aborted, everything goes to stable\n{done}", paint.bold(name))
+    format!("{}: aborted, all traffic goes to stable\n{done}", paint.bold(name))
 }
 
 fn each(envoys: &[EnvoyState], done: &str, paint: Paint) -> String {

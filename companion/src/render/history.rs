@@ -1,4 +1,4 @@
-//! Past rollouts.
+//! `history`: past rollouts as text and as JSON.
 
 use canary_judge::counts::Pair;
 use canary_rollout::event::RolloutEvent;
@@ -10,7 +10,7 @@ use super::output::Paint;
 use super::table::{Table, UNKNOWN};
 use crate::report::PastRollout;
 
-/// `history`, one rollout.
+/// One rollout in the JSON of `history`.
 #[derive(Serialize)]
 pub(crate) struct PastJson<'a> {
     rollout: &'a str,
@@ -30,7 +30,7 @@ struct PastEventJson<'a> {
     event: String,
 }
 
-/// `history -o json`.
+/// The JSON of `history`.
 pub(crate) fn history_json(all: &[PastRollout]) -> Vec<PastJson<'_>> {
     all.iter().map(past_json).collect()
 }

@@ -8,17 +8,18 @@ use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 
-use super::chart::{Chart, Line, time};
+use super::chart::{Chart, ChartLine, time};
+use super::markup::escaped;
 use super::messages;
 use crate::controller::status::{Metric, MetricStatus, Side};
-use crate::report::{DecisionRow, Point, Report, Sample};
+use crate::report::{DecisionRow, Point, RolloutReport, VersionSample};
 
 const STYLE: &str = include_str!("style.css");
 /// The lines' classes in the chart of evidence; more metrics share the last.
 const METRICS: [&str; 8] = ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7"];
 
-/// The page. `refresh`: after so many seconds a browser asks for it again.
-pub(crate) fn html(report: &Report, refresh: Option<u32>) -> String {
+/// The page. With `refresh`, a browser reloads it after so many seconds.
+pub(crate) fn html(report: &RolloutReport, refresh: Option<u32>) -> String {
     let name = escaped(&report.rollout);
     let again = refresh.map_or_else(String::new, |seconds| {
         format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">")
@@ -45,24 +46,8 @@ pub(crate) fn html(report: &Report, refresh: Option<u32>) -> String {
     page
 }
 
-/// Text that no browser takes for markup.
-pub(super) fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-fn head(report: &Report) -> String {
-    let mood = match report.phase {
+fn head(report: &RolloutReport) -> String {
+    let severity = match report.phase {
         Phase::Healthy => "good",
         Phase::Aborting | Phase::Degraded => "bad",
         Phase::Pending | Phase::Progressing | Phase::Paused | Phase::Promoting => "wait",
@@ -71,10 +56,10 @@ fn head(report: &Report) -> String {
     let ended =
         report.ended.as_deref().map_or_else(String::new, |at| format!(" · ended {}", day(at)));
     let reason = report.reason.as_deref().map_or_else(String::new, |reason| {
-        format!("<p class=\"reason {mood}\"><span>{}</span></p>\n", escaped(reason))
+        format!("<p class=\"reason {severity}\"><span>{}</span></p>\n", escaped(reason))
     });
     format!(
-        "<h1>{} <span class=\"badge {mood}\">{}</span></h1>\n\
+        "<h1>{} <span class=\"badge {severity}\">{}</span></h1>\n\
          <p>canary <b>{}</b> against stable <b>{}</b> <span class=\"faint\">· started {}{ended} · watched for {}</span></p>\n{reason}",
         escaped(&report.rollout),
         report.phase,
@@ -85,7 +70,7 @@ fn head(report: &Report) -> String {
     )
 }
 
-/// A time stamp to the second, as a person reads it.
+/// A timestamp to the second.
 fn day(at: &str) -> String {
     let seconds = at.split_once('.').map_or(at, |(seconds, _)| seconds).trim_end_matches('Z');
     escaped(&format!("{} UTC", seconds.replace('T', " ")))
@@ -130,7 +115,7 @@ fn metrics(metrics: &[Metric]) -> String {
         "<h2>Metrics</h2>\n<table><tr><th>metric</th><th>verdict</th><th>evidence against the canary</th><th>why</th></tr>\n",
     );
     for metric in metrics {
-        let (mood, fails) = match metric.verdict {
+        let (severity, fails) = match metric.verdict {
             MetricStatus::Pass => ("good", ""),
             MetricStatus::Fail => ("bad", " fail"),
             MetricStatus::Insufficient => ("wait", ""),
@@ -138,7 +123,7 @@ fn metrics(metrics: &[Metric]) -> String {
         let width = 120.0 * metric.evidence.clamp(0.0, 1.0);
         let _ = writeln!(
             table,
-            "<tr><td>{}<br><small>{}</small></td><td class=\"{mood}\">{}</td>\
+            "<tr><td>{}<br><small>{}</small></td><td class=\"{severity}\">{}</td>\
              <td class=\"bar\"><svg class=\"bar{fails}\" viewBox=\"0 0 120 8\"><rect width=\"120\" height=\"8\" rx=\"4\"/>\
              <rect class=\"full\" width=\"{width:.1}\" height=\"8\" rx=\"4\"/></svg> <small>{:.0} %</small></td><td>{}</td></tr>",
             escaped(&metric.name),
@@ -156,12 +141,12 @@ fn line(
     class: &'static str,
     points: &[Point],
     value: impl Fn(&Point) -> Option<f64>,
-) -> Line {
+) -> ChartLine {
     let points = points.iter().map(|point| (point.t, value(point))).collect();
-    Line { name: name.to_owned(), class, points, stairs: false }
+    ChartLine { name: name.to_owned(), class, points, stairs: false }
 }
 
-fn charts(report: &Report) -> String {
+fn charts(report: &RolloutReport) -> String {
     let points = &report.points;
     let decided = |event: &RolloutEvent| {
         matches!(
@@ -179,9 +164,10 @@ fn charts(report: &Report) -> String {
         at_least: 0.0,
         marks: marks.clone(),
     };
-    let set = Line { stairs: true, ..line("set", "stable", points, |point| Some(point.weight)) };
+    let set =
+        ChartLine { stairs: true, ..line("set", "stable", points, |point| Some(point.weight)) };
     let weight = chart("Weight", " %", vec![set, line("measured", "canary", points, measured)]);
-    let of = |role: Role, name: &str, class, value: fn(&Sample) -> Option<f64>| {
+    let of = |role: Role, name: &str, class, value: fn(&VersionSample) -> Option<f64>| {
         line(name, class, points, move |point| value(point.counts.get(role)))
     };
     let (stable, canary) = (Role::Stable, Role::Canary);
@@ -191,8 +177,8 @@ fn charts(report: &Report) -> String {
             "Failed requests",
             " %",
             vec![
-                of(stable, "stable", "stable", Sample::failing),
-                of(canary, "canary", "canary", Sample::failing),
+                of(stable, "stable", "stable", VersionSample::failing),
+                of(canary, "canary", "canary", VersionSample::failing),
             ],
         )
     };
@@ -221,7 +207,7 @@ fn measured(point: &Point) -> Option<f64> {
     (requests.sum() > 0).then(|| 100.0 * requests.canary as f64 / requests.sum() as f64)
 }
 
-fn evidence(report: &Report) -> Vec<Line> {
+fn evidence(report: &RolloutReport) -> Vec<ChartLine> {
     let lines = report.metrics.iter().enumerate().filter(|(_, metric)| metric.kind != "prometheus");
     let draw = |(index, metric): (usize, &Metric)| {
         let class = METRICS.get(index).or(METRICS.last()).copied().unwrap_or_default();

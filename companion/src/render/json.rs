@@ -8,7 +8,7 @@ use super::messages;
 use super::output::EnvoyState;
 use crate::controller::status::{self as controller, Status};
 use crate::observe::{FleetView, VersionView};
-use crate::report::{DecisionRow, Report};
+use crate::report::{DecisionRow, RolloutReport};
 
 /// `get rollout`, and each element of `list`.
 #[derive(Serialize)]
@@ -16,9 +16,13 @@ pub(crate) struct RolloutJson<'v> {
     rollout: &'v str,
     // Phases and what they wait for are the controller's: null without one.
     phase: Option<&'v str>,
+    step: Option<StepJson>,
     weight: WeightJson,
     stable: SideJson<'v>,
     canary: SideJson<'v>,
+    metrics: Option<Vec<MetricJson<'v>>>,
+    /// Null until the judge estimates effects.
+    effects: Option<()>,
     guard_tripped: Option<bool>,
     lease_expired: Option<bool>,
     waits_for: Option<&'v str>,
@@ -33,13 +37,36 @@ struct WeightJson {
 }
 
 #[derive(Serialize)]
+struct StepJson {
+    /// The step, counted from 1.
+    index: usize,
+    #[serde(rename = "of")]
+    steps: usize,
+}
+
+#[derive(Serialize)]
+struct MetricJson<'v> {
+    metric: &'v str,
+    action: &'static str,
+    status: &'static str,
+    /// The evidence against the canary, as a fraction of `limit`.
+    evidence: Decimal,
+    limit: Decimal,
+    reason: &'v str,
+}
+
+#[derive(Serialize)]
 struct SideJson<'v> {
     version: Option<&'v str>,
     requests: Option<u64>,
     failures: Option<u64>,
+    /// Null until the filter counts it, as are `ttfb` and `gap`.
+    unanswered: Option<u64>,
     p50_ms: Option<Decimal>,
     p95_ms: Option<Decimal>,
     p99_ms: Option<Decimal>,
+    ttfb: Option<()>,
+    gap: Option<()>,
 }
 
 #[derive(Serialize)]
@@ -49,7 +76,7 @@ struct EnvoyJson<'v> {
     error: Option<&'v str>,
 }
 
-/// `set weight`.
+/// The JSON of `set weight`.
 #[derive(Serialize)]
 pub(crate) struct SetJson<'v> {
     rollout: &'v str,
@@ -58,7 +85,7 @@ pub(crate) struct SetJson<'v> {
     envoys: Vec<EnvoyJson<'v>>,
 }
 
-/// `abort`.
+/// The JSON of `abort`.
 #[derive(Serialize)]
 pub(crate) struct AbortedJson<'v> {
     rollout: &'v str,
@@ -67,11 +94,11 @@ pub(crate) struct AbortedJson<'v> {
     envoys: Vec<EnvoyJson<'v>>,
 }
 
-/// `report`.
+/// The JSON of `report`.
 #[derive(Serialize)]
 pub(crate) struct ReportJson<'r> {
     #[serde(flatten)]
-    report: &'r Report,
+    report: &'r RolloutReport,
     decisions: Vec<DecisionJson<'r>>,
 }
 
@@ -84,7 +111,7 @@ struct DecisionJson<'r> {
     verdicts: &'r [String],
 }
 
-pub(crate) fn report_json(report: &Report) -> ReportJson<'_> {
+pub(crate) fn report_json(report: &RolloutReport) -> ReportJson<'_> {
     let decision = |decision: &'_ DecisionRow| {
         let event = serde_json::to_value(&decision.event).unwrap_or_default();
         event.get("event").cloned().unwrap_or_default()
@@ -109,6 +136,7 @@ pub(crate) fn rollout<'v>(
     RolloutJson {
         rollout: &view.rollout,
         phase: controlled.map(|status| status.phase.as_str()),
+        step: controlled.and_then(step),
         weight: WeightJson {
             set: view.set.map(percent),
             in_force: view.in_force.map(percent),
@@ -116,6 +144,8 @@ pub(crate) fn rollout<'v>(
         },
         stable: side(&view.stable),
         canary: side(&view.canary),
+        metrics: controlled.map(metrics),
+        effects: None,
         guard_tripped: view.guard_tripped,
         lease_expired: view.lease_expired,
         waits_for: controlled.and_then(|status| status.waits_for.as_deref()),
@@ -128,6 +158,7 @@ pub(crate) fn controlled(status: &Status) -> RolloutJson<'_> {
     RolloutJson {
         rollout: &status.rollout,
         phase: Some(status.phase.as_str()),
+        step: step(status),
         weight: WeightJson {
             set: status.weight.set.map(Decimal),
             in_force: status.weight.in_force.map(Decimal),
@@ -135,11 +166,33 @@ pub(crate) fn controlled(status: &Status) -> RolloutJson<'_> {
         },
         stable: controlled_side(&status.stable),
         canary: controlled_side(&status.canary),
+        metrics: Some(metrics(status)),
+        effects: None,
         guard_tripped: status.guard_tripped,
         lease_expired: status.lease_expired,
         waits_for: status.waits_for.as_deref(),
         envoys: controlled_envoys(status),
     }
+}
+
+fn step(status: &Status) -> Option<StepJson> {
+    status.step.map(|index| StepJson { index, steps: status.steps })
+}
+
+fn metrics(status: &Status) -> Vec<MetricJson<'_>> {
+    let json = |metric: &'_ controller::Metric| (metric.verdict.as_str(), Decimal(metric.evidence));
+    let all = status.metrics.iter().map(|metric| {
+        let (status, evidence) = json(metric);
+        MetricJson {
+            metric: &metric.name,
+            action: "abort",
+            status,
+            evidence,
+            limit: Decimal(1.0),
+            reason: &metric.reason,
+        }
+    });
+    all.collect()
 }
 
 fn controlled_side(side: &controller::Side) -> SideJson<'_> {
@@ -150,6 +203,9 @@ fn controlled_side(side: &controller::Side) -> SideJson<'_> {
         p50_ms: side.p50_ms.map(Decimal),
         p95_ms: side.p95_ms.map(Decimal),
         p99_ms: side.p99_ms.map(Decimal),
+        unanswered: None,
+        ttfb: None,
+        gap: None,
     }
 }
 
@@ -186,6 +242,9 @@ fn side(side: &VersionView) -> SideJson<'_> {
         p50_ms: quantile(0.5),
         p95_ms: quantile(0.95),
         p99_ms: quantile(0.99),
+        unanswered: None,
+        ttfb: None,
+        gap: None,
     }
 }
 

@@ -1,10 +1,10 @@
-//! `lint`'s findings.
+//! `lint`: findings as text and as JSON.
 
 use serde::Serialize;
 
 use crate::lint::{CheckedFile, Content, Finding, Level};
 
-/// `lint -o json`.
+/// The JSON of `lint`: every finding, and what each file is.
 #[derive(Serialize)]
 pub(crate) struct LintJson<'c> {
     ok: bool,
@@ -12,7 +12,7 @@ pub(crate) struct LintJson<'c> {
     files: &'c [CheckedFile],
 }
 
-/// `lint -o json`.
+/// The JSON of `lint`: every finding, and what each file is.
 pub(crate) fn lint_json(checked: &[CheckedFile]) -> LintJson<'_> {
     let findings = checked.iter().flat_map(|file| &file.findings).collect();
     LintJson { ok: checked.iter().all(|file| file.errors() == 0), findings, files: checked }

@@ -3,6 +3,7 @@
 use canary_model::redact::redacted;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
+use canary_rollout::termination::TerminationReason;
 
 /// One event in a sentence, without its full stop.
 pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
@@ -18,32 +19,50 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
             format!("step {} of {}: weight {weight} %", step + 1, spec.steps.len())
         }
         RolloutEvent::Paused { why } => format!("paused: {why}"),
-        RolloutEvent::Resumed => "goes on".to_owned(),
+        RolloutEvent::Resumed => "resumed".to_owned(),
         RolloutEvent::Promoting => "promoting: weight 100 %".to_owned(),
         RolloutEvent::Completed { reason } => {
             format!("Healthy: all traffic on the canary; {reason}")
         }
         RolloutEvent::Aborting { reason } => format!("rolling back to stable: {reason}"),
-        RolloutEvent::Degraded { reason } => format!("Degraded: {reason}"),
+        // No rollback came before, which would have said why.
+        RolloutEvent::Degraded { reason: reason @ TerminationReason::OtherOwner { .. } } => {
+            format!("Degraded: {reason}")
+        }
+        RolloutEvent::Degraded { .. } => "Degraded: all traffic is back on stable".to_owned(),
         RolloutEvent::GuardTripped { envoy } => format!("the guard tripped on {envoy}"),
         RolloutEvent::EnvoyLost { envoy, why } => {
             let why = why
                 .strip_prefix(envoy.as_str())
                 .map_or(why.as_str(), |w| w.trim_start_matches(": "));
-            format!("{envoy} can't be reached: {why}; its lease brings it back to stable")
+            format!("{envoy} can't be reached: {why}; its lease returns it to stable")
         }
-        RolloutEvent::EnvoyBack { envoy } => format!("{envoy} answers again"),
-        RolloutEvent::Outage => "no counts can be read: holding".to_owned(),
-        RolloutEvent::OutageOver => "there are counts again".to_owned(),
+        RolloutEvent::EnvoyBack { envoy } => format!("{envoy} responds again"),
+        RolloutEvent::Outage => "statistics can't be read; the rollout holds its weight".to_owned(),
+        RolloutEvent::OutageOver => "statistics can be read again".to_owned(),
         RolloutEvent::SplitMismatch { weight, measured } => format!(
-            "the canary gets {:.3} % of the requests, and its weight is {:.3} %",
+            "sample ratio mismatch: the canary receives {:.3} % of requests, expected {:.3} %",
             measured * 100.0,
             weight * 100.0
         ),
         RolloutEvent::GatePassed { gate: index } => format!("{} lets it pass", gate(index)),
-        RolloutEvent::GateHeld { gate: index, said } => format!("{} holds it: {said}", gate(index)),
+        RolloutEvent::GateHeld { gate: index, said } => {
+            format!("{} holds it: {said}", gate(index))
+        }
         RolloutEvent::NoticeLost { notice } => {
             format!("notification {notice} could not be delivered")
         }
     }
+}
+
+/// The events that end a rollout without their reason, for where the reason is shown already; `None` for
+/// all others.
+pub(crate) fn brief(event: &RolloutEvent) -> Option<String> {
+    let text = match event {
+        RolloutEvent::Completed { .. } => "Healthy: all traffic on the canary",
+        RolloutEvent::Aborting { .. } => "rolling back to stable",
+        RolloutEvent::Degraded { .. } => "Degraded: all traffic is back on stable",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Printing: results on stdout as text or JSON, messages on stderr; colours only on a terminal.
+//! Printing: results on stdout as text or JSON, messages on stderr; colors only on a terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -18,20 +18,20 @@ pub enum Format {
     Json,
 }
 
-/// What came of a verb on one Envoy.
+/// The outcome of a command on one Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EnvoyState {
-    /// How results call it.
+    /// Its URL in results.
     pub(crate) url: String,
-    /// What went wrong.
+    /// What failed; `None` if nothing did.
     pub(crate) error: Option<String>,
 }
 
 impl EnvoyState {
-    pub(crate) fn of<T>(reports: &[EnvoyReply<T>]) -> Vec<Self> {
+    pub(crate) fn from_replies<T>(reports: &[EnvoyReply<T>]) -> Vec<Self> {
         let state = |report: &EnvoyReply<T>| {
             let error = report.result.as_ref().err().map(ToString::to_string);
-            // Messages begin with the address, which stands beside this one already.
+            // Messages begin with the URL, which the result has already.
             let bare = |text: String| {
                 let rest = text.strip_prefix(&report.url).and_then(|rest| rest.strip_prefix(": "));
                 rest.map(str::to_owned).unwrap_or(text)
@@ -42,7 +42,7 @@ impl EnvoyState {
     }
 }
 
-/// Where results go.
+/// Where and how results are printed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     format: Format,
@@ -69,19 +69,19 @@ impl Output {
         }
     }
 
-    /// Writes as it is. A reader that has gone away is no failure of ours, but there is no more to do.
+    /// Writes a text as it is.
     pub(crate) fn write(&self, text: &str) -> Result<(), Error> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::Output)
     }
 
-    /// Whether text can be drawn over what was printed before.
+    /// Whether earlier output can be redrawn.
     pub(crate) fn redraws(&self) -> bool {
         self.format == Format::Text && io::stdout().is_terminal() && !dumb()
     }
 }
 
-/// Whether and how to colour.
+/// Whether to color text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Paint {
     colored: bool,
@@ -94,6 +94,12 @@ impl Paint {
 
     pub(crate) fn for_stderr() -> Self {
         Self { colored: colors_allowed(io::stderr().is_terminal()) }
+    }
+
+    /// Paint that leaves text without colors.
+    #[cfg(test)]
+    pub(crate) const fn plain() -> Self {
+        Self { colored: false }
     }
 
     fn style(self, text: &str, style: Style) -> String {
@@ -121,7 +127,7 @@ impl Paint {
     }
 }
 
-/// Colours on a terminal that can show them, and never with NO_COLOR, whatever it says.
+/// Colors only on a terminal that has them, and never with NO_COLOR, whatever its value.
 fn colors_allowed(terminal: bool) -> bool {
     terminal && std::env::var_os("NO_COLOR").is_none() && !dumb()
 }
@@ -139,7 +145,7 @@ pub(crate) fn clap_colors() -> clap::ColorChoice {
     }
 }
 
-/// Tells on stderr what went wrong and what to do next; the same hint only once.
+/// Prints what failed and what to do next on stderr; each hint only once.
 pub(crate) fn report(failure: &Failure, paint: &Paint) {
     let mut hints = Vec::new();
     for error in &failure.errors {
@@ -158,13 +164,13 @@ pub(crate) fn report(failure: &Failure, paint: &Paint) {
     }
 }
 
-/// Tells on stderr what a person should know besides the result.
+/// Prints a warning on stderr.
 pub(crate) fn remark(text: &str) {
     message(&format!("{} {text}", Paint::for_stderr().warning("warning:")));
 }
 
-/// Tells on stderr.
+/// Prints a line on stderr.
 pub(crate) fn message(line: &str) {
-    // There is nobody left to tell where stderr is closed.
+    // If stderr is closed, there is nowhere to report that.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -4,7 +4,9 @@ use canary_rollout::plan::{PlanWarning, RolloutPlan};
 use canary_rollout::replay::Replayed;
 use serde_json::{Value, json};
 
-/// `replay`.
+use super::chart::time;
+
+/// The text of `replay`.
 pub(crate) fn replayed_text(replayed: &Replayed) -> String {
     let Replayed { outcome, at, reason, canary_requests, canary_failures } = replayed;
     let outcome = serde_json::to_value(outcome).ok();
@@ -25,24 +27,30 @@ pub(crate) fn plan_json(plan: &RolloutPlan) -> Value {
     value
 }
 
-/// `plan`.
-pub(crate) fn plan_text(plan: &RolloutPlan) -> String {
-    let known = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |n| n.to_string());
-    let share = |share: Option<f64>| {
-        share.map_or_else(|| "?".to_owned(), |share| format!("{:.3} %", 100.0 * share))
-    };
-    let mut text =
-        String::from("  weight   seconds   canary requests   smallest regression found\n");
-    for step in &plan.steps {
-        let weight = format!("{} %", step.weight);
-        let (seconds, requests) = (known(step.seconds), known(step.canary_requests));
-        let found = share(step.smallest_regression);
-        text += &format!("{weight:>8}{seconds:>10}{requests:>18}{found:>28}\n");
+/// `plan`. `baseline` is the share of requests that fail today, as a fraction.
+pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64) -> String {
+    let unknown = || "unknown".to_owned();
+    let span = |seconds: Option<u64>| seconds.map_or_else(unknown, |seconds| time(seconds as f64));
+    let share = |share: Option<f64>| share.map_or_else(unknown, percent);
+    let mut text = format!(
+        "{:>4}{:>10}{:>12}{:>18}{:>22}\n",
+        "step", "weight", "time", "canary requests", "finds failures from"
+    );
+    for (index, step) in plan.steps.iter().enumerate() {
+        let requests = step.canary_requests.map_or_else(unknown, |requests| requests.to_string());
+        text += &format!(
+            "{:>4}{:>10}{:>12}{requests:>18}{:>22}\n",
+            index + 1,
+            format!("{} %", step.weight),
+            span(step.seconds),
+            share(step.smallest_regression),
+        );
     }
-    text += &format!("\ntime           {} s\n", known(plan.seconds));
+    text += &format!("\n{:<26}{}\n", "time of all steps", span(plan.seconds));
     for (failing, harm) in plan.harm.iter().rev() {
-        let percent = failing.parse::<f64>().map_or(0.0, |share| 100.0 * share);
+        let share = failing.parse::<f64>().map_or_else(|_| failing.clone(), percent);
         let abort = plan.abort.get(failing).copied().unwrap_or_default();
+        let known = |number: Option<u64>| number.map_or_else(unknown, |n| n.to_string());
         let found = match (harm, abort.median) {
             (Some(harm), Some(median)) => format!(
                 "rolled back after {median} canary requests (90 %: {}), {harm:.0} of them failed",
@@ -50,21 +58,19 @@ pub(crate) fn plan_text(plan: &RolloutPlan) -> String {
             ),
             _ => "not found before the steps end".to_owned(),
         };
-        text += &format!("if {percent:>3} % fail   {found}\n");
+        text += &format!("{:<26}{found}\n", format!("a canary that fails {share}"));
     }
-    text += &format!("false abort    at most {}\n", share(plan.false_abort));
-    for one in &plan.warnings {
-        text += &format!("warning: {}\n", warning(plan, *one));
-    }
-    text + PLAN_LEGEND
+    text += &format!("{:<26}at most {}\n", "chance of a false abort", share(plan.false_abort));
+    text += &format!(
+        "\n\"finds failures from\" is the smallest share of failing canary requests that a step detects \
+         with\n90 % probability, if {} of requests fail today. \"unknown\": it depends on an operator \
+         or on\nmetrics that can't be forecast. A canary is rolled back after at most the first number of \
+         requests in\nhalf of all cases, and after the second in 90 %.\n",
+        percent(baseline)
+    );
+    let warnings = plan.warnings.iter().map(|one| warning(plan, *one));
+    text + &warnings.map(|warning| format!("warning: {warning}\n")).collect::<String>()
 }
-
-/// What the columns of a plan mean.
-const PLAN_LEGEND: &str = "
-smallest regression found: the share of failing canary requests that the step finds in 9 of 10 cases
-canary requests until a rollback: in half of all cases at most the first number, in 90 % the second
-?: unknown, because it depends on an operator or has no error rate
-";
 
 fn warning(plan: &RolloutPlan, warning: PlanWarning) -> String {
     let step = |index: usize| {
@@ -85,5 +91,40 @@ fn warning(plan: &RolloutPlan, warning: PlanWarning) -> String {
              a larger margin helps",
             step(index)
         ),
+    }
+}
+
+/// A fraction as a percentage with two significant digits, but no fewer than the number has before its
+/// point.
+fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    let digits = if percent > 0.0 { percent.log10().floor() } else { 0.0 };
+    let decimals = (1.0 - digits).clamp(0.0, 6.0) as usize;
+    let text = format!("{percent:.decimals$}");
+    let text = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text.as_str()
+    };
+    format!("{text} %")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_have_two_digits_that_count() {
+        for (share, text) in [
+            (0.09984, "10 %"),
+            (0.001, "0.1 %"),
+            (0.01234, "1.2 %"),
+            (0.000_456, "0.046 %"),
+            (1.0, "100 %"),
+            (0.0, "0 %"),
+            (0.333, "33 %"),
+        ] {
+            assert_eq!(percent(share), text);
+        }
     }
 }

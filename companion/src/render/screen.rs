@@ -1,11 +1,12 @@
 //! Showing a result again and again: over the last one on a terminal, below it elsewhere.
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthChar;
 
 use super::output::{Output, Paint};
 use crate::error::Error;
 
-/// A terminal that does not say how large it is.
+/// The size of a terminal that doesn't say.
 const USUAL: Size = Size { columns: 80, rows: 24 };
 
 /// A terminal's size, in characters.
@@ -22,30 +23,64 @@ impl Size {
         Self { columns: or(size.ws_col, USUAL.columns), rows: or(size.ws_row, USUAL.rows) }
     }
 
-    /// As much of a text as is surely drawn where it is meant: a line that wraps, or scrolls away,
-    /// could not be drawn over.
+    /// As much of a text as surely fits: a line that wraps, or scrolls away, couldn't be redrawn. What
+    /// is cut off is marked.
     fn clip(self, text: &str) -> String {
-        let lines = text.lines().take(self.rows.saturating_sub(1).max(1));
-        lines.map(|line| format!("{}\n", clipped(line, self.columns))).collect()
+        let (rows, lines) = (self.rows.saturating_sub(1).max(1), text.lines().count());
+        let shown = if lines > rows { rows.saturating_sub(1) } else { rows };
+        let kept = text.lines().take(shown);
+        let mut kept: String =
+            kept.map(|line| format!("{}\n", clipped(line, self.columns))).collect();
+        if lines > rows {
+            let more = format!("  … {} more lines", lines - shown);
+            kept += &format!("{}\n", clipped(&more, self.columns));
+        }
+        kept
     }
 }
 
-/// A line of so many characters at most; what colours it takes no room and is kept.
+/// A line of at most so many columns; its end is an ellipsis if it was longer. Escape sequences take no
+/// columns and are kept.
 fn clipped(line: &str, columns: usize) -> String {
-    let (mut kept, mut width, mut escape) = (String::new(), 0, false);
+    let fits = width(line) <= columns;
+    let room = if fits { columns } else { columns.saturating_sub(1) };
+    let (mut kept, mut used, mut escape, mut cut) = (String::new(), 0, false, false);
     for c in line.chars() {
         if escape || c == '\u{1b}' {
             escape = !c.is_ascii_alphabetic();
             kept.push(c);
-        } else if width < columns {
-            width += 1;
+            continue;
+        }
+        used += c.width().unwrap_or(0);
+        if used <= room {
             kept.push(c);
+        } else if !cut {
+            cut = true;
+            kept.push('…');
         }
     }
     kept
 }
 
-/// What stands on the screen from the last showing.
+/// How many columns a line takes.
+fn width(line: &str) -> usize {
+    let (mut width, mut escape) = (0, false);
+    for c in line.chars() {
+        if escape || c == '\u{1b}' {
+            escape = !c.is_ascii_alphabetic();
+        } else {
+            width += c.width().unwrap_or(0);
+        }
+    }
+    width
+}
+
+/// How many lines a redrawn text may have; `None` if the output isn't redrawn.
+pub(crate) fn rows(output: &Output) -> Option<usize> {
+    output.redraws().then(|| Size::of_stdout().rows.saturating_sub(1))
+}
+
+/// What the screen shows since the last time.
 #[derive(Debug, Default)]
 pub(crate) struct Screen {
     lines: usize,
@@ -90,10 +125,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_wrap_or_scroll_is_cut_off() {
+    fn what_would_wrap_or_scroll_is_cut_off_and_marked() {
         let size = Size { columns: 5, rows: 3 };
-        assert_eq!(size.clip("a\nabcdefg\nlost\nlost"), "a\nabcde\n");
-        assert_eq!(clipped("\u{1b}[1mabcdefg\u{1b}[0m", 5), "\u{1b}[1mabcde\u{1b}[0m");
-        assert_eq!(clipped("·····…", 5), "·····");
+        assert_eq!(size.clip("a\nabcdefg"), "a\nabcd…\n");
+        assert_eq!(size.clip("a\nlost\nlost"), "a\n  … …\n");
+        let wide = Size { columns: 80, rows: 4 };
+        assert_eq!(wide.clip("a\nb\nc"), "a\nb\nc\n");
+        assert_eq!(wide.clip("a\nb\nc\nd\ne"), "a\nb\n  … 3 more lines\n");
+        assert_eq!(clipped("\u{1b}[1mabcdefg\u{1b}[0m", 5), "\u{1b}[1mabcd…\u{1b}[0m");
+        assert_eq!(clipped("·····", 5), "·····");
+        assert_eq!(clipped("······", 5), "····…");
+        // A wide character takes two columns and is never split; a combining one takes none.
+        assert_eq!(clipped("日本語", 5), "日本…");
+        assert_eq!(clipped("日本語", 6), "日本語");
+        assert_eq!(clipped("e\u{301}e\u{301}e\u{301}", 3), "e\u{301}e\u{301}e\u{301}");
     }
 }

@@ -1,4 +1,4 @@
-//! A rollout as its controller shows it, for people: the table of `run` and `get`.
+//! A rollout as its controller reports it: the tables of `run`, `get` and `list`.
 
 use super::output::Paint;
 use super::table::{Table, UNKNOWN};
@@ -8,8 +8,27 @@ use canary_rollout::state::Phase;
 /// How wide a bar of evidence is, in characters.
 const BAR: usize = 20;
 
-/// The whole table.
+/// The fewest metrics that a small terminal shows.
+const FEWEST_METRICS: usize = 3;
+
+/// The whole table, whatever its height.
 pub(crate) fn status_text(status: &Status, paint: Paint) -> String {
+    table_with(status, paint, status.metrics.len())
+}
+
+/// The table in so many lines, if possible: metrics with little evidence are left out and counted.
+pub(crate) fn status_text_within(status: &Status, paint: Paint, lines: usize) -> String {
+    let whole = status_text(status, paint);
+    let excess = whole.lines().count().saturating_sub(lines);
+    if excess == 0 {
+        return whole;
+    }
+    // One line says how many are left out.
+    let shown = status.metrics.len().saturating_sub(excess + 1).max(FEWEST_METRICS);
+    table_with(status, paint, shown)
+}
+
+fn table_with(status: &Status, paint: Paint, shown: usize) -> String {
     let mut text = format!(
         "{}  {}{}\n",
         paint.bold(&status.rollout),
@@ -25,13 +44,18 @@ pub(crate) fn status_text(status: &Status, paint: Paint) -> String {
         line("next", waits);
     }
     if status.guard_tripped == Some(true) {
-        line("guard", &paint.bad("tripped: everything goes to stable"));
+        line("guard", &paint.bad("tripped: all traffic goes to stable"));
     }
     if status.lease_expired == Some(true) {
-        line("lease", &paint.bad("expired: everything goes to stable"));
+        line("lease", &paint.bad("expired: all traffic goes to stable"));
     }
     if status.split_mismatch {
-        line("split", &paint.bad("the canary does not get the share that its weight says"));
+        line(
+            "split",
+            &paint.bad(
+                "sample ratio mismatch: the canary's share of requests contradicts its weight",
+            ),
+        );
     }
     for envoy in &status.envoys {
         if let Some(error) = &envoy.error {
@@ -42,7 +66,7 @@ pub(crate) fn status_text(status: &Status, paint: Paint) -> String {
     text.push_str(&side_by_side(&status.stable, &status.canary));
     if !status.metrics.is_empty() {
         text.push('\n');
-        text.push_str(&metrics(&status.metrics, paint));
+        text.push_str(&metrics(&status.metrics, paint, shown));
     }
     text
 }
@@ -53,7 +77,7 @@ pub(crate) fn progress(status: &Status, paint: Paint) -> String {
     for line in [&status.reason, &status.waits_for].into_iter().flatten() {
         text.push_str(&format!("  {line}\n"));
     }
-    text.push_str(&metrics(&status.metrics, paint));
+    text.push_str(&metrics(&status.metrics, paint, status.metrics.len()));
     text
 }
 
@@ -66,7 +90,7 @@ pub(crate) fn controlled_text(all: &[Status], paint: Paint) -> String {
     all.iter().map(line).collect()
 }
 
-/// One line: what was asked for is done, and how the rollout is now.
+/// One line: the command that was carried out, and the rollout's state after it.
 pub(crate) fn steered_text(verb: &str, status: &Status, paint: Paint) -> String {
     let waits = status.waits_for.as_ref().map_or(String::new(), |waits| format!("; {waits}"));
     let phase = phase(status.phase, paint);
@@ -117,27 +141,89 @@ fn side_by_side(stable: &Side, canary: &Side) -> String {
     table.render(1)
 }
 
-fn metrics(metrics: &[Metric], paint: Paint) -> String {
+/// The metrics, those with the strongest evidence first.
+fn metrics(metrics: &[Metric], paint: Paint, shown: usize) -> String {
+    let mut sorted: Vec<&Metric> = metrics.iter().collect();
+    sorted.sort_by(|one, other| other.evidence.total_cmp(&one.evidence));
     let width = metrics.iter().map(|metric| metric.name.len()).max().unwrap_or(0);
-    let line = |metric: &Metric| {
+    let line = |metric: &&Metric| {
         let verdict = match metric.verdict {
             MetricStatus::Fail => paint.bad("fail"),
             MetricStatus::Pass => paint.good("pass"),
             MetricStatus::Insufficient => "wait".to_owned(),
         };
         let (name, bar) = (&metric.name, bar(metric.evidence));
-        // The sentence begins with the metric's name, which stands beside it already.
+        // The sentence begins with the metric's name, which the line has already.
         let reason = metric.reason.strip_prefix(&format!("{name}: ")).unwrap_or(&metric.reason);
         format!(
             "  {name:<width$}  {verdict}  [{bar}] {:>3.0} %  {reason}\n",
             metric.evidence * 100.0
         )
     };
-    metrics.iter().map(line).collect()
+    let mut text: String = sorted.iter().take(shown).map(line).collect();
+    let hidden = sorted.len().saturating_sub(shown);
+    if hidden > 0 {
+        text += &format!("  … {hidden} more metrics with no more evidence than these\n");
+    }
+    text
 }
 
-/// The evidence against the canary, as far as it has come to what rolls it back.
+/// The evidence against the canary as a bar: full when it rolls the canary back.
 fn bar(evidence: f64) -> String {
     let full = (evidence.clamp(0.0, 1.0) * BAR as f64).round() as usize;
     format!("{}{}", "#".repeat(full), "-".repeat(BAR - full))
+}
+
+#[cfg(test)]
+mod tests {
+    use canary_rollout::state::Phase;
+
+    use super::*;
+
+    fn metric(number: usize) -> Metric {
+        Metric {
+            name: format!("m{number:02}"),
+            kind: "failureRate".to_owned(),
+            verdict: MetricStatus::Pass,
+            reason: format!("m{number:02}: fine"),
+            evidence: number as f64 / 100.0,
+            certificate: None,
+        }
+    }
+
+    /// 14 metrics on a terminal of 20 rows: the worst are shown, and the others are counted.
+    #[test]
+    fn metrics_that_do_not_fit_are_counted() {
+        let status = Status {
+            rollout: "r".to_owned(),
+            phase: Phase::Progressing,
+            step: Some(1),
+            steps: 1,
+            attempt: 1,
+            weight: Weights::default(),
+            stable: Side::default(),
+            canary: Side::default(),
+            guard_tripped: None,
+            lease_expired: None,
+            waits_for: None,
+            reason: None,
+            metrics: (1..=14).map(metric).collect(),
+            split_mismatch: false,
+            envoys: Vec::new(),
+            owner: None,
+            seconds: 0.0,
+            decisions: 0,
+            envoy_errors: 0,
+        };
+        let paint = Paint::plain();
+        let text = status_text_within(&status, paint, 19);
+        assert_eq!(text.lines().count(), 19, "{text}");
+        assert!(text.contains("  m14  pass") && text.contains("  m08  pass"), "{text}");
+        assert!(text.ends_with("more metrics with no more evidence than these\n"), "{text}");
+        let hidden = text.lines().last().unwrap().split_whitespace().nth(1).unwrap();
+        let shown = text.lines().filter(|line| line.contains("  pass  [")).count();
+        assert_eq!(hidden.parse::<usize>().unwrap() + shown, 14, "{text}");
+        assert_eq!(status_text_within(&status, paint, 99), status_text(&status, paint));
+        assert!(status_text_within(&status, paint, 1).contains("… 11 more metrics"));
+    }
 }

@@ -1,4 +1,4 @@
-//! Tables without lines.
+//! Tables of text, in columns without lines.
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 

@@ -23,16 +23,16 @@ const MAX_POINTS: usize = 360;
 
 /// A rollout as its journal tells it.
 #[derive(Debug, Serialize)]
-pub struct Report {
-    /// Its name.
+pub struct RolloutReport {
+    /// The name of the rollout.
     pub rollout: String,
-    /// When it began.
+    /// When it began: RFC 3339, UTC.
     pub started: String,
     /// When it ended, if it has.
     pub ended: Option<String>,
-    /// Where it stands.
+    /// The phase that it is in.
     pub phase: Phase,
-    /// Why it ended.
+    /// Why it ended, in a sentence.
     pub reason: Option<String>,
     /// As whom the controller wrote.
     pub owner: String,
@@ -47,7 +47,7 @@ pub struct Report {
     /// Everything that happened, in order.
     #[serde(skip)]
     pub decisions: Vec<DecisionRow>,
-    /// How it went.
+    /// The points of the charts, at most 360.
     pub points: Vec<Point>,
     /// The file, as it was, without the secrets in its URLs.
     pub file: String,
@@ -58,20 +58,20 @@ pub struct Report {
     #[serde(skip)]
     labels: Pair<Option<String>>,
     #[serde(skip)]
-    totals: Pair<Sample>,
+    totals: Pair<VersionSample>,
     /// How many seconds a point spans.
     #[serde(skip)]
     span: f64,
 }
 
-/// Something that happened.
+/// An event of the rollout.
 #[derive(Debug)]
 pub struct DecisionRow {
-    /// When, for people.
+    /// When: RFC 3339, UTC.
     pub at: String,
     /// On the rollout's clock, in seconds.
     pub t: f64,
-    /// What.
+    /// What happened, as data.
     pub event: RolloutEvent,
     /// Every metric's verdict at that moment, as the journal has it.
     pub verdicts: Vec<String>,
@@ -84,30 +84,30 @@ pub struct Point {
     pub t: f64,
     /// The weight that was set, in percent.
     pub weight: f64,
-    /// What was counted.
-    pub counts: Pair<Sample>,
+    /// What was counted of each version.
+    pub counts: Pair<VersionSample>,
     /// The evidence of each metric, as a part of what rolls the canary back.
     pub evidence: Vec<f64>,
 }
 
 /// What was counted of one version.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Sample {
+pub struct VersionSample {
     /// Requests, and those that failed.
     pub requests: Trials,
-    /// Durations.
+    /// Durations from request headers to the end of the response, in microseconds.
     #[serde(skip)]
     pub times: Histogram,
 }
 
-impl Sample {
+impl VersionSample {
     fn merge(&mut self, other: &Self) {
         self.requests.trials = self.requests.trials.saturating_add(other.requests.trials);
         self.requests.events = self.requests.events.saturating_add(other.requests.events);
         self.times.merge(&other.times);
     }
 
-    fn of(line: &Observation, role: Role) -> Self {
+    fn from_line(line: &Observation, role: Role) -> Self {
         let counts = line.roles.get(role);
         let requests =
             Trials { trials: counts.total.unwrap_or(0), events: counts.failure.unwrap_or(0) };
@@ -126,7 +126,7 @@ impl Sample {
     }
 }
 
-impl Report {
+impl RolloutReport {
     /// A rollout before its first step; `None` where its file can't be read any more.
     pub fn begin(start: Start) -> Option<Self> {
         let spec = rollout_file::recorded(&start.file)?;
@@ -175,10 +175,10 @@ impl Report {
         let verdicts = self.judge.observe(line);
         self.metrics = verdicts.iter().map(status::metric).collect();
         let counts = Pair { stable: Role::Stable, canary: Role::Canary };
-        let counts = counts.map(|role| Sample::of(line, role));
+        let counts = counts.map(|role| VersionSample::from_line(line, role));
         for role in Role::ALL {
             self.totals.get_mut(role).merge(counts.get(role));
-            let Sample { requests, times } = self.totals.get(role);
+            let VersionSample { requests, times } = self.totals.get(role);
             let label = self.labels.get(role).clone();
             *self.versions.get_mut(role) = status::side(label, *requests, times);
         }

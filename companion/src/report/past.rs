@@ -25,7 +25,7 @@ pub(crate) struct PastRollout {
     pub(crate) reason: Option<TerminationReason>,
     pub(crate) versions: Pair<Option<String>>,
     pub(crate) owner: String,
-    /// The journal's path.
+    /// The path of the journal.
     pub(crate) journal: String,
     /// What happened and when, in order.
     pub(crate) events: Vec<(String, RolloutEvent)>,

@@ -98,36 +98,37 @@ fn scanned(kind: &ErrorKind, said: &str, line: Option<u64>, text: &str) -> Synta
         return SyntaxError { line: Some(tab), message };
     }
     let message = match kind {
+        ErrorKind::MultipleDocumentsUnsupported => return documents(text, line),
+        ErrorKind::MismatchedFlowCollectionEnd { open, close } => {
+            format!("`{open}` is closed by `{close}`")
+        }
+        ErrorKind::UnexpectedCharacter { character } => {
+            let shown = character.escape_default();
+            format!("unexpected character `{shown}`: quote texts that begin with it")
+        }
+        other => misplaced(other).or_else(|| unfinished(other)).unwrap_or(said).to_owned(),
+    };
+    SyntaxError { line, message }
+}
+
+/// Something that stands where it can't.
+const fn misplaced(kind: &ErrorKind) -> Option<&'static str> {
+    Some(match kind {
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabInIndentation
         | ErrorKind::TabInPlainScalar
         | ErrorKind::TabAtBlockScalarStart => "a tab where YAML allows only spaces",
-        ErrorKind::UnclosedFlowCollection { open: '[' } => "this `[` is never closed by `]`",
-        ErrorKind::UnclosedFlowCollection { .. } => "this `{` is never closed by `}`",
-        ErrorKind::MismatchedFlowCollectionEnd { open, close } => {
-            return SyntaxError { line, message: format!("`{open}` is closed by `{close}`") };
-        }
         ErrorKind::MisplacedFlowCollectionEnd => "a `]` or `}` without its opening bracket",
-        ErrorKind::UnclosedQuotedScalar => "this quote is never closed",
-        ErrorKind::DocumentIndicatorInQuotedScalar => {
-            "a quoted text that `---` or `...` breaks off"
-        }
         ErrorKind::InvalidTrailingSingleQuotedScalar
         | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
             "text after the closing quote: quote the whole value"
-        }
-        ErrorKind::UnknownQuotedScalarEscape => {
-            "unknown escape in double quotes: write `\\\\` for a backslash, or use single quotes"
         }
         ErrorKind::InvalidIndentation
         | ErrorKind::InvalidQuotedScalarIndent
         | ErrorKind::InvalidFlowScalarIndent
         | ErrorKind::InvalidBlockScalarIndent => {
             "wrong indentation: align the line with its siblings above"
-        }
-        ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
-            "expected `key: value`, found a line without `:`"
         }
         ErrorKind::MappingValueNotAllowed
         | ErrorKind::InvalidColonPlacement
@@ -138,10 +139,33 @@ fn scanned(kind: &ErrorKind, said: &str, line: Option<u64>, text: &str) -> Synta
         ErrorKind::ExpectedBlockMappingKey | ErrorKind::ExpectedBlockSequenceEntry => {
             "this line doesn't belong to the block above: check the indentation"
         }
+        ErrorKind::BlockEntryInFlowCollection | ErrorKind::BlockSequenceEntryNotAllowed => {
+            "a `- ` entry where no list is: check the indentation"
+        }
+        ErrorKind::ExpectedDocumentStart => "text after the document's end",
+        ErrorKind::RecursionLimitExceeded => "nested too deeply",
+        _ => return None,
+    })
+}
+
+/// Something that lacks a part.
+const fn unfinished(kind: &ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::UnclosedFlowCollection { open: '[' } => "this `[` is never closed by `]`",
+        ErrorKind::UnclosedFlowCollection { .. } => "this `{` is never closed by `}`",
+        ErrorKind::UnclosedQuotedScalar => "this quote is never closed",
+        ErrorKind::DocumentIndicatorInQuotedScalar => {
+            "a quoted text that `---` or `...` breaks off"
+        }
+        ErrorKind::UnknownQuotedScalarEscape => {
+            "unknown escape in double quotes: write `\\\\` for a backslash, or use single quotes"
+        }
+        ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
+            "expected `key: value`, found a line without `:`"
+        }
         ErrorKind::ExpectedFlowMappingSeparator => "expected `,` or `}` here",
         ErrorKind::ExpectedFlowSequenceSeparator => "expected `,` or `]` here",
         ErrorKind::ExpectedNodeContent => "a value is missing here",
-        ErrorKind::ExpectedDocumentStart => "text after the document's end",
         ErrorKind::ExpectedTagBang
         | ErrorKind::UndeclaredTagHandle
         | ErrorKind::InvalidTagTerminator
@@ -150,27 +174,16 @@ fn scanned(kind: &ErrorKind, said: &str, line: Option<u64>, text: &str) -> Synta
         ErrorKind::FlowMappingValueAdjacentCollection => {
             "a space is missing between `:` and the bracket"
         }
-        ErrorKind::BlockEntryInFlowCollection | ErrorKind::BlockSequenceEntryNotAllowed => {
-            "a `- ` entry where no list is: check the indentation"
-        }
         ErrorKind::InvalidBlockEntryWhitespace => "a space is missing after `-`",
         ErrorKind::CommentNotSeparated => "a space is missing before `#`",
-        ErrorKind::UnexpectedCharacter { character } => {
-            let shown = character.escape_default();
-            let message = format!("unexpected character `{shown}`: quote texts that begin with it");
-            return SyntaxError { line, message };
-        }
-        ErrorKind::RecursionLimitExceeded => "nested too deeply",
         ErrorKind::MissingAnchorOrAliasName => {
             "`&` or `*` without a name: quote texts that begin with it"
         }
         ErrorKind::UnknownAnchor => {
             "unknown anchor: a `*name` needs an earlier `&name`; quote a text that begins with *"
         }
-        ErrorKind::MultipleDocumentsUnsupported => return documents(text, line),
-        _ => said,
-    };
-    SyntaxError { line, message: message.to_owned() }
+        _ => return None,
+    })
 }
 
 /// The first line from `line` on, or the next one, that a tab indents. The scanner complains at the

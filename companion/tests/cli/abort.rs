@@ -18,7 +18,7 @@ fn one_update_stops_everything() {
     assert_snapshot!(plain(&aborted, &[&fake]), @r"
     exit 0
     --- stdout
-    scorer: aborted, everything goes to stable
+    scorer: aborted, all traffic goes to stable
       http://envoy-0:9901  switched off
     --- stderr
     ");
@@ -46,7 +46,7 @@ fn an_unknown_name_is_a_typo_but_a_dead_filter_is_not() {
     ctl(&[&fake], &["abort", "scorrer"])
         .exits(2)
         .says("no rollout \"scorrer\"")
-        .says("rollouts there: scorer");
+        .says("this Envoy's rollouts: scorer");
     assert!(fake.envoy().updates.is_empty());
     let dead = Fake::start().with(|envoy| {
         envoy.numbers.clear();

@@ -131,7 +131,7 @@ fn a_plan_reads_the_traffic_of_running_envoys() {
     let rollout = file(&dir, "rollout.yaml", ROLLOUT);
     let arguments = ["plan", "-f", rollout.to_str().unwrap(), "--measure", "500ms", "-o", "json"];
     let busy = Fake::start().with(|envoy| envoy.traffic = Some(Traffic::new(1_000.0, 0)));
-    let plan = ctl(&[&busy], &arguments).exits(0).says("requests a second").json();
+    let plan = ctl(&[&busy], &arguments).exits(0).says("requests per second").json();
     assert_eq!(plan["seconds"], json!(20), "{plan}");
     let idle = Fake::start();
     ctl(&[&idle], &arguments).exits(2).says("no request of \"scorer\" came in 0.5 s: say --rps");

@@ -31,11 +31,14 @@ fn as_json_everything_has_its_place() {
         json!({
             "rollout": "scorer",
             "phase": null,
+            "step": null,
             "weight": {"set": 5, "in_force": 5, "measured": null},
-            "stable": {"version": "3.1", "requests": 950, "failures": 1,
+            "stable": {"version": "3.1", "requests": 950, "failures": 1, "unanswered": null, "ttfb": null, "gap": null,
                 "p50_ms": 4.55, "p95_ms": 4.595, "p99_ms": 4.599},
-            "canary": {"version": "3.2", "requests": 50, "failures": 2,
+            "canary": {"version": "3.2", "requests": 50, "failures": 2, "unanswered": null, "ttfb": null, "gap": null,
                 "p50_ms": 4.55, "p95_ms": 4.595, "p99_ms": 4.599},
+            "metrics": null,
+            "effects": null,
             "guard_tripped": false,
             "lease_expired": false,
             "waits_for": null,
@@ -53,7 +56,7 @@ fn what_is_not_known_is_null() {
         envoy.histograms.clear();
     });
     let json = ctl(&[&fake], &["get", "rollout", "scorer", "-o", "json"]).exits(0).json();
-    let unknown = json!({"version": null, "requests": null, "failures": null,
+    let unknown = json!({"version": null, "requests": null, "failures": null, "unanswered": null, "ttfb": null, "gap": null,
         "p50_ms": null, "p95_ms": null, "p99_ms": null});
     assert_eq!(json["weight"], json!({"set": null, "in_force": 0, "measured": null}));
     assert_eq!((&json["stable"], &json["canary"]), (&unknown, &unknown));
@@ -203,8 +206,9 @@ fn an_unreadable_weight_is_told() {
 #[test]
 fn an_unknown_rollout() {
     let fake = Fake::start();
-    let run =
-        ctl(&[&fake], &["get", "rollout", "ranker"]).exits(2).says("hint: rollouts there: scorer");
+    let run = ctl(&[&fake], &["get", "rollout", "ranker"])
+        .exits(2)
+        .says("hint: this Envoy's rollouts: scorer");
     assert!(run.stdout.is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! `canaryctl` as a person runs it: the real binary against fake Envoys, for every result, every error
+//! `canaryctl` as an operator runs it: the real binary against fake Envoys, for every result, every error
 //! and every exit code.
 
 #![deny(unused_must_use, reason = "a check whose result nobody reads checks nothing")]
@@ -15,6 +15,7 @@ mod errors;
 mod fake;
 mod files;
 mod get;
+mod hints;
 mod list;
 mod render;
 mod report;
@@ -22,6 +23,7 @@ mod schema;
 mod set_weight;
 
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -90,6 +92,16 @@ fn ctl(envoys: &[&Fake], args: &[&str]) -> Run {
 fn nobody() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// Waits until something holds.
+#[track_caller]
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < end, "still waiting for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Text with the addresses of fakes made the same in every run.

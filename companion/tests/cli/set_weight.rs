@@ -67,7 +67,7 @@ fn another_owner_is_not_fought() {
     --- stderr
     error: http://envoy-0:9901: rollout "scorer" is driven by controller@prod
     nothing was changed
-    hint: steer it through its owner, stop it at once with `canaryctl abort`, or take it over with --takeover
+    hint: steer the rollout through its owner, send everything back to stable with `canaryctl abort scorer`, or repeat the command with --takeover
     "#);
     assert!(fake.envoy().updates.is_empty());
     ctl(&[&fake], &["set", "weight", "scorer", "5", "--takeover"]).exits(0);
@@ -89,7 +89,7 @@ fn an_unknown_rollout_changes_nothing_anywhere() {
     --- stderr
     error: http://envoy-1:9901: no rollout "scorer"
     nothing was changed
-    hint: rollouts there: ranker
+    hint: this Envoy's rollouts: ranker
     "#);
     assert!(known.envoy().updates.is_empty() && other.envoy().updates.is_empty());
 }
@@ -141,7 +141,7 @@ fn no_admin_layer() {
     ctl(&[&fake], &["set", "weight", "scorer", "5"])
         .exits(4)
         .says("its layered_runtime has no admin layer")
-        .says("hint: add a layer to Envoy's bootstrap and restart it");
+        .says("hint: add a layer to Envoy's bootstrap and restart Envoy");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn an_admin_interface_that_is_read_only() {
     ctl(&[&fake], &["set", "weight", "scorer", "5"])
         .exits(4)
         .says("Envoy answered 403 to the update: RBAC: access denied\n")
-        .says("must let POST /runtime_modify through");
+        .says("must allow POST /runtime_modify");
 }
 
 #[test]

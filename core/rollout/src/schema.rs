@@ -34,7 +34,7 @@ pub fn schema() -> Value {
     let about = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A rollout file of canaryctl",
-        "description": "How a canary gets its traffic, and what rolls it back. `canaryctl lint -f FILE` checks what a schema can't.",
+        "description": "How a canary gets traffic, and what rolls it back. `canaryctl lint -f FILE` checks more than a schema can.",
         "allOf": [rollback_condition(), budget_of_auto()],
     });
     merge(&mut root, about);
@@ -58,37 +58,37 @@ fn file_field(field: &str) -> Value {
                 ),
                 0,
                 MAX_ENVOYS,
-                "The Envoys' admin interfaces; else those of --envoy or CANARYCTL_ENVOYS",
+                "Admin interfaces of the Envoys (default: CANARYCTL_ENVOYS); --envoy overrides them",
             ),
             json!({"uniqueItems": true}),
         )),
         "lease" => optional(text(
             WHOLE_SECONDS,
-            "How long a weight holds if the controller dies: whole seconds, 1s to 24h (default 30s)",
+            "Time after which traffic returns to stable if the controller dies: whole seconds, 1s to 24h (default 30s)",
         )),
         "steps" => steps(),
         "harmBudget" => optional(percentage(
             POSITIVE_SHARE,
-            "Failures that the canary may add, as a share of all traffic, such as 0.2%",
+            "Excess failures that the canary may cause, as a share of all traffic, such as 0.2%",
         )),
         "analysis" => optional(analysis()),
         "gates" => optional(list(
             object(&GATE_FIELDS, &["before", "url"], gate_field),
             0,
             MAX_HOOKS,
-            "Web hooks that must answer 2xx before the rollout goes on",
+            "Web hooks that must answer 2xx before the rollout continues",
         )),
         "notify" => optional(list(
             object(&NOTIFY_FIELDS, &["on", "url"], notify_field),
             0,
             MAX_HOOKS,
-            "Web hooks that are told what happens",
+            "Web hooks that are notified of events",
         )),
-        "manual" => optional(flag("true: nothing can roll this back but a person and the guard")),
+        "manual" => optional(flag("true: only the guard and an operator can roll this back")),
         "guardQuorum" => optional(whole(
             1,
             MAX_ENVOYS as u64,
-            "On how many Envoys the guard must trip to roll the fleet back (default 1)",
+            "Number of Envoys on which the guard must trip before the whole fleet is rolled back (default 1)",
         )),
         _ => json!({}),
     }
@@ -113,7 +113,7 @@ fn budget_of_auto() -> Value {
 fn steps() -> Value {
     let mut entry = object(&ENTRY_FIELDS, &[], |field| match field {
         "setWeight" => optional(
-            json!({"type": "number", "exclusiveMinimum": 0, "maximum": 100, "description": "The canary's share in percent, up to four decimals; weights rise"}),
+            json!({"type": "number", "exclusiveMinimum": 0, "maximum": 100, "description": "The canary's share in percent, up to four decimals; each weight must exceed the one before"}),
         ),
         _ => optional(pause()),
     });
@@ -122,24 +122,26 @@ fn steps() -> Value {
     merge(&mut entry, json!({"oneOf": either}));
     let entries = list(entry, 1, MAX_ENTRIES, "Weights, each with its pauses behind it");
     json!({
-        "description": "Weights and pauses in turn; `auto` is the ladder 1/5/10/25/50 %, which needs a harmBudget",
+        "description": "Weights and pauses in order; `auto` stands for 1/5/10/25/50 % and needs a harmBudget",
         "oneOf": [{"const": "auto"}, entries],
     })
 }
 
 fn pause() -> Value {
     let mut pause = object(&PAUSE_FIELDS, &[], |field| match field {
-        "duration" => optional(text(DURATION, "So much time at this weight, such as 10m")),
+        "duration" => optional(text(DURATION, "Time at this weight, such as 10m")),
         "minRequests" => {
-            optional(whole(1, MAX_REQUESTS, "So many canary requests since the step's start"))
+            optional(whole(1, MAX_REQUESTS, "Number of canary requests since the step's start"))
         }
-        "untilConfident" => optional(flag("Until the canary is certainly no worse than tolerated")),
-        _ => optional(text(DURATION, "After so much time a person decides")),
+        "untilConfident" => {
+            optional(flag("Wait until the canary is certified to be no worse than tolerated"))
+        }
+        _ => optional(text(DURATION, "Time after which the rollout pauses for an operator")),
     });
     let given =
         |field: &str, rule: Value| json!({"required": [field], "properties": {field: rule}});
     let kinds = json!({
-        "description": "All of these must hold; {} waits for `canaryctl promote`",
+        "description": "All of these conditions must hold; {} waits for `canaryctl promote`",
         "anyOf": [
             {"maxProperties": 0},
             given("duration", json!({"type": "string"})),
@@ -154,17 +156,17 @@ fn pause() -> Value {
 fn gate_field(field: &str) -> Value {
     match field {
         "before" => json!({
-            "description": "promotion, or the weight that a step sets",
+            "description": "`promotion`, or the weight of a step: the gate is asked before it",
             "anyOf": [{"const": "promotion"}, {"type": "number", "exclusiveMinimum": 0, "maximum": 100}],
         }),
         "url" => url(),
-        _ => optional(text(DURATION, "How long an answer may take, at most 5m (default 10s)")),
+        _ => optional(text(DURATION, "Time limit of a request, at most 5m (default 10s)")),
     }
 }
 
 fn notify_field(field: &str) -> Value {
     match field {
-        "on" => list(json!({"enum": Topic::ALL}), 1, Topic::ALL.len(), "What it is told"),
+        "on" => list(json!({"enum": Topic::ALL}), 1, Topic::ALL.len(), "Events to notify of"),
         _ => url(),
     }
 }
@@ -174,9 +176,9 @@ fn analysis() -> Value {
     object(&["falseAbort", "metrics"], &["metrics"], |field| match field {
         "falseAbort" => optional(percentage(
             UP_TO_HALF,
-            "The probability of rolling a good canary back, over the whole rollout (default 1%)",
+            "Probability of rolling back a good canary, over the whole rollout and all metrics (default 1%)",
         )),
-        _ => list(metric.clone(), 0, MAX_METRICS, "What is compared"),
+        _ => list(metric.clone(), 0, MAX_METRICS, "What is compared between the two versions"),
     })
 }
 
@@ -199,12 +201,13 @@ fn metric(kind: MetricKind) -> Value {
 fn metric_field(kind: MetricKind, field: &str) -> Value {
     match (kind, field) {
         (_, "kind") => json!({"const": kind.as_str()}),
-        (_, "name") => text(r"^[A-Za-z0-9._-]{1,63}$", "Its name in verdicts and reasons"),
+        (_, "name") => text(r"^[A-Za-z0-9._-]{1,63}$", "The metric's name in messages"),
         (_, "signal") => text("^[a-z0-9_]{1,63}$", "A signal of the filter's configuration"),
         (_, "ratio") => optional(factor(0.01, "The tolerated ratio of failures (default 1)")),
-        (MetricKind::Latency, "tolerance") => {
-            optional(factor(1.0, "How many times slower the canary may be (default 1.1)"))
-        }
+        (MetricKind::Latency, "tolerance") => optional(factor(
+            1.0,
+            "Tolerated factor: how many times slower the canary may be (default 1.1)",
+        )),
         (MetricKind::Latency, _) => optional(quantiles()),
         (_, "margin" | "tolerance") => {
             let share = percentage(SHARE, "");
@@ -215,28 +218,34 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
         (_, "address") => with(text(ADDRESS, "Prometheus' base URL"), json!({"maxLength": 8192})),
         (_, "query") => with(text(r"\S", "A PromQL query"), json!({"maxLength": 8192})),
         (_, "interval") => {
-            optional(text(DURATION, "Between two measurements, at least 1s (default 60s)"))
+            optional(text(DURATION, "Time between two measurements, at least 1s (default 60s)"))
         }
         (_, "initialDelay") => {
-            optional(text(ANY_DURATION, "Before the first measurement (default 0s)"))
+            optional(text(ANY_DURATION, "Time before the first measurement (default 0s)"))
         }
-        (_, "count") => {
-            optional(whole(1, 1_000_000, "After so many measurements it is done (default: never)"))
-        }
-        (_, "failureLimit") => {
-            optional(whole(0, 1_000_000, "How many measurements may fail (default 0)"))
-        }
-        (_, "inconclusiveLimit") => {
-            optional(whole(0, 1_000_000, "How many may be neither good nor bad (default 0)"))
-        }
-        _ => optional(text(r"\S", "A condition such as `result > 0.9`")),
+        (_, "count") => optional(whole(
+            1,
+            1_000_000,
+            "Number of measurements after which the metric is done (default: no limit)",
+        )),
+        (_, "failureLimit") => optional(whole(
+            0,
+            1_000_000,
+            "Number of measurements that may fail; one more fails the metric (default 0)",
+        )),
+        (_, "inconclusiveLimit") => optional(whole(
+            0,
+            1_000_000,
+            "Number of measurements that may be neither a success nor a failure (default 0)",
+        )),
+        _ => optional(text(r"\S", "A condition on the query's result, such as `result > 0.9`")),
     }
 }
 
 fn quantiles() -> Value {
     json!({
         "type": "object",
-        "description": "Tolerances by quantile, each up to the next named one, such as {p50: 1.1, p99: 1.5}",
+        "description": "Tolerated factors by quantile, each up to the next named one, such as {p50: 1.1, p99: 1.5}",
         "minProperties": 1, "maxProperties": QUANTILES.len(),
         "patternProperties": {QUANTILE: factor(1.0, "How many times slower")},
         "additionalProperties": false,

@@ -14,10 +14,10 @@ use crate::error::Error;
 use crate::journal::timestamp;
 use crate::render::{self, Output, Screen, messages};
 
-/// How many events stand under the table.
+/// How many events the terminal shows below the table.
 const EVENTS_SHOWN: usize = 6;
 
-/// Reports on stdout.
+/// Reports a rollout's progress on stdout.
 #[derive(Debug)]
 pub(super) struct ProgressSink {
     output: Output,
@@ -49,6 +49,8 @@ impl Reporter for ProgressSink {
         for event in events {
             let text = messages::event(event, spec);
             if self.output.redraws() {
+                // The table above has the reason already.
+                let text = messages::brief(event).unwrap_or(text);
                 self.recent.push(format!("  {at}  {text}\n"));
                 continue;
             }
@@ -66,8 +68,10 @@ impl Reporter for ProgressSink {
             return Ok(());
         }
         let recent = &self.recent;
+        let room = render::rows(&self.output).unwrap_or(usize::MAX);
+        let room = room.saturating_sub(recent.len() + usize::from(!recent.is_empty()));
         let text = |paint| {
-            let table = render::status_text(status, paint);
+            let table = render::status_text_within(status, paint, room);
             if recent.is_empty() { table } else { format!("{table}\n{}", recent.concat()) }
         };
         self.screen.show(&self.output, || status, text)

@@ -100,7 +100,7 @@ fn killed_while_it_rolls_back_it_goes_on_rolling_back() {
 #[track_caller]
 fn resumed(place: &Place, file: &Path) -> Controller {
     let controller = Controller::start(place, file, &[]);
-    assert!(controller.said("going on with the rollout"), "{:#?}", controller.said);
+    assert!(controller.said("continuing the unfinished rollout"), "{:#?}", controller.said);
     controller
 }
 
@@ -173,14 +173,14 @@ fn what_was_decided_stays_decided() {
     controller.kill();
     let updates = envoy.envoy().updates.len();
     let again = Controller::start(&place, &file, &["--stay"]);
-    assert!(again.said("has been decided"), "{:#?}", again.said);
+    assert!(again.said("has ended already"), "{:#?}", again.said);
     again.ctl(&["status", "scorer", "--watch"]).exits(0);
     assert_eq!(envoy.envoy().updates.len(), updates, "nothing is set again");
     drop(again);
     assert_eq!(journal().matches("\"record\":\"end\"").count(), 1, "and nothing is written again");
     let mut told = Controller::start(&place, &file, &[]);
     assert_eq!(told.ends(), 0, "killed before it had told its end, it tells it");
-    assert!(told.said("killed before it had told"), "{:#?}", told.said);
+    assert!(told.said("killed before it reported the result"), "{:#?}", told.said);
     let mut anew = Controller::start(&place, &file, &[]);
     anew.hears("step 1 of 2: weight 5 %");
 }
@@ -210,12 +210,12 @@ fn nothing_is_done_that_the_full_disk_does_not_hold() {
     limited.args(["--tick", "20ms", "--listen", "127.0.0.1:0"]);
     limited.args(["--journal", place.journal().to_str().unwrap()]);
     limited.env_clear().env("USER", "ann").env("PATH", "/usr/bin:/bin");
-    run(&mut limited).exits(4).says("can't write the journal").says("make room");
+    run(&mut limited).exits(4).says("can't write the journal").says("free some space");
     let records = place.records();
     assert_ne!(records.last().unwrap()["record"], "end");
     assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5", "the lease brings it back");
     let again = Controller::start(&place, &file, &[]);
-    assert!(again.said("going on with the rollout"), "{:#?}", again.said);
+    assert!(again.said("continuing the unfinished rollout"), "{:#?}", again.said);
     again.comes_to(|status| status["phase"] == "Paused");
 }
 

@@ -65,17 +65,24 @@ fn get_and_list_ask_the_controller() {
     let keys: Vec<&String> = got.as_object().unwrap().keys().collect();
     let contract = [
         "canary",
+        "effects",
         "envoys",
         "guard_tripped",
         "lease_expired",
+        "metrics",
         "phase",
         "rollout",
         "stable",
+        "step",
         "waits_for",
         "weight",
     ];
     assert_eq!(keys, contract);
     assert_eq!(got["phase"], "Paused");
+    assert_eq!(got["step"], json!({"index": 1, "of": 1}));
+    let metric = &got["metrics"][0];
+    assert_eq!((&metric["metric"], &metric["action"]), (&json!("failures"), &json!("abort")));
+    assert!(metric["status"].is_string() && metric["reason"].is_string(), "{metric:#}");
     assert_eq!((&got["weight"]["set"], &got["weight"]["in_force"]), (&json!(5), &json!(5)));
     let measured = got["weight"]["measured"].as_f64().unwrap();
     assert!((3.0..7.0).contains(&measured), "{got:#}");
@@ -100,7 +107,7 @@ fn without_a_controller() {
     let nobody = super::super::nobody();
     for verb in ["status", "promote", "pause", "resume", "retry", "abort"] {
         let gone = run(&mut command(&[verb, "scorer", "--controller", &nobody]));
-        gone.exits(4).says("no controller at").says("canaryctl run FILE");
+        gone.exits(4).says("no controller at").says("canaryctl run -f FILE");
     }
 }
 

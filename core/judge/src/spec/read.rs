@@ -94,7 +94,8 @@ fn kind(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<MetricKind> {
     };
     let found = MetricKind::ALL.into_iter().find(|known| kind.as_str() == Some(known.as_str()));
     if found.is_none() {
-        problems.add(&format!("{}.kind", node.path()), format!("expected {}", kinds()));
+        let message = format!("expected {}, found {kind}", kinds());
+        problems.add(&format!("{}.kind", node.path()), message);
     }
     found
 }

@@ -90,7 +90,8 @@ fn faults_are_named_by_path() {
     let faults = |value: Value| metric(value).unwrap_err().join("|");
     assert_eq!(
         faults(json!({"name": "x", "kind": "magic"})),
-        "metrics[0].kind: expected one of failureRate, latency, distribution, conversion, prometheus"
+        "metrics[0].kind: expected one of failureRate, latency, distribution, conversion, prometheus, \
+         found \"magic\""
     );
     assert!(faults(json!({"name": "x"})).starts_with("metrics[0].kind: required: one of"));
     assert_eq!(faults(json!(3)), "metrics[0]: expected an object, found 3");
@@ -141,7 +142,7 @@ fn prometheus_faults() {
     assert_eq!(
         with("failureCondition", json!("result >> 1")),
         "metrics[0].failureCondition: at character 9: expected a number, result, result[0] or \
-         len(result)"
+         len(result), found \"result >> 1\""
     );
     assert!(
         with("failureCondition", Value::Null).contains("a successCondition or a failureCondition")

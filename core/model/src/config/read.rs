@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     Backend, Config, FailureRule, MAX_ROLLOUTS, Rollout, RuntimeSource, Signal, clients,
     header_names,
-    rules::{CLUSTER, PATH_PREFIX, ROLLOUT_NAME, SALT, VERSION},
+    rules::{read_duration, CLUSTER, PATH_PREFIX, ROLLOUT_NAME, SALT, VERSION},
     signal::MAX_SIGNALS,
 };
 use crate::document::{ConfigError, ConfigErrors, Node, Object};

@@ -59,11 +59,16 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
         Some(steps) => given(&fields, "gates", vec![], |n, p| gates(n, steps, p), problems),
         None => None,
     };
+    // Everything is read before anything is given up, so that all faults are reported at once.
+    let envoys = given(&fields, "envoys", vec![], envoys, problems);
+    let lease_seconds = given(&fields, "lease", DEFAULT_LEASE_SECONDS, lease, problems);
+    let notify = given(&fields, "notify", vec![], notify, problems);
+    let guard_quorum = given(&fields, "guardQuorum", 1, quorum, problems);
     let spec = Spec {
-        envoys: given(&fields, "envoys", vec![], envoys, problems)?,
-        lease_seconds: given(&fields, "lease", DEFAULT_LEASE_SECONDS, lease, problems)?,
-        notify: given(&fields, "notify", vec![], notify, problems)?,
-        guard_quorum: given(&fields, "guardQuorum", 1, quorum, problems)?,
+        envoys: envoys?,
+        lease_seconds: lease_seconds?,
+        notify: notify?,
+        guard_quorum: guard_quorum?,
         rollout: rollout?,
         steps: steps?,
         analysis: analysis?,
@@ -162,7 +167,7 @@ fn envoys(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Vec<String>> {
         let what = "http://host:port or unix:///path";
         let envoy = node.parsed(what, |text| is_admin(text).then(|| text.to_owned()), problems)?;
         if !seen.insert(envoy.clone()) {
-            node.problem(problems, "stands here twice");
+            node.problem(problems, "duplicate entry");
             return None;
         }
         Some(envoy)

@@ -99,10 +99,12 @@ fn condition(
     problems: &mut ConfigErrors,
 ) -> Option<Option<Condition>> {
     let Some(node) = fields.get(field) else { return Some(None) };
-    match Condition::parse(node.text(problems)?) {
+    let text = node.text(problems)?;
+    match Condition::parse(text) {
         Ok(condition) => Some(Some(condition)),
         Err(error) => {
-            node.problem(problems, error.to_string());
+            let shown: String = text.chars().take(60).collect();
+            node.problem(problems, format!("{error}, found \"{shown}\""));
             None
         }
     }
