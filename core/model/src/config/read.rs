@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     Backend, Config, FailureRule, MAX_ROLLOUTS, Rollout, RuntimeSource, Signal, clients,
     header_names,
-    rules::{read_duration, CLUSTER, PATH_PREFIX, ROLLOUT_NAME, SALT, VERSION},
+    rules::{CLUSTER, PATH_PREFIX, ROLLOUT_NAME, SALT, VERSION, read_duration},
     signal::MAX_SIGNALS,
 };
 use crate::document::{ConfigError, ConfigErrors, Node, Object};
