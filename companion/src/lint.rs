@@ -4,12 +4,12 @@
 //! The readers are those that use the files: the filter's own for its configuration, which is JSON,
 //! and `run`'s for a rollout file. No file passes here and is refused there.
 
-mod condition;
 mod shadow;
 #[cfg(test)]
 mod tests;
 
-use canary_judge::spec::{PrometheusSpec, Rule};
+use canary_judge::prometheus::condition::ConstantCondition;
+use canary_judge::spec::{ConditionWarning, MetricRule, PrometheusSpec};
 use canary_model::config::Config;
 use canary_model::document::ConfigError;
 use canary_rollout::spec::Spec;
@@ -148,27 +148,38 @@ fn rollout(text: &str) -> Found {
     }
 }
 
-/// Conditions that no result of a query meets, and those that every result meets.
+/// Conditions that say the same of every result of their query.
 fn conditions(spec: &Spec) -> Vec<ConfigError> {
     let metrics = spec.analysis.metrics.iter().enumerate();
-    let of_metric = |(index, rule): (usize, &Rule)| match rule {
-        Rule::Prometheus(query) => of_query(&format!("analysis.metrics[{index}]"), query),
+    let of_metric = |(index, rule): (usize, &MetricRule)| match rule {
+        MetricRule::Prometheus(query) => of_query(&format!("analysis.metrics[{index}]"), query),
         _ => Vec::new(),
     };
     metrics.flat_map(|(index, metric)| of_metric((index, &metric.rule))).collect()
 }
 
 fn of_query(path: &str, query: &PrometheusSpec) -> Vec<ConfigError> {
-    let never = |field: &str, so: &str| ConfigError {
-        path: format!("{path}.{field}"),
-        message: format!("no result can meet this condition, so the metric {so}"),
+    let warning = |ConditionWarning { field, constant }| {
+        let failure = field == "failureCondition";
+        let alone = query.failure_condition.is_none();
+        let (what, so) = match (constant, failure) {
+            (ConstantCondition::NeverHolds, true) => ("no result can meet", "never fails"),
+            (ConstantCondition::NeverHolds, false) if alone => {
+                ("no result can meet", "always fails")
+            }
+            (ConstantCondition::NeverHolds, false) => ("no result can meet", "never succeeds"),
+            (ConstantCondition::AlwaysHolds, true) => ("every result meets", "always fails"),
+            (ConstantCondition::AlwaysHolds, false) => {
+                ("every result meets", "does not depend on it")
+            }
+            (ConstantCondition::NeverAnswers, _) => {
+                ("the query answers one value, which is not enough for", "has no result")
+            }
+        };
+        ConfigError {
+            path: format!("{path}.{field}"),
+            message: format!("{what} this condition, so the metric {so}"),
+        }
     };
-    let failure = query.failure_condition.as_ref().filter(|one| !condition::can_hold(one));
-    let success = query.success_condition.as_ref().filter(|one| !condition::can_hold(one));
-    let failure = failure.map(|_| never("failureCondition", "never fails"));
-    let success = success.map(|_| {
-        let fails = query.failure_condition.is_none();
-        never("successCondition", if fails { "always fails" } else { "never succeeds" })
-    });
-    failure.into_iter().chain(success).collect()
+    query.condition_warnings().into_iter().map(warning).collect()
 }

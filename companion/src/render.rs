@@ -21,6 +21,6 @@ pub(crate) use html::html;
 pub(crate) use json::{aborted, controlled, report_json, rollout, set};
 pub(crate) use lint::{lint_json, lint_text};
 pub(crate) use output::{EnvoyState, Format, Output, Paint, clap_colors, message, remark, report};
-pub(crate) use plan::{plan_text, replayed_text};
+pub(crate) use plan::{plan_json, plan_text, replayed_text};
 pub(crate) use screen::Screen;
 pub(crate) use status::{controlled_text, progress, status_text, steered_text};

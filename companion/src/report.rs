@@ -6,7 +6,7 @@ mod past;
 
 use std::path::Path;
 
-pub(crate) use data::{Decision, Point, Report, Sample};
+pub(crate) use data::{DecisionRow, Point, Report, Sample};
 pub(crate) use past::{PastRollout, past};
 
 use crate::controller::record::Record;

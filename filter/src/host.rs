@@ -55,6 +55,15 @@ pub(crate) fn unix_seconds() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
+/// The values of all request headers of a name, in order; only before the response.
+///
+/// The SDK panics on a header name that isn't UTF-8, but Envoy's codecs accept only ASCII names.
+pub(crate) fn request_headers(name: &str) -> Vec<Vec<u8>> {
+    let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+    let of_name = headers.into_iter().filter(|(header, _)| header == name);
+    of_name.map(|(_, value)| value).collect()
+}
+
 /// A request header's first value; only before the response.
 pub(crate) fn request_header(name: &str) -> Option<Vec<u8>> {
     header(MapType::HttpRequestHeaders, name)

@@ -32,6 +32,10 @@ impl Headers for RequestHeaders {
     fn get(&self, name: &str) -> Option<Vec<u8>> {
         host::request_header(name)
     }
+
+    fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
+        host::request_headers(name)
+    }
 }
 
 /// The response in Envoy; its headers only while they pass.
@@ -66,7 +70,7 @@ impl HttpContext for Stream {
         Action::Continue
     }
 
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
             configured.with(|worker| {
                 if let Some(change) = worker.respond(request, &StreamResponse) {
@@ -77,16 +81,24 @@ impl HttpContext for Stream {
                     }
                 }
             });
+            if end_of_stream {
+                request.end_response();
+            }
         }
         Action::Continue
     }
 
     #[cfg(feature = "body")]
-    fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
-        if let Some(request) = self.request.as_mut().filter(|request| request.wants_body())
-            && let Some(chunk) = host::response_body(size)
-        {
-            request.push_body(&chunk);
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        if let Some(request) = &mut self.request {
+            if request.wants_body()
+                && let Some(chunk) = host::response_body(size)
+            {
+                request.push_body(&chunk);
+            }
+            if end_of_stream {
+                request.end_response();
+            }
         }
         Action::Continue
     }

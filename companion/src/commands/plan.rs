@@ -26,6 +26,6 @@ pub(crate) async fn forecast_measured(context: &Context, args: &PlanArgs) -> Res
 }
 
 fn tell(output: &Output, spec: &Spec, traffic: TrafficEstimate) -> Result<(), Failure> {
-    let (plan, _) = plan(spec, traffic);
-    Ok(output.print(|| &plan, |_| render::plan_text(&plan))?)
+    let plan = plan(spec, traffic);
+    Ok(output.print(|| render::plan_json(&plan), |_| render::plan_text(&plan))?)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use canary_judge::observation::Measurement;
-use canary_judge::spec::{PrometheusSpec, Rule};
+use canary_judge::spec::{MetricRule, PrometheusSpec};
 use canary_rollout::action::{self, Action};
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::{DeliveryReport, GateAnswer, Inputs};
@@ -204,7 +204,7 @@ fn address<'s>(action: &Action, spec: &'s Spec) -> &'s str {
 fn query<'s>(spec: &'s Spec, metric: &str) -> Option<&'s PrometheusSpec> {
     let of_name = spec.analysis.metrics.iter().find(|one| one.name == metric)?;
     match &of_name.rule {
-        Rule::Prometheus(query) => Some(query),
+        MetricRule::Prometheus(query) => Some(query),
         _ => None,
     }
 }

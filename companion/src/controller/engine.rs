@@ -227,8 +227,8 @@ impl Engine {
         let StepResult { state, actions, events, replies, line, blockers, .. } = stepped;
         if let Some(line) = &line {
             for role in Role::ALL {
-                if let Some(times) = &line.roles.of(role).rq_time_us {
-                    self.times.of_mut(role).merge(times);
+                if let Some(times) = &line.roles.get(role).rq_time_us {
+                    self.times.get_mut(role).merge(times);
                 }
             }
         }

@@ -250,7 +250,7 @@ pub(crate) fn metric(verdict: &Verdict) -> Metric {
         },
         reason: verdict.reason(),
         evidence: if failed { 1.0 } else { evidence.unwrap_or(0.0) },
-        certificate: verdict.certificate.map(|certificate| {
+        certificate: verdict.non_inferiority.map(|certificate| {
             if certificate.certified_at.is_some() {
                 1.0
             } else {

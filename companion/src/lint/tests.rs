@@ -78,7 +78,7 @@ fn a_condition_that_no_result_meets_is_a_warning() {
         ("result > 1 and result <= 1", false),
         ("result == 1 && result != 1", false),
         ("result < 0", true),
-        ("!(result >= 0 || result < 0)", true),
+        ("!(result >= 0 || result < 0)", false),
         ("isNaN(result) && result > 1", false),
         ("result[0] > result[1] && result[1] > result[0]", false),
         ("result[0] > result[1] && result[1] > 3 && result[0] < 4", true),
@@ -94,6 +94,8 @@ fn a_condition_that_no_result_meets_is_a_warning() {
     }
     let checked = check("f", &rollout_with("successCondition: result > 1 && result < 0"));
     assert!(checked.findings[0].message.ends_with("always fails"), "{checked:?}");
+    let checked = check("f", &rollout_with("failureCondition: result >= 0 || result < 0"));
+    assert!(checked.findings[0].message.starts_with("every result meets"), "{checked:?}");
 }
 
 #[test]

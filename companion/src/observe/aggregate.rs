@@ -1,7 +1,7 @@
 //! A fleet's counts between two readings as the judge takes them. Pure.
 
 use canary_judge::counts::Pair;
-use canary_judge::observation::{Clients, Observation, RoleCounts, Signal};
+use canary_judge::observation::{ClientCounts, Observation, RoleCounts, SignalCounts};
 use canary_model::role::Role;
 
 use super::counters::{Counter, RolloutCounters, Times, VersionCounters};
@@ -14,16 +14,16 @@ pub fn observation(counters: &RolloutCounters) -> Observation {
     let clients = |role: &VersionCounters| role.counts.contains_key(&Counter::Clients);
     let mut line = Observation {
         // The filter counts clients in rollouts with affinity only.
-        keyed: clients(&roles.stable) || clients(&roles.canary),
+        sticky: clients(&roles.stable) || clients(&roles.canary),
         roles: Pair { stable: role_counts(&roles.stable), canary: role_counts(&roles.canary) },
         ..Observation::default()
     };
     for role in Role::ALL {
-        for (count, value) in &roles.of(role).counts {
+        for (count, value) in &roles.get(role).counts {
             if let Counter::Signal { first, signal, class } = count {
                 let signals = if *first { &mut line.signals_first } else { &mut line.signals };
-                let signal: &mut Signal = signals.entry(signal.clone()).or_default();
-                signal.of_mut(role).get_or_insert_default().insert(class.clone(), *value);
+                let signal: &mut SignalCounts = signals.entry(signal.clone()).or_default();
+                signal.get_mut(role).get_or_insert_default().insert(class.clone(), *value);
             }
         }
     }
@@ -36,7 +36,7 @@ fn role_counts(role: &VersionCounters) -> RoleCounts {
         total: count(Counter::Total).map(|_| role.judged()),
         failure: count(Counter::Failure),
         rq_time_us: role.times.get(&Times::All).cloned(),
-        clients: count(Counter::Clients).map(|total| Clients {
+        clients: count(Counter::Clients).map(|total| ClientCounts {
             total: Some(total),
             failure: count(Counter::ClientFailures),
             first_failure: count(Counter::FirstFailures),
@@ -62,7 +62,7 @@ mod tests {
     fn what_is_not_counted_is_not_known() {
         let line = observation(&counters(&[(Role::Stable, Counter::Total, 0)]));
         assert_eq!((line.roles.stable.total, line.roles.canary.total), (Some(0), None));
-        assert_eq!((line.keyed, line.roles.stable.clients), (false, None));
+        assert_eq!((line.sticky, line.roles.stable.clients), (false, None));
     }
 
     #[test]
@@ -85,7 +85,7 @@ mod tests {
             (Role::Canary, signal(false), 5),
             (Role::Stable, signal(true), 4),
         ]));
-        assert!(line.keyed);
+        assert!(line.sticky);
         let clients = line.roles.canary.clients.unwrap();
         assert_eq!(
             (clients.total, clients.failure, clients.first_failure),

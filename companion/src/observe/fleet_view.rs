@@ -113,8 +113,8 @@ pub fn requests_between(earlier: &Scrapes, now: &Scrapes) -> Pair<u64> {
         let (now, before) = (one.counters.requests(), before.counters.requests());
         let restarted = now.stable < before.stable || now.canary < before.canary;
         for role in Role::ALL {
-            let before = if restarted { 0 } else { *before.of(role) };
-            *sum.of_mut(role) += now.of(role).saturating_sub(before);
+            let before = if restarted { 0 } else { *before.get(role) };
+            *sum.get_mut(role) += now.get(role).saturating_sub(before);
         }
     }
     sum

@@ -11,7 +11,7 @@ use canary_rollout::state::Phase;
 use super::chart::{Chart, Line, time};
 use super::messages;
 use crate::controller::status::{Metric, MetricStatus, Side};
-use crate::report::{Decision, Point, Report, Sample};
+use crate::report::{DecisionRow, Point, Report, Sample};
 
 const STYLE: &str = include_str!("style.css");
 /// The lines' classes in the chart of evidence; more metrics share the last.
@@ -182,7 +182,7 @@ fn charts(report: &Report) -> String {
     let set = Line { stairs: true, ..line("set", "stable", points, |point| Some(point.weight)) };
     let weight = chart("Weight", " %", vec![set, line("measured", "canary", points, measured)]);
     let of = |role: Role, name: &str, class, value: fn(&Sample) -> Option<f64>| {
-        line(name, class, points, move |point| value(point.counts.of(role)))
+        line(name, class, points, move |point| value(point.counts.get(role)))
     };
     let (stable, canary) = (Role::Stable, Role::Canary);
     let failures = Chart {
@@ -232,7 +232,7 @@ fn evidence(report: &Report) -> Vec<Line> {
     lines.map(draw).collect()
 }
 
-fn decisions(decisions: &[Decision], spec: &Spec) -> String {
+fn decisions(decisions: &[DecisionRow], spec: &Spec) -> String {
     let mut table = String::from(
         "<h2>What happened</h2>\n<table><tr><th>at</th><th>when</th><th>what</th></tr>\n",
     );

@@ -8,7 +8,7 @@ use super::messages;
 use super::output::EnvoyState;
 use crate::controller::status::{self as controller, Status};
 use crate::observe::{FleetView, VersionView};
-use crate::report::{Decision, Report};
+use crate::report::{DecisionRow, Report};
 
 /// `get rollout`, and each element of `list`.
 #[derive(Serialize)]
@@ -85,7 +85,7 @@ struct DecisionJson<'r> {
 }
 
 pub(crate) fn report_json(report: &Report) -> ReportJson<'_> {
-    let decision = |decision: &'_ Decision| {
+    let decision = |decision: &'_ DecisionRow| {
         let event = serde_json::to_value(&decision.event).unwrap_or_default();
         event.get("event").cloned().unwrap_or_default()
     };

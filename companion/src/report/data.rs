@@ -46,7 +46,7 @@ pub struct Report {
     pub metrics: Vec<Metric>,
     /// Everything that happened, in order.
     #[serde(skip)]
-    pub decisions: Vec<Decision>,
+    pub decisions: Vec<DecisionRow>,
     /// How it went.
     pub points: Vec<Point>,
     /// The file, as it was, without the secrets in its URLs.
@@ -66,7 +66,7 @@ pub struct Report {
 
 /// Something that happened.
 #[derive(Debug)]
-pub struct Decision {
+pub struct DecisionRow {
     /// When, for people.
     pub at: String,
     /// On the rollout's clock, in seconds.
@@ -108,7 +108,7 @@ impl Sample {
     }
 
     fn of(line: &Observation, role: Role) -> Self {
-        let counts = line.roles.of(role);
+        let counts = line.roles.get(role);
         let requests =
             Trials { trials: counts.total.unwrap_or(0), events: counts.failure.unwrap_or(0) };
         Self { requests, times: counts.rq_time_us.clone().unwrap_or_default() }
@@ -177,10 +177,10 @@ impl Report {
         let counts = Pair { stable: Role::Stable, canary: Role::Canary };
         let counts = counts.map(|role| Sample::of(line, role));
         for role in Role::ALL {
-            self.totals.of_mut(role).merge(counts.of(role));
-            let Sample { requests, times } = self.totals.of(role);
-            let label = self.labels.of(role).clone();
-            *self.versions.of_mut(role) = status::side(label, *requests, times);
+            self.totals.get_mut(role).merge(counts.get(role));
+            let Sample { requests, times } = self.totals.get(role);
+            let label = self.labels.get(role).clone();
+            *self.versions.get_mut(role) = status::side(label, *requests, times);
         }
         self.seconds = line.t;
         let evidence = self.metrics.iter().map(|metric| metric.evidence).collect();
@@ -224,7 +224,7 @@ impl Report {
                 }
                 _ => {}
             }
-            self.decisions.push(Decision {
+            self.decisions.push(DecisionRow {
                 at: step.at.clone(),
                 t: self.seconds,
                 event: event.clone(),
@@ -236,7 +236,7 @@ impl Report {
 
 fn join(last: &mut Point, point: Point) {
     for role in Role::ALL {
-        last.counts.of_mut(role).merge(point.counts.of(role));
+        last.counts.get_mut(role).merge(point.counts.get(role));
     }
     last.t = point.t;
     for (most, evidence) in last.evidence.iter_mut().zip(point.evidence) {

@@ -103,7 +103,25 @@ fn a_plan_has_every_step() {
     assert_eq!(plan["steps"][0]["weight"], json!(5), "{plan}");
     assert_eq!(plan["seconds"], json!(20), "{plan}");
     assert!(plan["harm"]["1"].as_f64().unwrap() < 200.0, "{plan}");
+    assert!(plan["abort"]["1"]["median"].as_u64() <= plan["abort"]["1"]["p90"].as_u64(), "{plan}");
+    assert_eq!(plan["warnings"], json!([]), "{plan}");
     alone(&["plan", "-f", rollout.to_str().unwrap(), "--rps", "0"]).exits(2);
+}
+
+#[test]
+fn a_plan_prints_its_warnings_and_a_legend() {
+    let dir = TempDir::new().unwrap();
+    let text = "rollout: r\nsteps:\n  - setWeight: 5\n  - pause: {untilConfident: true}\n\
+                analysis:\n  metrics:\n    - {name: f, kind: failureRate, margin: 0%}\n";
+    let rollout = file(&dir, "rollout.yaml", text);
+    let arguments = ["plan", "-f", rollout.to_str().unwrap(), "--rps", "100", "--baseline", "0"];
+    let never = "step 1 (5 %) can never become confident";
+    let printed = alone(&arguments).exits(0);
+    assert!(printed.stdout.contains(&format!("warning: {never}")), "{}", printed.stdout);
+    assert!(printed.stdout.contains("canary requests (90 %: "), "the median: {}", printed.stdout);
+    assert!(printed.stdout.contains("?: unknown"), "{}", printed.stdout);
+    let plan = alone(&[&arguments[..], &["-o", "json"]].concat()).exits(0).json();
+    assert!(plan["warnings"][0].as_str().unwrap().starts_with(never), "{plan}");
 }
 
 /// Without `--rps` the Envoys say what comes.

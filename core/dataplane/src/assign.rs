@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use crate::cohort::{Bucket, KeyHash};
 use crate::control::{Control, InForce, WeightReason, weight_in_force};
-use crate::cookie;
+use crate::cookie::{self, Cookies};
 pub use crate::host::Headers;
 use crate::shared::RecordError;
 use canary_model::config::{Affinity, Config, Override, Rollout};
@@ -115,20 +115,23 @@ pub struct NewCookie {
 
 /// Decides about one request on the weight that a worker has cached. `draw` yields uniformly random
 /// numbers: one for a random draw, two for a new cookie.
-pub fn decide(
+pub fn decide<H: Headers>(
     config: &Config,
     rollout: &Rollout,
-    request: &impl Headers,
+    request: &H,
     cached: InForce,
     mut draw: impl FnMut() -> u64,
 ) -> Decision {
+    let cookies = Cookies::new(request);
     let fixed = |role, reason, client| {
         Decision::Assigned(Assignment { role, reason, client, cookie: None })
     };
-    if let Some(role) = rollout.forced.as_ref().and_then(|rule| override_role(rule, request)) {
+    if let Some(role) =
+        rollout.forced.as_ref().and_then(|rule| override_role(rule, request, &cookies))
+    {
         return fixed(role, Reason::Override, None);
     }
-    let client = sent_key(rollout, request);
+    let client = sent_key(rollout, request, &cookies);
     if let Some(role) = inherited(config, rollout, request) {
         return fixed(role, Reason::Inherited, client);
     }
@@ -224,18 +227,17 @@ impl Assignment {
 }
 
 /// The key that the request carries: from the first affinity source that is present and not empty.
-fn sent_key(rollout: &Rollout, request: &impl Headers) -> Option<KeyHash> {
-    let mut cookies: Option<Vec<u8>> = None;
-    rollout.affinity.iter().find_map(|source| {
-        let key = match source {
-            Affinity::Header(name) => request.get(name).filter(|value| !value.is_empty())?,
-            Affinity::Cookie { name, .. } => {
-                let cookies =
-                    cookies.get_or_insert_with(|| request.get("cookie").unwrap_or_default());
-                cookie::find(cookies, name)?.to_owned()
-            }
-        };
-        Some(KeyHash::new(&rollout.salt, &key))
+fn sent_key<H: Headers>(
+    rollout: &Rollout,
+    request: &H,
+    cookies: &Cookies<'_, H>,
+) -> Option<KeyHash> {
+    rollout.affinity.iter().find_map(|source| match source {
+        Affinity::Header(name) => {
+            let key = request.get(name).filter(|value| !value.is_empty())?;
+            Some(KeyHash::new(&rollout.salt, &key))
+        }
+        Affinity::Cookie { name, .. } => Some(KeyHash::new(&rollout.salt, cookies.find(name)?)),
     })
 }
 
@@ -254,7 +256,11 @@ fn generated_key(
     })
 }
 
-fn override_role(rule: &Override, request: &impl Headers) -> Option<Role> {
+fn override_role<H: Headers>(
+    rule: &Override,
+    request: &H,
+    cookies: &Cookies<'_, H>,
+) -> Option<Role> {
     if let Some(token) = &rule.token {
         let sent = request.get(&token.header)?;
         // In constant time; otherwise, the time of the answer would tell how much of a guess is right.
@@ -263,10 +269,7 @@ fn override_role(rule: &Override, request: &impl Headers) -> Option<Role> {
         }
     }
     let by_header = || request.get(rule.header.as_deref()?).and_then(|value| selected_role(&value));
-    let by_cookie = || {
-        let name = rule.cookie.as_deref()?;
-        cookie::find(&request.get("cookie")?, name).and_then(selected_role)
-    };
+    let by_cookie = || cookies.find(rule.cookie.as_deref()?).and_then(selected_role);
     by_header().or_else(by_cookie)
 }
 

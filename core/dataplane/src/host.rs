@@ -25,6 +25,10 @@ pub trait Host {
 pub trait Headers {
     /// The value of the first header of this name (lower case); `None` if there is none.
     fn get(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// The values of all headers of this name (lower case), in order. It costs more than
+    /// [`get`](Self::get), because the host returns every header of the request.
+    fn get_all(&self, name: &str) -> Vec<Vec<u8>>;
 }
 
 /// A response and what the host knows about the upstream that sent it. Each answer costs a call.

@@ -73,6 +73,10 @@ mod tests {
             let value = if name == ":path" { self.1 } else { self.0 };
             value.map(Into::into)
         }
+
+        fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
+            self.get(name).into_iter().collect()
+        }
     }
 
     fn takes(matches: &Match, authority: &str, path: &str) -> bool {

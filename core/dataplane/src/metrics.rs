@@ -12,7 +12,7 @@ use crate::client_tracker::ClientIncrements;
 use crate::effect::Effect;
 use crate::host::{Host, MetricId, MetricKind};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult};
-use crate::signal::{Reading, bin_names};
+use crate::signal::{SignalReading, bin_names};
 use crate::vm::Vm;
 
 /// At most this many samples wait to be handed over: some ten microseconds' work, so that a request
@@ -21,12 +21,12 @@ const MAX_SAMPLES: usize = 128;
 
 /// A counter and what it hasn't handed over yet.
 #[derive(Debug)]
-pub(crate) struct Counter {
+pub(crate) struct PendingCounter {
     id: Option<MetricId>,
     pending: u64,
 }
 
-impl Counter {
+impl PendingCounter {
     fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
         Self { id: vm.define(host, MetricKind::Counter, name), pending: 0 }
     }
@@ -96,16 +96,16 @@ impl Samples {
 /// What is counted of one role of a rollout.
 #[derive(Debug)]
 struct RoleMetrics {
-    total: Counter,
-    failure: Counter,
+    total: PendingCounter,
+    failure: PendingCounter,
     /// Responses with a status of 2xx to 5xx.
-    classes: [Counter; 4],
-    abandoned: Counter,
-    rescued: Counter,
-    overridden: Counter,
+    classes: [PendingCounter; 4],
+    abandoned: PendingCounter,
+    rescued: PendingCounter,
+    overridden: PendingCounter,
     time_us: Samples,
     /// By signal and bin.
-    signals: Vec<Vec<Counter>>,
+    signals: Vec<Vec<PendingCounter>>,
     /// The clients' part, in sticky rollouts.
     clients: Option<ClientMetrics>,
 }
@@ -113,17 +113,17 @@ struct RoleMetrics {
 /// What is counted of one role's clients, at their first request or first failure in a window.
 #[derive(Debug)]
 struct ClientMetrics {
-    total: Counter,
-    failure: Counter,
-    first_failure: Counter,
+    total: PendingCounter,
+    failure: PendingCounter,
+    first_failure: PendingCounter,
     time_first_us: Samples,
-    signals_first: Vec<Vec<Counter>>,
+    signals_first: Vec<Vec<PendingCounter>>,
 }
 
 impl RoleMetrics {
     fn new(rollout: &Rollout, role: Role, vm: &mut Vm, host: &impl Host) -> Self {
         let mut counter =
-            |metric: Metric<'_>| Counter::new(vm, host, &role_metric(rollout, role, metric));
+            |metric: Metric<'_>| PendingCounter::new(vm, host, &role_metric(rollout, role, metric));
         let total = counter(Metric::RqTotal);
         let failure = counter(Metric::RqFailure);
         let classes =
@@ -141,7 +141,7 @@ impl RoleMetrics {
         &mut self,
         request: &ComparedRequest,
         clients: Option<ClientIncrements>,
-        readings: &[Reading],
+        readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
         self.total.add(1);
@@ -182,7 +182,7 @@ impl RoleMetrics {
 impl ClientMetrics {
     fn new(rollout: &Rollout, role: Role, vm: &mut Vm, host: &impl Host) -> Self {
         let mut counter =
-            |metric: Metric<'_>| Counter::new(vm, host, &role_metric(rollout, role, metric));
+            |metric: Metric<'_>| PendingCounter::new(vm, host, &role_metric(rollout, role, metric));
         let total = counter(Metric::ClientTotal);
         let failure = counter(Metric::ClientFailure);
         let first_failure = counter(Metric::ClientFirstFailure);
@@ -197,7 +197,7 @@ impl ClientMetrics {
         &mut self,
         request: &ComparedRequest,
         counts: ClientIncrements,
-        readings: &[Reading],
+        readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
         self.total.add(u64::from(counts.new_client));
@@ -226,14 +226,17 @@ fn role_metric<'a>(rollout: &'a Rollout, role: Role, metric: Metric<'a>) -> Stat
 }
 
 /// A counter for each bin of each signal.
-fn signals(rollout: &Rollout, mut counter: impl FnMut(&str, &str) -> Counter) -> Vec<Vec<Counter>> {
+fn signals(
+    rollout: &Rollout,
+    mut counter: impl FnMut(&str, &str) -> PendingCounter,
+) -> Vec<Vec<PendingCounter>> {
     let of_signal = |signal: &Signal| {
         bin_names(signal).iter().map(|bin| counter(&signal.name, bin)).collect::<Vec<_>>()
     };
     rollout.signals.iter().map(of_signal).collect()
 }
 
-fn count_readings(counters: &mut [Vec<Counter>], readings: &[Reading]) {
+fn count_readings(counters: &mut [Vec<PendingCounter>], readings: &[SignalReading]) {
     for reading in readings {
         let bins = counters.get_mut(reading.signal);
         if let Some(counter) = bins.and_then(|bins| bins.get_mut(reading.bin)) {
@@ -286,7 +289,7 @@ impl RolloutMetrics {
         &mut self,
         outcome: &Outcome,
         clients: Option<ClientIncrements>,
-        readings: &[Reading],
+        readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
         match outcome {
@@ -313,13 +316,13 @@ impl RolloutMetrics {
 #[derive(Debug)]
 pub(crate) struct FilterMetrics {
     /// Polls whose answer was read.
-    pub(crate) poll_success: Counter,
+    pub(crate) poll_success: PendingCounter,
     /// Polls that couldn't be sent, failed or had an unreadable answer.
-    pub(crate) poll_failure: Counter,
+    pub(crate) poll_failure: PendingCounter,
     /// Unreadable runtime values, once per change.
-    pub(crate) invalid_runtime: Counter,
+    pub(crate) invalid_runtime: PendingCounter,
     /// Configurations that were refused.
-    pub(crate) config_rejected: Counter,
+    pub(crate) config_rejected: PendingCounter,
     /// The time of the last tick in unix seconds.
     pub(crate) heartbeat: Gauge,
 }
@@ -327,7 +330,7 @@ pub(crate) struct FilterMetrics {
 impl FilterMetrics {
     /// Defines the filter's own metrics.
     pub(crate) fn new(vm: &mut Vm, host: &impl Host) -> Self {
-        let mut counter = |metric| Counter::new(vm, host, &StatName::Filter(metric));
+        let mut counter = |metric| PendingCounter::new(vm, host, &StatName::Filter(metric));
         let poll_success = counter(FilterMetric::PollSuccess);
         let poll_failure = counter(FilterMetric::PollFailure);
         let invalid_runtime = counter(FilterMetric::InvalidRuntime);

@@ -12,7 +12,7 @@ use crate::outcome::{
     self, Exchange, Outcome, Responder, grpc_status, http_status, is_grpc, upstream_info,
 };
 use crate::rollout_state::RolloutState;
-use crate::signal::{self, Body, Reading};
+use crate::signal::{self, ResponseBody, SignalReading};
 use crate::worker::FilterWorker;
 use rand_core::Rng;
 
@@ -25,9 +25,9 @@ pub struct MatchedRequest {
     /// A cohort cookie to set, and whether the request came over https.
     cookie: Option<(NewCookie, bool)>,
     /// What the request and the response's headers say for the signals.
-    readings: Vec<Reading>,
+    readings: Vec<SignalReading>,
     /// The response's body, if a signal reads it.
-    body: Option<Body>,
+    body: Option<ResponseBody>,
 }
 
 /// What to do with a request that has just come.
@@ -171,7 +171,7 @@ impl FilterWorker {
             request.exchange.set_response_flags(flags.unwrap_or(0));
         }
         let outcome = request.exchange.finish(&state.rollout.failure, now_ns);
-        let readings = request.readings(&state.rollout, &outcome);
+        let readings = request.readings(&state.rollout, &outcome, self.random.next_u64());
         state.count(&outcome, &readings, now_ns, host, &mut effects);
         effects
     }
@@ -191,7 +191,7 @@ impl RolloutState {
         let unit = self.clients.unit(assignment, &self.cached);
         let exchange = Exchange::begin(assignment, unit, grpc, now_ns);
         let get = |name| move || request.get(name);
-        let readings = signal::of_request(&self.rollout, get(":method"), get(":path"));
+        let readings = signal::request_readings(&self.rollout, get(":method"), get(":path"));
         MatchedRequest { rollout: place, exchange, cookie, readings, body: None }
     }
 }
@@ -199,7 +199,7 @@ impl RolloutState {
 impl MatchedRequest {
     /// Whether the response's body is to be read.
     pub fn wants_body(&self) -> bool {
-        self.body.as_ref().is_some_and(Body::wants_more)
+        self.body.as_ref().is_some_and(ResponseBody::wants_more)
     }
 
     /// A chunk of the response's body.
@@ -209,8 +209,16 @@ impl MatchedRequest {
         }
     }
 
-    /// The response's trailers have come.
+    /// The response has ended, with its headers or its last chunk: only now does its body count.
+    pub fn end_response(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.end();
+        }
+    }
+
+    /// The response has ended with trailers.
     pub fn read_trailers(&mut self, trailer: impl FnOnce(&str) -> Option<Vec<u8>>) {
+        self.end_response();
         if self.exchange.is_grpc()
             && let Some(status) = trailer("grpc-status")
         {
@@ -223,21 +231,22 @@ impl MatchedRequest {
         if rollout.signals.is_empty() || !self.exchange.is_readable(&rollout.failure) {
             return;
         }
-        self.readings.extend(signal::of_headers(rollout, |name| response.header(name)));
+        self.readings.extend(signal::header_readings(rollout, |name| response.header(name)));
         if rollout.reads_bodies() {
             let encoding = response.header("content-encoding");
-            self.body = Body::wanted(rollout, encoding.as_deref());
+            self.body = ResponseBody::wanted(rollout, encoding.as_deref());
         }
     }
 
-    /// What the request says for the signals: nothing unless it went well.
-    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome) -> Vec<Reading> {
+    /// What the request says for the signals: nothing unless it went well. `draw` is a uniformly random
+    /// number.
+    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome, draw: u64) -> Vec<SignalReading> {
         if !outcome.is_success() {
             return Vec::new();
         }
         let mut readings = std::mem::take(&mut self.readings);
         if let Some(body) = self.body.take() {
-            readings.extend(signal::of_body(rollout, &body));
+            readings.extend(signal::body_readings(rollout, &body, draw));
         }
         readings
     }

@@ -15,7 +15,7 @@ use crate::metrics::RolloutMetrics;
 use crate::outcome::Outcome;
 use crate::poll::Poller;
 use crate::shared::{RecordError, SharedRecord};
-use crate::signal::Reading;
+use crate::signal::SignalReading;
 use crate::vm::Vm;
 
 /// A rollout at work in one worker.
@@ -102,7 +102,7 @@ impl RolloutState {
     pub(crate) fn count(
         &mut self,
         outcome: &Outcome,
-        readings: &[Reading],
+        readings: &[SignalReading],
         now_ns: u64,
         host: &impl Host,
         effects: &mut Vec<Effect>,

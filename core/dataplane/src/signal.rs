@@ -1,35 +1,37 @@
-//! Signals at work: from what an answer says to the bins that are counted.
+//! Signals: from what a response says to the bins that are counted. One request counts at most once in
+//! each signal.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use canary_model::config::{Bins, Rollout, Signal, Source};
-use canary_model::pointer::Pointer;
+use canary_model::config::{Rollout, Signal, SignalBins, Source};
 
-/// A count for one bin of one signal, both by their places in the configuration.
+/// One observation of a signal: the bin that it counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reading {
-    /// The signal's place in the rollout.
+pub struct SignalReading {
+    /// The signal's index in the rollout's configuration.
     pub signal: usize,
-    /// The bin's place in [`bin_names`].
+    /// The bin's index in [`bin_names`].
     pub bin: usize,
 }
 
-/// A response body as far as it was kept.
+/// A response's body, as far as signals need it.
 #[derive(Clone, Debug, Default)]
-pub struct Body {
+pub struct ResponseBody {
     bytes: Vec<u8>,
     /// Compressed, or larger than any signal reads.
     unreadable: bool,
+    /// The response ended as it should: a body that broke off says nothing.
+    complete: bool,
     limit: usize,
 }
 
-/// The names of a signal's bins, in the order of their places.
+/// The names of a signal's bins, in the order of [`SignalReading::bin`].
 pub fn bin_names(signal: &Signal) -> Vec<String> {
     let listed: Vec<String> = match &signal.bins {
-        Bins::Conversion => return vec!["converted".to_owned()],
-        Bins::Categories(categories) => {
+        SignalBins::Conversion => return vec!["converted".to_owned()],
+        SignalBins::Categories(categories) => {
             let mut names: Vec<String> = Vec::new();
             for category in categories {
                 if !names.contains(&category.bin) {
@@ -39,14 +41,14 @@ pub fn bin_names(signal: &Signal) -> Vec<String> {
             names.push("other".to_owned());
             names
         }
-        Bins::Limits(limits) => (0..=limits.len()).map(|bin| format!("b{bin}")).collect(),
+        SignalBins::Limits(limits) => (0..=limits.len()).map(|bin| format!("b{bin}")).collect(),
     };
     listed.into_iter().chain(["unreadable".to_owned()]).collect()
 }
 
-impl Body {
-    /// Where a body signal is configured: a body that keeps as much as the largest of them reads.
-    /// A compressed one (`content-encoding` other than `identity`) is not read.
+impl ResponseBody {
+    /// A body that keeps as many bytes as the rollout's signals read at most; `None` if none of them
+    /// reads bodies. A compressed body (`content-encoding` other than `identity`) isn't kept.
     pub fn wanted(rollout: &Rollout, encoding: Option<&[u8]>) -> Option<Self> {
         let limits = rollout.signals.iter().filter_map(|signal| match &signal.source {
             Source::ResponseJson { max_body, .. } => Some(*max_body),
@@ -54,21 +56,26 @@ impl Body {
         });
         let limit = limits.max()?;
         let plain = encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case(b"identity"));
-        Some(Self { bytes: Vec::new(), unreadable: !plain, limit })
+        Some(Self { unreadable: !plain, limit, ..Self::default() })
     }
 
-    /// Whether more of the body is needed.
+    /// Whether [`push`](Self::push) would keep more. [`end`](Self::end) is to be called in any case.
     pub fn wants_more(&self) -> bool {
         !self.unreadable
     }
 
-    /// Keeps a chunk, or gives the body up as too large.
+    /// Keeps a chunk, or gives up on a body that is too large.
     pub fn push(&mut self, chunk: &[u8]) {
         if self.unreadable || chunk.len() > self.limit.saturating_sub(self.bytes.len()) {
-            *self = Self { bytes: Vec::new(), unreadable: true, limit: self.limit };
+            (self.bytes, self.unreadable) = (Vec::new(), true);
             return;
         }
         self.bytes.extend_from_slice(chunk);
+    }
+
+    /// The response has ended: with its last chunk, with its trailers, or with headers alone.
+    pub fn end(&mut self) {
+        self.complete = true;
     }
 
     fn json(&self) -> Option<Value> {
@@ -76,14 +83,14 @@ impl Body {
     }
 }
 
-/// What the request itself says: the conversions that it is, by their places.
-pub fn of_request(
+/// The conversions that a request is. `method` and `path` are only called if a signal needs them.
+pub fn request_readings(
     rollout: &Rollout,
     method: impl FnOnce() -> Option<Vec<u8>>,
     path: impl FnOnce() -> Option<Vec<u8>>,
-) -> Vec<Reading> {
-    let asks = |source: &Source| matches!(source, Source::Request { .. });
-    if !rollout.signals.iter().any(|signal| asks(&signal.source)) {
+) -> Vec<SignalReading> {
+    let reads = |source: &Source| matches!(source, Source::Request { .. });
+    if !rollout.signals.iter().any(|signal| reads(&signal.source)) {
         return Vec::new();
     }
     let (sent_method, sent_path) = (method().unwrap_or_default(), path().unwrap_or_default());
@@ -99,51 +106,55 @@ pub fn of_request(
     let signals = rollout.signals.iter().enumerate();
     signals
         .filter(|(_, signal)| is(&signal.source))
-        .map(|(signal, _)| Reading { signal, bin: 0 })
+        .map(|(signal, _)| SignalReading { signal, bin: 0 })
         .collect()
 }
 
-/// What the response's headers say.
-pub fn of_headers(rollout: &Rollout, header: impl Fn(&str) -> Option<Vec<u8>>) -> Vec<Reading> {
+/// What the response's headers say, at most once per signal: of several lines, the first counts.
+/// `header` returns the first value of a header.
+pub fn header_readings(
+    rollout: &Rollout,
+    header: impl Fn(&str) -> Option<Vec<u8>>,
+) -> Vec<SignalReading> {
     let mut readings = Vec::new();
     for (place, signal) in rollout.signals.iter().enumerate() {
         if let Source::ResponseHeader(name) = &signal.source {
             let value = header(name);
             let text = value.as_deref().and_then(|value| str::from_utf8(value.trim_ascii()).ok());
             let bin = bin_of(signal, text.map(Found::text));
-            readings.extend(bin.map(|bin| Reading { signal: place, bin }));
+            readings.extend(bin.map(|bin| SignalReading { signal: place, bin }));
         }
     }
     readings
 }
 
-/// What the response's body says.
-pub fn of_body(rollout: &Rollout, body: &Body) -> Vec<Reading> {
+/// What the response's body says, at most once per signal. A body that broke off, because the client
+/// left or for another reason, says nothing, not even that it is unreadable.
+///
+/// `draw` is a uniformly random number; it picks the element for pointers with `*`, the same one for
+/// all signals (see [`Pointer::find`](canary_model::pointer::Pointer::find)).
+pub fn body_readings(rollout: &Rollout, body: &ResponseBody, draw: u64) -> Vec<SignalReading> {
+    if !body.complete {
+        return Vec::new();
+    }
     let document = body.json();
     let mut readings = Vec::new();
     for (place, signal) in rollout.signals.iter().enumerate() {
         if let Source::ResponseJson { pointer, max_body } = &signal.source {
             let document = document.as_ref().filter(|_| body.bytes.len() <= *max_body);
-            let bins = bins_of(signal, pointer, document);
-            readings.extend(bins.into_iter().map(|bin| Reading { signal: place, bin }));
+            let value = document.and_then(|document| pointer.find(document, draw));
+            let bin = bin_of(signal, value.and_then(Found::value));
+            readings.extend(bin.map(|bin| SignalReading { signal: place, bin }));
         }
     }
     readings
 }
 
-fn bins_of(signal: &Signal, pointer: &Pointer, document: Option<&Value>) -> Vec<usize> {
-    let values = document.map(|document| pointer.values(document)).unwrap_or_default();
-    if values.is_empty() {
-        return bin_of(signal, None).into_iter().collect();
-    }
-    values.into_iter().filter_map(|value| bin_of(signal, Found::value(value))).collect()
-}
-
-/// A value that was found, as it is compared.
+/// A value that was found, in the form in which it is compared.
 struct Found<'a> {
     /// A string's text, a number's or boolean's JSON text.
     text: Cow<'a, str>,
-    /// What a JSON number says: its text need not give it back to the last bit.
+    /// The value of a JSON number, because its text may not reproduce it to the last bit.
     number: Option<f64>,
 }
 
@@ -168,8 +179,8 @@ impl<'a> Found<'a> {
     }
 }
 
-/// The number that a text says: a JSON number or an infinity, with either sign. It is read as the
-/// configuration's limits are, so that a value that is written like a limit is equal to it.
+/// The number in a text: a JSON number or an infinity, with either sign. It is read in the same way as
+/// the configuration's limits, so that a value written like a limit equals it.
 fn number(text: &str) -> Option<f64> {
     let size = text.strip_prefix(['-', '+']).unwrap_or(text);
     let size = if ["inf", "infinity"].iter().any(|word| size.eq_ignore_ascii_case(word)) {
@@ -182,15 +193,15 @@ fn number(text: &str) -> Option<f64> {
     Some(if text.starts_with('-') { -size } else { size })
 }
 
-/// The place of the bin that a value counts in; `None` as the value: there was nothing to read.
-/// `None` as the answer: a conversion that did not happen.
+/// The index of the bin that a value counts in. `found` is `None` if there was nothing to read; the
+/// result is `None` for a conversion that didn't happen.
 fn bin_of(signal: &Signal, found: Option<Found<'_>>) -> Option<usize> {
     match &signal.bins {
-        Bins::Conversion => found.is_some_and(|found| happened(&found.text)).then_some(0),
-        Bins::Categories(categories) => {
+        SignalBins::Conversion => found.is_some_and(|found| happened(&found.text)).then_some(0),
+        SignalBins::Categories(categories) => {
             Some(category(categories, found.as_ref().map(|found| &*found.text)))
         }
-        Bins::Limits(limits) => {
+        SignalBins::Limits(limits) => {
             let number = found.and_then(|found| found.number());
             let bin = |number: f64| limits.iter().filter(|limit| **limit <= number).count();
             Some(number.map_or(limits.len() + 1, bin))
@@ -203,7 +214,7 @@ fn happened(value: &str) -> bool {
     !["", "0", "false"].contains(&value)
 }
 
-/// The place among the distinct bins of the listed categories, of `other` or of `unreadable`.
+/// The index among the distinct bins of the listed categories, then `other`, then `unreadable`.
 fn category(categories: &[canary_model::config::Category], value: Option<&str>) -> usize {
     let mut bins: Vec<&str> = Vec::with_capacity(categories.len());
     for category in categories {
@@ -221,6 +232,8 @@ fn category(categories: &[canary_model::config::Category], value: Option<&str>) 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
@@ -234,8 +247,8 @@ mod tests {
         Config::parse(config.to_string().as_bytes()).unwrap().rollouts.remove(0)
     }
 
-    fn named(rollout: &Rollout, readings: Vec<Reading>) -> Vec<String> {
-        let name = |reading: Reading| {
+    fn named(rollout: &Rollout, readings: Vec<SignalReading>) -> Vec<String> {
+        let name = |reading: SignalReading| {
             let signal = &rollout.signals[reading.signal];
             format!("{}.{}", signal.name, bin_names(signal)[reading.bin])
         };
@@ -243,24 +256,95 @@ mod tests {
     }
 
     fn of_json(rollout: &Rollout, text: &str) -> Vec<String> {
-        let mut body = Body::wanted(rollout, None).unwrap();
+        let mut body = ResponseBody::wanted(rollout, None).unwrap();
         text.as_bytes().chunks(7).for_each(|chunk| body.push(chunk));
-        named(rollout, of_body(rollout, &body))
+        body.end();
+        named(rollout, body_readings(rollout, &body, 0))
+    }
+
+    /// What each of so many requests with this body counts, over evenly spread draws.
+    fn of_draws(rollout: &Rollout, text: &str, draws: u64) -> BTreeMap<String, u64> {
+        let mut body = ResponseBody::wanted(rollout, None).unwrap();
+        body.push(text.as_bytes());
+        body.end();
+        let mut counts = BTreeMap::new();
+        for draw in 0..draws {
+            let readings = body_readings(rollout, &body, draw.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            for name in named(rollout, readings) {
+                *counts.entry(name).or_default() += 1;
+            }
+        }
+        counts
     }
 
     #[test]
     fn categories_from_a_body() {
         let rollout = rollout(
-            json!([{"name": "label", "from": {"response_json": "/predictions/*"},
+            json!([{"name": "label", "from": {"response_json": "/predictions/0"},
             "categories": ["0", "true", {"value": "a cat", "bin": "cat"}, {"value": "kitten", "bin": "cat"}]}]),
         );
-        let bins =
-            of_json(&rollout, r#"{"predictions": [0, "0", true, "a cat", "kitten", 7, null, {}]}"#);
-        let expected = ["0", "0", "true", "cat", "cat", "other", "unreadable", "unreadable"];
-        assert_eq!(bins, expected.map(|bin| format!("label.{bin}")));
+        for (value, bin) in [
+            ("0", "0"),
+            ("\"0\"", "0"),
+            ("true", "true"),
+            ("\"a cat\"", "cat"),
+            ("\"kitten\"", "cat"),
+            ("7", "other"),
+            ("null", "unreadable"),
+            ("{}", "unreadable"),
+        ] {
+            let text = format!("{{\"predictions\": [{value}]}}");
+            assert_eq!(of_json(&rollout, &text), [format!("label.{bin}")], "{value}");
+        }
         for text in ["", "{", "[]", "{}", r#"{"predictions": []}"#, "\u{feff}{}"] {
             assert_eq!(of_json(&rollout, text), ["label.unreadable"], "{text}");
         }
+    }
+
+    #[test]
+    fn one_request_is_one_observation() {
+        let rollout = rollout(json!([
+            {"name": "label", "from": {"response_json": "/predictions/*/label"}, "categories": ["cat"]},
+            {"name": "score", "from": {"response_json": "/predictions/*/score"}, "bins": [0.5]},
+            {"name": "bought", "from": {"response_json": "/predictions/*/bought"}, "conversion": true},
+        ]));
+        let element =
+            |label: &str, score: f64| json!({"label": label, "score": score, "bought": true});
+        let equal = json!({"predictions": vec![element("cat", 0.9); 10]}).to_string();
+        let expected =
+            ["bought.converted", "label.cat", "score.b1"].map(|name| (name.to_owned(), 100));
+        assert_eq!(of_draws(&rollout, &equal, 100), BTreeMap::from(expected));
+        let mixed = json!({"predictions": [element("cat", 0.9), element("dog", 0.1), {}, element("cat", 0.9)]});
+        let counts = of_draws(&rollout, &mixed.to_string(), 40_000);
+        for (name, one_in) in [
+            ("label.cat", 2),
+            ("label.other", 4),
+            ("label.unreadable", 4),
+            ("score.b1", 2),
+            ("score.b0", 4),
+            ("score.unreadable", 4),
+        ] {
+            assert!(counts[name].abs_diff(40_000 / one_in) < 500, "{name}: {counts:?}");
+        }
+        let empty = of_draws(&rollout, "{\"predictions\": []}", 3);
+        assert_eq!(empty["label.unreadable"], 3, "{empty:?}");
+    }
+
+    #[test]
+    fn a_body_that_broke_off_says_nothing() {
+        let rollout = rollout(json!([
+            {"name": "label", "from": {"response_json": "/label"}, "categories": ["cat"]},
+            {"name": "bought", "from": {"response_json": "/bought"}, "conversion": true},
+        ]));
+        for text in ["", "{\"label\": \"c", "{\"label\": \"cat\", \"bought\": 1}"] {
+            let mut body = ResponseBody::wanted(&rollout, None).unwrap();
+            body.push(text.as_bytes());
+            assert_eq!(body_readings(&rollout, &body, 0), [], "{text}");
+        }
+        let mut zipped = ResponseBody::wanted(&rollout, Some(b"gzip")).unwrap();
+        assert_eq!(body_readings(&rollout, &zipped, 0), []);
+        zipped.end();
+        assert_eq!(named(&rollout, body_readings(&rollout, &zipped, 0)), ["label.unreadable"]);
     }
 
     #[test]
@@ -269,9 +353,9 @@ mod tests {
             "from": {"response_json": "", "max_body": "10B"}}]));
         assert_eq!(of_json(&rollout, "1         "), ["a.1"]);
         assert_eq!(of_json(&rollout, "1          "), ["a.unreadable"]);
-        let zipped = Body::wanted(&rollout, Some(b"gzip")).unwrap();
+        let zipped = ResponseBody::wanted(&rollout, Some(b"gzip")).unwrap();
         assert!(!zipped.wants_more());
-        assert!(Body::wanted(&rollout, Some(b"Identity")).unwrap().wants_more());
+        assert!(ResponseBody::wanted(&rollout, Some(b"Identity")).unwrap().wants_more());
     }
 
     #[test]
@@ -298,12 +382,12 @@ mod tests {
             ("1 2", "unreadable"),
             ("\"1\"", "unreadable"),
         ] {
-            let readings = of_headers(&rollout, |_| Some(value.into()));
+            let readings = header_readings(&rollout, |_| Some(value.into()));
             assert_eq!(named(&rollout, readings), [format!("score.{bin}")], "{value}");
         }
-        assert_eq!(named(&rollout, of_headers(&rollout, |_| None)), ["score.unreadable"]);
+        assert_eq!(named(&rollout, header_readings(&rollout, |_| None)), ["score.unreadable"]);
         assert_eq!(
-            named(&rollout, of_headers(&rollout, |_| Some(vec![0xff]))),
+            named(&rollout, header_readings(&rollout, |_| Some(vec![0xff]))),
             ["score.unreadable"]
         );
     }
@@ -315,12 +399,16 @@ mod tests {
             {"name": "clicked", "conversion": true, "from": {"response_header": "x-clicked"}},
         ]));
         let request = |method: &'static str, path: &'static str| {
-            named(&rollout, of_request(&rollout, || Some(method.into()), || Some(path.into())))
+            named(
+                &rollout,
+                request_readings(&rollout, || Some(method.into()), || Some(path.into())),
+            )
         };
         assert_eq!(request("POST", "/orders/7?x"), ["checkout.converted"]);
         assert!(request("GET", "/orders").is_empty() && request("POST", "/order").is_empty());
-        let clicked =
-            |value: Option<&str>| named(&rollout, of_headers(&rollout, |_| value.map(Into::into)));
+        let clicked = |value: Option<&str>| {
+            named(&rollout, header_readings(&rollout, |_| value.map(Into::into)))
+        };
         assert_eq!(clicked(Some("yes")), ["clicked.converted"]);
         assert!(
             clicked(None).is_empty()

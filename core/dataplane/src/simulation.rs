@@ -222,6 +222,11 @@ impl Headers for Request<'_> {
         let found = self.0.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| value.as_bytes().to_vec())
     }
+
+    fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
+        let found = self.0.iter().filter(|(known, _)| *known == name);
+        found.map(|(_, value)| value.as_bytes().to_vec()).collect()
+    }
 }
 
 /// A response's headers; no attributes.

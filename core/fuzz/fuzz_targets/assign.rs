@@ -24,10 +24,14 @@ struct Lines<'a>(Vec<&'a [u8]>);
 
 impl Headers for Lines<'_> {
     fn get(&self, name: &str) -> Option<Vec<u8>> {
-        let letter = name.strip_prefix("x-canary-").unwrap_or(name).as_bytes().first()?;
-        let name = if name == "cookie" { &b'K' } else { letter };
-        let line = self.0.iter().find(|line| line.first() == Some(name))?;
-        line.get(1..).map(<[u8]>::to_vec)
+        self.get_all(name).into_iter().next()
+    }
+
+    fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
+        let letter = name.strip_prefix("x-canary-").unwrap_or(name).as_bytes().first();
+        let letter = if name == "cookie" { Some(&b'K') } else { letter };
+        let of_name = self.0.iter().filter(|line| line.first() == letter && letter.is_some());
+        of_name.filter_map(|line| line.get(1..).map(<[u8]>::to_vec)).collect()
     }
 }
 

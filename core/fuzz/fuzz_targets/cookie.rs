@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|header: &[u8]| {
     if let Some(value) = cookie::find(header, "canary-cohort") {
-        assert!(!value.is_empty() && !value.contains(&b';') && value.trim_ascii() == value);
+        assert!(!value.is_empty() && !value.contains(&b';'));
         assert!(header.windows(value.len()).any(|part| part == value));
     }
     let id = cookie::id(header.len() as u64, 7);

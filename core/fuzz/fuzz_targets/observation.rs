@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use canary_judge::{ Judge, observation::{MAX_CLASSES, MAX_SIGNALS, Observation, Signal, read_lines}, spec::Analysis, };
+use canary_judge::{ Judge, observation::{MAX_CLASSES, MAX_SIGNALS, Observation, SignalCounts, read_lines}, spec::Analysis, };
 use canary_rollout::spec::Spec;
 use canary_model::weight::PPM;
 use libfuzzer_sys::fuzz_target;
@@ -56,7 +56,7 @@ fn resumed(judge: &Judge) -> Judge {
 fn sound(line: &Observation) {
     assert!(line.t.is_finite() && line.weight.ppm() <= PPM);
     for signals in [&line.signals, &line.signals_first] {
-        let classes = |signal: &Signal| {
+        let classes = |signal: &SignalCounts| {
             let roles = [&signal.stable, &signal.canary];
             roles.into_iter().flatten().map(|classes| classes.len()).max().unwrap_or(0)
         };
@@ -69,7 +69,7 @@ fn sound(line: &Observation) {
         let of = |role: &canary_judge::observation::RoleCounts| {
             (role.total, role.failure, role.clients)
         };
-        (of(&line.roles.stable), of(&line.roles.canary), line.window, line.keyed)
+        (of(&line.roles.stable), of(&line.roles.canary), line.window, line.sticky)
     };
     assert_eq!(counts(&again), counts(line));
     assert_eq!((&again.signals, again.weight), (&line.signals, line.weight));

@@ -3,7 +3,7 @@
 #![no_main]
 
 use canary_judge::Judge;
-use canary_rollout::{ plan::{Traffic, plan}, spec::Spec, state::State, };
+use canary_rollout::{ plan::{TrafficEstimate, plan}, spec::Spec, state::State, };
 use canary_model::names::is_rollout_name;
 use canary_model::weight::{PPM, Weight};
 use libfuzzer_sys::fuzz_target;
@@ -40,6 +40,6 @@ fn holds(spec: &Spec) {
     assert!(State::resume(&written, spec).expect("and read back") == state);
     let judge = Judge::new(&spec.analysis, spec.planned_seconds());
     assert_eq!(judge.verdicts().len(), spec.analysis.metrics.len());
-    let (plan, _) = plan(spec, Traffic { rps: 100.0, baseline: 0.01 });
+    let plan = plan(spec, TrafficEstimate { rps: 100.0, baseline: 0.01 });
     assert_eq!(plan.steps.len(), spec.steps.len());
 }

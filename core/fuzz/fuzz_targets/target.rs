@@ -15,6 +15,10 @@ impl Headers for Request {
     fn get(&self, name: &str) -> Option<Vec<u8>> {
         Some(if name == ":path" { self.path.clone() } else { self.authority.clone() })
     }
+
+    fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
+        self.get(name).into_iter().collect()
+    }
 }
 
 fuzz_target!(|data: &[u8]| {

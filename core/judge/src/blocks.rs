@@ -48,7 +48,7 @@ impl<C: Merge + Default> Block<C> {
 
 /// What became of a line in one test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum BlockUpdate {
     /// A part that the test needs is missing: as if the line did not exist.
     Dropped,
     /// Not compared: no stable request, or the weight or window changed.
@@ -57,15 +57,15 @@ pub(crate) enum Taken {
     Open,
     /// It closed a block; whether that holds something of both versions.
     Closed {
-        /// Something of both.
+        /// Whether it has requests of both versions.
         both: bool,
     },
 }
 
-impl Taken {
-    /// A block's closing.
+impl BlockUpdate {
+    /// A closed block with so many requests on each side.
     pub(crate) const fn closed(sizes: Sides<u64>) -> Self {
-        Self::Closed { both: sizes.suspect > 0 && sizes.reference > 0 }
+        Self::Closed { both: sizes.treatment > 0 && sizes.control > 0 }
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct TickContext {
     /// The weight in force.
     pub(crate) weight: Weight,
     /// Whether clients are judged.
-    pub(crate) keyed: bool,
+    pub(crate) sticky: bool,
     /// What is other than on the line before.
     pub(crate) change: Option<Change>,
     /// The window's number, by order of appearance, from 1.
@@ -87,10 +87,10 @@ pub(crate) struct TickContext {
 /// What is other than on the line before. Either discards the open block, and the line is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The weight alone.
+    /// The weight changed, and the window did not.
     Weight,
     /// The window, in rollouts with affinity: the proxies forgot which clients they had counted, and
-    /// every test begins anew.
+    /// every test starts again.
     Window,
 }
 
@@ -103,10 +103,10 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     /// Takes the next line. The first is no change.
-    pub(crate) fn advance(&mut self, line: &Observation, keyed: bool) -> TickContext {
+    pub(crate) fn advance(&mut self, line: &Observation, sticky: bool) -> TickContext {
         let now = (line.weight.ppm(), line.window);
         let change = self.last.and_then(|(weight, window)| {
-            if keyed && window != now.1 {
+            if sticky && window != now.1 {
                 return Some(Change::Window);
             }
             (weight != now.0).then_some(Change::Weight)
@@ -115,7 +115,7 @@ impl Timeline {
             self.window = self.window.saturating_add(1);
         }
         self.last = Some(now);
-        TickContext { t: line.t, weight: line.weight, keyed, change, window: self.window }
+        TickContext { t: line.t, weight: line.weight, sticky, change, window: self.window }
     }
 }
 
@@ -140,15 +140,15 @@ mod tests {
         assert_eq!((block.add(&7, 7), block.discard(), block.size()), (None, 7, 0));
     }
 
-    fn changes(lines: &[(u32, Option<u64>)], keyed: bool) -> Vec<(Option<Change>, u64)> {
+    fn changes(lines: &[(u32, Option<u64>)], sticky: bool) -> Vec<(Option<Change>, u64)> {
         let mut timeline = Timeline::default();
         let line = |(ppm, window): &(u32, Option<u64>)| Observation {
             weight: Weight::from_ppm(*ppm).unwrap(),
             window: *window,
             ..Observation::default()
         };
-        let moment = |at| timeline.advance(&line(at), keyed);
-        lines.iter().map(moment).map(|moment| (moment.change, moment.window)).collect()
+        let tick = |at| timeline.advance(&line(at), sticky);
+        lines.iter().map(tick).map(|tick| (tick.change, tick.window)).collect()
     }
 
     #[test]

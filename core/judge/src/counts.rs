@@ -18,7 +18,7 @@ pub struct Pair<T> {
 
 impl<T> Pair<T> {
     /// The part of one role.
-    pub const fn of(&self, role: Role) -> &T {
+    pub const fn get(&self, role: Role) -> &T {
         match role {
             Role::Stable => &self.stable,
             Role::Canary => &self.canary,
@@ -26,7 +26,7 @@ impl<T> Pair<T> {
     }
 
     /// The part of one role, to be changed.
-    pub const fn of_mut(&mut self, role: Role) -> &mut T {
+    pub const fn get_mut(&mut self, role: Role) -> &mut T {
         match role {
             Role::Stable => &mut self.stable,
             Role::Canary => &mut self.canary,
@@ -47,30 +47,30 @@ impl<T> Pair<Option<T>> {
 }
 
 impl Pair<u64> {
-    /// Both roles together.
+    /// The sum over both roles.
     pub const fn sum(self) -> u64 {
         self.stable.saturating_add(self.canary)
     }
 }
 
-/// The same two parts as a one-sided test sees them: the side that it suspects of too many events,
-/// and the side that it holds it against. For failures the canary is the suspect; for conversions,
-/// of which fewer is worse, it is stable.
+/// The same two parts as a one-sided test sees them: the side that might have too many events, and the
+/// side that it is compared with. For failures the treatment is the canary; for conversions, of which
+/// fewer is worse, the roles are swapped and it is stable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sides<T> {
-    pub(crate) suspect: T,
-    pub(crate) reference: T,
+    pub(crate) treatment: T,
+    pub(crate) control: T,
 }
 
 impl<T> Pair<T> {
-    /// The canary is the suspect: of too many failures.
+    /// The canary is the treatment: of too many failures.
     pub(crate) fn sides(self) -> Sides<T> {
-        Sides { suspect: self.canary, reference: self.stable }
+        Sides { treatment: self.canary, control: self.stable }
     }
 
-    /// Stable is the suspect: of converting more often than the canary.
+    /// Stable is the treatment: of converting more often than the canary.
     pub(crate) fn swapped(self) -> Sides<T> {
-        Sides { suspect: self.stable, reference: self.canary }
+        Sides { treatment: self.stable, control: self.canary }
     }
 }
 
@@ -118,8 +118,8 @@ impl<T: Merge> Merge for Pair<T> {
 
 impl<T: Merge> Merge for Sides<T> {
     fn merge(&mut self, more: &Self) {
-        self.suspect.merge(&more.suspect);
-        self.reference.merge(&more.reference);
+        self.treatment.merge(&more.treatment);
+        self.control.merge(&more.control);
     }
 }
 

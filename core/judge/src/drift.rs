@@ -8,9 +8,11 @@
 //! information projection of "differs by at most δ", for shares 1, 3, 10 and 25 points beyond it.
 //! A start mixture in rollouts without affinity.
 //!
-//! **Classes** are those that the lines named so far, also with a count of zero. A block that names a
+//! **ClassPairs** are those that the lines named so far, also with a count of zero. A block that names a
 //! new one is learnt from, not tested: which classes there are must be settled before a block's
-//! outcomes are seen.
+//! outcomes are seen. Values that a proxy could not read are a class of their own, so a version whose
+//! answers can't be read any more is found. If neither version's can, the signal has no data: the
+//! metric holds the rollout.
 //!
 //! **What voids it.** Several observations of one client (with affinity, first observations are read);
 //! different inputs for the canary; a class that only one version can have, when that was intended.
@@ -19,13 +21,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Block, Change, FULL, Taken, TickContext};
+use super::blocks::{Block, BlockUpdate, Change, FULL, TickContext};
 use super::counts::{Merge, Pair, Sides, Trials};
 use super::mixture::Mixture;
 use super::numerics::{exact, log_add_exp, log_mean_exp, times_ln};
 use super::observation::Observation;
 use super::two_by_two::{equal_shares, tilt, tolerated_difference};
-use super::verdict::{Findings, Lack, Missing};
+use super::verdict::{Findings, InsufficientData};
 
 /// How many observations stable's past weighs against the canary's own.
 const KAPPAS: [f64; 4] = [10.0, 100.0, 1e3, 1e4];
@@ -36,10 +38,13 @@ const BEYOND: [f64; 4] = [0.01, 0.03, 0.1, 0.25];
 /// The most classes that are told apart; a later one is passed over.
 const MAX_CLASSES: usize = 256;
 
-/// Counts by class and role.
-type Classes = BTreeMap<String, Pair<u64>>;
+/// The class of values that a proxy could not read.
+const UNREADABLE: &str = "unreadable";
 
-/// The test's state.
+/// Counts by class and role.
+type ClassPairs = BTreeMap<String, Pair<u64>>;
+
+/// The drift test; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Drift {
     signal: String,
@@ -47,10 +52,18 @@ pub(crate) struct Drift {
     tolerance: f64,
     planned_blocks: Option<u64>,
     /// All earlier observations of both versions.
-    history: Classes,
-    block: Block<Classes>,
+    history: ClassPairs,
+    block: Block<ClassPairs>,
     multinomial: Mixture<4>,
     classes: BTreeMap<String, ClassBets>,
+    step: StepValues,
+}
+
+/// How many of the values compared since the step's start could be read, of both versions together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct StepValues {
+    readable: u64,
+    unreadable: u64,
 }
 
 /// The bets on one class, and what was counted while they ran.
@@ -101,11 +114,17 @@ impl Drift {
             signal: signal.to_owned(),
             tolerance,
             planned_blocks,
-            history: Classes::new(),
+            history: ClassPairs::new(),
             block: Block::default(),
             multinomial: Mixture::new(planned_blocks),
             classes: BTreeMap::new(),
+            step: StepValues::default(),
         }
+    }
+
+    /// A step begins: it wants values of its own that can be read.
+    pub(crate) fn begin_step(&mut self) {
+        self.step = StepValues::default();
     }
 
     /// Read first observations, without a start mixture. Before the first line.
@@ -114,38 +133,41 @@ impl Drift {
         self.multinomial = Mixture::new(None);
     }
 
-    /// One line.
-    pub(crate) fn observe(&mut self, moment: &TickContext, line: &Observation) -> Taken {
-        if moment.change.is_some() {
+    /// Takes the next line into the open block, and tests the block when that closes it.
+    pub(crate) fn observe(&mut self, tick: &TickContext, line: &Observation) -> BlockUpdate {
+        if tick.change.is_some() {
             let discarded = self.block.discard();
             self.learn(&discarded);
         }
-        if moment.change == Some(Change::Window) {
+        if tick.change == Some(Change::Window) {
             self.multinomial = Mixture::new(self.planned_blocks);
             for bets in self.classes.values_mut() {
                 *bets = ClassBets::joining(&self.multinomial);
             }
         }
-        let Some(tick) = counts(line, moment.keyed, &self.signal) else { return Taken::Dropped };
-        if moment.change.is_some() {
-            self.learn(&tick);
-            return Taken::LeftOut;
+        let Some(seen) = counts(line, tick.sticky, &self.signal) else {
+            return BlockUpdate::Dropped;
+        };
+        if tick.change.is_some() {
+            self.learn(&seen);
+            return BlockUpdate::LeftOut;
         }
-        let sizes = totals(&tick);
+        let sizes = totals(&seen);
         if sizes.stable == 0 {
-            return Taken::LeftOut;
+            return BlockUpdate::LeftOut;
         }
-        let Some(block) = self.block.add(&tick, sizes.sum()) else { return Taken::Open };
+        let Some(block) = self.block.add(&seen, sizes.sum()) else { return BlockUpdate::Open };
+        self.note_readable(&block);
         if block.keys().all(|class| self.classes.contains_key(class)) {
             self.update(&block);
         }
         self.learn(&block);
         let sizes = totals(&block);
-        Taken::closed(Sides { suspect: sizes.canary, reference: sizes.stable })
+        BlockUpdate::closed(Sides { treatment: sizes.canary, control: sizes.stable })
     }
 
     /// Adds to the history, and gives classes that are new their bets.
-    fn learn(&mut self, seen: &Classes) {
+    fn learn(&mut self, seen: &ClassPairs) {
         for (class, counts) in seen {
             if !self.classes.contains_key(class) {
                 if self.classes.len() >= MAX_CLASSES {
@@ -157,7 +179,7 @@ impl Drift {
         }
     }
 
-    fn update(&mut self, block: &Classes) {
+    fn update(&mut self, block: &ClassPairs) {
         if self.classes.len() < 2 {
             return;
         }
@@ -208,9 +230,28 @@ impl Drift {
         }
     }
 
-    /// What the test lacks for its next block.
-    pub(crate) const fn missing(&self) -> Option<Missing> {
-        Some(Missing { what: Lack::Block, have: self.block.size(), need: FULL })
+    /// What the test needs for its next block.
+    pub(crate) const fn missing(&self) -> Option<InsufficientData> {
+        Some(InsufficientData::Block { have: self.block.size(), need: FULL })
+    }
+
+    /// Nothing could be read since the step's start: all that both versions' blocks held is
+    /// [`UNREADABLE`]. A signal that only one version leaves unreadable is compared like any other.
+    pub(crate) fn unreadable(&self) -> Option<InsufficientData> {
+        let unreadable = self.step.unreadable;
+        (unreadable > 0 && self.step.readable == 0)
+            .then(|| InsufficientData::ReadableValues { signal: self.signal.clone(), unreadable })
+    }
+
+    fn note_readable(&mut self, block: &ClassPairs) {
+        for (class, counts) in block {
+            let sum = if class == UNREADABLE {
+                &mut self.step.unreadable
+            } else {
+                &mut self.step.readable
+            };
+            sum.merge(&counts.sum());
+        }
     }
 }
 
@@ -222,7 +263,7 @@ fn class_factor(counts: Pair<u64>, sizes: Pair<u64>, bets: Pair<f64>) -> f64 {
         + times_ln(counts.stable as f64, bets.stable / pooled)
 }
 
-fn totals(classes: &Classes) -> Pair<u64> {
+fn totals(classes: &ClassPairs) -> Pair<u64> {
     let mut sum = Pair::default();
     classes.values().for_each(|counts| sum.merge(counts));
     sum
@@ -230,11 +271,11 @@ fn totals(classes: &Classes) -> Pair<u64> {
 
 /// The line's counts of a signal. With affinity a line without one role's part is dropped whole; without, a
 /// role whose part is missing has no observations.
-fn counts(line: &Observation, keyed: bool, signal: &str) -> Option<Classes> {
-    let signals = if keyed { &line.signals_first } else { &line.signals };
+fn counts(line: &Observation, sticky: bool, signal: &str) -> Option<ClassPairs> {
+    let signals = if sticky { &line.signals_first } else { &line.signals };
     let by_role = signals.get(signal).cloned().unwrap_or_default();
-    let by_role = if keyed { by_role.both()? } else { by_role.map(Option::unwrap_or_default) };
-    let mut classes = Classes::new();
+    let by_role = if sticky { by_role.both()? } else { by_role.map(Option::unwrap_or_default) };
+    let mut classes = ClassPairs::new();
     for (class, count) in by_role.stable {
         classes.entry(class).or_default().stable = count;
     }

@@ -23,19 +23,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Block, Taken};
+use super::blocks::{Block, BlockUpdate};
 use super::counts::{Sides, Trials};
 use super::mixture::Mixture;
 use super::numerics::{exact, times_ln};
 
-/// The alternatives: how many times the tolerated rate the suspect's may be.
+/// The alternatives: how many times the tolerated rate the treatment's may be.
 pub(crate) const RATIOS: [f64; 13] =
     [1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0, 1000.0];
 
 /// What H0 tolerates: `p_suspect ≤ ratio · p_reference + margin`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerated {
-    /// How many times the reference's rate.
+    /// How many times the control's rate.
     #[serde(with = "exact")]
     pub ratio: f64,
     /// And how much more, as a fraction.
@@ -44,21 +44,21 @@ pub struct Tolerated {
 }
 
 impl Tolerated {
-    /// The factors a and b of an event of the suspect and of the reference, for one of [`RATIOS`]
+    /// The factors a and b of an event of the treatment and of the control, for one of [`RATIOS`]
     /// and the two sides' exposures (requests, or clients at risk). With no exposure both are one;
-    /// with none of the suspect, b is; with none of the reference, a is.
+    /// with none of the treatment, b is; with none of the control, a is.
     pub(crate) fn factors(&self, alternative: f64, exposure: Sides<f64>) -> Sides<f64> {
-        let suspect = self.ratio * exposure.suspect;
-        let even = suspect + exposure.reference;
+        let treatment = self.ratio * exposure.treatment;
+        let even = treatment + exposure.control;
         if even <= 0.0 {
-            return Sides { suspect: 1.0, reference: 1.0 };
+            return Sides { treatment: 1.0, control: 1.0 };
         }
-        let tilted = alternative * suspect + exposure.reference;
-        Sides { suspect: alternative * even / tilted, reference: even / tilted }
+        let tilted = alternative * treatment + exposure.control;
+        Sides { treatment: alternative * even / tilted, control: even / tilted }
     }
 }
 
-/// The test's state.
+/// The abort test of requests; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RequestAbort {
     tolerated: Tolerated,
@@ -79,37 +79,37 @@ impl RequestAbort {
         tick: Sides<Trials>,
         changed: bool,
         left_out: bool,
-    ) -> (Taken, Option<Sides<Trials>>) {
+    ) -> (BlockUpdate, Option<Sides<Trials>>) {
         if changed {
             self.block.discard();
         }
         if changed || left_out {
-            return (Taken::LeftOut, None);
+            return (BlockUpdate::LeftOut, None);
         }
-        let size = tick.suspect.trials.saturating_add(tick.reference.trials);
+        let size = tick.treatment.trials.saturating_add(tick.control.trials);
         let Some(block) = self.block.add(&tick, size) else {
-            return (Taken::Open, None);
+            return (BlockUpdate::Open, None);
         };
         self.update(block);
-        let sizes = Sides { suspect: block.suspect.trials, reference: block.reference.trials };
-        (Taken::closed(sizes), Some(block))
+        let sizes = Sides { treatment: block.treatment.trials, control: block.control.trials };
+        (BlockUpdate::closed(sizes), Some(block))
     }
 
     fn update(&mut self, block: Sides<Trials>) {
         let exposure = Sides {
-            suspect: block.suspect.trials as f64,
-            reference: block.reference.trials as f64,
+            treatment: block.treatment.trials as f64,
+            control: block.control.trials as f64,
         };
-        let charge = self.tolerated.margin * exposure.suspect;
+        let charge = self.tolerated.margin * exposure.treatment;
         self.mixture.bet(RATIOS.map(|alternative| {
             let factors = self.tolerated.factors(alternative, exposure);
-            times_ln(block.suspect.events as f64, factors.suspect)
-                + times_ln(block.reference.events as f64, factors.reference)
-                - charge * (factors.suspect - 1.0)
+            times_ln(block.treatment.events as f64, factors.treatment)
+                + times_ln(block.control.events as f64, factors.control)
+                - charge * (factors.treatment - 1.0)
         }));
     }
 
-    /// ln of the evidence that the suspect is beyond what is tolerated.
+    /// ln of the evidence that the treatment is beyond what is tolerated.
     pub(crate) fn log_e(&self) -> f64 {
         self.mixture.log_mean()
     }

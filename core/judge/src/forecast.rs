@@ -10,21 +10,24 @@
 //! certify:  g = max over a of  w p_c ln a + (1 − w) p_s ln(1 + r w/(1 − w) (1 − a)) + d w (1 − a)
 //! ```
 //!
-//! In simulations the median of the abort test is 1.0 to 1.3 times that, its 90th percentile 1.8 to
-//! 3.0 times; the certificate's median 0.75 to 1.25 times.
+//! The evidence that an abort takes is ln(metrics/falseAbort) plus ln 2: with the start mixture only
+//! half of the stake is there at the beginning, and in rollouts with affinity the first window has half
+//! of the error ([`abort_nats`]). In simulations the median of the abort test is 1.0 to 1.3 times what
+//! the formula says, its 90th percentile 1.8 to 3.0 times; the non-inferiority test's median 0.75 to
+//! 1.25 times.
 //!
 //! **What voids it.** Rates above about a fifth with half of the traffic (it is too pessimistic there);
 //! rates other than those it is given; sticky clients, of which there are fewer than requests.
 
-use super::certificate::SHRINKS;
 use super::counts::Sides;
 use super::failure_abort::{RATIOS, Tolerated};
+use super::non_inferiority::SHRINKS;
 
-/// How many times the forecast suffices for nine of ten regressions: the simulated 90th percentile.
-const NINE_OF_TEN: f64 = 2.4;
+/// The simulated 90th percentile of the abort test, in multiples of Wald's formula.
+pub const NINE_OF_TEN: f64 = 2.4;
 
 /// The simulated median of the abort test, in multiples of Wald's formula.
-const MEDIAN: f64 = 1.15;
+pub const MEDIAN: f64 = 1.15;
 
 /// Shares of requests, each from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,17 +52,17 @@ pub struct PlannedStep {
 /// Nats of evidence against the canary that a request brings on average; 0 where none can be expected.
 pub fn abort_growth(tolerated: Tolerated, rates: Rates) -> f64 {
     let Rates { weight, canary, stable } = rates;
-    let exposure = Sides { suspect: weight, reference: 1.0 - weight };
+    let exposure = Sides { treatment: weight, control: 1.0 - weight };
     let growth = RATIOS.map(|alternative| {
         let factors = tolerated.factors(alternative, exposure);
-        weight * canary * factors.suspect.ln() + (1.0 - weight) * stable * factors.reference.ln()
-            - tolerated.margin * weight * (factors.suspect - 1.0)
+        weight * canary * factors.treatment.ln() + (1.0 - weight) * stable * factors.control.ln()
+            - tolerated.margin * weight * (factors.treatment - 1.0)
     });
     growth.into_iter().fold(0.0, f64::max)
 }
 
-/// Nats of evidence for the canary's certificate that a request brings on average.
-pub fn certificate_growth(tolerated: Tolerated, rates: Rates) -> f64 {
+/// Nats of evidence for certifying the canary (non-inferiority test) that a request brings on average.
+pub fn non_inferiority_growth(tolerated: Tolerated, rates: Rates) -> f64 {
     let Rates { weight, canary, stable } = rates;
     if weight >= 1.0 {
         return 0.0;
@@ -101,7 +104,7 @@ pub fn smallest_regression(
     nats: f64,
     requests: f64,
 ) -> Option<f64> {
-    // Halving so often leaves nothing of the interval.
+    // Halving this often leaves nothing of the interval.
     const STEPS: u32 = 60;
     let found = |canary: f64| {
         let growth = abort_growth(tolerated, Rates { weight, canary, stable: baseline });
@@ -122,10 +125,11 @@ pub fn smallest_regression(
     Some(seen)
 }
 
-/// How many canary requests will have failed, on average, when a canary that fails `canary` of its
-/// requests from the rollout's start on is rolled back. Evidence gathers from step to step; nothing is
-/// decided before a block of `block` requests is full. `None` where the steps end before.
-pub fn expected_harm(
+/// How many canary requests pass until a canary that fails `canary` of its requests, from the rollout's
+/// start on, is rolled back. `nats` is the evidence that takes: [`abort_nats`] times [`MEDIAN`] or
+/// [`NINE_OF_TEN`]. Evidence gathers from step to step; nothing is decided before a block of `block`
+/// requests, of both versions, is full. `None` where the steps end before.
+pub fn canary_requests_until_abort(
     tolerated: Tolerated,
     steps: &[PlannedStep],
     baseline: f64,
@@ -133,17 +137,17 @@ pub fn expected_harm(
     nats: f64,
     block: f64,
 ) -> Option<f64> {
-    let (mut gathered, mut harm) = (0.0, 0.0);
+    let (mut gathered, mut seen) = (0.0, 0.0);
     for step in steps {
         let weight = step.weight;
         let growth = abort_growth(tolerated, Rates { weight, canary, stable: baseline });
         let needed = requests_needed((nats - gathered).max(0.0), growth);
         if let Some(needed) = needed.map(|needed| needed.max(block)).filter(|n| *n <= step.requests)
         {
-            return Some(harm + needed * weight * canary);
+            return Some(seen + needed * weight);
         }
         gathered += growth * step.requests;
-        harm += step.requests * weight * canary;
+        seen += step.requests * weight;
     }
     None
 }

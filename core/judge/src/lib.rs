@@ -6,30 +6,31 @@
 //! [`forecast`] tells beforehand how much traffic that will take.
 //!
 //! One file for each test, which opens with where the method comes from and what would void it:
-//! `failure_abort` and `failure_abort_keyed` (evidence to roll back), `certificate` (evidence to
-//! advance), `latency`, `drift`, `conversion`, `split`, `prometheus`; `blocks` says what a
+//! `failure_abort` and `failure_abort_sticky` (evidence to roll back), `non_inferiority` (evidence to
+//! advance), `latency`, `drift`, `conversion`, `sample_ratio`, `prometheus`; `blocks` says what a
 //! block is, `combination` how several metrics share one error rate. All tests are e-processes: they
 //! may be looked at after every line, and the error rates hold all the same.
 
 mod blocks;
-mod certificate;
 mod combination;
 mod conversion;
 pub mod counts;
 mod drift;
 mod failure_abort;
-mod failure_abort_keyed;
+mod failure_abort_sticky;
+mod fingerprint;
 pub mod forecast;
 mod latency;
 mod metric;
 mod mixture;
+mod non_inferiority;
 mod numerics;
 pub mod observation;
 pub mod prometheus;
 mod rate;
+mod sample_ratio;
 pub mod spec;
-mod split;
-mod standing;
+mod test_status;
 mod two_by_two;
 pub mod verdict;
 
@@ -41,41 +42,61 @@ mod tests;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh64::xxh64;
 
-pub use certificate::BETA;
 pub use failure_abort::Tolerated;
-pub use split::SampleRatioVerdict;
+pub use fingerprint::{canonical_json, fingerprint};
+pub use non_inferiority::BETA;
+pub use sample_ratio::SampleRatioVerdict;
 
 use blocks::Timeline;
-use metric::Metric;
+use metric::MetricState;
 use observation::Observation;
+use sample_ratio::SampleRatio;
 use spec::Analysis;
-use split::Split;
-use standing::AlphaShare;
+use test_status::AlphaShare;
 use verdict::{Conclusion, Verdict};
 
-/// Judges one rollout: one epoch of one canary. It is its whole state; written as JSON and resumed
-/// it goes on exactly as if it had never stopped.
+/// The layout of a judge's state. Another layout is another number, and has its golden file.
+const STATE_VERSION: u32 = 2;
+
+/// Judges one rollout: one epoch of one canary.
+///
+/// All fields survive a restart: the judge is its whole state, and written as JSON and resumed it goes
+/// on exactly as if it had never stopped. A state of another layout or analysis can't be resumed
+/// ([`ResumeError`]); then the journal's observations make a new judge, by way of
+/// [`Judge::take`] and [`Judge::begin_step`].
+///
+/// Who writes what: [`Judge::new`] the version, the fingerprint and the alpha share, for good; the
+/// first line `sticky`; every line the timeline, the metrics, the sample ratio and `foreign`;
+/// [`Judge::begin_step`] and [`Judge::accept_inconclusive`] the metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judge {
+    /// The state's layout: [`STATE_VERSION`].
+    version: u32,
     /// Which analysis and plan it was made for.
     fingerprint: String,
-    allowance: AlphaShare,
-    /// Whether clients are judged; the first line says.
-    keyed: Option<bool>,
+    alpha_share: AlphaShare,
+    /// Whether clients are judged; `None` before the first line.
+    sticky: Option<bool>,
     timeline: Timeline,
-    metrics: Vec<Metric>,
-    split: Split,
-    /// Lines that said otherwise about `keyed` than the first.
+    metrics: Vec<MetricState>,
+    sample_ratio: SampleRatio,
+    /// Lines that differed from the first in whether clients are judged.
     foreign: u64,
 }
 
-/// Why a state can't be resumed.
+/// Why a state can't be resumed. In every case a new judge that replays the observations can go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResumeError {
-    /// It is no state of a judge; what the reader says.
+    /// It is not the state of a judge; what the reader says.
     Unreadable(String),
+    /// Another version of this software wrote it, in another layout.
+    OtherVersion {
+        /// The layout's number; 0 is from before layouts had numbers.
+        found: u32,
+        /// The number that this version reads.
+        expected: u32,
+    },
     /// It belongs to another analysis section or plan.
     OtherAnalysis,
 }
@@ -83,9 +104,13 @@ pub enum ResumeError {
 impl fmt::Display for ResumeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(error) => write!(f, "not a judge's state: {error}"),
+            Self::Unreadable(error) => write!(f, "not the state of a judge: {error}"),
+            Self::OtherVersion { found, expected } => write!(
+                f,
+                "the state has layout {found}, expected {expected}: replay the observations instead"
+            ),
             Self::OtherAnalysis => f.write_str(
-                "the state was made by another analysis section; replay the observations instead",
+                "the state was made by another analysis section: replay the observations instead",
             ),
         }
     }
@@ -93,20 +118,28 @@ impl fmt::Display for ResumeError {
 
 impl std::error::Error for ResumeError {}
 
+/// What every layout has.
+#[derive(Deserialize)]
+struct StateHeader {
+    #[serde(default)]
+    version: u32,
+}
+
 impl Judge {
     /// A judge before the first line. `planned_seconds` is how long the file plans to take: the sum of
     /// its durations, else of its timeouts, else an hour; start mixtures are spread over as many
     /// blocks.
     pub fn new(analysis: &Analysis, planned_seconds: u64) -> Self {
         let omega = combination::equal_share(analysis.shares());
-        let metric = |spec| Metric::new(spec, planned_seconds.max(1));
+        let metric = |spec| MetricState::new(spec, planned_seconds.max(1));
         Self {
+            version: STATE_VERSION,
             fingerprint: fingerprint(analysis, planned_seconds),
-            allowance: AlphaShare { omega, log_limit: -analysis.false_abort.ln() },
-            keyed: None,
+            alpha_share: AlphaShare { omega, log_limit: -analysis.false_abort.ln() },
+            sticky: None,
             timeline: Timeline::default(),
             metrics: analysis.metrics.iter().map(metric).collect(),
-            split: Split::default(),
+            sample_ratio: SampleRatio::default(),
             foreign: 0,
         }
     }
@@ -114,26 +147,31 @@ impl Judge {
     /// Goes on from a state that a judge of the same analysis and plan wrote as JSON.
     ///
     /// # Errors
-    /// [`ResumeError`] where the text is no such state, or another analysis' or plan's.
+    /// [`ResumeError`] where the text is not such a state, or is another version's, analysis' or plan's.
     pub fn resume(
         state: &str,
         analysis: &Analysis,
         planned_seconds: u64,
     ) -> Result<Self, ResumeError> {
-        let judge: Self =
-            serde_json::from_str(state).map_err(|e| ResumeError::Unreadable(e.to_string()))?;
+        let unreadable = |error: serde_json::Error| ResumeError::Unreadable(error.to_string());
+        let header: StateHeader = serde_json::from_str(state).map_err(unreadable)?;
+        if header.version != STATE_VERSION {
+            let (found, expected) = (header.version, STATE_VERSION);
+            return Err(ResumeError::OtherVersion { found, expected });
+        }
+        let judge: Self = serde_json::from_str(state).map_err(unreadable)?;
         if judge.fingerprint != fingerprint(analysis, planned_seconds) {
             return Err(ResumeError::OtherAnalysis);
         }
         Ok(judge)
     }
 
-    /// A step of the rollout begins with the next line: certificates count anew, and each metric wants
-    /// a block of both versions. `certificate_margin` is the margin of failures that this step
+    /// A step of the rollout begins with the next line: non-inferiority tests start again, and each
+    /// metric wants a block of both versions. `step_margin` is the margin of failures that this step
     /// certifies, as a fraction (a harm budget divided by the next weight), if not the file's.
-    pub fn begin_step(&mut self, certificate_margin: Option<f64>) {
+    pub fn begin_step(&mut self, step_margin: Option<f64>) {
         for metric in &mut self.metrics {
-            metric.begin_step(certificate_margin);
+            metric.begin_step(step_margin);
         }
     }
 
@@ -143,10 +181,9 @@ impl Judge {
         self.verdicts()
     }
 
-    /// Takes the next line, for those who ask later what came of it: verdicts cost about as much as
-    /// taking a line.
+    /// Takes the next line without giving verdicts, which cost about as much as taking a line.
     pub fn take(&mut self, line: &Observation) {
-        let keyed = self.settle(line);
+        let sticky = self.fix_unit(line);
         for metric in &mut self.metrics {
             metric.measure(line);
         }
@@ -154,12 +191,12 @@ impl Judge {
             // Were it to tell of a new weight, the counts after it would pass for counts at that weight.
             return;
         }
-        if line.keyed == keyed {
-            let moment = self.timeline.advance(line, keyed);
+        if line.sticky == sticky {
+            let tick = self.timeline.advance(line, sticky);
             for metric in &mut self.metrics {
-                metric.observe(&moment, line, self.allowance);
+                metric.observe(&tick, line, self.alpha_share);
             }
-            self.split.observe(&moment, line);
+            self.sample_ratio.observe(&tick, line);
         } else {
             // Half of a recording in clients and half in requests can't be compared.
             self.foreign = self.foreign.saturating_add(1);
@@ -172,16 +209,16 @@ impl Judge {
     }
 
     /// Whether clients are judged. The first line says; from then on it holds.
-    fn settle(&mut self, line: &Observation) -> bool {
-        if self.keyed.is_none() && line.keyed {
-            self.metrics.iter_mut().for_each(Metric::count_clients);
+    fn fix_unit(&mut self, line: &Observation) -> bool {
+        if self.sticky.is_none() && line.sticky {
+            self.metrics.iter_mut().for_each(MetricState::count_clients);
         }
-        *self.keyed.get_or_insert(line.keyed)
+        *self.sticky.get_or_insert(line.sticky)
     }
 
     /// Every metric's verdict as it stands, in the file's order.
     pub fn verdicts(&self) -> Vec<Verdict> {
-        self.metrics.iter().map(|metric| metric.verdict(self.allowance)).collect()
+        self.metrics.iter().map(|metric| metric.verdict(self.alpha_share)).collect()
     }
 
     /// The verdict to roll back on, if there is one: that with the largest weighted evidence.
@@ -195,29 +232,40 @@ impl Judge {
     /// The metrics that have not yet closed a block with both versions (for Prometheus: taken a good
     /// measurement) since the step's start. A step is left only when there are none.
     pub fn waiting_for_data(&self) -> Vec<&str> {
-        let waiting = |metric: &&Metric| metric.conclusion() == Conclusion::Insufficient;
-        self.metrics.iter().filter(waiting).map(Metric::name).collect()
+        let waiting = |metric: &&MetricState| metric.conclusion() == Conclusion::Insufficient;
+        self.metrics.iter().filter(waiting).map(MetricState::name).collect()
     }
 
-    /// The metrics with a certificate that have not reached it since the step's start. A step that waits
-    /// for confidence is left when there are none and no metric fails or waits for data.
+    /// The metrics with a non-inferiority test that has not certified the canary since the step's start.
+    /// A step that waits for confidence is left when there are none and no metric fails or waits for
+    /// data.
     pub fn uncertified(&self) -> Vec<&str> {
-        let missing = |metric: &&Metric| metric.certified() == Some(false);
-        self.metrics.iter().filter(missing).map(Metric::name).collect()
+        let missing = |metric: &&MetricState| metric.certified() == Some(false);
+        self.metrics.iter().filter(missing).map(MetricState::name).collect()
+    }
+
+    /// The Prometheus metrics of which more measurements were inconclusive than `inconclusiveLimit`
+    /// allows: an operator decides. They also count as waiting for data until
+    /// [`Judge::accept_inconclusive`].
+    pub fn inconclusive(&self) -> Vec<&str> {
+        let inconclusive = |metric: &&MetricState| metric.is_inconclusive();
+        self.metrics.iter().filter(inconclusive).map(MetricState::name).collect()
+    }
+
+    /// An operator goes on in spite of inconclusive measurements: every metric of
+    /// [`Judge::inconclusive`] counts them from zero again.
+    pub fn accept_inconclusive(&mut self) {
+        let beyond = self.metrics.iter_mut().filter(|metric| metric.is_inconclusive());
+        beyond.for_each(MetricState::accept_inconclusive);
     }
 
     /// Whether the canary gets the share of traffic that its weight says.
     pub fn split(&self) -> SampleRatioVerdict {
-        self.split.verdict((-self.allowance.log_limit).exp())
+        self.sample_ratio.verdict((-self.alpha_share.log_limit).exp())
     }
 
-    /// Lines that were passed over because they said otherwise about `keyed` than the first.
+    /// Lines that were passed over because they differed from the first in whether clients are judged.
     pub const fn foreign_lines(&self) -> u64 {
         self.foreign
     }
-}
-
-fn fingerprint(analysis: &Analysis, planned_seconds: u64) -> String {
-    let text = format!("{analysis:?} {planned_seconds}");
-    format!("{:016x}", xxh64(text.as_bytes(), 0))
 }

@@ -2,25 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Taken, TickContext};
+use super::blocks::{BlockUpdate, TickContext};
 use super::conversion::Events;
 use super::drift::Drift;
 use super::failure_abort::Tolerated;
 use super::latency::Latency;
 use super::observation::Observation;
-use super::prometheus::Prometheus;
+use super::prometheus::PrometheusTest;
 use super::rate::Rate;
-use super::spec::{Kind, MetricSpec, Rule};
-use super::standing::{AlphaShare, TestStatus};
-use super::verdict::{Conclusion, Findings, Lines, Missing, Verdict};
+use super::spec::{MetricKind, MetricRule, MetricSpec};
+use super::test_status::{AlphaShare, TestStatus};
+use super::verdict::{Conclusion, Findings, InsufficientData, LineCounts, Verdict};
 
 /// A metric and its state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Metric {
+pub(crate) struct MetricState {
     name: String,
-    kind: Kind,
+    kind: MetricKind,
     test: Test,
-    standing: TestStatus,
+    status: TestStatus,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,10 +28,10 @@ enum Test {
     Rate(Box<Rate>),
     Latency(Box<Latency>),
     Drift(Box<Drift>),
-    Prometheus(Box<Prometheus>),
+    Prometheus(Box<PrometheusTest>),
 }
 
-impl Metric {
+impl MetricState {
     /// A metric before the first line, its start mixture spread over `planned_blocks`.
     pub(crate) fn new(spec: &MetricSpec, planned_blocks: u64) -> Self {
         let planned = Some(planned_blocks);
@@ -40,20 +40,22 @@ impl Metric {
             Test::Rate(Box::new(Rate::new(events, tolerated, planned_blocks)))
         };
         let test = match &spec.rule {
-            Rule::FailureRate { ratio, margin } => rate(Events::Failures, *ratio, *margin),
-            Rule::Conversion { signal, margin } => {
+            MetricRule::FailureRate { ratio, margin } => rate(Events::Failures, *ratio, *margin),
+            MetricRule::Conversion { signal, margin } => {
                 rate(Events::Conversions(signal.clone()), 1.0, *margin)
             }
-            Rule::Latency { tolerances } => {
+            MetricRule::Latency { tolerances } => {
                 Test::Latency(Box::new(Latency::new(*tolerances, planned)))
             }
-            Rule::Distribution { signal, tolerance } => {
+            MetricRule::Distribution { signal, tolerance } => {
                 Test::Drift(Box::new(Drift::new(signal, *tolerance, planned)))
             }
-            Rule::Prometheus(spec) => Test::Prometheus(Box::new(Prometheus::new(spec.clone()))),
+            MetricRule::Prometheus(spec) => {
+                Test::Prometheus(Box::new(PrometheusTest::new(spec.clone())))
+            }
         };
         let (name, kind) = (spec.name.clone(), spec.rule.kind());
-        Self { name, kind, test, standing: TestStatus::default() }
+        Self { name, kind, test, status: TestStatus::default() }
     }
 
     /// Judge clients, not requests, and without a start mixture. Before the first line.
@@ -66,35 +68,36 @@ impl Metric {
         }
     }
 
-    /// A step begins; `margin` is another margin for its certificate of failures.
+    /// A step begins; `margin` is another margin for its non-inferiority test of failures.
     pub(crate) fn begin_step(&mut self, margin: Option<f64>) {
-        self.standing.begin_step();
+        self.status.begin_step();
         match &mut self.test {
             Test::Rate(test) => test.begin_step(margin),
+            Test::Drift(test) => test.begin_step(),
             Test::Prometheus(test) => test.begin_step(),
-            Test::Latency(_) | Test::Drift(_) => {}
+            Test::Latency(_) => {}
         }
     }
 
-    /// One line.
+    /// Takes the next line, and notes whether the evidence suffices.
     pub(crate) fn observe(
         &mut self,
-        moment: &TickContext,
+        tick: &TickContext,
         line: &Observation,
-        allowance: AlphaShare,
+        alpha_share: AlphaShare,
     ) {
-        let taken = match &mut self.test {
-            Test::Rate(test) => test.observe(moment, line),
-            Test::Latency(test) => test.observe(moment, line),
-            Test::Drift(test) => test.observe(moment, line),
+        let update = match &mut self.test {
+            Test::Rate(test) => test.observe(tick, line),
+            Test::Latency(test) => test.observe(tick, line),
+            Test::Drift(test) => test.observe(tick, line),
             Test::Prometheus(_) => return,
         };
         // Summing up the bets costs as much as placing them, and only a closed block changes them.
-        let log_e = match taken {
-            Taken::Closed { .. } => self.log_e(),
-            Taken::Dropped | Taken::LeftOut | Taken::Open => 0.0,
+        let log_e = match update {
+            BlockUpdate::Closed { .. } => self.log_e(),
+            BlockUpdate::Dropped | BlockUpdate::LeftOut | BlockUpdate::Open => 0.0,
         };
-        self.standing.note(taken, moment, log_e, allowance);
+        self.status.note(update, tick, log_e, alpha_share);
     }
 
     /// The line's measurement, if this is an external metric and the line has one.
@@ -115,7 +118,7 @@ impl Metric {
         }
     }
 
-    /// Whether the step's certificate is reached; `None` for kinds that have none.
+    /// Whether the canary is certified in this step; `None` for kinds without a non-inferiority test.
     pub(crate) fn certified(&self) -> Option<bool> {
         match &self.test {
             Test::Rate(test) => Some(test.certified()),
@@ -123,27 +126,27 @@ impl Metric {
         }
     }
 
-    pub(crate) fn verdict(&self, allowance: AlphaShare) -> Verdict {
+    pub(crate) fn verdict(&self, alpha_share: AlphaShare) -> Verdict {
         let (conclusion, findings, missing, lines) = self.particulars();
         let external = matches!(self.test, Test::Prometheus(_));
-        let certificate = match &self.test {
-            Test::Rate(test) => Some(test.certification()),
+        let non_inferiority = match &self.test {
+            Test::Rate(test) => Some(test.non_inferiority()),
             Test::Latency(_) | Test::Drift(_) | Test::Prometheus(_) => None,
         };
         Verdict {
             metric: self.name.clone(),
             kind: self.kind,
             conclusion,
-            evidence: (!external).then(|| self.standing.evidence(self.log_e(), allowance)),
-            certificate,
+            evidence: (!external).then(|| self.status.evidence(self.log_e(), alpha_share)),
+            non_inferiority,
             findings,
             missing,
             lines,
         }
     }
 
-    fn particulars(&self) -> (Conclusion, Findings, Option<Missing>, Lines) {
-        let (findings, lack) = match &self.test {
+    fn particulars(&self) -> (Conclusion, Findings, Option<InsufficientData>, LineCounts) {
+        let (findings, needs) = match &self.test {
             Test::Rate(test) => (test.findings(), test.missing()),
             Test::Latency(test) => (test.findings(), test.missing()),
             Test::Drift(test) => (test.findings(), test.missing()),
@@ -151,14 +154,14 @@ impl Metric {
                 let conclusion = test.conclusion();
                 let insufficient = conclusion == Conclusion::Insufficient;
                 let missing = insufficient.then(|| test.missing());
-                return (conclusion, test.findings(), missing, Lines::default());
+                return (conclusion, test.findings(), missing, LineCounts::default());
             }
         };
-        let standing = &self.standing;
-        (standing.conclusion(), findings, standing.missing(lack), standing.lines())
+        let missing = self.status.missing(needs).or_else(|| self.unreadable());
+        (self.conclusion(), findings, missing, self.status.lines())
     }
 
-    /// The metric's name.
+    /// The metric's name in the rollout file.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -167,7 +170,30 @@ impl Metric {
     pub(crate) fn conclusion(&self) -> Conclusion {
         match &self.test {
             Test::Prometheus(test) => test.conclusion(),
-            Test::Rate(_) | Test::Latency(_) | Test::Drift(_) => self.standing.conclusion(),
+            Test::Rate(_) | Test::Latency(_) | Test::Drift(_) => match self.status.conclusion() {
+                Conclusion::Pass if self.unreadable().is_some() => Conclusion::Insufficient,
+                conclusion => conclusion,
+            },
+        }
+    }
+
+    /// A signal of which nothing could be read has no data, however many blocks it closed.
+    fn unreadable(&self) -> Option<InsufficientData> {
+        match &self.test {
+            Test::Drift(test) if self.status.conclusion() == Conclusion::Pass => test.unreadable(),
+            _ => None,
+        }
+    }
+
+    /// Whether more measurements were inconclusive than its limit allows.
+    pub(crate) fn is_inconclusive(&self) -> bool {
+        matches!(&self.test, Test::Prometheus(test) if test.is_inconclusive())
+    }
+
+    /// Counts inconclusive measurements from zero again.
+    pub(crate) const fn accept_inconclusive(&mut self) {
+        if let Test::Prometheus(test) = &mut self.test {
+            test.accept_inconclusive();
         }
     }
 }

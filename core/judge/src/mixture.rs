@@ -20,19 +20,19 @@ const LOWEST: f64 = -1e6;
 pub(crate) struct Mixture<const N: usize> {
     #[serde(with = "exact_array")]
     logs: [f64; N],
-    start: Option<Start>,
+    start: Option<StakeSchedule>,
 }
 
 /// How the stakes come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Start {
+struct StakeSchedule {
     /// Over how many blocks.
     planned: u64,
-    /// Blocks so far.
+    /// How many blocks there were so far.
     given: u64,
 }
 
-impl Start {
+impl StakeSchedule {
     /// The part of the stake that has come in so far, 0.5 to 1.
     fn mass(self) -> f64 {
         0.5 + 0.5 * (self.given as f64 / self.planned as f64)
@@ -43,7 +43,7 @@ impl<const N: usize> Mixture<N> {
     /// Bets at their stakes. `planned` blocks spread the stakes (none or 0: all is there at once).
     pub(crate) fn new(planned: Option<u64>) -> Self {
         let start = planned.filter(|planned| *planned > 0);
-        let start = start.map(|planned| Start { planned, given: 0 });
+        let start = start.map(|planned| StakeSchedule { planned, given: 0 });
         Self { logs: [start.map_or(0.0, |start| start.mass().ln()); N], start }
     }
 

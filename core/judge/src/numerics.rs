@@ -52,7 +52,7 @@ pub(crate) mod exact {
 
     pub(super) fn parse<E: Error>(text: &str) -> Result<f64, E> {
         let finite = text.parse::<f64>().ok().filter(|log| log.is_finite());
-        finite.ok_or_else(|| E::custom(format_args!("{text:?} is no finite number")))
+        finite.ok_or_else(|| E::custom(format_args!("{text:?} is not a finite number")))
     }
 }
 

@@ -32,7 +32,7 @@ use canary_model::weight::Weight;
 pub type ClassCounts = BTreeMap<String, u64>;
 
 /// A signal's counts by role; `None` where a role's are not known.
-pub type Signal = Pair<Option<ClassCounts>>;
+pub type SignalCounts = Pair<Option<ClassCounts>>;
 
 /// What happened between the line before and this one.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,13 +44,13 @@ pub struct Observation {
     /// The window of the proxy's memory of clients; any change, also coming or going, is a new one.
     pub window: Option<u64>,
     /// Whether the rollout has an affinity source: then clients are judged, not requests.
-    pub keyed: bool,
-    /// Each role's counts.
+    pub sticky: bool,
+    /// What each role counted since the line before.
     pub roles: Pair<RoleCounts>,
     /// Signals over all requests.
-    pub signals: BTreeMap<String, Signal>,
+    pub signals: BTreeMap<String, SignalCounts>,
     /// Signals over each client's first request in the window.
-    pub signals_first: BTreeMap<String, Signal>,
+    pub signals_first: BTreeMap<String, SignalCounts>,
     /// Measurements that external metrics took, by the metric's name. Only in journals.
     pub measurements: BTreeMap<String, Measurement>,
 }
@@ -58,18 +58,18 @@ pub struct Observation {
 /// One role's counts; `None` is "not known".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RoleCounts {
-    /// Requests that ended.
+    /// Requests that were judged (without abandoned ones).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// Those that failed.
+    /// How many of them failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<u64>,
-    /// Durations in microseconds.
+    /// Durations of requests, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rq_time_us: Option<Histogram>,
     /// Counts of clients, in rollouts with affinity.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clients: Option<Clients>,
+    pub clients: Option<ClientCounts>,
     /// Durations of each client's first request in the window, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rq_time_first_us: Option<Histogram>,
@@ -77,7 +77,7 @@ pub struct RoleCounts {
 
 /// One role's counts of clients in the window; `None` is "not known".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Clients {
+pub struct ClientCounts {
     /// Clients at their first request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
@@ -135,13 +135,13 @@ impl Observation {
 
 /// The line's shape for writing; what is not known is left out.
 #[derive(Serialize)]
-struct Line<'a> {
+struct ObservationLine<'a> {
     t: f64,
     weight: Weight,
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<u64>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    keyed: bool,
+    #[serde(rename = "keyed", skip_serializing_if = "std::ops::Not::not")]
+    sticky: bool,
     #[serde(skip_serializing_if = "is_unknown")]
     stable: &'a RoleCounts,
     #[serde(skip_serializing_if = "is_unknown")]
@@ -156,11 +156,11 @@ struct Line<'a> {
 
 impl Serialize for Observation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Line {
+        ObservationLine {
             t: self.t,
             weight: self.weight,
             window: self.window,
-            keyed: self.keyed,
+            sticky: self.sticky,
             stable: &self.roles.stable,
             canary: &self.roles.canary,
             signals: known_roles(&self.signals),
@@ -196,13 +196,13 @@ struct KnownRoles<'a> {
     canary: Option<&'a ClassCounts>,
 }
 
-impl<'a> From<&'a Signal> for KnownRoles<'a> {
-    fn from(signal: &'a Signal) -> Self {
+impl<'a> From<&'a SignalCounts> for KnownRoles<'a> {
+    fn from(signal: &'a SignalCounts) -> Self {
         Self { stable: signal.stable.as_ref(), canary: signal.canary.as_ref() }
     }
 }
 
-fn known_roles(signals: &BTreeMap<String, Signal>) -> BTreeMap<&str, KnownRoles<'_>> {
+fn known_roles(signals: &BTreeMap<String, SignalCounts>) -> BTreeMap<&str, KnownRoles<'_>> {
     signals.iter().map(|(name, signal)| (name.as_str(), signal.into())).collect()
 }
 

@@ -5,9 +5,15 @@
 //! else inconclusive; a single condition decides alone. The metric fails when the number of failed
 //! measurements, not necessarily in a row, *exceeds* `failureLimit`.
 //!
-//! Other than Argo, an outage never fails the metric: no data, an unreachable server or a result of the
-//! wrong shape holds the rollout until the next good answer. So do more inconclusive measurements
-//! than `inconclusiveLimit`.
+//! A measurement takes the failure that a condition proves even where the other condition is undecided
+//! (NaN: see [`condition`]); anything less than that is no data.
+//!
+//! Unlike in Argo, an outage never fails the metric: no data, an unreachable server or a result of the
+//! wrong shape holds the rollout until the next good answer (so there is no
+//! `consecutiveErrorLimit`). When *more* measurements than `inconclusiveLimit` were inconclusive,
+//! Argo ends the analysis as inconclusive and pauses the rollout; here the metric is
+//! [`InsufficientData::ConclusiveMeasurements`] until an operator accepts it, which counts from zero
+//! again.
 //!
 //! **What voids it.** Nothing is guaranteed here: a threshold on a single version, looked at again and
 //! again, has no error rate, and so no share of the rollout's `falseAbort`.
@@ -18,17 +24,33 @@ use serde::{Deserialize, Serialize};
 
 use super::observation::Measurement;
 use super::spec::PrometheusSpec;
-use super::verdict::{Conclusion, Findings, Lack, Missing};
+use super::verdict::{Conclusion, Findings, InsufficientData};
+use condition::Undecided;
 
-/// A metric's state.
+/// Why a measurement says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "camelCase")]
+pub enum NoAnswer {
+    /// It could not be taken.
+    Outage {
+        /// What happened, in the words of whoever asked.
+        error: String,
+    },
+    /// The query answered without any series.
+    NoSeries,
+    /// A condition could not be decided by the result.
+    Undecided(Undecided),
+}
+
+/// A Prometheus metric's measurements; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Prometheus {
+pub(crate) struct PrometheusTest {
     spec: PrometheusSpec,
     measured: u64,
     failures: u64,
     inconclusive: u64,
     /// Whether the last attempt said something, and if not, why.
-    outage: Option<String>,
+    outage: Option<NoAnswer>,
     /// The last values that said something; no number is held as text.
     values: Vec<Option<f64>>,
     measured_since_step: u64,
@@ -37,13 +59,13 @@ pub(crate) struct Prometheus {
 
 /// What one measurement says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum MeasurementPhase {
     Success,
     Failure,
     Inconclusive,
 }
 
-impl Prometheus {
+impl PrometheusTest {
     pub(crate) const fn new(spec: PrometheusSpec) -> Self {
         Self {
             spec,
@@ -62,13 +84,13 @@ impl Prometheus {
         self.measured_since_step = 0;
     }
 
-    /// One measurement.
+    /// Takes the next measurement, at `t` seconds of the recording.
     pub(crate) fn measure(&mut self, t: f64, measurement: &Measurement) {
         if self.done() {
             return;
         }
         let phase = match measurement {
-            Measurement::Outage(why) => Err(why.clone()),
+            Measurement::Outage(error) => Err(NoAnswer::Outage { error: error.clone() }),
             Measurement::Values(values) => assess(&self.spec, values),
         };
         match phase {
@@ -76,9 +98,11 @@ impl Prometheus {
                 self.outage = Some(why);
                 return;
             }
-            Ok(Phase::Success) => {}
-            Ok(Phase::Failure) => self.failures = self.failures.saturating_add(1),
-            Ok(Phase::Inconclusive) => self.inconclusive = self.inconclusive.saturating_add(1),
+            Ok(MeasurementPhase::Success) => {}
+            Ok(MeasurementPhase::Failure) => self.failures = self.failures.saturating_add(1),
+            Ok(MeasurementPhase::Inconclusive) => {
+                self.inconclusive = self.inconclusive.saturating_add(1)
+            }
         }
         self.outage = None;
         self.measured = self.measured.saturating_add(1);
@@ -100,25 +124,33 @@ impl Prometheus {
         if self.failed_at.is_some() {
             return Conclusion::Fail;
         }
-        let unsure = self.inconclusive > self.spec.inconclusive_limit;
         let waiting = self.measured_since_step == 0 && !self.done();
-        if unsure || waiting || self.outage.is_some() {
+        if self.is_inconclusive() || waiting || self.outage.is_some() {
             return Conclusion::Insufficient;
         }
         Conclusion::Pass
     }
 
-    pub(crate) const fn missing(&self) -> Missing {
-        let (what, have) = if self.inconclusive > self.spec.inconclusive_limit {
-            (Lack::Conclusiveness, self.inconclusive)
-        } else {
-            (Lack::Measurement, self.measured_since_step)
-        };
-        let need = match what {
-            Lack::Conclusiveness => self.spec.inconclusive_limit,
-            _ => self.measured_since_step.saturating_add(1),
-        };
-        Missing { what, have, need }
+    /// Whether more measurements were inconclusive than may be.
+    pub(crate) const fn is_inconclusive(&self) -> bool {
+        self.inconclusive > self.spec.inconclusive_limit
+    }
+
+    /// An operator goes on all the same: inconclusive measurements count from zero again.
+    pub(crate) const fn accept_inconclusive(&mut self) {
+        self.inconclusive = 0;
+    }
+
+    /// What it needs, when it is insufficient.
+    pub(crate) const fn missing(&self) -> InsufficientData {
+        if self.is_inconclusive() {
+            let (inconclusive, limit) = (self.inconclusive, self.spec.inconclusive_limit);
+            return InsufficientData::ConclusiveMeasurements { inconclusive, limit };
+        }
+        if self.outage.is_some() {
+            return InsufficientData::Answer;
+        }
+        InsufficientData::Measurement
     }
 
     pub(crate) fn findings(&self) -> Findings {
@@ -139,24 +171,23 @@ impl Prometheus {
 }
 
 /// The measurement's phase, or why it says nothing.
-fn assess(spec: &PrometheusSpec, values: &[f64]) -> Result<Phase, String> {
+fn assess(spec: &PrometheusSpec, values: &[f64]) -> Result<MeasurementPhase, NoAnswer> {
     if values.is_empty() {
-        return Err("the query answered no data".to_owned());
-    }
-    let conditions = [&spec.success_condition, &spec.failure_condition];
-    let asked = conditions.iter().any(|given| given.as_ref().is_some_and(|c| c.asks_for_nan()));
-    if !asked && values.iter().any(|value| value.is_nan()) {
-        return Err("the query answered NaN, which is no data".to_owned());
+        return Err(NoAnswer::NoSeries);
     }
     let holds = |given: &Option<condition::Condition>| {
         given.as_ref().map(|condition| condition.holds(values)).transpose()
     };
-    let success = holds(&spec.success_condition).map_err(|error| error.to_string())?;
-    let failure = holds(&spec.failure_condition).map_err(|error| error.to_string())?;
+    // A proven failure counts whatever the other condition can't say.
+    let failure = holds(&spec.failure_condition).map_err(NoAnswer::Undecided)?;
+    if failure == Some(true) {
+        return Ok(MeasurementPhase::Failure);
+    }
+    let success = holds(&spec.success_condition).map_err(NoAnswer::Undecided)?;
     Ok(match (success, failure) {
-        (_, Some(true)) | (Some(false), None) => Phase::Failure,
-        (Some(true), _) | (None, _) => Phase::Success,
-        (Some(false), Some(false)) => Phase::Inconclusive,
+        (Some(false), None) => MeasurementPhase::Failure,
+        (Some(false), Some(_)) => MeasurementPhase::Inconclusive,
+        (Some(true) | None, _) => MeasurementPhase::Success,
     })
 }
 

@@ -1,23 +1,23 @@
-//! A test of shares of events, failures or conversions: its evidence and its certificate together.
+//! A test of shares of events, failures or conversions: the abort test and the non-inferiority test together.
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Change, FULL, Taken, TickContext};
-use super::certificate::{Certificate, CertificateTick};
+use super::blocks::{BlockUpdate, Change, FULL, TickContext};
 use super::conversion::Events;
 use super::counts::{Merge, Pair, Sides, Trials};
 use super::failure_abort::{RequestAbort, Tolerated};
-use super::failure_abort_keyed::{ClientAbort, ClientTick};
+use super::failure_abort_sticky::{ClientAbort, ClientTick};
+use super::non_inferiority::{NonInferiority, NonInferiorityTick};
 use super::observation::Observation;
-use super::verdict::{Certification, Findings, Lack, Missing, Unit};
+use super::verdict::{CountingUnit, Findings, InsufficientData, NonInferiorityFigures};
 
-/// A test of shares of events, with its certificate.
+/// A test of shares of events, with its non-inferiority test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rate {
     events: Events,
     tolerated: Tolerated,
     abort: Abort,
-    certificate: Certificate,
+    non_inferiority: NonInferiority,
     /// What was compared since the test's start or the window's.
     counts: Pair<Trials>,
 }
@@ -35,7 +35,7 @@ impl Rate {
             events,
             tolerated,
             abort: Abort::Requests(RequestAbort::new(tolerated, planned_blocks)),
-            certificate: Certificate::new(tolerated),
+            non_inferiority: NonInferiority::new(tolerated),
             counts: Pair::default(),
         }
     }
@@ -45,42 +45,42 @@ impl Rate {
         self.abort = Abort::Clients(ClientAbort::new(self.tolerated));
     }
 
-    /// A step begins: its certificate counts from now on.
+    /// A step begins: the non-inferiority test counts from now on.
     pub(crate) fn begin_step(&mut self, margin: Option<f64>) {
         // A budget of failures says nothing about conversions.
         let margin = margin.filter(|_| self.events == Events::Failures);
-        self.certificate.begin_step(margin);
+        self.non_inferiority.begin_step(margin);
     }
 
-    /// One line.
-    pub(crate) fn observe(&mut self, moment: &TickContext, line: &Observation) -> Taken {
-        if moment.change == Some(Change::Window) {
+    /// Takes the next line into both tests.
+    pub(crate) fn observe(&mut self, tick: &TickContext, line: &Observation) -> BlockUpdate {
+        if tick.change == Some(Change::Window) {
             self.counts = Pair::default();
         }
-        let (taken, compared) = match &mut self.abort {
+        let (update, compared) = match &mut self.abort {
             Abort::Requests(test) => {
                 let counts = self.events.of_requests(line);
                 let left_out = counts.stable.trials == 0;
                 let size = counts.stable.trials.saturating_add(counts.canary.trials);
                 let counts = self.events.sides(counts);
-                let part = CertificateTick { counts, size, left_out };
-                self.certificate.observe(moment, Some(part), None);
-                test.observe(counts, moment.change.is_some(), left_out)
+                let part = NonInferiorityTick { counts, size, left_out };
+                self.non_inferiority.observe(tick, Some(part), None);
+                test.observe(counts, tick.change.is_some(), left_out)
             }
             Abort::Clients(test) => {
                 let requests = line.requests();
                 let first = self.events.of_first_requests(line, requests);
-                let split = self.events.nominal_split(moment.weight.fraction());
-                self.certificate.observe(moment, first, Some(split));
-                let tick = self.events.of_clients(line, requests);
-                let (taken, block) = test.observe(tick, moment.change, requests.stable == 0);
-                (taken, block.map(|block| clients(&block)))
+                let split = self.events.nominal_split(tick.weight.fraction());
+                self.non_inferiority.observe(tick, first, Some(split));
+                let counted = self.events.of_clients(line, requests);
+                let (update, block) = test.observe(counted, tick.change, requests.stable == 0);
+                (update, block.map(|block| clients(&block)))
             }
         };
         if let Some(compared) = compared {
             self.counts.merge(&self.events.roles(compared));
         }
-        taken
+        update
     }
 
     /// ln of the evidence that the canary is worse than tolerated.
@@ -91,39 +91,39 @@ impl Rate {
         }
     }
 
-    /// Whether the step's certificate was reached.
+    /// Whether the canary is certified in this step.
     pub(crate) const fn certified(&self) -> bool {
-        self.certificate.certified()
+        self.non_inferiority.certified()
     }
 
-    /// The certificate's figures.
-    pub(crate) fn certification(&self) -> Certification {
-        self.certificate.figures(matches!(self.abort, Abort::Clients(_)))
+    /// The non-inferiority test's figures.
+    pub(crate) fn non_inferiority(&self) -> NonInferiorityFigures {
+        self.non_inferiority.figures(matches!(self.abort, Abort::Clients(_)))
     }
 
-    /// Both versions' figures.
+    /// Both versions' figures since the test's start or the window's.
     pub(crate) const fn findings(&self) -> Findings {
         let unit = match self.abort {
-            Abort::Requests(_) => Unit::Requests,
-            Abort::Clients(_) => Unit::Clients,
+            Abort::Requests(_) => CountingUnit::Requests,
+            Abort::Clients(_) => CountingUnit::Clients,
         };
         let Tolerated { ratio, margin } = self.tolerated;
         Findings::Shares { unit, counts: self.counts, ratio, margin }
     }
 
-    /// What the test lacks for its next block.
-    pub(crate) const fn missing(&self) -> Option<Missing> {
+    /// What the test needs for its next block.
+    pub(crate) const fn missing(&self) -> Option<InsufficientData> {
         let have = match &self.abort {
             Abort::Requests(test) => test.open(),
             Abort::Clients(test) => test.open(),
         };
-        Some(Missing { what: Lack::Block, have, need: FULL })
+        Some(InsufficientData::Block { have, need: FULL })
     }
 }
 
 fn clients(block: &ClientTick) -> Sides<Trials> {
     Sides {
-        suspect: Trials { trials: block.seen.suspect, events: block.events.suspect },
-        reference: Trials { trials: block.seen.reference, events: block.events.reference },
+        treatment: Trials { trials: block.seen.treatment, events: block.events.treatment },
+        control: Trials { trials: block.seen.control, events: block.events.control },
     }
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::prometheus::condition::Condition;
+use super::prometheus::condition::{Condition, ConstantCondition};
 
 pub use read::metric_fields;
 pub use read::{FALSE_ABORT, percentage};
@@ -46,8 +46,10 @@ pub const QUANTILES: [(&str, f64); 9] = [
     ("p99.95", 0.9995),
 ];
 
-/// The whole section.
-#[derive(Clone, Debug, PartialEq)]
+/// The whole section. Its JSON is what [`crate::fingerprint`] is made of: a field's name there is
+/// part of a persisted rollout's identity, whatever it is called in Rust.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Analysis {
     /// The largest probability with which a canary that is no worse than tolerated may be rolled
     /// back, over the whole rollout and all metrics together; above 0, at most 0.5.
@@ -56,18 +58,20 @@ pub struct Analysis {
     pub metrics: Vec<MetricSpec>,
 }
 
-/// One metric.
-#[derive(Clone, Debug, PartialEq)]
+/// One metric of the section.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct MetricSpec {
     /// Its name in verdicts and reasons.
     pub name: String,
     /// What it compares and what it tolerates.
-    pub rule: Rule,
+    pub rule: MetricRule,
 }
 
 /// What a metric compares, and what it tolerates.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Rule {
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum MetricRule {
     /// The canary's share of failures may be `ratio` times stable's plus `margin`.
     FailureRate {
         /// The tolerated ratio, 1 by default.
@@ -100,8 +104,9 @@ pub enum Rule {
 
 /// A metric that Prometheus measures, with the fields of Argo Rollouts' analysis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PrometheusSpec {
-    /// Prometheus' base URL.
+    /// The base URL of Prometheus.
     pub address: String,
     /// The query, in PromQL.
     pub query: String,
@@ -115,9 +120,9 @@ pub struct PrometheusSpec {
     pub failure_limit: u64,
     /// How many may be neither a success nor a failure: one more, and the metric holds the rollout.
     pub inconclusive_limit: u64,
-    /// What a good result is. Without it: any that is no failure.
+    /// What a good result is. Without it: any that is not a failure.
     pub success_condition: Option<Condition>,
-    /// What a bad result is. Without it: any that is no success.
+    /// What a bad result is. Without it: any that is not a success.
     pub failure_condition: Option<Condition>,
 }
 
@@ -125,19 +130,68 @@ impl Analysis {
     /// How many metrics share the probability of a false abort: all but those of Prometheus, also
     /// those that have no data.
     pub fn shares(&self) -> usize {
-        self.metrics.iter().filter(|metric| !matches!(metric.rule, Rule::Prometheus(_))).count()
+        self.metrics
+            .iter()
+            .filter(|metric| !matches!(metric.rule, MetricRule::Prometheus(_)))
+            .count()
     }
 }
 
-impl Rule {
+/// A condition of a [`PrometheusSpec`] that never changes its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConditionWarning {
+    /// The condition's field in the file.
+    pub field: &'static str,
+    /// What it always says.
+    pub constant: ConstantCondition,
+}
+
+impl PrometheusSpec {
+    /// Its conditions that never change their answer, whatever the query returns. What is reported is
+    /// certain; a condition that isn't may still be constant.
+    pub fn condition_warnings(&self) -> Vec<ConditionWarning> {
+        let values = self.answers_one_value().then_some(1);
+        let conditions = [
+            ("successCondition", &self.success_condition),
+            ("failureCondition", &self.failure_condition),
+        ];
+        let warning = |(field, condition): (&'static str, &Option<Condition>)| {
+            let constant = condition.as_ref()?.constant(values)?;
+            Some(ConditionWarning { field, constant })
+        };
+        conditions.into_iter().filter_map(warning).collect()
+    }
+
+    /// Whether the whole query is a call of `scalar` or `vector`, which give one value. Queries that
+    /// also do, such as a sum, are not recognized.
+    fn answers_one_value(&self) -> bool {
+        let query = self.query.trim();
+        let call = ["scalar", "vector"].into_iter().find_map(|name| query.strip_prefix(name));
+        let Some(arguments) = call.map(str::trim_start).filter(|rest| rest.starts_with('(')) else {
+            return false;
+        };
+        // Quotes and comments may hold parentheses that count for nothing.
+        if arguments.contains(['"', '\'', '`', '#']) {
+            return false;
+        }
+        let mut depth = 0i64;
+        let mut closes = arguments.char_indices().filter_map(|(at, c)| {
+            depth += i64::from(c == '(') - i64::from(c == ')');
+            (depth == 0).then_some(at)
+        });
+        closes.next() == Some(arguments.len() - 1)
+    }
+}
+
+impl MetricRule {
     /// The kind's word in the file.
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> MetricKind {
         match self {
-            Self::FailureRate { .. } => Kind::FailureRate,
-            Self::Latency { .. } => Kind::Latency,
-            Self::Distribution { .. } => Kind::Distribution,
-            Self::Conversion { .. } => Kind::Conversion,
-            Self::Prometheus(_) => Kind::Prometheus,
+            Self::FailureRate { .. } => MetricKind::FailureRate,
+            Self::Latency { .. } => MetricKind::Latency,
+            Self::Distribution { .. } => MetricKind::Distribution,
+            Self::Conversion { .. } => MetricKind::Conversion,
+            Self::Prometheus(_) => MetricKind::Prometheus,
         }
     }
 }
@@ -145,20 +199,20 @@ impl Rule {
 /// The kinds of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Kind {
-    /// Shares of failures.
+pub enum MetricKind {
+    /// Compares shares of failures.
     FailureRate,
-    /// Durations.
+    /// Compares quantiles of durations.
     Latency,
     /// Shares of a signal's classes.
     Distribution,
-    /// Shares of conversions.
+    /// Compares shares of conversions.
     Conversion,
-    /// An external query.
+    /// Holds the result of an external query against conditions.
     Prometheus,
 }
 
-impl Kind {
+impl MetricKind {
     /// All kinds, in the order of the documentation.
     pub const ALL: [Self; 5] =
         [Self::FailureRate, Self::Latency, Self::Distribution, Self::Conversion, Self::Prometheus];
@@ -175,7 +229,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for MetricKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::observation::Measurement;
-use super::verdict::{Findings, Lack};
+use super::verdict::{Findings, InsufficientData};
 use super::*;
 use canary_model::document::{ConfigErrors, Node};
 use canary_model::weight::Weight;
@@ -91,11 +91,11 @@ fn prometheus_alone_can_roll_back() {
     judge.observe(&hot);
     let abort = judge.abort().unwrap();
     assert_eq!((abort.metric.as_str(), abort.evidence), ("gpu", None));
-    assert!(abort.reason().starts_with("gpu: last measured 0.95, held against failureCondition"));
+    assert!(abort.reason().starts_with("gpu: last result 0.95, compared with failureCondition"));
 }
 
 #[test]
-fn a_step_wants_a_block_of_both_versions_and_its_certificate() {
+fn a_step_wants_a_block_of_both_versions_and_certainty() {
     let spec = json!([{"name": "failures", "kind": "failureRate", "margin": "1%"}]);
     let mut judge = Judge::new(&analysis(spec), 3_600);
     for t in 0..9 {
@@ -110,23 +110,23 @@ fn a_step_wants_a_block_of_both_versions_and_its_certificate() {
     judge.observe(&line(10, 50, [0, 0, 500, 1]));
     let verdict = &judge.verdicts()[0];
     assert_eq!(verdict.conclusion, Conclusion::Insufficient);
-    assert_eq!(verdict.missing.unwrap().what, Lack::BothVersions);
+    assert_eq!(verdict.missing, Some(InsufficientData::BothVersions));
     for t in 11..14 {
         judge.observe(&line(t, 50, [500, 0, 500, 1]));
     }
     assert!(judge.waiting_for_data().is_empty());
-    let certificate = judge.verdicts()[0].certificate.unwrap();
-    assert_eq!((certificate.margin, certificate.certified_at), (0.004, Some(12.0)));
+    let certified = judge.verdicts()[0].non_inferiority.unwrap();
+    assert_eq!((certified.margin, certified.certified_at), (0.004, Some(12.0)));
 }
 
 #[test]
 fn the_first_line_says_what_is_counted_and_others_are_passed_over() {
     let mut judge = Judge::new(&analysis(json!([failures()])), 3_600);
-    let keyed = json!({"t": 1, "weight": 5, "window": 1, "keyed": true,
+    let sticky = json!({"t": 1, "weight": 5, "window": 1, "keyed": true,
         "stable": {"total": 950, "clients": {"total": 95, "failure": 0, "first_failure": 0}},
         "canary": {"total": 50, "clients": {"total": 5, "failure": 5, "first_failure": 5}}});
-    let keyed = Observation::read(&keyed.to_string()).unwrap();
-    judge.observe(&keyed);
+    let sticky = Observation::read(&sticky.to_string()).unwrap();
+    judge.observe(&sticky);
     let evidence = judge.verdicts()[0].evidence.unwrap();
     assert_eq!((evidence.window, evidence.window_share), (Some(1), 0.5));
     let before = judge.clone();
@@ -162,8 +162,92 @@ fn a_state_is_resumed_only_by_its_own_analysis() {
     assert_eq!(Judge::resume(&state, &all_kinds(), 3_600).unwrap(), judge);
     let other = Judge::resume(&state, &all_kinds(), 60);
     assert_eq!(other, Err(ResumeError::OtherAnalysis));
+    for (found, version) in [(0, ""), (1, r#""version":1,"#), (99, r#""version":99,"#)] {
+        let other = state.replacen(r#""version":2,"#, version, 1);
+        let resumed = Judge::resume(&other, &all_kinds(), 3_600);
+        assert_eq!(resumed, Err(ResumeError::OtherVersion { found, expected: 2 }));
+    }
+    // As the builds before layouts had numbers wrote it.
+    let old = r#"{"fingerprint":"16ed36f4a8a5d3d0","allowance":{"omega":"1","log_limit":"4.6"}}"#;
+    let resumed = Judge::resume(old, &all_kinds(), 3_600);
+    assert_eq!(resumed, Err(ResumeError::OtherVersion { found: 0, expected: 2 }));
     let torn = Judge::resume(&state[..state.len() / 2], &all_kinds(), 3_600);
     assert!(matches!(torn, Err(ResumeError::Unreadable(_))));
+}
+
+/// One line of a signal's classes, all of them first observations too.
+fn label(t: u32, sticky: bool, classes: [serde_json::Value; 2]) -> Observation {
+    let [stable, canary] = classes;
+    let signals = json!({"label": {"stable": stable, "canary": canary}});
+    let line = json!({"t": t, "weight": 50, "window": 1, "keyed": sticky,
+        "stable": {"total": 50}, "canary": {"total": 50},
+        "signals": signals, "signals_first": signals});
+    Observation::read(&line.to_string()).unwrap()
+}
+
+#[test]
+fn a_signal_that_nobody_can_read_holds_and_is_named() {
+    let spec = json!([{"name": "answers", "kind": "distribution", "signal": "label"}]);
+    for sticky in [false, true] {
+        let mut judge = Judge::new(&analysis(spec.clone()), 3_600);
+        let unreadable = || json!({"unreadable": 50});
+        for t in 0..20 {
+            judge.observe(&label(t, sticky, [unreadable(), unreadable()]));
+        }
+        assert_eq!(judge.waiting_for_data(), ["answers"]);
+        let verdict = &judge.verdicts()[0];
+        assert_eq!(verdict.conclusion, Conclusion::Insufficient);
+        let (signal, unreadable) = ("label".to_owned(), 2_000);
+        let missing = InsufficientData::ReadableValues { signal, unreadable };
+        assert_eq!(verdict.missing, Some(missing));
+        judge.observe(&label(20, sticky, [json!({"cat": 50}), json!({"cat": 50})]));
+        assert!(judge.waiting_for_data().is_empty(), "one block of values is data");
+        assert_eq!(judge.abort(), None);
+    }
+}
+
+#[test]
+fn a_signal_that_only_the_canary_leaves_unreadable_rolls_back() {
+    let spec = json!([{"name": "answers", "kind": "distribution", "signal": "label"}]);
+    for sticky in [false, true] {
+        let mut judge = Judge::new(&analysis(spec.clone()), 3_600);
+        for t in 0..20 {
+            judge.observe(&label(t, sticky, [json!({"cat": 50}), json!({"unreadable": 50})]));
+        }
+        assert_eq!(judge.abort().map(|verdict| verdict.metric), Some("answers".to_owned()));
+    }
+}
+
+#[test]
+fn inconclusive_measurements_are_named_until_accepted() {
+    let spec = json!([{"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "up",
+        "successCondition": "result < 1", "failureCondition": "result > 2", "inconclusiveLimit": 1}]);
+    let mut judge = Judge::new(&analysis(spec), 3_600);
+    let measure = |judge: &mut Judge, value: f64| {
+        let values = Measurement::Values(vec![value]);
+        let measurements = BTreeMap::from([("gpu".to_owned(), values)]);
+        judge.take(&Observation { measurements, ..Observation::default() });
+    };
+    measure(&mut judge, 1.5);
+    assert!(judge.inconclusive().is_empty() && judge.waiting_for_data().is_empty());
+    measure(&mut judge, 1.5);
+    assert_eq!((judge.inconclusive(), judge.waiting_for_data()), (vec!["gpu"], vec!["gpu"]));
+    let missing = InsufficientData::ConclusiveMeasurements { inconclusive: 2, limit: 1 };
+    assert_eq!(judge.verdicts()[0].missing, Some(missing));
+    judge.accept_inconclusive();
+    assert!(judge.inconclusive().is_empty() && judge.waiting_for_data().is_empty());
+}
+
+/// A version that never answers gives no data: `total` leaves abandoned requests out.
+#[test]
+fn a_canary_that_never_answers_is_neither_judged_nor_certified() {
+    let spec = json!([{"name": "failures", "kind": "failureRate", "margin": "1%"}]);
+    let mut judge = Judge::new(&analysis(spec), 3_600);
+    for t in 0..600 {
+        judge.observe(&line(t, 5, [0, 0, 950, 1]));
+    }
+    assert_eq!(judge.waiting_for_data(), ["failures"]);
+    assert_eq!(judge.uncertified(), ["failures"]);
 }
 
 /// A line with everything in it; what is random is small enough for blocks to stay open now and then.
@@ -172,7 +256,7 @@ fn any_line() -> impl Strategy<Value = (u64, [u64; 4], [u64; 6], bool, u64)> {
     (0..3u64, counts, prop::array::uniform6(0..30u64), prop::bool::weighted(0.9), 0..3u64)
 }
 
-fn full(t: usize, keyed: bool, parts: &(u64, [u64; 4], [u64; 6], bool, u64)) -> Observation {
+fn full(t: usize, sticky: bool, parts: &(u64, [u64; 4], [u64; 6], bool, u64)) -> Observation {
     let (weight, [nc, ec, ns, es], bins, whole, window) = parts;
     let role = |n: u64, e: u64, slow: u64| {
         let times = json!([[1_000, 100, n], [1_100, 100, slow], [2_500, 100.5, e]]);
@@ -183,7 +267,7 @@ fn full(t: usize, keyed: bool, parts: &(u64, [u64; 4], [u64; 6], bool, u64)) -> 
     let signals =
         json!({"stable": classes(bins[0] * 3, bins[1]), "canary": classes(bins[2], bins[3])});
     let signals = json!({"label": signals, "checkout": signals});
-    let mut line = json!({"t": t, "weight": weight * 5, "window": window / 2, "keyed": keyed,
+    let mut line = json!({"t": t, "weight": weight * 5, "window": window / 2, "keyed": sticky,
         "stable": role(ns * 4, *es, bins[4]), "signals": signals, "signals_first": signals,
         "measurements": {"gpu": bins[5] as f64 / 20.0}});
     if *whole {
@@ -197,7 +281,7 @@ proptest! {
 
     #[test]
     fn a_resumed_judge_goes_on_exactly(
-        lines in prop::collection::vec(any_line(), 2..60), keyed: bool, cut in 0.0..1.0f64,
+        lines in prop::collection::vec(any_line(), 2..60), sticky: bool, cut in 0.0..1.0f64,
     ) {
         let analysis = all_kinds();
         let cut = (cut * lines.len() as f64) as usize;
@@ -212,13 +296,13 @@ proptest! {
                 judge.begin_step(Some(0.002 / 0.05));
                 resumed.begin_step(Some(0.002 / 0.05));
             }
-            let line = full(t, keyed, parts);
+            let line = full(t, sticky, parts);
             prop_assert_eq!(judge.observe(&line), resumed.observe(&line));
         }
         prop_assert_eq!(&judge, &resumed);
         prop_assert_eq!(judge.split(), resumed.split());
         for verdict in judge.verdicts() {
-            let numbers = [verdict.evidence.map(|e| e.log_e), verdict.certificate.map(|c| c.log_e)];
+            let numbers = [verdict.evidence.map(|e| e.log_e), verdict.non_inferiority.map(|c| c.log_e)];
             prop_assert!(numbers.into_iter().flatten().all(f64::is_finite));
         }
     }

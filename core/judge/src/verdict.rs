@@ -9,7 +9,8 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::counts::{Pair, Trials};
-use super::spec::Kind;
+use super::prometheus::NoAnswer;
+use super::spec::MetricKind;
 
 /// What a metric says of the canary now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -23,25 +24,25 @@ pub enum Conclusion {
     Insufficient,
 }
 
-/// One metric's verdict.
+/// What one metric concludes, with every number that led there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// The metric's name.
+    /// The metric's name in the rollout file.
     pub metric: String,
-    /// Its kind.
-    pub kind: Kind,
-    /// What it concludes.
+    /// The metric's kind, which says what is compared.
+    pub kind: MetricKind,
+    /// What the metric says of the canary now.
     pub conclusion: Conclusion,
     /// The evidence against the canary; none for Prometheus.
     pub evidence: Option<Evidence>,
-    /// The certificate, where the kind has one.
-    pub certificate: Option<Certification>,
-    /// Both versions' figures.
+    /// The non-inferiority test, where the kind has one.
+    pub non_inferiority: Option<NonInferiorityFigures>,
+    /// Both versions' figures, as the metric counts them.
     pub findings: Findings,
-    /// What it lacks to conclude anything, when it is insufficient.
-    pub missing: Option<Missing>,
+    /// What it needs to conclude anything, when it is insufficient.
+    pub missing: Option<InsufficientData>,
     /// What became of the lines that were offered to it.
-    pub lines: Lines,
+    pub lines: LineCounts,
 }
 
 /// Evidence against the canary as an e-value: a bet that starts at one and, while the canary is no
@@ -78,10 +79,11 @@ impl Evidence {
     }
 }
 
-/// The certificate that the canary is no worse than tolerated, counted from the step's start.
+/// The non-inferiority test's figures, counted from the step's start: whether the canary is certified to
+/// be no worse than tolerated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Certification {
-    /// When it was reached, in the recording's seconds; it stays until the next step.
+pub struct NonInferiorityFigures {
+    /// When the canary was certified, in the recording's seconds; that holds until the next step.
     pub certified_at: Option<f64>,
     /// The e-value against "the canary is at or beyond the margin", as a natural logarithm.
     pub log_e: f64,
@@ -97,11 +99,11 @@ pub struct Certification {
 pub enum Findings {
     /// Shares of failures or conversions since the test's start (with affinity: the window's).
     Shares {
-        /// What was counted.
-        unit: Unit,
+        /// Whether requests or clients were counted.
+        unit: CountingUnit,
         /// How often it failed or converted, by version.
         counts: Pair<Trials>,
-        /// The tolerated ratio.
+        /// How many times stable's share is tolerated.
         ratio: f64,
         /// The tolerated difference, as a fraction.
         margin: f64,
@@ -112,7 +114,7 @@ pub enum Findings {
         quantile: &'static str,
         /// The stable version's value there when last looked at, in microseconds.
         edge_us: Option<f64>,
-        /// The tolerated factor.
+        /// How many times as slow the canary may be there.
         tolerance: f64,
         /// How many took so long or longer: stable's against the edge, the canary's against
         /// tolerance times the edge.
@@ -120,7 +122,7 @@ pub enum Findings {
     },
     /// The class with the strongest evidence.
     Class {
-        /// The signal.
+        /// The signal whose classes are compared.
         signal: String,
         /// The class; none before any was seen.
         class: Option<String>,
@@ -131,62 +133,80 @@ pub enum Findings {
     },
     /// An external query's results.
     Query {
-        /// The last values that said something; none where a value is no finite number.
+        /// The last values that said something; none where a value is not a finite number.
         values: Vec<Option<f64>>,
         /// The condition that decides.
         condition: String,
         /// How many measurements failed.
         failures: u64,
-        /// How many may.
+        /// How many measurements may fail (`failureLimit`).
         failure_limit: u64,
         /// Why the last measurement says nothing, if it doesn't.
-        outage: Option<String>,
+        outage: Option<NoAnswer>,
     },
 }
 
 /// What is counted: the unit of randomisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Unit {
+pub enum CountingUnit {
     /// Requests, in rollouts without affinity.
     Requests,
     /// Clients, in rollouts with affinity.
     Clients,
 }
 
-/// What a metric lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Missing {
-    /// Of what.
-    pub what: Lack,
-    /// How much there is.
-    pub have: u64,
-    /// How much is needed.
-    pub need: u64,
-}
-
-/// What can be lacking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Lack {
-    /// Requests or observations that close a block.
-    Block,
-    /// Blocks since the step's start with something of both versions.
+/// What a metric needs before it can conclude anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "what", rename_all = "camelCase")]
+pub enum InsufficientData {
+    /// Requests or observations to close a block (`blocks`).
+    Block {
+        /// How many the open block holds.
+        have: u64,
+        /// How many close it.
+        need: u64,
+    },
+    /// A block since the step's start with something of both versions; those that closed had only one.
     BothVersions,
-    /// Canary requests that end its cold start.
-    ColdStart,
-    /// Earlier stable observations to compare with.
-    History,
-    /// Measurements since the step's start.
+    /// Canary requests that end its cold start (latency).
+    ColdStart {
+        /// Canary requests of the epoch so far.
+        have: u64,
+        /// How many the cold start lasts.
+        need: u64,
+    },
+    /// Earlier stable observations to compare with (latency).
+    History {
+        /// How many there are.
+        have: u64,
+        /// How many the test begins with.
+        need: u64,
+    },
+    /// A value that can be read: since the step's start all of both versions' were `unreadable`.
+    ReadableValues {
+        /// The signal that can't be read.
+        signal: String,
+        /// How many observations there were, all of them unreadable.
+        unreadable: u64,
+    },
+    /// A measurement since the step's start (Prometheus).
     Measurement,
-    /// Measurements that are a success or a failure: this many were neither, of those that may.
-    Conclusiveness,
+    /// A measurement that says something: the last one doesn't. [`Findings::Query`] has the reason.
+    Answer,
+    /// Fewer inconclusive measurements, neither success nor failure: an operator must decide.
+    ConclusiveMeasurements {
+        /// How many were inconclusive.
+        inconclusive: u64,
+        /// How many may be (`inconclusiveLimit`).
+        limit: u64,
+    },
 }
 
 /// What became of the lines that were offered to a metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Lines {
-    /// Taken into a block.
+pub struct LineCounts {
+    /// BlockUpdate into a block.
     pub used: u64,
     /// Left out: no stable request, or the weight or window changed.
     pub left_out: u64,
@@ -202,7 +222,7 @@ impl Serialize for Verdict {
         fields.serialize_field("conclusion", &self.conclusion)?;
         fields.serialize_field("reason", &self.reason())?;
         fields.serialize_field("evidence", &self.evidence)?;
-        fields.serialize_field("certificate", &self.certificate)?;
+        fields.serialize_field("certificate", &self.non_inferiority)?;
         fields.serialize_field("findings", &self.findings)?;
         fields.serialize_field("missing", &self.missing)?;
         fields.serialize_field("lines", &self.lines)?;

@@ -14,7 +14,7 @@ mod tests;
 use std::time::Duration;
 
 pub use failure::FailureRule;
-pub use signal::{Bins, Category, Signal, Source};
+pub use signal::{Category, Signal, SignalBins, Source};
 
 use crate::document::{ConfigError, JsonLines, parse_json};
 use crate::matching::Match;

@@ -59,7 +59,7 @@ impl ConfigErrors {
 
 /// What a text must look like.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule {
+pub struct TextRule {
     /// What would be right, for the message where it is not.
     pub expected: &'static str,
     /// Whether a text is right.
@@ -166,7 +166,7 @@ impl<'a> Node<'a> {
 
     /// Text by a rule. Where it breaks it, that is noted and the text reads as empty: reading goes on,
     /// and [`ConfigErrors::finish`] refuses the whole in the end.
-    pub fn ruled(&self, rule: &Rule, problems: &mut ConfigErrors) -> String {
+    pub fn ruled(&self, rule: &TextRule, problems: &mut ConfigErrors) -> String {
         match self.value.as_str().filter(|text| (rule.fits)(text)) {
             Some(text) => text.to_owned(),
             None => {
@@ -211,7 +211,7 @@ impl<'a> Object<'a> {
     }
 
     /// The text of a field that must be there, by a rule; empty as in [`Node::ruled`].
-    pub fn ruled(&self, field: &str, rule: &Rule, problems: &mut ConfigErrors) -> String {
+    pub fn ruled(&self, field: &str, rule: &TextRule, problems: &mut ConfigErrors) -> String {
         let node = self.require(field, problems);
         node.map(|node| node.ruled(rule, problems)).unwrap_or_default()
     }

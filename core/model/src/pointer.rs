@@ -1,22 +1,23 @@
-//! JSON pointers (RFC 6901), with `*` for every element of an array.
+//! JSON pointers (RFC 6901), with `*` for one element of an array, drawn at random.
 
 use serde_json::Value;
 
-/// At most so many values are taken out of one document.
-pub const MAX_VALUES: usize = 64;
+/// One of the first `DRAWN_FROM` elements of an array is drawn.
+pub const DRAWN_FROM: usize = 64;
 /// The longest pointer, in reference tokens.
 const MAX_TOKENS: usize = 32;
 
-/// Where in a JSON document values stand.
+/// The place of a value in a JSON document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pointer(Vec<Token>);
+pub struct Pointer(Vec<Step>);
 
+/// One reference token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+enum Step {
     /// A field's name, or an array's index.
     Field(String),
-    /// `*`: every element of an array.
-    Each,
+    /// `*`: one element of an array.
+    Element,
 }
 
 impl Pointer {
@@ -26,38 +27,47 @@ impl Pointer {
         if text.is_empty() {
             return Some(Self(Vec::new()));
         }
-        let tokens: Option<Vec<_>> = text.strip_prefix('/')?.split('/').map(token).collect();
-        tokens.filter(|tokens| tokens.len() <= MAX_TOKENS).map(Self)
+        let steps: Option<Vec<_>> = text.strip_prefix('/')?.split('/').map(step).collect();
+        steps.filter(|steps| steps.len() <= MAX_TOKENS).map(Self)
     }
 
-    /// The values that the pointer names, at most [`MAX_VALUES`]; none where nothing stands.
-    pub fn values<'a>(&self, document: &'a Value) -> Vec<&'a Value> {
-        let mut found = vec![document];
-        for token in &self.0 {
-            let next = found.into_iter().flat_map(|value| token.step(value));
-            found = next.take(MAX_VALUES).collect();
-        }
-        found
+    /// The value that the pointer leads to; `None` if there is none.
+    ///
+    /// A document gives at most one value, because one request is one observation: a batch of ten equal
+    /// labels says no more about a version than one label does. At each `*`, `draw` (a uniformly random
+    /// number) picks one of the first [`DRAWN_FROM`] elements, each with the same probability; an empty
+    /// array leads nowhere. With several `*`, each array on the way is drawn from by itself, so a pick
+    /// doesn't depend on how long the arrays inside the other elements are. Equal draws pick the same
+    /// places in arrays of equal length, so signals that are read with one draw describe one element.
+    pub fn find<'a>(&self, document: &'a Value, draw: u64) -> Option<&'a Value> {
+        let mut draw = draw;
+        self.0.iter().try_fold(document, |value, step| step.follow(value, &mut draw))
     }
 }
 
-impl Token {
-    fn step<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
+impl Step {
+    fn follow<'a>(&self, value: &'a Value, draw: &mut u64) -> Option<&'a Value> {
         match (self, value) {
-            (Self::Each, Value::Array(items)) => items.iter().take(MAX_VALUES).collect(),
-            (Self::Each, _) => Vec::new(),
-            (Self::Field(name), Value::Object(map)) => map.get(name).into_iter().collect(),
-            (Self::Field(name), Value::Array(items)) => {
-                index(name).and_then(|index| items.get(index)).into_iter().collect()
-            }
-            (Self::Field(_), _) => Vec::new(),
+            (Self::Element, Value::Array(items)) => items.get(take_index(draw, items.len())),
+            (Self::Element, _) => None,
+            (Self::Field(name), Value::Object(map)) => map.get(name),
+            (Self::Field(name), Value::Array(items)) => items.get(index(name)?),
+            (Self::Field(_), _) => None,
         }
     }
 }
 
-fn token(text: &str) -> Option<Token> {
+/// An index below `length` and [`DRAWN_FROM`]. What the draw has left over is the next draw: the high
+/// half of the product is uniform over the indexes, and the low half is uniform given it.
+fn take_index(draw: &mut u64, length: usize) -> usize {
+    let product = u128::from(*draw) * length.min(DRAWN_FROM) as u128;
+    *draw = product as u64;
+    (product >> 64) as usize
+}
+
+fn step(text: &str) -> Option<Step> {
     if text == "*" {
-        return Some(Token::Each);
+        return Some(Step::Element);
     }
     let mut name = String::with_capacity(text.len());
     let mut rest = text.chars();
@@ -71,7 +81,7 @@ fn token(text: &str) -> Option<Token> {
             other => other,
         });
     }
-    Some(Token::Field(name))
+    Some(Step::Field(name))
 }
 
 /// An array index: digits without a leading zero (RFC 6901, section 4).
@@ -86,40 +96,93 @@ mod tests {
 
     use super::*;
 
-    fn at(pointer: &str, document: &Value) -> Vec<Value> {
-        Pointer::parse(pointer).unwrap().values(document).into_iter().cloned().collect()
+    fn at(pointer: &str, document: &Value) -> Option<Value> {
+        Pointer::parse(pointer).unwrap().find(document, 0).cloned()
     }
 
     #[test]
     fn the_examples_of_rfc_6901() {
         let document = json!({"foo": ["bar", "baz"], "": 0, "a/b": 1, "m~n": 8, " ": 7});
-        assert_eq!(at("", &document), std::slice::from_ref(&document));
-        assert_eq!(at("/foo", &document), [json!(["bar", "baz"])]);
-        assert_eq!(at("/foo/0", &document), [json!("bar")]);
-        assert_eq!(at("/", &document), [json!(0)]);
-        assert_eq!(at("/a~1b", &document), [json!(1)]);
-        assert_eq!(at("/m~0n", &document), [json!(8)]);
-        assert_eq!(at("/ ", &document), [json!(7)]);
-    }
-
-    #[test]
-    fn each_and_its_limit() {
-        let document = json!({"predictions": [{"label": "cat"}, {"label": "dog"}, {}]});
-        assert_eq!(at("/predictions/*/label", &document), [json!("cat"), json!("dog")]);
-        let long = json!((0..1000).collect::<Vec<_>>());
-        assert_eq!(at("/*", &long).len(), MAX_VALUES);
-        let nested = json!([[1, 2], [3]]);
-        assert_eq!(at("/*/*", &nested), [json!(1), json!(2), json!(3)]);
+        assert_eq!(at("", &document), Some(document.clone()));
+        assert_eq!(at("/foo", &document), Some(json!(["bar", "baz"])));
+        assert_eq!(at("/foo/0", &document), Some(json!("bar")));
+        assert_eq!(at("/", &document), Some(json!(0)));
+        assert_eq!(at("/a~1b", &document), Some(json!(1)));
+        assert_eq!(at("/m~0n", &document), Some(json!(8)));
+        assert_eq!(at("/ ", &document), Some(json!(7)));
     }
 
     #[test]
     fn nothing_there_is_nothing() {
-        let document = json!({"a": [1]});
-        for pointer in ["/b", "/a/1", "/a/01", "/a/-", "/a/0/x", "/*"] {
-            assert!(at(pointer, &document).is_empty(), "{pointer}");
+        let document = json!({"a": [1], "empty": [], "objects": {"x": 1}});
+        for pointer in
+            ["/b", "/a/1", "/a/01", "/a/-", "/a/0/x", "/*", "/empty/*", "/objects/*", "/a/*/*"]
+        {
+            assert_eq!(at(pointer, &document), None, "{pointer}");
         }
         assert_eq!(Pointer::parse("a"), None);
         assert_eq!(Pointer::parse("/~2"), None);
         assert_eq!(Pointer::parse("/~"), None);
+    }
+
+    /// How often each number was drawn, in this many draws that are evenly spaced.
+    fn drawn(pointer: &str, document: &Value, draws: u64) -> Vec<(u64, u64)> {
+        let pointer = Pointer::parse(pointer).unwrap();
+        let mut counts = std::collections::BTreeMap::new();
+        for draw in 0..draws {
+            // Odd multiples of an odd number: low bits vary as well as high ones.
+            let draw = draw.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let value = pointer.find(document, draw).unwrap().as_u64().unwrap();
+            *counts.entry(value).or_default() += 1;
+        }
+        counts.into_iter().collect()
+    }
+
+    #[test]
+    fn each_of_the_first_64_elements_is_drawn_equally_often() {
+        for (length, reached) in [(1, 1), (3, 3), (10, 10), (64, 64), (1000, 64)] {
+            let document = json!((0..length).collect::<Vec<_>>());
+            let counts = drawn("/*", &document, 64_000);
+            let expected = 64_000 / reached;
+            assert_eq!(counts.len() as u64, reached);
+            for (value, count) in counts {
+                assert!(
+                    value < reached && count.abs_diff(expected) <= expected / 20,
+                    "{value}: {count}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn nested_arrays_are_drawn_from_one_after_the_other() {
+        let document = json!([[0, 1], [2], [3, 4, 5, 6]]);
+        let shares = [6, 6, 3, 12, 12, 12, 12];
+        for (value, count) in drawn("/*/*", &document, 120_000) {
+            let one_in = if value == 2 { 3 } else { shares[value as usize] };
+            let expected = 120_000 / one_in;
+            assert!(count.abs_diff(expected) <= expected / 20, "{value}: {count} of {expected}");
+        }
+    }
+
+    #[test]
+    fn one_draw_picks_the_same_place_in_arrays_of_equal_length() {
+        let document = json!({"label": [0, 1, 2, 3, 4], "score": [0, 1, 2, 3, 4]});
+        let find =
+            |pointer: &str, draw| Pointer::parse(pointer).unwrap().find(&document, draw).cloned();
+        for draw in (0..1_000_u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+            assert_eq!(find("/label/*", draw), find("/score/*", draw));
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever is drawn, the value is the one element of an array of equal ones, and an array with
+        /// an element always leads to one.
+        #[test]
+        fn a_batch_of_equal_elements_is_one_of_them(length in 1..200_usize, draw: u64) {
+            let document = json!({"items": vec![json!({"label": "cat"}); length]});
+            let found = Pointer::parse("/items/*/label").unwrap().find(&document, draw);
+            proptest::prop_assert_eq!(found, Some(&json!("cat")));
+        }
     }
 }

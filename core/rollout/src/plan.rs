@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::spec::{Conditions, PauseSpec, Spec, StepSpec};
 use canary_judge::forecast::{self, PlannedStep, Rates};
-use canary_judge::spec::Rule;
+use canary_judge::spec::MetricRule;
 use canary_judge::{BETA, Tolerated};
 use canary_model::weight::Weight;
 
@@ -45,8 +45,22 @@ pub struct RolloutPlan {
     /// How many requests fail on average if this share of the canary's does, from its first on, until
     /// it is rolled back.
     pub harm: BTreeMap<String, Option<f64>>,
+    /// How many canary requests pass until it is rolled back if this share of them fails, from its
+    /// first on.
+    pub abort: BTreeMap<String, AbortForecast>,
     /// The probability that a canary within the margins is rolled back all the same, at most.
     pub false_abort: Option<f64>,
+    /// What an operator should know of it.
+    pub warnings: Vec<PlanWarning>,
+}
+
+/// After how many canary requests a rollout is rolled back. `None`: the steps end before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbortForecast {
+    /// In half of all rollouts it takes no more.
+    pub median: Option<u64>,
+    /// In nine of ten it takes no more.
+    pub p90: Option<u64>,
 }
 
 /// A step's forecast. `None` is unknown: it waits for a person.
@@ -62,29 +76,48 @@ pub struct StepPlan {
     pub smallest_regression: Option<f64>,
 }
 
-/// Something that a person should know about a forecast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Something that an operator should know about a forecast. Steps are indexes, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "warning", rename_all = "camelCase")]
 pub enum PlanWarning {
-    /// The step with this index waits for a person.
-    AsksOperator(usize),
-    /// The pause of this step asks a person, since its timeout passes before the average canary is
-    /// certified.
-    TimesOut(usize),
+    /// The step waits for an operator, so that its length is unknown.
+    AsksOperator {
+        /// Which step.
+        step: usize,
+    },
+    /// The step's timeout passes before the average canary is certified: it then waits for an operator.
+    TimesOut {
+        /// Which step.
+        step: usize,
+    },
     /// The step never becomes confident: the baseline leaves nothing to prove the margin with.
-    NeverConfident(usize),
+    NeverConfident {
+        /// Which step.
+        step: usize,
+    },
 }
 
 /// Plans a file.
-pub fn plan(spec: &Spec, traffic: TrafficEstimate) -> (RolloutPlan, Vec<PlanWarning>) {
-    let mut planner = Planner { spec, traffic, canary_so_far: 0.0, remarks: Vec::new() };
+pub fn plan(spec: &Spec, traffic: TrafficEstimate) -> RolloutPlan {
+    let mut planner = Planner { spec, traffic, canary_so_far: 0.0, warnings: Vec::new() };
     let steps: Vec<(StepPlan, PlannedStep)> =
         spec.steps.iter().enumerate().map(|(index, step)| planner.step(index, step)).collect();
-    let remarks = planner.remarks;
+    let warnings = planner.warnings;
     let (steps, planned): (Vec<StepPlan>, Vec<PlannedStep>) = steps.into_iter().unzip();
     let seconds = steps.iter().map(|step| step.seconds).sum();
-    let harm = ASSUMED.map(|(name, share)| (name.to_owned(), harm(spec, traffic, &planned, share)));
-    let plan = RolloutPlan { seconds, harm: harm.into(), false_abort: false_abort(spec), steps };
-    (plan, remarks)
+    let found = |share, factor| until_abort(spec, traffic, &planned, share, factor);
+    let harm = ASSUMED.map(|(name, share)| {
+        let requests = found(share, forecast::MEDIAN);
+        (name.to_owned(), requests.map(|requests| requests * share))
+    });
+    let abort = ASSUMED.map(|(name, share)| {
+        let whole = |requests: Option<f64>| requests.map(|requests| requests.ceil() as u64);
+        let median = whole(found(share, forecast::MEDIAN));
+        let p90 = whole(found(share, forecast::NINE_OF_TEN));
+        (name.to_owned(), AbortForecast { median, p90 })
+    });
+    let (harm, abort, false_abort) = (harm.into(), abort.into(), false_abort(spec));
+    RolloutPlan { seconds, harm, abort, false_abort, warnings, steps }
 }
 
 struct Planner<'s> {
@@ -92,7 +125,7 @@ struct Planner<'s> {
     traffic: TrafficEstimate,
     /// Canary requests before the step, as far as they are known.
     canary_so_far: f64,
-    remarks: Vec<PlanWarning>,
+    warnings: Vec<PlanWarning>,
 }
 
 impl Planner<'_> {
@@ -124,7 +157,7 @@ impl Planner<'_> {
         pause: &PauseSpec,
     ) -> Option<f64> {
         let PauseSpec::Until(conditions) = pause else {
-            self.remarks.push(PlanWarning::AsksOperator(index));
+            self.warnings.push(PlanWarning::AsksOperator { step: index });
             return None;
         };
         let Conditions { duration, min_requests, until_confident, timeout } = conditions;
@@ -136,11 +169,11 @@ impl Planner<'_> {
         let end = confident.map(|confident| confident.max(after).max(requests));
         let limit = timeout.map(|timeout| start + timeout.as_secs_f64());
         if let Some(limit) = limit.filter(|limit| end.is_none_or(|end| end > *limit)) {
-            self.remarks.push(PlanWarning::TimesOut(index));
+            self.warnings.push(PlanWarning::TimesOut { step: index });
             return Some(limit);
         }
         if end.is_none() {
-            self.remarks.push(PlanWarning::NeverConfident(index));
+            self.warnings.push(PlanWarning::NeverConfident { step: index });
         }
         end
     }
@@ -152,7 +185,7 @@ impl Planner<'_> {
         let certificate = self.spec.certificate_margin(step);
         let mut times = tolerated(self.spec).map(|tolerated| {
             let margin = certificate.unwrap_or(tolerated.margin);
-            let growth = forecast::certificate_growth(Tolerated { margin, ..tolerated }, rates);
+            let growth = forecast::non_inferiority_growth(Tolerated { margin, ..tolerated }, rates);
             forecast::requests_needed(-BETA.ln(), growth).map(|requests| requests / rps)
         });
         times.try_fold(0.0, |longest, time| time.map(|time| f64::max(longest, time)))
@@ -166,7 +199,8 @@ impl Planner<'_> {
             return 0.0;
         }
         let rps = self.traffic.rps;
-        let latency = metrics.iter().any(|metric| matches!(metric.rule, Rule::Latency { .. }));
+        let latency =
+            metrics.iter().any(|metric| matches!(metric.rule, MetricRule::Latency { .. }));
         let cold = if latency { (COLD_START - self.canary_so_far).max(0.0) } else { 0.0 };
         (BLOCK / rps).max(1.0 / (weight * rps)).max(cold / (weight * rps)).max(LOOK_SECONDS)
     }
@@ -183,23 +217,31 @@ impl Planner<'_> {
 /// What the metrics of failures tolerate.
 fn tolerated(spec: &Spec) -> impl Iterator<Item = Tolerated> + '_ {
     spec.analysis.metrics.iter().filter_map(|metric| match metric.rule {
-        Rule::FailureRate { ratio, margin } => Some(Tolerated { ratio, margin }),
+        MetricRule::FailureRate { ratio, margin } => Some(Tolerated { ratio, margin }),
         _ => None,
     })
 }
 
 /// The evidence that a metric needs to roll back, in nats.
 fn nats(spec: &Spec) -> f64 {
-    let metrics = spec.analysis.shares().max(1) as f64;
-    (metrics / spec.analysis.false_abort).ln()
+    forecast::abort_nats(spec.analysis.false_abort, spec.analysis.shares())
 }
 
-fn harm(spec: &Spec, traffic: TrafficEstimate, steps: &[PlannedStep], share: f64) -> Option<f64> {
+/// Canary requests until the first of the metrics of failures rolls back a canary that fails `share` of
+/// its requests; `factor` says in how many rollouts that suffices.
+fn until_abort(
+    spec: &Spec,
+    traffic: TrafficEstimate,
+    steps: &[PlannedStep],
+    share: f64,
+    factor: f64,
+) -> Option<f64> {
     let block = (traffic.rps * LOOK_SECONDS).max(BLOCK);
-    let expected = |tolerated| {
-        forecast::expected_harm(tolerated, steps, traffic.baseline, share, nats(spec), block)
+    let (baseline, nats) = (traffic.baseline, factor * nats(spec));
+    let requests = |tolerated| {
+        forecast::canary_requests_until_abort(tolerated, steps, baseline, share, nats, block)
     };
-    tolerated(spec).filter_map(expected).reduce(f64::min)
+    tolerated(spec).filter_map(requests).reduce(f64::min)
 }
 
 /// Prometheus' thresholds have no error rate; without metrics nothing rolls back by itself.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::spec::Topic;
 use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, MAX_URL, NOTIFY_FIELDS};
 use super::spec::read_steps::{ENTRY_FIELDS, MAX_ENTRIES, MAX_REQUESTS, PAUSE_FIELDS};
-use canary_judge::spec::{Kind, MAX_METRICS, QUANTILES, metric_fields};
+use canary_judge::spec::{MAX_METRICS, MetricKind, QUANTILES, metric_fields};
 
 /// A duration above 0, any duration, and one of whole seconds: parts from the largest unit down.
 const DURATION: &str = "^(?=.*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
@@ -170,7 +170,7 @@ fn notify_field(field: &str) -> Value {
 }
 
 fn analysis() -> Value {
-    let metric = json!({"oneOf": Kind::ALL.map(metric)});
+    let metric = json!({"oneOf": MetricKind::ALL.map(metric)});
     object(&["falseAbort", "metrics"], &["metrics"], |field| match field {
         "falseAbort" => optional(percentage(
             UP_TO_HALF,
@@ -180,15 +180,15 @@ fn analysis() -> Value {
     })
 }
 
-fn metric(kind: Kind) -> Value {
+fn metric(kind: MetricKind) -> Value {
     let required: &[&str] = match kind {
-        Kind::FailureRate | Kind::Latency => &["name", "kind"],
-        Kind::Distribution | Kind::Conversion => &["name", "kind", "signal"],
-        Kind::Prometheus => &["name", "kind", "address", "query"],
+        MetricKind::FailureRate | MetricKind::Latency => &["name", "kind"],
+        MetricKind::Distribution | MetricKind::Conversion => &["name", "kind", "signal"],
+        MetricKind::Prometheus => &["name", "kind", "address", "query"],
     };
     let fields = metric_fields(kind);
     let mut metric = object(&fields, required, |field| metric_field(kind, field));
-    if kind == Kind::Prometheus {
+    if kind == MetricKind::Prometheus {
         let given = ["successCondition", "failureCondition"]
             .map(|field| json!({"required": [field], "properties": {field: {"type": "string"}}}));
         merge(&mut metric, json!({"anyOf": given}));
@@ -196,16 +196,16 @@ fn metric(kind: Kind) -> Value {
     metric
 }
 
-fn metric_field(kind: Kind, field: &str) -> Value {
+fn metric_field(kind: MetricKind, field: &str) -> Value {
     match (kind, field) {
         (_, "kind") => json!({"const": kind.as_str()}),
         (_, "name") => text(r"^[A-Za-z0-9._-]{1,63}$", "Its name in verdicts and reasons"),
         (_, "signal") => text("^[a-z0-9_]{1,63}$", "A signal of the filter's configuration"),
         (_, "ratio") => optional(factor(0.01, "The tolerated ratio of failures (default 1)")),
-        (Kind::Latency, "tolerance") => {
+        (MetricKind::Latency, "tolerance") => {
             optional(factor(1.0, "How many times slower the canary may be (default 1.1)"))
         }
-        (Kind::Latency, _) => optional(quantiles()),
+        (MetricKind::Latency, _) => optional(quantiles()),
         (_, "margin" | "tolerance") => {
             let share = percentage(SHARE, "");
             optional(

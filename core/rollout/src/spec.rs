@@ -26,7 +26,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use canary_judge::spec::{Analysis, Rule};
+use canary_judge::spec::{Analysis, MetricRule};
 use canary_model::document::{ConfigError, ConfigErrors, Node};
 use canary_model::weight::Weight;
 
@@ -154,12 +154,14 @@ impl Spec {
             step.pauses.iter().filter_map(PauseSpec::until).any(|until| until.until_confident)
         };
         let confident = self.steps.iter().any(confident);
-        let never = |rule: &Rule| match rule {
-            Rule::FailureRate { ratio, margin } => {
+        let never = |rule: &MetricRule| match rule {
+            MetricRule::FailureRate { ratio, margin } => {
                 *margin <= 0.0 && *ratio <= 1.0 && self.harm_budget.is_none()
             }
-            Rule::Conversion { margin, .. } => *margin <= 0.0,
-            Rule::Latency { .. } | Rule::Distribution { .. } | Rule::Prometheus(_) => false,
+            MetricRule::Conversion { margin, .. } => *margin <= 0.0,
+            MetricRule::Latency { .. }
+            | MetricRule::Distribution { .. }
+            | MetricRule::Prometheus(_) => false,
         };
         let metrics = self.analysis.metrics.iter().enumerate();
         let doubtful = metrics.filter(|(_, metric)| confident && never(&metric.rule));

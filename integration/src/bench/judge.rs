@@ -5,13 +5,13 @@
 //! Every run has a seed of its own, and a line of counts each second. The decision rules of Flagger, Argo
 //! Rollouts and Kayenta, re-implemented, watch the same streams.
 
-mod certificate;
 mod clients;
 mod drift;
 mod false_abort;
 mod figures;
 mod forecast;
 mod latency;
+mod non_inferiority;
 mod power;
 mod restarts;
 mod rig;
@@ -31,7 +31,7 @@ struct Extent {
 const FULL: Extent = Extent { runs: 2_000, few: 1_000 };
 const QUICK: Extent = Extent { runs: 300, few: 100 };
 
-/// Runs it.
+/// Runs all sheets of the benchmark.
 pub(super) fn run(quick: bool) -> BenchReport {
     let extent = if quick { QUICK } else { FULL };
     let Extent { runs, few } = extent;
@@ -42,8 +42,8 @@ pub(super) fn run(quick: bool) -> BenchReport {
     report.sheet(power::tell_compared(extent));
     report.sheet(latency::tell(extent));
     report.sheet(drift::tell(extent));
-    report.sheet(certificate::tell_good(extent));
-    report.sheet(certificate::tell_bad(extent));
+    report.sheet(non_inferiority::tell_good(extent));
+    report.sheet(non_inferiority::tell_bad(extent));
     report.sheet(forecast::tell(extent));
     eprintln!();
     for note in [

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use canary_integration::{
-    ClientRequest, FilterStats, RecordedRequest, Rig, Running, TestUpstream, artifacts,
+    ClientRequest, Fault, FilterStats, RecordedRequest, Rig, Running, TestUpstream, artifacts,
 };
 use hyper::{Method, body::Bytes};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wasmparser::{Parser, Payload};
 
 /// A rig with these signals and without a guard.
@@ -76,38 +77,81 @@ async fn categories_out_of_a_json_body_for_each_version() {
     assert_eq!(count, tally.of_version("1.1.0").to_string());
 }
 
-/// However the body comes: at once, byte by byte, by either protocol. And it reaches the client as
-/// it was.
+/// However the body comes: at once, byte by byte, by either protocol. It reaches the client unchanged,
+/// and the request is one observation, of one of the elements.
 #[tokio::test]
-async fn every_element_counts_however_the_body_is_cut() {
-    let body = r#"{"predictions": [{"label": "cat"}, {"label": "Hund"}, {"label": "a dog"},
-        {"label": "bird"}, {"label": 1}, {"label": true}, {"label": null}, {"label": []}, {}]}"#;
-    let once = [("cat", 1), ("dog", 2), ("other", 3), ("unreadable", 2)];
-    for (turn, chunks) in [None, Some(1), Some(7), Some(64)].into_iter().enumerate() {
+async fn one_request_is_one_observation_however_the_body_is_cut() {
+    let equal = json!({"predictions": vec![json!({"label": "cat"}); 10]}).to_string();
+    let mixed = r#"{"predictions": [{"label": "Hund"}, {"label": "bird"}, {"label": null}, {}]}"#;
+    for chunks in [None, Some(1), Some(7), Some(64)] {
         let upstream = echo().with(|behavior| behavior.chunks = chunks);
         let rig = with(label()).canary(upstream).weight(100.0).start().await;
-        for ask in [post(body), post(body).http2()] {
-            assert_eq!(rig.request(ask).await.text(), body, "unchanged");
+        for body in [equal.as_str(), mixed] {
+            for ask in [post(body.to_owned()), post(body.to_owned()).http2()] {
+                assert_eq!(rig.request(ask).await.text(), body, "unchanged");
+            }
         }
-        let counted = bins(&rig.counted(2).await, "canary");
-        let twice = once.map(|(bin, count)| (format!("label.{bin}"), 2 * count));
-        assert_eq!(counted, BTreeMap::from(twice), "{turn}: in chunks of {chunks:?}");
+        let counted = bins(&rig.counted(4).await, "canary");
+        assert_eq!(counted.get("label.cat"), Some(&2), "in chunks of {chunks:?}: {counted:?}");
+        assert_eq!(counted.values().sum::<u64>(), 4, "in chunks of {chunks:?}: {counted:?}");
     }
 }
 
 #[tokio::test]
-async fn numbers_and_booleans_count_by_their_json_text_and_at_most_64_of_them() {
+async fn each_of_the_first_64_elements_is_drawn() {
+    let signals =
+        json!([{"name": "place", "from": {"response_json": "/*"}, "bins": [16, 32, 48, 64]}]);
+    let rig = with(signals).canary(echo()).weight(100.0).start().await;
+    let body = json!((0..1_000).collect::<Vec<_>>()).to_string();
+    let counted = of_canary(&rig, vec![post(body); 200]).await;
+    assert_eq!(counted.values().sum::<u64>(), 200, "{counted:?}");
+    // 50 each are expected; 15 is six standard deviations below.
+    assert!(counted.len() == 4 && counted.values().all(|count| *count > 15), "{counted:?}");
+}
+
+#[tokio::test]
+async fn numbers_and_booleans_count_by_their_json_text() {
     let categories = json!(["0", "1", "true", {"value": "1.5", "bin": "more"}]);
     let signals = json!([
         {"name": "class", "from": {"response_json": "/predictions/*"}, "categories": categories},
         {"name": "first", "from": {"response_json": "/predictions/0"}, "bins": [0, 1]}]);
     let rig = with(signals).canary(echo()).weight(100.0).start().await;
-    let asks = vec![post(r#"{"predictions": [0, 1, 1, "1", 1.5, true, 2, 1.0]}"#)];
+    let values = ["0", "1", "1", "\"1\"", "1.5", "true", "2", "1.0"];
+    let asks = values.map(|value| post(format!("{{\"predictions\": [{value}]}}")));
     let classes = [("class.0", 1), ("class.1", 3), ("class.true", 1), ("class.more", 1)];
-    let rest = [("class.other", 2), ("first.b1", 1)];
-    assert_eq!(of_canary(&rig, asks).await, expected(&[&classes[..], &rest].concat()));
-    let long = json!({"predictions": vec![1; 1_000]}).to_string();
-    assert_eq!(of_canary(&rig, vec![post(long)]).await["class.1"], 3 + 64);
+    let rest = [("class.other", 2), ("first.b1", 1), ("first.b2", 6), ("first.unreadable", 1)];
+    assert_eq!(of_canary(&rig, asks.into()).await, expected(&[&classes[..], &rest].concat()));
+}
+
+/// A response that breaks off, because the client leaves or the upstream closes, says nothing of its
+/// body; what its headers say counts.
+#[tokio::test]
+async fn a_body_that_breaks_off_counts_nowhere() {
+    let signals = json!([
+        {"name": "label", "from": {"response_json": "/l"}, "categories": ["cat"]},
+        {"name": "by", "from": {"response_header": "x-upstream"}, "categories": [{"value": "1.1.0", "bin": "new"}]}]);
+    let rig = with(signals).canary(TestUpstream::ok().body(vec![b' '; 50_000_000])).weight(100.0);
+    let rig = rig.start().await;
+    for _ in 0..3 {
+        let mut stream = rig.dial().await;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut begin = [0; 1_000];
+        stream.read_exact(&mut begin).await.unwrap();
+        assert!(begin.starts_with(b"HTTP/1.1 200"));
+    }
+    assert_eq!(bins(&rig.counted(3).await, "canary"), expected(&[("by.new", 3)]));
+    let body = json!({"l": "cat"}).to_string();
+    rig.canary().change(|behavior| {
+        behavior.body = Some(body.into());
+        behavior.fault = Fault::Truncate;
+    });
+    let _broken = rig.client().send(ClientRequest::get("/")).await;
+    let counted = bins(&rig.counted(4).await, "canary");
+    assert_eq!(counted.get("label.unreadable"), None, "{counted:?}");
+    rig.canary().change(|behavior| behavior.fault = Fault::None);
+    rig.get("/").await;
+    let counted = bins(&rig.counted(5).await, "canary");
+    assert_eq!(counted.get("label.cat"), Some(&1), "{counted:?}");
 }
 
 #[tokio::test]

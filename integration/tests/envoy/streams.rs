@@ -159,13 +159,13 @@ async fn a_grpc_stream_that_the_client_ends_is_no_failure_and_one_that_the_serve
         drop(call);
         rig.counted(ended + 1).await;
     }
-    assert_eq!(canary(&rig, &["rq_failure", "rq_2xx"]).await, [0, 10]);
+    assert_eq!(canary(&rig, &["rq_failure", "rq_2xx", "rq_abandoned"]).await, [0, 10, 10]);
     let mut call = talks(&rig).await;
     rig.canary_mut().down().await;
     let rest = call.answer.body_mut().collect().await;
     assert!(rest.is_err() || rest.is_ok_and(|rest| rest.trailers().is_none()));
     rig.counted(11).await;
-    assert_eq!(canary(&rig, &["rq_failure", "rq_2xx"]).await, [1, 11]);
+    assert_eq!(canary(&rig, &["rq_failure", "rq_2xx", "rq_abandoned"]).await, [1, 11, 10]);
     rig.canary_mut().up();
     unharmed(&rig).await;
 }

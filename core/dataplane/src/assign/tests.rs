@@ -105,3 +105,27 @@ fn a_generated_cookie_is_the_requests_key() {
     assert!(first.client().is_some() && again.cookie().is_none());
     assert_eq!((first.reason(), again.reason()), (Reason::Sticky, Reason::Sticky));
 }
+
+#[test]
+fn cookies_are_read_from_every_line() {
+    let config = config(|rollout| {
+        rollout["affinity"] = json!([{"cookie": "uid"}]);
+        rollout["override"] = json!({"cookie": "pick"});
+    });
+    let weight = control(&[("weight", "50")]);
+    let assign = |headers: &[(&str, &str)]| assign(&config, &weight, Ok(&weight), headers, 0);
+    let one = assign(&[("cookie", "a=b; uid=u-7")]);
+    assert!(one.client().is_some() && one.cookie().is_none());
+    for lines in [
+        &[("cookie", "a=b"), ("cookie", "uid=u-7")][..],
+        &[("cookie", "a=b"), ("cookie", "c=d"), ("cookie", "uid=\"u-7\"")],
+        &[("cookie", "uid=\"u-7\"; a=b"), ("cookie", "uid=u-8")],
+    ] {
+        assert_eq!(assign(lines), one, "{lines:?}");
+    }
+    for (value, role) in [("always", Role::Canary), ("\"Never\"", Role::Stable)] {
+        let line = format!("c=d; pick={value}");
+        let picked = assign(&[("cookie", "uid=u-7"), ("cookie", &line)]);
+        assert_eq!((picked.role(), picked.reason()), (role, Reason::Override), "{line}");
+    }
+}

@@ -1,13 +1,13 @@
 use super::*;
-use crate::blocks::{Change, Taken, TickContext};
+use crate::blocks::{BlockUpdate, Change, TickContext};
 use crate::failure_abort::Tolerated;
 use crate::observation::ClassCounts;
 use crate::rate::Rate;
-use crate::verdict::{Findings, Unit};
+use crate::verdict::{CountingUnit, Findings};
 use canary_model::weight::Weight;
 
 const STILL: TickContext =
-    TickContext { t: 1.0, weight: Weight::ZERO, keyed: false, change: None, window: 1 };
+    TickContext { t: 1.0, weight: Weight::ZERO, sticky: false, change: None, window: 1 };
 
 fn read(text: &str) -> Observation {
     Observation::read(&format!("{{\"t\": 1, \"weight\": 10, {text}}}")).unwrap()
@@ -38,7 +38,7 @@ fn conversions_come_from_their_signal() {
     );
     let counts = conversions().of_requests(&line);
     assert_eq!(counts, Pair { stable: trials(90, 3), canary: trials(10, 0) });
-    assert_eq!(conversions().sides(counts).suspect, trials(90, 3), "stable is the suspect");
+    assert_eq!(conversions().sides(counts).treatment, trials(90, 3), "stable is the treatment");
     assert_eq!(conversions().roles(conversions().sides(counts)), counts);
     let unknown = read(r#""stable": {"total": 90}, "canary": {"total": 10}"#);
     assert_eq!(conversions().of_requests(&unknown), Pair::default());
@@ -51,7 +51,7 @@ fn a_line_of_clients_without_one_roles_part_is_dropped_whole() {
            "canary": {"total": 10, "clients": {"total": 3, "failure": 1, "first_failure": 0}}"#,
     );
     let tick = Events::Failures.of_clients(&line, line.requests()).unwrap();
-    assert_eq!((tick.seen.suspect, tick.events.reference, tick.requests.reference), (3, 2, 90));
+    assert_eq!((tick.seen.treatment, tick.events.control, tick.requests.control), (3, 2, 90));
     assert!(
         Events::Failures.of_first_requests(&line, line.requests()).is_none(),
         "stable's is missing"
@@ -104,7 +104,7 @@ fn a_budget_of_failures_is_not_one_of_conversions() {
     let margin = |events| {
         let mut test = Rate::new(events, tolerated, 1);
         test.begin_step(Some(0.02));
-        test.certification().margin
+        test.non_inferiority().margin
     };
     assert_eq!((margin(Events::Failures), margin(conversions())), (0.02, 0.05));
 }
@@ -117,11 +117,14 @@ fn the_figures_are_those_of_the_window() {
         r#""keyed": true, "stable": {"total": 90, "clients": {"total": 20, "failure": 2}},
            "canary": {"total": 10, "clients": {"total": 3, "failure": 1}}"#,
     );
-    let keyed = TickContext { keyed: true, ..STILL };
-    assert_eq!(test.observe(&keyed, &line), Taken::Closed { both: true });
+    let sticky = TickContext { sticky: true, ..STILL };
+    assert_eq!(test.observe(&sticky, &line), BlockUpdate::Closed { both: true });
     let Findings::Shares { unit, counts, .. } = test.findings() else { panic!("shares") };
-    assert_eq!((unit, counts.canary, counts.stable), (Unit::Clients, trials(3, 1), trials(20, 2)));
-    test.observe(&TickContext { change: Some(Change::Window), ..keyed }, &line);
+    assert_eq!(
+        (unit, counts.canary, counts.stable),
+        (CountingUnit::Clients, trials(3, 1), trials(20, 2))
+    );
+    test.observe(&TickContext { change: Some(Change::Window), ..sticky }, &line);
     let Findings::Shares { counts, .. } = test.findings() else { panic!("shares") };
     assert_eq!(counts, Pair::default());
 }

@@ -3,9 +3,9 @@ use crate::laws::ONE;
 use canary_model::weight::Weight;
 
 const STILL: TickContext =
-    TickContext { t: 1.0, weight: Weight::ZERO, keyed: false, change: None, window: 1 };
+    TickContext { t: 1.0, weight: Weight::ZERO, sticky: false, change: None, window: 1 };
 
-fn classes(names: &[&str], canary: &[u64], stable: &[u64]) -> Classes {
+fn classes(names: &[&str], canary: &[u64], stable: &[u64]) -> ClassPairs {
     let counts = canary.iter().zip(stable).map(|(c, s)| Pair { canary: *c, stable: *s });
     names.iter().map(ToString::to_string).zip(counts).collect()
 }
@@ -25,7 +25,7 @@ const ABC: [&str; 3] = ["a", "b", "c"];
 fn knowing(tolerance: f64) -> Drift {
     let mut test = Drift::new("label", tolerance, Some(1));
     let past = line(&ABC, &[5, 3, 2], &[50, 30, 20]);
-    assert_eq!(test.observe(&STILL, &past), Taken::Closed { both: true });
+    assert_eq!(test.observe(&STILL, &past), BlockUpdate::Closed { both: true });
     assert!((test.log_e() - 0.5f64.ln()).abs() < 1e-12, "a block with new classes is learnt from");
     test
 }
@@ -147,19 +147,19 @@ fn a_class_that_comes_late_is_learnt_then_tested() {
 #[test]
 fn what_is_left_out_dropped_and_forgotten() {
     let mut test = knowing(0.0);
-    assert_eq!(test.observe(&STILL, &line(&ABC, &[9, 9, 9], &[0, 0, 0])), Taken::LeftOut);
+    assert_eq!(test.observe(&STILL, &line(&ABC, &[9, 9, 9], &[0, 0, 0])), BlockUpdate::LeftOut);
     assert_eq!(test.history["a"].canary, 5);
-    assert_eq!(test.observe(&STILL, &line(&ABC, &[1, 1, 1], &[5, 5, 5])), Taken::Open);
+    assert_eq!(test.observe(&STILL, &line(&ABC, &[1, 1, 1], &[5, 5, 5])), BlockUpdate::Open);
     let changed = TickContext { change: Some(Change::Weight), ..STILL };
-    assert_eq!(test.observe(&changed, &line(&ABC, &[1, 1, 1], &[5, 5, 5])), Taken::LeftOut);
+    assert_eq!(test.observe(&changed, &line(&ABC, &[1, 1, 1], &[5, 5, 5])), BlockUpdate::LeftOut);
     assert_eq!((test.block.size(), test.history["a"].stable), (0, 60), "both are history");
     test.count_clients();
-    let keyed = TickContext { keyed: true, ..STILL };
-    assert_eq!(test.observe(&keyed, &line(&ABC, &[1, 1, 1], &[5, 5, 5])), Taken::Dropped);
+    let sticky = TickContext { sticky: true, ..STILL };
+    assert_eq!(test.observe(&sticky, &line(&ABC, &[1, 1, 1], &[5, 5, 5])), BlockUpdate::Dropped);
     let mut first = line(&ABC, &[1, 1, 1], &[50, 50, 50]);
     first.signals_first = std::mem::take(&mut first.signals);
-    assert_eq!(test.observe(&keyed, &first), Taken::Closed { both: true });
-    let window = TickContext { change: Some(Change::Window), keyed: true, ..STILL };
+    assert_eq!(test.observe(&sticky, &first), BlockUpdate::Closed { both: true });
+    let window = TickContext { change: Some(Change::Window), sticky: true, ..STILL };
     test.observe(&window, &first);
     assert_eq!((test.log_e(), test.history["a"].stable), (0.0, 160));
 }
@@ -171,4 +171,36 @@ fn one_class_alone_can_not_drift() {
         test.observe(&STILL, &line(&["a"], &[10], &[50]));
     }
     assert!((test.log_e() - 0.5f64.ln()).abs() < 1e-12);
+}
+
+const READ: [&str; 2] = ["cat", "unreadable"];
+
+#[test]
+fn what_neither_version_lets_it_read_is_no_data() {
+    let mut test = Drift::new("label", 0.0, Some(1));
+    assert_eq!(test.unreadable(), None, "nothing came yet");
+    for _ in 0..9 {
+        test.observe(&STILL, &line(&READ, &[0, 10], &[0, 90]));
+    }
+    let unreadable = |unreadable| {
+        Some(InsufficientData::ReadableValues { signal: "label".to_owned(), unreadable })
+    };
+    assert_eq!(test.unreadable(), unreadable(900));
+    test.observe(&STILL, &line(&READ, &[0, 10], &[1, 89]));
+    assert_eq!(test.unreadable(), None, "one value of one version can be read");
+    test.begin_step();
+    test.observe(&STILL, &line(&READ, &[0, 10], &[0, 90]));
+    assert_eq!(test.unreadable(), unreadable(100), "each step wants values of its own");
+}
+
+#[test]
+fn what_one_version_leaves_unreadable_is_evidence() {
+    let mut test = Drift::new("label", 0.0, Some(1));
+    for _ in 0..9 {
+        test.observe(&STILL, &line(&READ, &[0, 10], &[90, 0]));
+    }
+    assert_eq!(test.unreadable(), None);
+    assert!(test.log_e() > 100f64.ln(), "{}", test.log_e());
+    let Findings::Class { counts, .. } = test.findings() else { panic!("class") };
+    assert_eq!(counts.canary.trials, 80);
 }

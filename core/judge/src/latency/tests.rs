@@ -15,12 +15,12 @@ fn line(requests: u64, canary: &[(f64, u64)], stable: &[(f64, u64)]) -> Observat
     line
 }
 
-fn moment(change: Option<Change>) -> TickContext {
-    TickContext { t: 1.0, weight: Weight::ZERO, keyed: false, change, window: 1 }
+fn tick(change: Option<Change>) -> TickContext {
+    TickContext { t: 1.0, weight: Weight::ZERO, sticky: false, change, window: 1 }
 }
 
 const STILL: TickContext =
-    TickContext { t: 1.0, weight: Weight::ZERO, keyed: false, change: None, window: 1 };
+    TickContext { t: 1.0, weight: Weight::ZERO, sticky: false, change: None, window: 1 };
 
 /// 1,000 stable requests: 500 of 1 to 1.1 ms, 400 of 2, 90 of 3, 9 of 4, one of 5.
 const STABLE: [(f64, u64); 5] =
@@ -29,7 +29,7 @@ const STABLE: [(f64, u64); 5] =
 /// A test that is past its cold start, with the history of [`STABLE`].
 fn warm(tolerance: f64) -> Latency {
     let mut test = Latency::new([tolerance; 9], Some(1));
-    assert_eq!(test.observe(&STILL, &line(50, &[], &STABLE)), Taken::LeftOut);
+    assert_eq!(test.observe(&STILL, &line(50, &[], &STABLE)), BlockUpdate::LeftOut);
     test
 }
 
@@ -37,15 +37,18 @@ fn warm(tolerance: f64) -> Latency {
 fn edges_are_the_bins_nearest_the_quantiles() {
     let (n, edges) = edges(&bins(&STABLE));
     assert_eq!(n, 1_000);
-    // Shares below the bounds: 0, .5, .9, .99, .999.
-    let lower = edges.map(|edge| edge.lower);
+    // Shares below the bounds: 0, .5, .9, .99, .999, and 1 below the last bin's upper bound.
+    let bounds = edges.map(|edge| edge.bound);
     // .75 lies nearer .9 than .5, .95 nearer .99 or .9? .05 and .04: .99.
     assert_eq!(
-        lower,
+        bounds,
         [2_000.0, 3_000.0, 3_000.0, 4_000.0, 4_000.0, 4_000.0, 5_000.0, 5_000.0, 5_000.0]
     );
     assert_eq!(edges.map(|edge| edge.tail), [500, 100, 100, 10, 10, 10, 1, 1, 1]);
-    assert_eq!(super::edges(&bins(&[(700.0, 9)])).1, [Edge { lower: 700.0, tail: 9 }; 9]);
+    // All in one bin: half of it lies nearer either bound, of which the lower counts.
+    let [median, rest @ ..] = super::edges(&bins(&[(700.0, 9)])).1;
+    assert_eq!(median, Edge { bound: 700.0, from: 700.0, tail: 9 });
+    assert_eq!(rest, [Edge { bound: 800.0, from: 800.0, tail: 0 }; 8]);
     assert_eq!(super::edges(&Histogram::new()), (0, [Edge::default(); 9]));
 }
 
@@ -54,19 +57,19 @@ fn bins_of_one_bound_are_one_edge() {
     let mut history = bins(&[(1_000.0, 60)]);
     history.add(Bin::new(2_000.0, 10.0).unwrap(), 20);
     history.add(Bin::new(2_000.0, 100.0).unwrap(), 20);
-    assert_eq!(edges(&history).1[0], Edge { lower: 2_000.0, tail: 40 });
+    assert_eq!(edges(&history).1[0], Edge { bound: 2_000.0, from: 2_000.0, tail: 40 });
 }
 
 #[test]
 fn the_tail_counts_bins_at_or_above_tolerance_times_the_edge() {
     let canary = bins(&[(3_200.0, 1), (3_300.0, 2), (3_400.0, 4)]);
-    assert_eq!(Tails::of(&canary).at_or_above(1.1 * 3_000.0), Trials { trials: 7, events: 6 });
+    assert_eq!(Tails::new(&canary).at_or_above(1.1 * 3_000.0), Trials { trials: 7, events: 6 });
     assert_eq!(
-        Tails::of(&bins(&[(110.0, 1)])).at_or_above(1.1 * 100.0).events,
+        Tails::new(&bins(&[(110.0, 1)])).at_or_above(1.1 * 100.0).events,
         1,
         "rounding hides no bin"
     );
-    assert_eq!(Tails::of(&canary).at_or_above(3_300.1).events, 4);
+    assert_eq!(Tails::new(&canary).at_or_above(3_300.1).events, 4);
 }
 
 #[test]
@@ -74,7 +77,7 @@ fn the_formula_by_hand() {
     let mut test = warm(1.0);
     let canary = [(2_000.0, 20), (4_000.0, 10)];
     let closed = test.observe(&STILL, &line(30, &canary, &[(1_000.0, 40), (3_000.0, 30)]));
-    assert_eq!(closed, Taken::Closed { both: true });
+    assert_eq!(closed, BlockUpdate::Closed { both: true });
     let mut sum = 0.0;
     // Tails of stable's past, and of the block's canary and stable observations, at each quantile.
     for (tail, yc, ys) in [(500.0, 30.0, 30.0), (100.0, 10.0, 30.0), (100.0, 10.0, 30.0)]
@@ -102,49 +105,53 @@ fn the_test_waits_for_the_cold_start_and_the_history() {
     let mut test = Latency::new([1.0; 9], Some(1));
     let slow: [(f64, u64); 1] = [(9_000.0, 20)];
     for seen in [20, 40] {
-        assert_eq!(test.observe(&STILL, &line(20, &slow, &STABLE)), Taken::LeftOut);
-        let lack = Missing { what: Lack::ColdStart, have: seen, need: 50 };
+        assert_eq!(test.observe(&STILL, &line(20, &slow, &STABLE)), BlockUpdate::LeftOut);
+        let lack = InsufficientData::ColdStart { have: seen, need: 50 };
         assert_eq!(test.missing(), Some(lack));
     }
-    assert_eq!(test.observe(&STILL, &line(20, &slow, &STABLE)), Taken::LeftOut, "holds the 50th");
+    assert_eq!(
+        test.observe(&STILL, &line(20, &slow, &STABLE)),
+        BlockUpdate::LeftOut,
+        "holds the 50th"
+    );
     assert!((test.log_e() - 0.5f64.ln()).abs() < 1e-12, "no bet was placed");
     assert_eq!(test.history.count(), 3_000, "stable's observations are history all the same");
-    assert_eq!(test.observe(&STILL, &line(20, &slow, &STABLE)), Taken::Closed { both: true });
+    assert_eq!(test.observe(&STILL, &line(20, &slow, &STABLE)), BlockUpdate::Closed { both: true });
 
     let mut test = Latency::new([1.0; 9], Some(1));
     test.observe(&STILL, &line(99, &[], &[(1_000.0, 99)]));
-    assert_eq!(test.missing(), Some(Missing { what: Lack::History, have: 99, need: 100 }));
-    assert_eq!(test.observe(&STILL, &line(9, &slow, &STABLE)), Taken::LeftOut);
-    assert_eq!(test.observe(&STILL, &line(9, &slow, &[(1_000.0, 2)])), Taken::Open);
-    assert_eq!(test.missing(), Some(Missing { what: Lack::Block, have: 22, need: 30 }));
+    assert_eq!(test.missing(), Some(InsufficientData::History { have: 99, need: 100 }));
+    assert_eq!(test.observe(&STILL, &line(9, &slow, &STABLE)), BlockUpdate::LeftOut);
+    assert_eq!(test.observe(&STILL, &line(9, &slow, &[(1_000.0, 2)])), BlockUpdate::Open);
+    assert_eq!(test.missing(), Some(InsufficientData::Block { have: 22, need: 30 }));
 }
 
 #[test]
 fn a_change_discards_the_open_block_but_keeps_stables_observations() {
     let mut test = warm(1.0);
     test.observe(&STILL, &line(9, &[(9_000.0, 9)], &[(1_000.0, 9)]));
-    let changed = moment(Some(Change::Weight));
+    let changed = tick(Some(Change::Weight));
     let fast: [(f64, u64); 1] = [(1_000.0, 50)];
-    assert_eq!(test.observe(&changed, &line(9, &[(9_000.0, 9)], &fast)), Taken::LeftOut);
+    assert_eq!(test.observe(&changed, &line(9, &[(9_000.0, 9)], &fast)), BlockUpdate::LeftOut);
     assert_eq!((test.block.size(), test.history.count()), (0, 1_059));
     assert!((test.log_e() - 0.5f64.ln()).abs() < 1e-12);
-    assert_eq!(test.observe(&STILL, &line(9, &[(9_000.0, 99)], &[])), Taken::LeftOut);
+    assert_eq!(test.observe(&STILL, &line(9, &[(9_000.0, 99)], &[])), BlockUpdate::LeftOut);
 }
 
 #[test]
 fn with_affinity_first_observations_are_read_and_halves_dropped() {
     let mut test = warm(1.0);
     test.count_clients();
-    let keyed = TickContext { keyed: true, ..STILL };
+    let sticky = TickContext { sticky: true, ..STILL };
     let mut half = line(9, &[], &STABLE);
     half.roles.stable.rq_time_first_us = half.roles.stable.rq_time_us.clone();
-    assert_eq!(test.observe(&keyed, &half), Taken::Dropped);
+    assert_eq!(test.observe(&sticky, &half), BlockUpdate::Dropped);
     half.roles.canary.rq_time_first_us = Some(bins(&[(5_000.0, 40)]));
-    assert_eq!(test.observe(&keyed, &half), Taken::Closed { both: true });
+    assert_eq!(test.observe(&sticky, &half), BlockUpdate::Closed { both: true });
     assert!(test.log_e() > 5.0);
-    let window = TickContext { keyed: true, ..moment(Some(Change::Window)) };
+    let window = TickContext { sticky: true, ..tick(Some(Change::Window)) };
     test.observe(&window, &half);
-    assert_eq!(test.log_e(), 0.0, "a new window begins anew, and without a start mixture");
+    assert_eq!(test.log_e(), 0.0, "a new window starts again, and without a start mixture");
     assert_eq!(test.history.count(), 3_000, "but knows what stable did");
 }
 
@@ -179,4 +186,67 @@ fn a_tolerated_slowdown_is_no_evidence_and_a_larger_one_is_named() {
         panic!("quantile")
     };
     assert_eq!((quantile, tolerance, counts.canary.trials), ("p75", 1.1, 10_000));
+}
+
+/// Both versions' durations in one bin each, at the default tolerance; whether that is evidence enough
+/// for a rollback at 1 %.
+fn in_one_bin(stable: (f64, f64), canary: (f64, f64)) -> (bool, Findings) {
+    let one = |(lower, width): (f64, f64), count| {
+        Some([(Bin::new(lower, width).unwrap(), count)].into_iter().collect())
+    };
+    let mut test = Latency::new([1.1; 9], Some(3_600));
+    for _ in 0..30 {
+        let mut line = Observation::default();
+        line.roles.canary.total = Some(10);
+        line.roles.canary.rq_time_us = one(canary, 10);
+        line.roles.stable.rq_time_us = one(stable, 90);
+        test.observe(&STILL, &line);
+    }
+    (test.log_e() > 100f64.ln(), test.findings())
+}
+
+#[test]
+fn a_slower_canary_is_found_though_stable_fills_one_bin() {
+    // 0.52 s against 1.55 s, 52 ms against 15 s, and the smallest step that clears 1.1 × 530 ms.
+    for (stable, canary) in [
+        ((520_000.0, 10_000.0), (1_500_000.0, 100_000.0)),
+        ((52_000.0, 1_000.0), (15_000_000.0, 1_000_000.0)),
+        ((520_000.0, 10_000.0), (590_000.0, 10_000.0)),
+        ((99_000.0, 1_000.0), (110_000.0, 10_000.0)),
+    ] {
+        let (found, findings) = in_one_bin(stable, canary);
+        assert!(found, "{stable:?} {canary:?} {findings:?}");
+        let Findings::Quantile { edge_us, counts, .. } = findings else { panic!("quantile") };
+        assert_eq!(edge_us, Some(stable.0 + stable.1), "the upper bound tells them apart");
+        assert_eq!((counts.stable.events, counts.canary.share()), (0, Some(1.0)));
+    }
+}
+
+#[test]
+fn a_tolerated_canary_is_left_alone_though_stable_fills_one_bin() {
+    // The same bin; up to 1.1 times its end; faster.
+    for canary in [520_000.0, 580_000.0, 570_000.0, 51_000.0, 0.0] {
+        let (found, findings) = in_one_bin((520_000.0, 10_000.0), (canary, 10_000.0));
+        assert!(!found, "{canary} {findings:?}");
+    }
+}
+
+/// A factor tolerates nothing at zero, and a bin without width holds its bound.
+#[test]
+fn a_bin_without_width_has_an_edge_above_it() {
+    let zero = (0.0, 0.0);
+    assert!(in_one_bin(zero, (1.0, 0.1)).0);
+    assert!(!in_one_bin(zero, zero).0);
+    let exact = (500.0, 0.0);
+    assert!(in_one_bin(exact, (560.0, 10.0)).0);
+    assert!(!in_one_bin(exact, exact).0);
+    assert!(!in_one_bin(exact, (550.0, 0.0)).0, "1.1 times, exactly");
+    assert!(in_one_bin(zero, (1.0, 0.1)).1 != in_one_bin(zero, zero).1);
+}
+
+#[test]
+fn a_bound_beyond_all_floats_is_no_edge() {
+    let mut history = Histogram::new();
+    history.add(Bin::new(f64::MAX, f64::MAX).unwrap(), 100);
+    assert_eq!(edges(&history).1[8].bound, f64::MAX);
 }

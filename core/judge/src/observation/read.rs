@@ -7,8 +7,8 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
-use self::parts::{Bins, Classes, Count, Limited, Percent, Sample};
-use super::{Clients, Measurement, Observation, RoleCounts, Signal};
+use self::parts::{BinsDocument, ClassesDocument, CountDocument, Limited, Percent, SampleDocument};
+use super::{ClientCounts, Measurement, Observation, RoleCounts, SignalCounts};
 use crate::counts::Pair;
 use canary_model::document::ConfigError;
 use canary_model::role::Role;
@@ -27,7 +27,7 @@ pub const MAX_CLASSES: usize = 256;
 pub struct LineError {
     /// The line, counted from 1.
     pub line: usize,
-    /// Its first fault.
+    /// The first thing that is wrong with it.
     pub problem: ConfigError,
 }
 
@@ -66,12 +66,12 @@ fn in_order(observation: Observation, latest: &mut f64) -> Result<Observation, C
 
 /// A line inside of another document.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Observation, D::Error> {
-    Line::deserialize(from).map(Into::into)
+    ObservationDocument::deserialize(from).map(Into::into)
 }
 
 /// A measurement inside of another document.
 pub(super) fn measurement<'de, D: Deserializer<'de>>(from: D) -> Result<Measurement, D::Error> {
-    Measured::deserialize(from).map(Into::into)
+    MeasurementDocument::deserialize(from).map(Into::into)
 }
 
 pub(super) fn read(line: &str) -> Result<Observation, ConfigError> {
@@ -80,9 +80,9 @@ pub(super) fn read(line: &str) -> Result<Observation, ConfigError> {
         return Err(ConfigError { path: String::new(), message });
     }
     // Keeping track of the path costs time, and only a fault needs it.
-    match serde_json::from_str::<Line>(line) {
+    match serde_json::from_str::<ObservationDocument>(line) {
         Ok(line) => Ok(line.into()),
-        Err(error) => Err(locate::<Line>(line)
+        Err(error) => Err(locate::<ObservationDocument>(line)
             .unwrap_or_else(|| ConfigError { path: String::new(), message: error.to_string() })),
     }
 }
@@ -99,67 +99,68 @@ fn locate<T: DeserializeOwned>(text: &str) -> Option<ConfigError> {
 
 #[derive(Deserialize)]
 #[serde(expecting = "an object with t, weight, stable and canary")]
-struct Line {
+struct ObservationDocument {
     t: f64,
     weight: Percent,
-    window: Option<Count>,
-    keyed: Option<bool>,
+    window: Option<CountDocument>,
+    #[serde(rename = "keyed")]
+    sticky: Option<bool>,
     stable: Option<Part>,
     canary: Option<Part>,
     signals: Option<Limited<Roles, MAX_SIGNALS>>,
     signals_first: Option<Limited<Roles, MAX_SIGNALS>>,
-    measurements: Option<Limited<Measured, MAX_SIGNALS>>,
+    measurements: Option<Limited<MeasurementDocument, MAX_SIGNALS>>,
 }
 
-/// One role's part.
+/// What a line says of one role.
 #[derive(Default, Deserialize)]
 #[serde(expecting = "an object with a role's counts")]
 struct Part {
-    total: Option<Count>,
-    failure: Option<Count>,
-    rq_time_us: Option<Bins>,
-    clients: Option<ClientCounts>,
-    rq_time_first_us: Option<Bins>,
+    total: Option<CountDocument>,
+    failure: Option<CountDocument>,
+    rq_time_us: Option<BinsDocument>,
+    clients: Option<ClientsDocument>,
+    rq_time_first_us: Option<BinsDocument>,
     /// A role may also carry its first observations of signals itself.
-    signals_first: Option<Limited<Classes, MAX_SIGNALS>>,
+    signals_first: Option<Limited<ClassesDocument, MAX_SIGNALS>>,
 }
 
 #[derive(Deserialize)]
 #[serde(expecting = "an object with total, failure and first_failure")]
-struct ClientCounts {
-    total: Option<Count>,
-    failure: Option<Count>,
-    first_failure: Option<Count>,
+struct ClientsDocument {
+    total: Option<CountDocument>,
+    failure: Option<CountDocument>,
+    first_failure: Option<CountDocument>,
 }
 
 /// A signal's classes by role.
 #[derive(Deserialize)]
 #[serde(expecting = "an object with stable and canary")]
 struct Roles {
-    stable: Option<Classes>,
-    canary: Option<Classes>,
+    stable: Option<ClassesDocument>,
+    canary: Option<ClassesDocument>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a number, a list of numbers, or {\"error\": why}")]
-enum Measured {
-    One(Sample),
-    Several(Vec<Sample>),
+enum MeasurementDocument {
+    One(SampleDocument),
+    Several(Vec<SampleDocument>),
     Outage { error: String },
 }
 
-impl From<Line> for Observation {
-    fn from(line: Line) -> Self {
+impl From<ObservationDocument> for Observation {
+    fn from(line: ObservationDocument) -> Self {
         let signals = |part: Option<Limited<Roles, MAX_SIGNALS>>| {
             let part = part.unwrap_or_default().0.into_iter();
-            part.map(|(name, roles)| (name, Signal::from(roles))).collect()
+            part.map(|(name, roles)| (name, SignalCounts::from(roles))).collect()
         };
         let measured = line.measurements.unwrap_or_default().0.into_iter();
         let mut observation = Self {
             t: line.t,
             weight: line.weight.0,
             window: line.window.map(|count| count.0),
-            keyed: line.keyed.unwrap_or(false),
+            sticky: line.sticky.unwrap_or(false),
             roles: Pair::default(),
             signals: signals(line.signals),
             signals_first: signals(line.signals_first),
@@ -169,9 +170,9 @@ impl From<Line> for Observation {
         for (role, part) in parts {
             let Some(mut part) = part else { continue };
             for (name, classes) in part.signals_first.take().unwrap_or_default().0 {
-                *observation.signals_first.entry(name).or_default().of_mut(role) = Some(classes.0);
+                *observation.signals_first.entry(name).or_default().get_mut(role) = Some(classes.0);
             }
-            *observation.roles.of_mut(role) = part.into();
+            *observation.roles.get_mut(role) = part.into();
         }
         observation
     }
@@ -183,14 +184,14 @@ impl From<Part> for RoleCounts {
             total: part.total.map(|count| count.0),
             failure: part.failure.map(|count| count.0),
             rq_time_us: part.rq_time_us.map(|bins| bins.0),
-            clients: part.clients.map(Clients::from),
+            clients: part.clients.map(ClientCounts::from),
             rq_time_first_us: part.rq_time_first_us.map(|bins| bins.0),
         }
     }
 }
 
-impl From<ClientCounts> for Clients {
-    fn from(clients: ClientCounts) -> Self {
+impl From<ClientsDocument> for ClientCounts {
+    fn from(clients: ClientsDocument) -> Self {
         Self {
             total: clients.total.map(|count| count.0),
             failure: clients.failure.map(|count| count.0),
@@ -199,7 +200,7 @@ impl From<ClientCounts> for Clients {
     }
 }
 
-impl From<Roles> for Signal {
+impl From<Roles> for SignalCounts {
     fn from(roles: Roles) -> Self {
         Self {
             stable: roles.stable.map(|classes| classes.0),
@@ -208,14 +209,14 @@ impl From<Roles> for Signal {
     }
 }
 
-impl From<Measured> for Measurement {
-    fn from(measured: Measured) -> Self {
+impl From<MeasurementDocument> for Measurement {
+    fn from(measured: MeasurementDocument) -> Self {
         match measured {
-            Measured::One(sample) => Self::Values(vec![sample.0]),
-            Measured::Several(samples) => {
+            MeasurementDocument::One(sample) => Self::Values(vec![sample.0]),
+            MeasurementDocument::Several(samples) => {
                 Self::Values(samples.into_iter().map(|sample| sample.0).collect())
             }
-            Measured::Outage { error } => Self::Outage(error),
+            MeasurementDocument::Outage { error } => Self::Outage(error),
         }
     }
 }

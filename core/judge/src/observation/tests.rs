@@ -16,7 +16,7 @@ const EXAMPLE: &str = r#"{"t": 12.0, "weight": 5, "window": 1, "stable": {"total
 fn reads_a_line() {
     let line = Observation::read(EXAMPLE).unwrap();
     assert_eq!((line.t, line.weight.ppm(), line.window), (12.0, 50_000, Some(1)));
-    assert!(!line.keyed);
+    assert!(!line.sticky);
     assert_eq!((line.roles.stable.total, line.roles.stable.failure), (Some(950), Some(1)));
     let times = line.roles.canary.rq_time_us.as_ref().unwrap();
     assert_eq!(times.bins().collect::<Vec<_>>(), [(Bin::new(4600.0, 100.0).unwrap(), 2)]);
@@ -33,7 +33,7 @@ fn reads_clients() {
             "signals_first": {"label": {"canary": {"a": 1}}}}"#,
     )
     .unwrap();
-    let clients = Clients { total: Some(12), failure: Some(1), first_failure: Some(0) };
+    let clients = ClientCounts { total: Some(12), failure: Some(1), first_failure: Some(0) };
     assert_eq!(line.roles.stable.clients, Some(clients));
     assert_eq!(line.roles.canary, RoleCounts::default());
     let label = &line.signals_first["label"];
@@ -140,17 +140,17 @@ proptest! {
     #[test]
     fn lines_read_back(
         t in 0.0..1e9f64, ppm in 0..=1_000_000u32, window in proptest::option::of(0..9u64),
-        keyed: bool, counts in proptest::collection::vec(proptest::option::of(0..1u64 << 50), 4),
+        sticky: bool, counts in proptest::collection::vec(proptest::option::of(0..1u64 << 50), 4),
         bins in proptest::collection::vec((0..1_000_000u32, 1..1_000u32, 1..99u64), 0..9),
     ) {
         let mut line = Observation {
-            t: (t * 1e3).round() / 1e3, weight: Weight::from_ppm(ppm).unwrap(), window, keyed,
+            t: (t * 1e3).round() / 1e3, weight: Weight::from_ppm(ppm).unwrap(), window, sticky,
             ..Observation::default()
         };
         line.roles.stable.total = counts[0];
         line.roles.stable.failure = counts[1];
         line.roles.canary.clients =
-            Some(Clients { total: counts[2], failure: counts[3], first_failure: None });
+            Some(ClientCounts { total: counts[2], failure: counts[3], first_failure: None });
         line.roles.canary.rq_time_us = Some(
             bins.iter().map(|(l, w, n)| (Bin::new(f64::from(*l) / 10.0, f64::from(*w)).unwrap(), *n)).collect(),
         );

@@ -1,8 +1,8 @@
 //! Conditions on a query's result, such as `result[0] >= 0.95 && result[0] < 2`.
 //!
 //! A small part of the language that Argo Rollouts has for its `successCondition` and
-//! `failureCondition`, parsed once and then evaluated without any way to fail but by the result's
-//! shape:
+//! `failureCondition` (expr-lang), parsed once and then evaluated without any way to fail but by the
+//! result's shape:
 //!
 //! ```text
 //! either     = both { ("||" | "or") both }
@@ -15,8 +15,15 @@
 //!
 //! `result` is the one value of a result that has exactly one; where a query answers several series,
 //! the condition says by index which one it means.
+//!
+//! **NaN is no data**, and a condition sees only the values that it names. A test of a value that is
+//! NaN is undecided, unless the test is `isNaN`; and so is the condition, unless its other parts
+//! decide it whatever the undecided one would say (the strong three-valued logic of Kleene 1952). So
+//! a NaN in `result[1]` doesn't matter to `result[0] > 1`, and `isNaN(result[0]) || result[1] > 1`
+//! says nothing when only `result[1]` is NaN.
 
 mod parse;
+mod possible;
 
 #[cfg(test)]
 mod tests;
@@ -41,13 +48,13 @@ enum Expression {
     Either(Vec<Expression>),
     Both(Vec<Expression>),
     Not(Box<Expression>),
-    IsNan(Value),
-    IsInfinite(Value),
-    Compare(Value, Comparison, Value),
+    IsNan(Operand),
+    IsInfinite(Operand),
+    Compare(Operand, Comparison, Operand),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Value {
+enum Operand {
     Number(f64),
     Single,
     Element(usize),
@@ -64,7 +71,7 @@ enum Comparison {
     AtLeast,
 }
 
-/// Why a text is no condition.
+/// Why a text is not a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionError {
     /// Where, in bytes from 0.
@@ -81,11 +88,15 @@ impl fmt::Display for ConditionError {
 
 impl std::error::Error for ConditionError {}
 
-/// The result has not the shape that the condition asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShapeError {
-    /// `result` alone, but the result has this many values.
-    NotSingle(usize),
+/// Why a condition neither holds nor doesn't hold for a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "camelCase")]
+pub enum Undecided {
+    /// `result` alone, but the result has another number of values than one.
+    NotSingle {
+        /// How many it has.
+        len: usize,
+    },
     /// `result[index]`, but the result has only so many values.
     OutOfRange {
         /// The index that was asked for.
@@ -93,19 +104,23 @@ pub enum ShapeError {
         /// How many values there are.
         len: usize,
     },
+    /// The value that decides is NaN.
+    NotANumber {
+        /// Its index in the result, from 0.
+        index: usize,
+    },
 }
 
-impl fmt::Display for ShapeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotSingle(len) => {
-                write!(f, "the query answered {len} series: name one as result[0], or aggregate")
-            }
-            Self::OutOfRange { index, len } => {
-                write!(f, "result[{index}] asks for more than the {len} series there are")
-            }
-        }
-    }
+/// A condition that never changes its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ConstantCondition {
+    /// No result makes it hold.
+    NeverHolds,
+    /// It holds for every result that it can be asked about.
+    AlwaysHolds,
+    /// No result lets it be answered, such as `result[1] > 1` of a query that answers one value.
+    NeverAnswers,
 }
 
 impl TryFrom<String> for Condition {
@@ -139,69 +154,70 @@ impl Condition {
     /// Whether the condition holds for a result.
     ///
     /// # Errors
-    /// Where the result lacks the value that the condition asks for.
-    pub fn holds(&self, result: &[f64]) -> Result<bool, ShapeError> {
+    /// [`Undecided`] where the result lacks a value that the condition asks for, and where the values
+    /// that would decide are NaN.
+    pub fn holds(&self, result: &[f64]) -> Result<bool, Undecided> {
         self.expression.holds(result)
     }
 
-    /// Whether the condition itself asks for values that are no numbers; otherwise such a value is
-    /// no data.
-    pub fn asks_for_nan(&self) -> bool {
-        self.expression.asks_for_nan()
+    /// Whether the condition says the same of every result, as far as that can be told from its text:
+    /// what it reports is certain, and what it doesn't report may still be constant. `values` is how
+    /// many values the query is known to answer.
+    pub fn constant(&self, values: Option<usize>) -> Option<ConstantCondition> {
+        possible::constant(&self.expression, values)
     }
 }
 
 impl Expression {
-    /// As in Argo's language, what decides first ends the evaluation.
-    fn holds(&self, result: &[f64]) -> Result<bool, ShapeError> {
+    /// As in Argo's language, what decides first ends the evaluation: of a value that isn't there only
+    /// what is asked matters.
+    fn holds(&self, result: &[f64]) -> Result<bool, Undecided> {
         match self {
-            Self::Either(parts) => {
-                for part in parts {
-                    if part.holds(result)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            Self::Both(parts) => {
-                for part in parts {
-                    if !part.holds(result)? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            }
+            Self::Either(parts) => first_decisive(parts, result, true),
+            Self::Both(parts) => first_decisive(parts, result, false),
             Self::Not(part) => part.holds(result).map(|held| !held),
-            Self::IsNan(value) => value.of(result).map(f64::is_nan),
-            Self::IsInfinite(value) => value.of(result).map(f64::is_infinite),
+            Self::IsNan(value) => value.read(result).map(|(value, _)| value.is_nan()),
+            Self::IsInfinite(value) => value.number(result).map(f64::is_infinite),
             Self::Compare(left, comparison, right) => {
-                Ok(comparison.holds(left.of(result)?, right.of(result)?))
+                Ok(comparison.holds(left.number(result)?, right.number(result)?))
             }
-        }
-    }
-
-    fn asks_for_nan(&self) -> bool {
-        match self {
-            Self::Either(parts) | Self::Both(parts) => parts.iter().any(Self::asks_for_nan),
-            Self::Not(part) => part.asks_for_nan(),
-            Self::IsNan(_) => true,
-            Self::IsInfinite(_) | Self::Compare(..) => false,
         }
     }
 }
 
-impl Value {
-    fn of(self, result: &[f64]) -> Result<f64, ShapeError> {
+/// The parts of a disjunction (`decisive` true) or a conjunction (false): one that is `decisive` decides
+/// alone; without it one that is undecided leaves the whole undecided.
+fn first_decisive(parts: &[Expression], result: &[f64], decisive: bool) -> Result<bool, Undecided> {
+    let mut undecided = None;
+    for part in parts {
+        match part.holds(result) {
+            Ok(held) if held == decisive => return Ok(decisive),
+            Ok(_) => {}
+            Err(nan @ Undecided::NotANumber { .. }) => undecided = undecided.or(Some(nan)),
+            Err(shape) => return Err(shape),
+        }
+    }
+    undecided.map_or(Ok(!decisive), Err)
+}
+
+impl Operand {
+    /// The value, which may be NaN, and its index.
+    fn read(self, result: &[f64]) -> Result<(f64, usize), Undecided> {
         match (self, result) {
-            (Self::Number(number), _) => Ok(number),
-            (Self::Length, _) => Ok(result.len() as f64),
-            (Self::Single, [single]) => Ok(*single),
-            (Self::Single, _) => Err(ShapeError::NotSingle(result.len())),
+            (Self::Number(number), _) => Ok((number, 0)),
+            (Self::Length, _) => Ok((result.len() as f64, 0)),
+            (Self::Single, [single]) => Ok((*single, 0)),
+            (Self::Single, _) => Err(Undecided::NotSingle { len: result.len() }),
             (Self::Element(index), _) => {
-                let missing = ShapeError::OutOfRange { index, len: result.len() };
-                result.get(index).copied().ok_or(missing)
+                let missing = Undecided::OutOfRange { index, len: result.len() };
+                result.get(index).map(|value| (*value, index)).ok_or(missing)
             }
         }
+    }
+
+    fn number(self, result: &[f64]) -> Result<f64, Undecided> {
+        let (value, index) = self.read(result)?;
+        if value.is_nan() { Err(Undecided::NotANumber { index }) } else { Ok(value) }
     }
 }
 
@@ -215,6 +231,29 @@ impl Comparison {
             Self::AtMost => left <= right,
             Self::Greater => left > right,
             Self::AtLeast => left >= right,
+        }
+    }
+
+    /// What holds of two numbers exactly where this one doesn't.
+    const fn negated(self) -> Self {
+        match self {
+            Self::Equal => Self::NotEqual,
+            Self::NotEqual => Self::Equal,
+            Self::Less => Self::AtLeast,
+            Self::AtMost => Self::Greater,
+            Self::Greater => Self::AtMost,
+            Self::AtLeast => Self::Less,
+        }
+    }
+
+    /// The same with the two sides exchanged.
+    const fn flipped(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::AtMost => Self::AtLeast,
+            Self::Greater => Self::Less,
+            Self::AtLeast => Self::AtMost,
+            same => same,
         }
     }
 }

@@ -18,8 +18,8 @@ fn spec(success: Option<&str>, failure: Option<&str>) -> PrometheusSpec {
     }
 }
 
-fn after(spec: PrometheusSpec, values: &[f64]) -> Prometheus {
-    let mut test = Prometheus::new(spec);
+fn after(spec: PrometheusSpec, values: &[f64]) -> PrometheusTest {
+    let mut test = PrometheusTest::new(spec);
     for value in values {
         test.measure(1.0, &Measurement::Values(vec![*value]));
     }
@@ -45,16 +45,19 @@ fn one_condition_decides_alone_and_two_leave_room_between() {
     let test = after(both(), &[0.5, 1.5, 2.5]);
     assert_eq!((test.measured, test.failures, test.inconclusive), (3, 1, 1));
     assert_eq!(test.conclusion(), Conclusion::Insufficient, "one was unclear, none may be");
-    assert_eq!(test.missing(), Missing { what: Lack::Conclusiveness, have: 1, need: 0 });
+    assert_eq!(
+        test.missing(),
+        InsufficientData::ConclusiveMeasurements { inconclusive: 1, limit: 0 }
+    );
     let overlapping = spec(Some("result > 0"), Some("result > 2"));
     assert_eq!(after(overlapping, &[3.0]).failures, 1, "failure wins");
 }
 
 #[test]
 fn outages_and_no_data_hold_and_never_fail() {
-    let mut test = Prometheus::new(spec(None, Some("result > 0.9")));
+    let mut test = PrometheusTest::new(spec(None, Some("result > 0.9")));
     assert_eq!(test.conclusion(), Conclusion::Insufficient);
-    assert_eq!(test.missing(), Missing { what: Lack::Measurement, have: 0, need: 1 });
+    assert_eq!(test.missing(), InsufficientData::Measurement);
     test.measure(1.0, &Measurement::Values(vec![0.5]));
     assert_eq!(test.conclusion(), Conclusion::Pass);
     for nothing in [
@@ -69,8 +72,9 @@ fn outages_and_no_data_hold_and_never_fail() {
         assert_eq!(test.conclusion(), Conclusion::Insufficient, "{nothing:?}");
         assert_eq!(test.failures, 0);
     }
+    assert_eq!(test.missing(), InsufficientData::Answer);
     let Findings::Query { outage, values, .. } = test.findings() else { panic!("query") };
-    assert!(outage.unwrap().contains("answered 2 series"));
+    assert_eq!(outage, Some(NoAnswer::Undecided(Undecided::NotSingle { len: 2 })));
     assert_eq!(values, [Some(0.5)], "the last values that said something");
     test.measure(3.0, &Measurement::Values(vec![0.5]));
     assert_eq!(test.conclusion(), Conclusion::Pass, "the next good answer ends the hold");
@@ -82,6 +86,72 @@ fn a_condition_may_ask_for_nan() {
     assert_eq!(test.conclusion(), Conclusion::Fail);
     let Findings::Query { values, .. } = test.findings() else { panic!("query") };
     assert_eq!(values, [None]);
+}
+
+/// The whole answer holds the rollout only where a condition asks for what is NaN.
+#[test]
+fn a_condition_sees_only_the_values_that_it_names() {
+    const NAN: f64 = f64::NAN;
+    let first_is_nan = || Err(NoAnswer::Undecided(Undecided::NotANumber { index: 0 }));
+    let second_is_nan = || Err(NoAnswer::Undecided(Undecided::NotANumber { index: 1 }));
+    for (success, failure, values, phase) in [
+        (None, Some("result[0] > 0.05"), [0.01, NAN], Ok(MeasurementPhase::Success)),
+        (None, Some("result[0] > 0.05"), [0.06, NAN], Ok(MeasurementPhase::Failure)),
+        (None, Some("result[1] > 0.05"), [0.01, NAN], second_is_nan()),
+        (None, Some("isNaN(result[0]) || result[1] > 0.05"), [0.01, NAN], second_is_nan()),
+        (
+            None,
+            Some("isNaN(result[0]) || result[1] > 0.05"),
+            [NAN, 0.01],
+            Ok(MeasurementPhase::Failure),
+        ),
+        (
+            None,
+            Some("isNaN(result[0]) || result[1] > 0.05"),
+            [0.01, 0.01],
+            Ok(MeasurementPhase::Success),
+        ),
+        (None, Some("result[0] > 1 || result[1] > 1"), [NAN, 2.0], Ok(MeasurementPhase::Failure)),
+        (None, Some("result[0] > 1 || result[1] > 1"), [NAN, 0.5], first_is_nan()),
+        (None, Some("result[0] > 1 && result[1] > 1"), [NAN, 0.5], Ok(MeasurementPhase::Success)),
+        (None, Some("!(result[0] > 1)"), [NAN, 0.5], first_is_nan()),
+        (Some("result[0] < 1"), None, [NAN, 0.5], first_is_nan()),
+        (
+            Some("!isNaN(result[0]) && result[0] < 1"),
+            None,
+            [NAN, 0.5],
+            Ok(MeasurementPhase::Failure),
+        ),
+        (Some("result[0] < 1"), Some("result[1] > 2"), [0.5, NAN], second_is_nan()),
+        (Some("result[0] < 1"), Some("result[1] > 2"), [NAN, 3.0], Ok(MeasurementPhase::Failure)),
+        (Some("result[0] < 1"), Some("result[1] > 2"), [NAN, 1.0], first_is_nan()),
+        (Some("len(result) == 2"), None, [NAN, NAN], Ok(MeasurementPhase::Success)),
+        (None, Some("isInf(result[0])"), [f64::INFINITY, NAN], Ok(MeasurementPhase::Failure)),
+        (None, Some("isInf(result[0])"), [NAN, 1.0], first_is_nan()),
+    ] {
+        let found = assess(&spec(success, failure), &values);
+        assert_eq!(found, phase, "success {success:?}, failure {failure:?} of {values:?}");
+    }
+}
+
+#[test]
+fn inconclusive_measurements_hold_until_an_operator_accepts_them() {
+    let limit = |limit| PrometheusSpec {
+        inconclusive_limit: limit,
+        ..spec(Some("result < 1"), Some("result > 2"))
+    };
+    assert_eq!(after(limit(2), &[1.5, 1.5]).conclusion(), Conclusion::Pass, "two may be");
+    let mut test = after(limit(2), &[1.5, 0.5, 1.5, 0.5, 1.5]);
+    assert!(test.is_inconclusive());
+    assert_eq!(test.conclusion(), Conclusion::Insufficient);
+    test.measure(9.0, &Measurement::Values(vec![0.5]));
+    assert_eq!(test.conclusion(), Conclusion::Insufficient, "good measurements don't undo it");
+    test.accept_inconclusive();
+    assert_eq!((test.is_inconclusive(), test.conclusion()), (false, Conclusion::Pass));
+    let mut failed = after(limit(0), &[1.5, 9.0, 9.0, 9.0]);
+    assert_eq!(failed.conclusion(), Conclusion::Fail, "a failure decides");
+    failed.accept_inconclusive();
+    assert_eq!(failed.conclusion(), Conclusion::Fail);
 }
 
 #[test]
@@ -110,6 +180,8 @@ fn the_findings_name_the_conditions() {
 fn its_state_survives_json() {
     let test = after(spec(Some("result < 1"), Some("result > 2")), &[0.5, 1.5]);
     let text = serde_json::to_string(&test).unwrap();
-    assert_eq!(serde_json::from_str::<Prometheus>(&text).unwrap(), test);
-    assert!(serde_json::from_str::<Prometheus>(&text.replace("result > 2", "result >")).is_err());
+    assert_eq!(serde_json::from_str::<PrometheusTest>(&text).unwrap(), test);
+    assert!(
+        serde_json::from_str::<PrometheusTest>(&text.replace("result > 2", "result >")).is_err()
+    );
 }

@@ -4,7 +4,7 @@ mod prometheus;
 
 use std::collections::BTreeSet;
 
-use super::{Analysis, Kind, MAX_METRICS, MetricSpec, QUANTILES, Rule};
+use super::{Analysis, MAX_METRICS, MetricKind, MetricRule, MetricSpec, QUANTILES};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::names::is_signal;
 
@@ -57,32 +57,32 @@ fn metric(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<MetricSpec> {
         node.parsed("a name of letters, digits, '.', '_' and '-', at most 63", name, problems)
     });
     let rule = match kind {
-        Kind::FailureRate => failure_rate(&fields, problems),
-        Kind::Latency => latency(&fields, problems),
-        Kind::Distribution => signal_and_share("tolerance", &fields, problems)
-            .map(|(signal, tolerance)| Rule::Distribution { signal, tolerance }),
-        Kind::Conversion => signal_and_share("margin", &fields, problems)
-            .map(|(signal, margin)| Rule::Conversion { signal, margin }),
-        Kind::Prometheus => prometheus::read(&fields, problems).map(Rule::Prometheus),
+        MetricKind::FailureRate => failure_rate(&fields, problems),
+        MetricKind::Latency => latency(&fields, problems),
+        MetricKind::Distribution => signal_and_share("tolerance", &fields, problems)
+            .map(|(signal, tolerance)| MetricRule::Distribution { signal, tolerance }),
+        MetricKind::Conversion => signal_and_share("margin", &fields, problems)
+            .map(|(signal, margin)| MetricRule::Conversion { signal, margin }),
+        MetricKind::Prometheus => prometheus::read(&fields, problems).map(MetricRule::Prometheus),
     };
     Some(MetricSpec { name: name?.to_owned(), rule: rule? })
 }
 
-/// A metric's fields.
-pub fn metric_fields(kind: Kind) -> Vec<&'static str> {
+/// The fields that a metric of this kind may have.
+pub fn metric_fields(kind: MetricKind) -> Vec<&'static str> {
     let mut fields = vec!["name", "kind"];
     fields.extend_from_slice(match kind {
-        Kind::FailureRate => &["ratio", "margin"],
-        Kind::Latency => &["tolerance", "quantiles"],
-        Kind::Distribution => &["signal", "tolerance"],
-        Kind::Conversion => &["signal", "margin"],
-        Kind::Prometheus => &prometheus::FIELDS,
+        MetricKind::FailureRate => &["ratio", "margin"],
+        MetricKind::Latency => &["tolerance", "quantiles"],
+        MetricKind::Distribution => &["signal", "tolerance"],
+        MetricKind::Conversion => &["signal", "margin"],
+        MetricKind::Prometheus => &prometheus::FIELDS,
     });
     fields
 }
 
 /// The kind comes first: it says which fields there are.
-fn kind(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Kind> {
+fn kind(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<MetricKind> {
     let Some(kind) = node.value().get("kind") else {
         // Not an object, or one without a kind: either way the message names the right path.
         if node.value().is_object() {
@@ -92,7 +92,7 @@ fn kind(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Kind> {
         }
         return None;
     };
-    let found = Kind::ALL.into_iter().find(|known| kind.as_str() == Some(known.as_str()));
+    let found = MetricKind::ALL.into_iter().find(|known| kind.as_str() == Some(known.as_str()));
     if found.is_none() {
         problems.add(&format!("{}.kind", node.path()), format!("expected {}", kinds()));
     }
@@ -100,7 +100,7 @@ fn kind(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Kind> {
 }
 
 fn kinds() -> String {
-    format!("one of {}", Kind::ALL.map(Kind::as_str).join(", "))
+    format!("one of {}", MetricKind::ALL.map(MetricKind::as_str).join(", "))
 }
 
 fn name(text: &str) -> Option<&str> {
@@ -140,13 +140,13 @@ fn factor(node: &Node<'_>, least: f64, problems: &mut ConfigErrors) -> Option<f6
     Some(number)
 }
 
-fn failure_rate(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<Rule> {
+fn failure_rate(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<MetricRule> {
     let ratio = match fields.get("ratio") {
         None => Some(1.0),
         Some(node) => factor(&node, 0.01, problems),
     };
     let margin = share("margin", MARGIN, fields, problems);
-    Some(Rule::FailureRate { ratio: ratio?, margin: margin? })
+    Some(MetricRule::FailureRate { ratio: ratio?, margin: margin? })
 }
 
 fn signal_and_share(
@@ -165,17 +165,17 @@ fn signal_and_share(
     Some((name?.to_owned(), share?))
 }
 
-fn latency(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<Rule> {
+fn latency(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<MetricRule> {
     let tolerance = match fields.get("tolerance") {
         None => Some(TOLERANCE),
         Some(node) => factor(&node, 1.0, problems),
     };
     let Some(node) = fields.get("quantiles") else {
-        return Some(Rule::Latency { tolerances: [tolerance?; 9] });
+        return Some(MetricRule::Latency { tolerances: [tolerance?; 9] });
     };
     let named = quantiles(&node, problems);
     let tolerances = spread(&named?, tolerance?);
-    Some(Rule::Latency { tolerances })
+    Some(MetricRule::Latency { tolerances })
 }
 
 /// The named quantiles and their factors, ascending.

@@ -9,7 +9,7 @@ fn read(value: &Value) -> Result<Analysis, Vec<String>> {
     problems.finish(analysis).map_err(|all| all.iter().map(ToString::to_string).collect())
 }
 
-fn metric(value: Value) -> Result<Rule, Vec<String>> {
+fn metric(value: Value) -> Result<MetricRule, Vec<String>> {
     let mut analysis = read(&json!({"metrics": [value]}))?;
     Ok(analysis.metrics.remove(0).rule)
 }
@@ -27,13 +27,13 @@ fn reads_the_example() {
     ]}))
     .unwrap();
     assert_eq!((analysis.false_abort, analysis.shares()), (0.01, 4));
-    let rules: Vec<Rule> = analysis.metrics.into_iter().map(|metric| metric.rule).collect();
-    assert_eq!(rules[0], Rule::FailureRate { ratio: 1.0, margin: 0.001 });
+    let rules: Vec<MetricRule> = analysis.metrics.into_iter().map(|metric| metric.rule).collect();
+    assert_eq!(rules[0], MetricRule::FailureRate { ratio: 1.0, margin: 0.001 });
     let tolerances = [1.1, 1.1, 1.1, 1.2, 1.2, 1.5, 1.5, 1.5, 1.5];
-    assert_eq!(rules[1], Rule::Latency { tolerances });
-    assert_eq!(rules[2], Rule::Distribution { signal: "label".to_owned(), tolerance: 0.0 });
-    assert_eq!(rules[3], Rule::Conversion { signal: "checkout".to_owned(), margin: 0.01 });
-    let Rule::Prometheus(gpu) = &rules[4] else { panic!("prometheus") };
+    assert_eq!(rules[1], MetricRule::Latency { tolerances });
+    assert_eq!(rules[2], MetricRule::Distribution { signal: "label".to_owned(), tolerance: 0.0 });
+    assert_eq!(rules[3], MetricRule::Conversion { signal: "checkout".to_owned(), margin: 0.01 });
+    let MetricRule::Prometheus(gpu) = &rules[4] else { panic!("prometheus") };
     assert_eq!((gpu.interval, gpu.failure_limit, gpu.count), (Duration::from_secs(30), 2, None));
     assert_eq!(gpu.failure_condition.as_ref().unwrap().text(), "result > 0.9");
 }
@@ -42,11 +42,11 @@ fn reads_the_example() {
 fn defaults() {
     assert_eq!(read(&json!({"metrics": []})).unwrap().false_abort, 0.01);
     let rate = metric(json!({"name": "f", "kind": "failureRate"}));
-    assert_eq!(rate, Ok(Rule::FailureRate { ratio: 1.0, margin: 0.001 }));
+    assert_eq!(rate, Ok(MetricRule::FailureRate { ratio: 1.0, margin: 0.001 }));
     let latency = metric(json!({"name": "l", "kind": "latency"}));
-    assert_eq!(latency, Ok(Rule::Latency { tolerances: [1.1; 9] }));
+    assert_eq!(latency, Ok(MetricRule::Latency { tolerances: [1.1; 9] }));
     let conversion = metric(json!({"name": "c", "kind": "conversion", "signal": "c"}));
-    assert_eq!(conversion, Ok(Rule::Conversion { signal: "c".to_owned(), margin: 0.0 }));
+    assert_eq!(conversion, Ok(MetricRule::Conversion { signal: "c".to_owned(), margin: 0.0 }));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_named_quantile_holds_up_to_the_next() {
     let tolerances = |quantiles: Value| match metric(
         json!({"name": "l", "kind": "latency", "tolerance": 1.3, "quantiles": quantiles}),
     ) {
-        Ok(Rule::Latency { tolerances }) => tolerances,
+        Ok(MetricRule::Latency { tolerances }) => tolerances,
         other => panic!("{other:?}"),
     };
     assert_eq!(tolerances(json!({"p99": 2})), [2.0; 9], "those below the first take the first's");
@@ -63,7 +63,7 @@ fn a_named_quantile_holds_up_to_the_next() {
     let between = [1.5, 1.5, 1.5, 1.5, 2.0, 2.0, 2.0, 2.0, 2.0];
     assert_eq!(tolerances(json!({"p90": 1.5, "p97": 2})), between, "a quantile between two");
     let all = metric(json!({"name": "l", "kind": "latency", "tolerance": 1.3}));
-    assert_eq!(all, Ok(Rule::Latency { tolerances: [1.3; 9] }));
+    assert_eq!(all, Ok(MetricRule::Latency { tolerances: [1.3; 9] }));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn shares_are_percentages() {
     }
     let margin =
         |margin: Value| metric(json!({"name": "f", "kind": "failureRate", "margin": margin}));
-    assert_eq!(margin(json!(0)), Ok(Rule::FailureRate { ratio: 1.0, margin: 0.0 }));
+    assert_eq!(margin(json!(0)), Ok(MetricRule::FailureRate { ratio: 1.0, margin: 0.0 }));
     assert_eq!(
         margin(json!(0.5)).unwrap_err(),
         ["metrics[0].margin: expected a percentage such as 0.1%, below 100%, found 0.5"]
@@ -146,4 +146,32 @@ fn prometheus_faults() {
     assert!(
         with("failureCondition", Value::Null).contains("a successCondition or a failureCondition")
     );
+}
+
+#[test]
+fn constant_conditions_are_named_by_their_field() {
+    let warnings = |query: &str, success: &str, failure: &str| {
+        let spec = json!([{"name": "gpu", "kind": "prometheus", "address": "http://p:9090",
+            "query": query, "successCondition": success, "failureCondition": failure}]);
+        let value = json!({"metrics": spec});
+        let mut problems = ConfigErrors::default();
+        let read = Analysis::read(&Node::root(&value), &mut problems);
+        let analysis = problems.finish(read).unwrap();
+        let MetricRule::Prometheus(spec) = &analysis.metrics[0].rule else { panic!("prometheus") };
+        spec.condition_warnings()
+    };
+    assert_eq!(warnings("up", "result < 1", "result > 2"), []);
+    let never = ConstantCondition::NeverHolds;
+    assert_eq!(
+        warnings("up", "result < 1", "result > 2 && result < 1"),
+        [ConditionWarning { field: "failureCondition", constant: never }]
+    );
+    let second = |query| warnings(query, "result[1] < 1", "result[0] > 2");
+    let unanswered = ConstantCondition::NeverAnswers;
+    let warning = ConditionWarning { field: "successCondition", constant: unanswered };
+    assert_eq!(second("scalar(sum(rate(x[5m])))"), [warning]);
+    assert_eq!(second(" vector (1) "), [warning]);
+    for query in ["sum by (a) (x)", "scalar(x) + on() y", "vector(1) or vector(2)", "scalars(x)"] {
+        assert_eq!(second(query), [], "{query}");
+    }
 }

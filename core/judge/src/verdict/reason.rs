@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{Conclusion, Evidence, Findings, Lack, Missing, Unit, Verdict};
+use super::{Conclusion, CountingUnit, Evidence, Findings, InsufficientData, Verdict};
 use crate::counts::Trials;
-use crate::spec::Kind;
+use crate::prometheus::NoAnswer;
+use crate::prometheus::condition::Undecided;
+use crate::spec::MetricKind;
 
 impl Verdict {
     /// The verdict in one sentence: the metric, both versions' figures, the margin, the counts, and
@@ -12,10 +14,12 @@ impl Verdict {
     pub fn reason(&self) -> String {
         let mut sentence = format!("{}: ", self.metric);
         if self.conclusion == Conclusion::Insufficient {
-            let lack = self.missing.map_or_else(String::new, |missing| missing.sentence());
-            let _ = write!(sentence, "not enough data since the step's start: {lack}");
+            sentence.push_str("not enough data since the step began");
+            if let Some(missing) = &self.missing {
+                let _ = write!(sentence, ": {}", missing.sentence());
+            }
             if let Findings::Query { outage: Some(why), .. } = &self.findings {
-                let _ = write!(sentence, " ({why})");
+                let _ = write!(sentence, " ({})", why.sentence());
             }
             return sentence;
         }
@@ -29,52 +33,77 @@ impl Verdict {
 
 impl Evidence {
     fn sentence(&self, conclusion: Conclusion) -> String {
-        let (is, limit) = (odds(self.log_e), odds(self.log_needed()));
+        let (is, limit) = (e_value(self.log_e), e_value(self.log_needed()));
         match conclusion {
-            Conclusion::Fail => {
-                format!("the odds against the canary are {is}, the limit is {limit}")
-            }
-            _ => format!("no sign of more than that (odds {is}, limit {limit})"),
+            Conclusion::Fail => format!("evidence of a regression: e-value {is}, limit {limit}"),
+            _ => format!("no evidence of a regression: e-value {is}, limit {limit}"),
         }
     }
 }
 
-impl Missing {
-    /// What is lacking, with what there is of what is needed.
+impl InsufficientData {
+    /// What is missing, with what there is of what is needed.
     pub fn sentence(&self) -> String {
-        let Self { what, have, need } = self;
-        match what {
-            Lack::Block => format!("{have} of the {need} observations that close a block"),
-            Lack::BothVersions => "no block yet with something of both versions".to_owned(),
-            Lack::ColdStart => {
-                format!("the canary is starting cold: {have} of {need} requests")
+        match self {
+            Self::Block { have, need } => {
+                format!("{have} of the {need} observations that close a block")
             }
-            Lack::History => format!("{have} of {need} earlier stable observations"),
-            Lack::Measurement if *have == 0 => "no measurement yet".to_owned(),
-            Lack::Measurement => "the last measurement says nothing".to_owned(),
-            Lack::Conclusiveness => {
-                format!("{have} measurements were neither good nor bad, {need} may be")
+            Self::BothVersions => "only one version has had any".to_owned(),
+            Self::ColdStart { have, need } => {
+                format!("the canary is still warming up, after {have} of {need} requests")
+            }
+            Self::History { have, need } => {
+                format!("{have} of {need} stable observations to compare with")
+            }
+            Self::ReadableValues { signal, unreadable } => format!(
+                "the signal {signal} could not be read in any of {unreadable} answers of either                  version; check its pointer or header in the filter's configuration"
+            ),
+            Self::Measurement => "no measurement yet".to_owned(),
+            Self::Answer => "the last measurement has no result".to_owned(),
+            Self::ConclusiveMeasurements { inconclusive, limit } => format!(
+                "{inconclusive} measurements were inconclusive, inconclusiveLimit is {limit}"
+            ),
+        }
+    }
+}
+
+impl NoAnswer {
+    /// Why the measurement has no result.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Outage { error } => error.clone(),
+            Self::NoSeries => "the query returned no data; append `or vector(0)` to it if that \
+                               means zero"
+                .to_owned(),
+            Self::Undecided(Undecided::NotSingle { len }) => {
+                format!("the query returned {len} series: name one as result[0], or aggregate them")
+            }
+            Self::Undecided(Undecided::OutOfRange { index, len }) => {
+                format!("the condition reads result[{index}], but the query returned {len} series")
+            }
+            Self::Undecided(Undecided::NotANumber { index }) => {
+                format!("result[{index}] is NaN, which is no data")
             }
         }
     }
 }
 
 impl Findings {
-    fn sentence(&self, kind: Kind) -> String {
+    fn sentence(&self, kind: MetricKind) -> String {
         match self {
             Self::Shares { unit, counts, ratio, margin } => {
                 let (verb, sign) = match kind {
-                    Kind::Conversion => ("converted", '-'),
+                    MetricKind::Conversion => ("converted", '-'),
                     _ => ("failed", '+'),
                 };
                 let unit = match unit {
-                    Unit::Requests => "requests",
-                    Unit::Clients => "clients",
+                    CountingUnit::Requests => "requests",
+                    CountingUnit::Clients => "clients",
                 };
                 format!(
                     "the canary {verb} {} {unit}, stable {}; tolerated is {} {sign} {}",
-                    of(counts.canary),
-                    of(counts.stable),
+                    share_of(counts.canary),
+                    share_of(counts.stable),
                     times(*ratio),
                     points(*margin),
                 )
@@ -85,10 +114,10 @@ impl Findings {
                     "at {quantile} stable takes {} ms; {} canary requests took {} ms or more \
                      (tolerated: {} times as long), {} stable ones {} ms or more",
                     figure(edge),
-                    of(counts.canary),
+                    share_of(counts.canary),
                     figure(edge * tolerance),
                     figure(*tolerance),
-                    of(counts.stable),
+                    share_of(counts.stable),
                     figure(edge),
                 )
             }
@@ -96,18 +125,18 @@ impl Findings {
                 "{signal} was {:?} in {} canary answers and {} stable ones; tolerated is a \
                  difference of {}",
                 class.as_deref().unwrap_or("?"),
-                of(counts.canary),
-                of(counts.stable),
+                share_of(counts.canary),
+                share_of(counts.stable),
                 points(*tolerance),
             ),
             Self::Query { values, condition, failures, failure_limit, outage } => {
                 let last = match outage {
-                    Some(why) => format!("no answer ({why})"),
+                    Some(why) => format!("no result ({})", why.sentence()),
                     None => listed(values),
                 };
                 format!(
-                    "last measured {last}, held against {condition}; {failures} measurements \
-                     failed, {failure_limit} may"
+                    "last result {last}, compared with {condition}; {failures} measurements \
+                     failed, failureLimit is {failure_limit}"
                 )
             }
         }
@@ -115,7 +144,7 @@ impl Findings {
 }
 
 /// `12 of 431 (2.78 %)`.
-fn of(counts: Trials) -> String {
+fn share_of(counts: Trials) -> String {
     let share = counts.share().map_or_else(String::new, |share| format!(" ({})", percent(share)));
     format!("{} of {}{share}", counts.events, counts.trials)
 }
@@ -152,13 +181,11 @@ pub fn figure(value: f64) -> String {
     text
 }
 
-/// `212 to 1`; below one the other way round.
-fn odds(log: f64) -> String {
-    let one_side = |log: f64| {
-        if log < 13.0 {
-            return figure(log.exp());
-        }
+/// An e-value by its natural logarithm: `1300`, `0.25`, `10^100`.
+fn e_value(log: f64) -> String {
+    if log.abs() < 13.0 {
+        figure(log.exp())
+    } else {
         format!("10^{:.0}", log / std::f64::consts::LN_10)
-    };
-    if log >= 0.0 { format!("{} to 1", one_side(log)) } else { format!("1 to {}", one_side(-log)) }
+    }
 }

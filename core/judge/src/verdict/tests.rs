@@ -7,7 +7,7 @@ fn verdict(conclusion: Conclusion, log_e: f64) -> Verdict {
     };
     Verdict {
         metric: "failures".to_owned(),
-        kind: Kind::FailureRate,
+        kind: MetricKind::FailureRate,
         conclusion,
         evidence: Some(Evidence {
             log_e,
@@ -16,10 +16,15 @@ fn verdict(conclusion: Conclusion, log_e: f64) -> Verdict {
             window: None,
             log_limit: 100f64.ln(),
         }),
-        certificate: None,
-        findings: Findings::Shares { unit: Unit::Requests, counts, ratio: 1.0, margin: 0.001 },
-        missing: Some(Missing { what: Lack::Block, have: 12, need: 30 }),
-        lines: Lines::default(),
+        non_inferiority: None,
+        findings: Findings::Shares {
+            unit: CountingUnit::Requests,
+            counts,
+            ratio: 1.0,
+            margin: 0.001,
+        },
+        missing: Some(InsufficientData::Block { have: 12, need: 30 }),
+        lines: LineCounts::default(),
     }
 }
 
@@ -28,20 +33,20 @@ fn the_reason_names_both_figures_the_margin_and_the_evidence() {
     assert_eq!(
         verdict(Conclusion::Fail, 2_120f64.ln()).reason(),
         "failures: the canary failed 12 of 431 (2.78 %) requests, stable 9 of 8117 (0.111 %); \
-         tolerated is stable's share + 0.1 points; the odds against the canary are 2120 to 1, \
-         the limit is 200 to 1"
+         tolerated is stable's share + 0.1 points; evidence of a regression: e-value 2120, \
+         limit 200"
     );
     assert!(
         verdict(Conclusion::Pass, 0.25f64.ln())
             .reason()
-            .ends_with("no sign of more than that (odds 1 to 4, limit 200 to 1)")
+            .ends_with("; no evidence of a regression: e-value 0.25, limit 200")
     );
     assert_eq!(
         verdict(Conclusion::Insufficient, 0.0).reason(),
-        "failures: not enough data since the step's start: 12 of the 30 observations that close a \
+        "failures: not enough data since the step began: 12 of the 30 observations that close a \
          block"
     );
-    assert!(verdict(Conclusion::Fail, 230.3).reason().contains("are 10^100 to 1"));
+    assert!(verdict(Conclusion::Fail, 230.3).reason().contains("e-value 10^100, limit 200"));
 }
 
 #[test]

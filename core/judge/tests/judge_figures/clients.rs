@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use canary_judge::observation::{Clients, Observation};
+use canary_judge::observation::{ClientCounts, Observation};
 use canary_model::weight::Weight;
 use rand::RngExt;
 use rand_distr::weighted::WeightedAliasIndex;
@@ -79,7 +79,7 @@ impl Population {
             t: t as f64,
             weight,
             window: Some(window),
-            keyed: true,
+            sticky: true,
             ..Observation::default()
         };
         for (role, [total, failure, seen, failed, first]) in
@@ -87,7 +87,7 @@ impl Population {
         {
             role.total = Some(total);
             role.failure = Some(failure);
-            role.clients = Some(Clients {
+            role.clients = Some(ClientCounts {
                 total: Some(seen),
                 failure: Some(failed),
                 first_failure: Some(first),

@@ -88,3 +88,23 @@ fn an_identical_canary_and_one_at_the_tolerance_are_left_alone() {
     let tolerated = slowed(150, 1.1, 0.2, 500, |_, value| value * 1.1);
     assert!(decided(&tolerated) <= most(150, 0.01), "{} of 150", decided(&tolerated));
 }
+
+/// Durations that nearly all lie in one bin, as those of a model that takes 0.52 s, and one in two
+/// hundred that takes longer: the last bin's upper bound is then the edge of most quantiles.
+#[test]
+fn identical_versions_whose_durations_fill_one_bin_are_left_alone() {
+    let judge = judge(&json!([{"name": "l", "kind": "latency", "tolerance": 1.0}]));
+    let times = |rng: &mut Rng, n: u64| {
+        let one = |_| if rng.random_bool(0.005) { 900_000.0 } else { 525_000.0 };
+        (0..n).map(one).collect()
+    };
+    let same = runs(150, |rng| {
+        let lines = (0..400).map(|t| {
+            let nc = binomial(rng, 40, 0.2);
+            let canary = times(rng, nc);
+            timed(t, 0.2, canary, times(rng, 40 - nc))
+        });
+        until_abort(judge.clone(), lines)
+    });
+    assert!(decided(&same) <= most(150, 0.01), "{} of 150", decided(&same));
+}

@@ -11,10 +11,10 @@
 )]
 #![allow(clippy::disallowed_macros, reason = "what was measured is shown with --nocapture")]
 
-mod certificate;
 mod clients;
 mod drift;
 mod failures;
 mod latency;
+mod non_inferiority;
 mod rig;
 mod windows;

@@ -103,7 +103,7 @@ pub(crate) fn most(runs: usize, rate: f64) -> usize {
     runs
 }
 
-/// A binomial draw.
+/// How many of `n` trials succeed, each with probability `p`.
 pub(crate) fn binomial(rng: &mut Rng, n: u64, p: f64) -> u64 {
     Binomial::new(n, p).unwrap().sample(rng)
 }

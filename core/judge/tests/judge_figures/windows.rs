@@ -14,7 +14,7 @@ fn some_broken(rng: &mut Rng) -> Client {
 }
 
 fn unkeyed(mut line: Observation) -> Observation {
-    line.keyed = false;
+    line.sticky = false;
     line
 }
 

@@ -1,44 +1,45 @@
 //! What the texts of a configuration look like.
 
-use crate::document::{ConfigErrors, Node, Rule};
+use crate::document::{ConfigErrors, Node, TextRule};
 use crate::names;
 
 /// The longest text of a salt, cluster name or token, in bytes.
 const LONGEST_TEXT: usize = 256;
 
-pub(super) const ROLLOUT_NAME: Rule =
-    Rule { expected: names::ROLLOUT_EXPECTED, fits: names::is_rollout_name };
-pub(super) const VERSION: Rule =
-    Rule { expected: names::VERSION_EXPECTED, fits: names::is_version };
-pub(super) const CLUSTER: Rule =
-    Rule { expected: "the name of an Envoy cluster, 1 to 256 bytes", fits: is_header_text };
-pub(super) const SALT: Rule = Rule { expected: "a text of 1 to 256 bytes", fits: is_text };
-pub(super) const TOKEN_VALUE: Rule =
-    Rule { expected: "a text of 1 to 256 printable ASCII characters", fits: is_header_text };
-pub(super) const COOKIE: Rule =
-    Rule { expected: "a cookie's name such as canary-cohort", fits: names::is_token };
-pub(super) const HEADER_NAME: Rule =
-    Rule { expected: "a header's name such as x-user-id", fits: names::is_token };
-pub(super) const METHOD: Rule = Rule { expected: "a method such as POST", fits: names::is_token };
-pub(super) const PATH_PREFIX: Rule = Rule {
+pub(super) const ROLLOUT_NAME: TextRule =
+    TextRule { expected: names::ROLLOUT_EXPECTED, fits: names::is_rollout_name };
+pub(super) const VERSION: TextRule =
+    TextRule { expected: names::VERSION_EXPECTED, fits: names::is_version };
+pub(super) const CLUSTER: TextRule =
+    TextRule { expected: "the name of an Envoy cluster, 1 to 256 bytes", fits: is_header_text };
+pub(super) const SALT: TextRule = TextRule { expected: "a text of 1 to 256 bytes", fits: is_text };
+pub(super) const TOKEN_VALUE: TextRule =
+    TextRule { expected: "a text of 1 to 256 printable ASCII characters", fits: is_header_text };
+pub(super) const COOKIE: TextRule =
+    TextRule { expected: "a cookie's name such as canary-cohort", fits: names::is_token };
+pub(super) const HEADER_NAME: TextRule =
+    TextRule { expected: "a header's name such as x-user-id", fits: names::is_token };
+pub(super) const METHOD: TextRule =
+    TextRule { expected: "a method such as POST", fits: names::is_token };
+pub(super) const PATH_PREFIX: TextRule = TextRule {
     expected: "a path of at most 1024 ASCII characters that begins with /, such as /v2/models",
     fits: is_path_prefix,
 };
-pub(super) const SIGNAL_NAME: Rule =
-    Rule { expected: names::SIGNAL_EXPECTED, fits: names::is_signal };
-pub(super) const BIN: Rule = Rule {
+pub(super) const SIGNAL_NAME: TextRule =
+    TextRule { expected: names::SIGNAL_EXPECTED, fits: names::is_signal };
+pub(super) const BIN: TextRule = TextRule {
     expected: "1 to 63 letters, digits, _ and -, other than `other`, `unreadable` and the names of \
                statistics like `rq_total`",
     fits: is_listed_bin,
 };
 /// A category that stands for itself has to be its bin's name.
-pub(super) const PLAIN_CATEGORY: Rule = Rule {
+pub(super) const PLAIN_CATEGORY: TextRule = TextRule {
     expected: "1 to 63 letters, digits, _ and -, other than `other`, `unreadable` and the names of \
                statistics like `rq_total`; for other texts write {\"value\": …, \"bin\": …}",
     fits: is_listed_bin,
 };
-pub(super) const CATEGORY_VALUE: Rule =
-    Rule { expected: "a text of at most 256 bytes", fits: is_short };
+pub(super) const CATEGORY_VALUE: TextRule =
+    TextRule { expected: "a text of at most 256 bytes", fits: is_short };
 
 /// A header's name, in lower case, as Envoy has it.
 pub(super) fn lower_case(node: &Node<'_>, problems: &mut ConfigErrors) -> String {

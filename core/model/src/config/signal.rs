@@ -22,7 +22,7 @@ pub struct Signal {
     /// Where its values come from.
     pub source: Source,
     /// What its values are sorted into.
-    pub bins: Bins,
+    pub bins: SignalBins,
 }
 
 /// Where a signal's values come from.
@@ -48,7 +48,7 @@ pub enum Source {
 
 /// What a signal's values are sorted into.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Bins {
+pub enum SignalBins {
     /// Listed values; any other counts as `other`.
     Categories(Vec<Category>),
     /// Rising limits of a number's bins: `b0` below the first, `b1` from it on, and so on.
@@ -76,7 +76,7 @@ impl Signal {
         let bins = read_bins(&object, problems);
         let signal = Self { name, source: source?, bins: bins? };
         let of_request = matches!(signal.source, Source::Request { .. });
-        if of_request && signal.bins != Bins::Conversion {
+        if of_request && signal.bins != SignalBins::Conversion {
             let message =
                 "a signal from the request must be a conversion; write `conversion`: true";
             node.problem(problems, message);
@@ -134,15 +134,15 @@ fn read_request(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Source> 
     Some(Source::Request { method, path_prefix })
 }
 
-fn read_bins(object: &Object<'_>, problems: &mut ConfigErrors) -> Option<Bins> {
+fn read_bins(object: &Object<'_>, problems: &mut ConfigErrors) -> Option<SignalBins> {
     let conversion = match object.get("conversion") {
         None => false,
         Some(flag) => flag.flag(problems)?,
     };
     match (object.get("categories"), object.get("bins"), conversion) {
-        (Some(list), None, false) => Some(Bins::Categories(read_categories(&list, problems))),
-        (None, Some(list), false) => Some(Bins::Limits(read_limits(&list, problems))),
-        (None, None, true) => Some(Bins::Conversion),
+        (Some(list), None, false) => Some(SignalBins::Categories(read_categories(&list, problems))),
+        (None, Some(list), false) => Some(SignalBins::Limits(read_limits(&list, problems))),
+        (None, None, true) => Some(SignalBins::Conversion),
         _ => {
             let message = "expected exactly one of `categories`, `bins` and `conversion`: true";
             problems.add(object.path(), message);

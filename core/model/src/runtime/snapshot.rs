@@ -18,11 +18,11 @@ pub const MAX_KEYS: usize = 4_096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// In order of the rollouts' names and of the settings.
-    entries: Vec<Entry>,
+    entries: Vec<RuntimeEntry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct RuntimeEntry {
     rollout: String,
     setting: Setting,
     value: String,
@@ -58,7 +58,7 @@ impl Snapshot {
         let answer = String::from_utf8_lossy(answer);
         let mut reader = Reader::new(wanted);
         let mut json = serde_json::Deserializer::from_slice(answer.as_bytes());
-        let skim = Skim { reader: &mut reader, place: Place::Answer };
+        let skim = Skim { reader: &mut reader, place: Position::Answer };
         let read = skim.deserialize(&mut json).and_then(|()| json.end());
         read.map_err(|error| ReadError(error.to_string()))?;
         reader.problem.map_or(Ok(reader.snapshot), |problem| Err(ReadError(problem)))
@@ -77,7 +77,7 @@ impl Snapshot {
         names.filter(move |name| last.replace(*name) != Some(*name))
     }
 
-    fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: RuntimeEntry) {
         match self.place(&entry.rollout, entry.setting) {
             Ok(place) => self.entries.splice(place..=place, [entry]),
             Err(place) => self.entries.splice(place..place, [entry]),
@@ -93,7 +93,7 @@ impl Snapshot {
 
 /// Where in the answer the reader stands.
 #[derive(Clone, Copy)]
-enum Place {
+enum Position {
     /// The whole answer.
     Answer,
     /// `entries`: the keys of the whole runtime.
@@ -124,31 +124,31 @@ impl<'a> Reader<'a> {
     }
 
     /// What stands in a field of an object; `None`: nothing that is read.
-    fn enter(&mut self, object: Place, field: &str) -> Option<Place> {
+    fn enter(&mut self, object: Position, field: &str) -> Option<Position> {
         match object {
-            Place::Answer if field == "entries" => {
+            Position::Answer if field == "entries" => {
                 if std::mem::replace(&mut self.entries_seen, true) {
                     self.wrong("entries twice");
                 }
-                Some(Place::Entries)
+                Some(Position::Entries)
             }
-            Place::Entries => {
+            Position::Entries => {
                 let key = RuntimeKey::parse(field).filter(|key| (self.wanted)(key.rollout))?;
                 self.key = Some((key.rollout.to_owned(), key.setting));
                 self.value = None;
-                Some(Place::Entry)
+                Some(Position::Entry)
             }
-            Place::Entry if field == "final_value" => Some(Place::Value),
-            Place::Answer | Place::Entry | Place::Value => None,
+            Position::Entry if field == "final_value" => Some(Position::Value),
+            Position::Answer | Position::Entry | Position::Value => None,
         }
     }
 
     /// The end of an object.
-    fn leave(&mut self, object: Place) {
+    fn leave(&mut self, object: Position) {
         match object {
-            Place::Answer if !self.entries_seen => self.wrong("no entries"),
-            Place::Entry => self.keep(),
-            Place::Answer | Place::Entries | Place::Value => {}
+            Position::Answer if !self.entries_seen => self.wrong("no entries"),
+            Position::Entry => self.keep(),
+            Position::Answer | Position::Entries | Position::Value => {}
         }
     }
 
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
         if self.kept > MAX_KEYS {
             return self.wrong(&format!("more than {MAX_KEYS} keys of rollouts"));
         }
-        self.snapshot.insert(Entry { rollout, setting, value });
+        self.snapshot.insert(RuntimeEntry { rollout, setting, value });
     }
 
     /// Takes the text of a wanted key.
@@ -173,12 +173,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Something else stands at a place than belongs there.
-    fn found(&mut self, place: Place, what: &str) {
+    fn found(&mut self, place: Position, what: &str) {
         let expected = match place {
-            Place::Answer => "an object with entries",
-            Place::Entries => "an object of runtime keys",
-            Place::Entry => "an object with final_value",
-            Place::Value => "a string",
+            Position::Answer => "an object with entries",
+            Position::Entries => "an object of runtime keys",
+            Position::Entry => "an object with final_value",
+            Position::Value => "a string",
         };
         self.wrong(&format!("expected {expected}, found {what}"));
     }
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
 /// Takes what stands at one place of the answer.
 struct Skim<'r, 'a> {
     reader: &'r mut Reader<'a>,
-    place: Place,
+    place: Position,
 }
 
 impl<'de> DeserializeSeed<'de> for Skim<'_, '_> {
@@ -217,7 +217,7 @@ impl<'de> Visitor<'de> for Skim<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { reader, place: object } = self;
-        if matches!(object, Place::Value) {
+        if matches!(object, Position::Value) {
             reader.found(object, "an object");
         }
         while let Some(inside) = map.next_key_seed(Field { reader, object })? {
@@ -232,7 +232,7 @@ impl<'de> Visitor<'de> for Skim<'_, '_> {
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
         match self.place {
-            Place::Value => self.reader.text(text),
+            Position::Value => self.reader.text(text),
             place => self.reader.found(place, "a string"),
         }
         Ok(())
@@ -273,11 +273,11 @@ impl<'de> Visitor<'de> for Skim<'_, '_> {
 /// Takes the name of a field, and says what stands in it. Most names belong to others: none is kept.
 struct Field<'r, 'a> {
     reader: &'r mut Reader<'a>,
-    object: Place,
+    object: Position,
 }
 
 impl<'de> DeserializeSeed<'de> for Field<'_, '_> {
-    type Value = Option<Place>;
+    type Value = Option<Position>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -285,7 +285,7 @@ impl<'de> DeserializeSeed<'de> for Field<'_, '_> {
 }
 
 impl Visitor<'_> for Field<'_, '_> {
-    type Value = Option<Place>;
+    type Value = Option<Position>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name of a field")

@@ -9,8 +9,9 @@ use crate::state::{FleetMember, Phase, State, StepProgress};
 use canary_judge::Tolerated;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::forecast::{self, Rates};
-use canary_judge::spec::Kind;
-use canary_judge::verdict::{Certification, Conclusion, Findings, Verdict};
+use canary_judge::prometheus::NoAnswer;
+use canary_judge::spec::MetricKind;
+use canary_judge::verdict::{Conclusion, Findings, NonInferiorityFigures, Verdict};
 
 /// What a rollout waits for.
 pub fn blockers(spec: &Spec, state: &State) -> Blockers {
@@ -138,19 +139,23 @@ fn time_for(left: f64, have: f64, progress: &StepProgress) -> Option<Duration> {
 }
 
 fn certificate(verdict: &Verdict, progress: &StepProgress) -> Option<Blocker> {
-    let certificate = verdict.certificate.filter(|one| one.certified_at.is_none())?;
+    let certificate = verdict.non_inferiority.filter(|one| one.certified_at.is_none())?;
     let requests = requests_left(verdict, &certificate, progress.counts);
     let had = progress.counts.stable.trials.saturating_add(progress.counts.canary.trials) as f64;
     let left = requests.and_then(|left| time_for(left, had, progress));
-    let Certification { log_e, log_limit, margin, .. } = certificate;
+    let NonInferiorityFigures { log_e, log_limit, margin, .. } = certificate;
     Some(Blocker::Certificate { metric: verdict.metric.clone(), log_e, log_limit, margin, left })
 }
 
 /// How many more requests the certificate takes on average, if both versions fail as often as they
 /// did together so far.
-fn requests_left(verdict: &Verdict, one: &Certification, counts: Pair<Trials>) -> Option<f64> {
+fn requests_left(
+    verdict: &Verdict,
+    one: &NonInferiorityFigures,
+    counts: Pair<Trials>,
+) -> Option<f64> {
     let Findings::Shares { ratio, .. } = verdict.findings else { return None };
-    if verdict.kind != Kind::FailureRate {
+    if verdict.kind != MetricKind::FailureRate {
         return None;
     }
     let all = counts.stable.trials.saturating_add(counts.canary.trials) as f64;
@@ -161,7 +166,7 @@ fn requests_left(verdict: &Verdict, one: &Certification, counts: Pair<Trials>) -
     }
     let tolerated = Tolerated { ratio, margin: one.margin };
     let rates = Rates { weight, canary: share, stable: share };
-    let growth = forecast::certificate_growth(tolerated, rates);
+    let growth = forecast::non_inferiority_growth(tolerated, rates);
     forecast::requests_needed((one.log_limit - one.log_e).max(0.0), growth)
 }
 
@@ -172,7 +177,7 @@ fn data(state: &State) -> Vec<Blocker> {
     let lacking = |verdict: &Verdict| verdict.conclusion == Conclusion::Insufficient;
     let wait = |verdict: Verdict| {
         let outage = match &verdict.findings {
-            Findings::Query { outage, .. } => outage.clone(),
+            Findings::Query { outage, .. } => outage.as_ref().map(NoAnswer::sentence),
             _ => None,
         };
         let missing = verdict.missing.map(|missing| missing.sentence());

@@ -117,3 +117,50 @@ fn certain_steps_are_left_early() {
     // Some 400 canary requests certify one point at a baseline of 0.1 %.
     assert!((200..800).contains(&replayed.canary_requests), "{replayed:?}");
 }
+
+/// The last bin's upper bound is an edge too: without it these recordings complete.
+#[test]
+fn a_slower_canary_is_rolled_back_though_stable_fills_one_bin() {
+    let file = json!({"rollout": "r", "steps": [{"setWeight": 5}, {"pause": {"duration": "1m"}}],
+        "analysis": {"metrics": [{"name": "latency", "kind": "latency"}]}});
+    let spec = Spec::read(&file).unwrap();
+    let recorded = |stable: [u64; 2], canary: [u64; 2]| -> String {
+        let role = |total: u64, [lower, width]: [u64; 2]| json!({"total": total, "failure": 0, "rq_time_us": [[lower, width, total]]});
+        let line =
+            |t| json!({"t": t, "weight": 5, "stable": role(95, stable), "canary": role(5, canary)});
+        (0..90).map(|t| format!("{}\n", line(t))).collect()
+    };
+    // 0.52 s against 1.55 s; 52 ms against 15 s.
+    for (stable, canary) in
+        [([520_000, 10_000], [1_500_000, 100_000]), ([52_000, 1_000], [15_000_000, 1_000_000])]
+    {
+        let replayed = run(&spec, &recorded(stable, canary));
+        assert_eq!(replayed.outcome, ReplayOutcome::Aborted, "{replayed:?}");
+        assert!(replayed.reason.starts_with("latency: "), "{}", replayed.reason);
+    }
+    for canary in [[520_000, 10_000], [570_000, 10_000], [51_000, 1_000]] {
+        let replayed = run(&spec, &recorded([520_000, 10_000], canary));
+        assert_eq!(replayed.outcome, ReplayOutcome::Completed, "{replayed:?}");
+    }
+}
+
+/// A mistyped pointer gives no data, however many answers there were.
+#[test]
+fn a_signal_that_nobody_can_read_holds_the_rollout() {
+    let file = json!({"rollout": "r", "steps": [{"setWeight": 5}, {"pause": {"duration": "10s"}}],
+        "analysis": {"metrics": [{"name": "answers", "kind": "distribution", "signal": "label"}]}});
+    let spec = Spec::read(&file).unwrap();
+    let recorded = |stable: &str, canary: &str| -> String {
+        let signal = json!({"stable": {stable: 95}, "canary": {canary: 5}});
+        let line = |t| {
+            json!({"t": t, "weight": 5, "stable": {"total": 95}, "canary": {"total": 5},
+            "signals": {"label": signal}})
+        };
+        (0..60).map(|t| format!("{}\n", line(t))).collect()
+    };
+    let replayed = run(&spec, &recorded("unreadable", "unreadable"));
+    assert_eq!(replayed.outcome, ReplayOutcome::Insufficient, "{replayed:?}");
+    assert!(replayed.reason.contains("the signal label could not be read"), "{}", replayed.reason);
+    assert_eq!(run(&spec, &recorded("cat", "cat")).outcome, ReplayOutcome::Completed);
+    assert_eq!(run(&spec, &recorded("cat", "unreadable")).outcome, ReplayOutcome::Aborted);
+}

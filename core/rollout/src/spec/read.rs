@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::read_steps::{self, percent};
 use super::{Gate, GatePosition, Notify, Spec, StepSpec, Topic};
-use canary_judge::spec::{Analysis, FALSE_ABORT, Rule, percentage};
+use canary_judge::spec::{Analysis, FALSE_ABORT, MetricRule, percentage};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::duration;
 use canary_model::names;
@@ -119,7 +119,7 @@ fn fit(spec: &Spec, problems: &mut ConfigErrors) -> bool {
         problems.add(path, message);
         sound = false;
     };
-    let certified = |rule: &Rule| matches!(rule, Rule::FailureRate { .. });
+    let certified = |rule: &MetricRule| matches!(rule, MetricRule::FailureRate { .. });
     let waits = spec.steps.iter().flat_map(|step| &step.pauses);
     let confident = waits.filter_map(|pause| pause.until()).any(|until| until.until_confident);
     if spec.analysis.metrics.is_empty() && confident {

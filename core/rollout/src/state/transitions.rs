@@ -6,7 +6,7 @@ use super::{FleetMember, State, StepProgress, WeightTarget};
 use crate::spec::Spec;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
-use canary_judge::spec::Rule;
+use canary_judge::spec::MetricRule;
 use canary_model::weight::Weight;
 
 /// What a lease may take longer than its seconds to run out: until the filter first saw it.
@@ -18,7 +18,7 @@ impl State {
         self.epoch = epoch;
         self.window = 0;
         for metric in &spec.analysis.metrics {
-            if let Rule::Prometheus(query) = &metric.rule {
+            if let MetricRule::Prometheus(query) = &metric.rule {
                 let due = self.clock.passed.saturating_add(query.initial_delay);
                 self.due.insert(metric.name.clone(), due);
             }

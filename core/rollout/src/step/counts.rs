@@ -23,7 +23,7 @@ impl StepContext<'_> {
                 if self.state.outage.take().is_some() {
                     self.events.push(RolloutEvent::OutageOver);
                 }
-                self.state.keyed.get_or_insert(line.keyed);
+                self.state.keyed.get_or_insert(line.sticky);
                 self.take(line);
             }
             None => {
@@ -58,8 +58,8 @@ impl StepContext<'_> {
 
     /// External metrics don't wait for counts, unless nobody knows yet what will be counted.
     fn judge_measurements(&mut self) {
-        if let (Some(keyed), false) = (self.state.keyed, self.state.measured.is_empty()) {
-            self.judge(Observation { keyed, ..Observation::default() });
+        if let (Some(sticky), false) = (self.state.keyed, self.state.measured.is_empty()) {
+            self.judge(Observation { sticky, ..Observation::default() });
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::StepContext;
 use crate::action::Action;
 use crate::state::Phase;
-use canary_judge::spec::Rule;
+use canary_judge::spec::MetricRule;
 
 impl StepContext<'_> {
     pub(super) fn act(&mut self) {
@@ -60,7 +60,7 @@ impl StepContext<'_> {
         }
         let now = self.state.clock.passed;
         for metric in &self.spec.analysis.metrics {
-            let Rule::Prometheus(query) = &metric.rule else { continue };
+            let MetricRule::Prometheus(query) = &metric.rule else { continue };
             let due = self.state.due.entry(metric.name.clone()).or_insert(now);
             if *due <= now {
                 *due = now.saturating_add(query.interval);

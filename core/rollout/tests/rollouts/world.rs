@@ -123,12 +123,12 @@ pub(crate) fn line(
     for role in Role::ALL {
         let sum = |field: fn(&Trials) -> u64| {
             let since = |(name, pair): (&String, &Pair<Trials>)| {
-                let old = before.get(name).map_or(0, |old| field(old.of(role)));
-                field(pair.of(role)) - old
+                let old = before.get(name).map_or(0, |old| field(old.get(role)));
+                field(pair.get(role)) - old
             };
             Some(now.iter().map(since).sum())
         };
-        let counts = observation.roles.of_mut(role);
+        let counts = observation.roles.get_mut(role);
         (counts.total, counts.failure) = (sum(|trials| trials.trials), sum(|trials| trials.events));
     }
     Some(observation)

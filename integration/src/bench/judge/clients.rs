@@ -1,6 +1,6 @@
 //! A population of clients that stick to a version, and what the proxies count of it.
 
-use canary_judge::observation::{Clients, Observation};
+use canary_judge::observation::{ClientCounts, Observation};
 use rand::RngExt;
 use rand_distr::weighted::WeightedAliasIndex;
 use rand_distr::{Distribution, LogNormal};
@@ -9,14 +9,14 @@ use super::rig::{Rng, blank};
 
 /// One client: its share of failures on stable and on the canary.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
+pub(super) struct SimulatedClient {
     pub(super) stable: f64,
     pub(super) canary: f64,
 }
 
 /// Clients of log-normal activity, assigned by a place on the unit interval as the hash does it.
 pub(super) struct Population {
-    clients: Vec<(f64, Client)>,
+    clients: Vec<(f64, SimulatedClient)>,
     active: WeightedAliasIndex<f64>,
     window: u64,
     seen: Vec<bool>,
@@ -27,7 +27,7 @@ impl Population {
     pub(super) fn new(
         rng: &mut Rng,
         size: usize,
-        mut client: impl FnMut(&mut Rng) -> Client,
+        mut client: impl FnMut(&mut Rng) -> SimulatedClient,
     ) -> Self {
         let activity = LogNormal::new(0.0, 1.0).expect("a distribution");
         let weights = (0..size).map(|_| activity.sample(rng)).collect();
@@ -71,13 +71,16 @@ impl Population {
 
 fn line(mut line: Observation, window: u64, counts: [[u64; 5]; 2]) -> Observation {
     line.window = Some(window);
-    line.keyed = true;
+    line.sticky = true;
     let roles = [&mut line.roles.stable, &mut line.roles.canary];
     for (role, [total, failure, seen, failed, first]) in roles.into_iter().zip(counts) {
         role.total = Some(total);
         role.failure = Some(failure);
-        role.clients =
-            Some(Clients { total: Some(seen), failure: Some(failed), first_failure: Some(first) });
+        role.clients = Some(ClientCounts {
+            total: Some(seen),
+            failure: Some(failed),
+            first_failure: Some(first),
+        });
     }
     line
 }

@@ -2,7 +2,7 @@
 
 use canary_judge::counts::Pair;
 use canary_judge::observation::ClassCounts;
-use canary_judge::spec::Rule;
+use canary_judge::spec::MetricRule;
 
 use super::false_abort::judge_other;
 use super::figures::{Beside, speed_row};
@@ -49,7 +49,7 @@ pub(super) fn identical(count: u64) -> Vec<Race> {
 }
 
 fn shifted(count: u64, tolerance: f64, stable: &[f64], canary: &[f64], seconds: u64) -> Vec<Race> {
-    let judge = judge_other(Rule::Distribution { signal: SIGNAL.to_owned(), tolerance });
+    let judge = judge_other(MetricRule::Distribution { signal: SIGNAL.to_owned(), tolerance });
     runs(count, |rng| {
         let lines = (0..seconds).map(|t| {
             let nc = binomial(rng, REQUESTS, WEIGHT);

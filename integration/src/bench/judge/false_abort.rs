@@ -3,12 +3,12 @@
 
 use canary_judge::Judge;
 use canary_judge::observation::Observation;
-use canary_judge::spec::Rule;
+use canary_judge::spec::MetricRule;
 use rand::RngExt;
 
-use super::clients::{Client, Population};
+use super::clients::{Population, SimulatedClient};
 use super::figures::{Share, share_row};
-use super::rig::{Race, Rng, Traffic, aborts, failures, judge, race, runs};
+use super::rig::{Race, Rng, SimulatedTraffic, aborts, failures, judge, race, runs};
 use super::rivals::{NAMES, Rivals};
 use super::{Extent, drift, latency, restarts, told};
 use crate::bench::Sheet;
@@ -67,7 +67,7 @@ pub(super) fn tell(extent: Extent) -> Sheet {
         drift::identical(extent.runs),
         Some(LIMIT),
     );
-    let by_request = sticky(extent.few, 0.05, |line| Observation { keyed: false, ..line });
+    let by_request = sticky(extent.few, 0.05, |line| Observation { sticky: false, ..line });
     add(
         "what voids it: sticky clients, counted by request, weight 5 %".to_owned(),
         by_request,
@@ -90,7 +90,7 @@ fn steady(
     seconds: u64,
 ) -> Vec<Race> {
     let judge = judge_of(margin, seconds);
-    let traffic = Traffic { weight, requests, canary, stable };
+    let traffic = SimulatedTraffic { weight, requests, canary, stable };
     runs(count, |rng| {
         let lines = (0..seconds).map(|t| traffic.line(rng, t));
         race(judge.clone(), Rivals::of_failures(), aborts, lines)
@@ -103,7 +103,8 @@ fn ladder(count: u64, baseline: f64) -> Vec<Race> {
     runs(count, |rng| {
         let lines = (0..SECONDS).map(|t| {
             let weight = WEIGHTS[(t * WEIGHTS.len() as u64 / SECONDS) as usize];
-            Traffic { weight, requests: BUSY, canary: baseline, stable: baseline }.line(rng, t)
+            SimulatedTraffic { weight, requests: BUSY, canary: baseline, stable: baseline }
+                .line(rng, t)
         });
         race(judge.clone(), Rivals::of_failures(), aborts, lines)
     })
@@ -124,7 +125,7 @@ fn incidents(count: u64, rate: f64, weight: f64) -> Vec<Race> {
             }
             let within = (until - t_s).clamp(0.0, 1.0);
             let share = 0.001 + within * (rate - 0.001);
-            Traffic { weight, requests: BUSY, canary: share, stable: share }.line(rng, t)
+            SimulatedTraffic { weight, requests: BUSY, canary: share, stable: share }.line(rng, t)
         });
         race(judge.clone(), Rivals::of_failures(), aborts, lines)
     })
@@ -136,7 +137,7 @@ fn sticky(count: u64, weight: f64, as_seen: fn(Observation) -> Observation) -> V
     let judge = judge_of(0.0, 800);
     let broken = |rng: &mut Rng| {
         let rate = if rng.random_bool(0.01) { 0.5 } else { 0.0001 };
-        Client { stable: rate, canary: rate }
+        SimulatedClient { stable: rate, canary: rate }
     };
     runs(count, |rng| {
         let mut all = Population::new(rng, 5_000, broken);
@@ -146,6 +147,6 @@ fn sticky(count: u64, weight: f64, as_seen: fn(Observation) -> Observation) -> V
 }
 
 /// A judge of something else than failures.
-pub(super) fn judge_other(rule: Rule) -> Judge {
+pub(super) fn judge_other(rule: MetricRule) -> Judge {
     judge(rule, SECONDS)
 }

@@ -97,7 +97,7 @@ pub(super) enum Beside {
     Failed,
     /// How many requests the canary had.
     Requests,
-    /// Nothing.
+    /// No interval and no quantiles.
     Nothing,
 }
 

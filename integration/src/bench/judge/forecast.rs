@@ -1,14 +1,14 @@
 //! Whether the planner's forecast is near what the simulation needs.
 
 use canary_judge::forecast::{
-    Rates, abort_growth, abort_nats, certificate_growth, median_requests, requests_needed,
+    Rates, abort_growth, abort_nats, median_requests, non_inferiority_growth, requests_needed,
 };
 use canary_judge::{BETA, Tolerated};
 use serde_json::json;
 
-use super::certificate::certified;
 use super::figures::{canary_quantiles, ours};
-use super::rig::{Race, Traffic, aborts, failures, judge, race, runs};
+use super::non_inferiority::certified;
+use super::rig::{Race, SimulatedTraffic, aborts, failures, judge, race, runs};
 use super::rivals::Rivals;
 use super::{Extent, told};
 use crate::bench::{Row, Sheet};
@@ -43,7 +43,7 @@ pub(super) fn tell(extent: Extent) -> Sheet {
     for (margin, weight) in [(0.005, 0.05), (0.01, 0.05), (0.005, 0.5), (0.002, 0.05)] {
         let tolerated = Tolerated { ratio: 1.0, margin };
         let rates = Rates { weight, canary: 0.001, stable: 0.001 };
-        let needed = requests_needed(-BETA.ln(), certificate_growth(tolerated, rates));
+        let needed = requests_needed(-BETA.ln(), non_inferiority_growth(tolerated, rates));
         let [margin_in, share] = [margin, weight].map(|share| 100.0 * share);
         let name = format!("certificate, margin {margin_in} points, weight {share} %");
         let races = certified(extent.runs, margin, weight, [0.001; 2], Rivals::none());
@@ -55,7 +55,7 @@ pub(super) fn tell(extent: Extent) -> Sheet {
 /// Runs without rivals, and for as long as it takes.
 fn found(count: u64, margin: f64, canary: f64, weight: f64) -> Vec<Race> {
     let judge = judge(failures(margin), 3_600);
-    let traffic = Traffic { weight, requests: 30, canary, stable: 0.001 };
+    let traffic = SimulatedTraffic { weight, requests: 30, canary, stable: 0.001 };
     runs(count, |rng| {
         let lines = (0..100_000).map(|t| traffic.line(rng, t));
         race(judge.clone(), Rivals::none(), aborts, lines)

@@ -2,7 +2,7 @@
 
 use canary_judge::Judge;
 use canary_judge::observation::Observation;
-use canary_judge::spec::Rule;
+use canary_judge::spec::MetricRule;
 use canary_model::histogram::{Bin, Histogram};
 use rand::RngExt;
 use rand_distr::{Distribution, LogNormal};
@@ -14,7 +14,7 @@ use super::rivals::Rivals;
 use super::{Extent, told};
 use crate::bench::Sheet;
 
-/// Requests a second.
+/// Requests a second, of both versions.
 const REQUESTS: u64 = 40;
 /// The canary's cold start, which the test leaves out.
 const COLD: u64 = 50;
@@ -65,7 +65,7 @@ fn slowed(
     seconds: u64,
     slower: impl Fn(&mut Rng, f64) -> f64 + Sync,
 ) -> Vec<Race> {
-    let judge = judge_other(Rule::Latency { tolerances: [tolerance; 9] });
+    let judge = judge_other(MetricRule::Latency { tolerances: [tolerance; 9] });
     runs(count, |rng| {
         let judge = warmed(rng, judge.clone(), weight);
         let lines = (2..2 + seconds).map(|t| {

@@ -1,7 +1,7 @@
 //! How soon a canary that fails more is found: requests of it until the rollback.
 
 use super::figures::{Beside, speed_row};
-use super::rig::{Race, Traffic, aborts, failures, judge, race, runs};
+use super::rig::{Race, SimulatedTraffic, aborts, failures, judge, race, runs};
 use super::rivals::Rivals;
 use super::{Extent, told};
 use crate::bench::Sheet;
@@ -76,7 +76,7 @@ pub(super) fn steady(
     requests: u64,
 ) -> Vec<Race> {
     let judge = judge(failures(margin), SECONDS);
-    let traffic = Traffic { weight, requests, canary, stable: 0.001 };
+    let traffic = SimulatedTraffic { weight, requests, canary, stable: 0.001 };
     runs(count, |rng| {
         let lines = (0..SECONDS).map(|t| traffic.line(rng, t));
         race(judge.clone(), Rivals::of_failures(), aborts, lines)

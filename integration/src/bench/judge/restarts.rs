@@ -4,7 +4,7 @@
 use canary_judge::observation::Observation;
 use rand::RngExt;
 
-use super::rig::{Race, Rng, Traffic, aborts, blank, failures, judge, race, runs};
+use super::rig::{Race, Rng, SimulatedTraffic, aborts, blank, failures, judge, race, runs};
 use super::rivals::Rivals;
 
 const PROXIES: usize = 4;
@@ -13,16 +13,16 @@ const RESTART: f64 = 1.0 / 120.0;
 const SECONDS: u64 = 1_200;
 
 /// A proxy's counters: total and failures of stable, then of the canary.
-type Counters = [u64; 4];
+type SimulatedCounters = [u64; 4];
 
 /// Runs of two identical versions behind four such proxies.
 pub(super) fn races(count: u64, weight: f64) -> Vec<Race> {
     let judge = judge(failures(0.0), SECONDS);
-    let traffic = Traffic { weight, requests: 250, canary: 0.01, stable: 0.01 };
+    let traffic = SimulatedTraffic { weight, requests: 250, canary: 0.01, stable: 0.01 };
     runs(count, |rng| {
-        let mut fleet = [(Counters::default(), Counters::default()); PROXIES];
+        let mut fleet = [(SimulatedCounters::default(), SimulatedCounters::default()); PROXIES];
         let lines = (0..SECONDS).map(|t| {
-            let mut sum = Counters::default();
+            let mut sum = SimulatedCounters::default();
             for (counters, read) in &mut fleet {
                 pass(rng, counters, traffic, t);
                 let news = since(*counters, *read);
@@ -36,19 +36,19 @@ pub(super) fn races(count: u64, weight: f64) -> Vec<Race> {
 }
 
 /// A second passes at one proxy; if it restarts in that second, only what came after counts.
-fn pass(rng: &mut Rng, counters: &mut Counters, traffic: Traffic, t: u64) {
+fn pass(rng: &mut Rng, counters: &mut SimulatedCounters, traffic: SimulatedTraffic, t: u64) {
     let mut requests = traffic.requests;
     if rng.random_bool(RESTART) {
-        *counters = Counters::default();
+        *counters = SimulatedCounters::default();
         requests = (requests as f64 * rng.random::<f64>()) as u64;
     }
-    let news = Traffic { requests, ..traffic }.line(rng, t).roles;
+    let news = SimulatedTraffic { requests, ..traffic }.line(rng, t).roles;
     let news = [news.stable.total, news.stable.failure, news.canary.total, news.canary.failure];
     *counters = std::array::from_fn(|n| counters[n] + news[n].unwrap_or(0));
 }
 
 /// What is new. One counter that fell says that the proxy restarted: then all of them began at zero.
-fn since(now: Counters, read: Counters) -> Counters {
+fn since(now: SimulatedCounters, read: SimulatedCounters) -> SimulatedCounters {
     if now.iter().zip(read).any(|(now, read)| *now < read) {
         return now;
     }
@@ -58,7 +58,7 @@ fn since(now: Counters, read: Counters) -> Counters {
 fn line(
     t: u64,
     weight: f64,
-    [stable, stable_failed, canary, canary_failed]: Counters,
+    [stable, stable_failed, canary, canary_failed]: SimulatedCounters,
 ) -> Observation {
     let mut line = blank(t, weight);
     line.roles.stable.total = Some(stable);

@@ -4,7 +4,7 @@ use std::thread;
 
 use canary_judge::Judge;
 use canary_judge::observation::Observation;
-use canary_judge::spec::{Analysis, MetricSpec, Rule};
+use canary_judge::spec::{Analysis, MetricRule, MetricSpec};
 use canary_model::weight::Weight;
 use rand::SeedableRng;
 use rand_distr::{Binomial, Distribution};
@@ -22,15 +22,15 @@ pub(super) const SEED: u64 = 20_260_000;
 const FALSE_ABORT: f64 = 0.01;
 
 /// A judge of one metric, for a rollout planned to take so many seconds.
-pub(super) fn judge(rule: Rule, planned_seconds: u64) -> Judge {
+pub(super) fn judge(rule: MetricRule, planned_seconds: u64) -> Judge {
     let metric = MetricSpec { name: "metric".to_owned(), rule };
     let analysis = Analysis { false_abort: FALSE_ABORT, metrics: vec![metric] };
     Judge::new(&analysis, planned_seconds)
 }
 
 /// Failures with a tolerated difference.
-pub(super) const fn failures(margin: f64) -> Rule {
-    Rule::FailureRate { ratio: 1.0, margin }
+pub(super) const fn failures(margin: f64) -> MetricRule {
+    MetricRule::FailureRate { ratio: 1.0, margin }
 }
 
 /// Where a rule decided, or where the stream ended without that.
@@ -101,17 +101,17 @@ pub(super) fn certifies(judge: &Judge) -> bool {
     judge.uncertified().is_empty()
 }
 
-/// A binomial draw.
+/// How many of `n` trials succeed, each with probability `p`.
 pub(super) fn binomial(rng: &mut Rng, n: u64, p: f64) -> u64 {
     Binomial::new(n, p).expect("a probability").sample(rng)
 }
 
 /// What a second of traffic is made of.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Traffic {
+pub(super) struct SimulatedTraffic {
     /// The canary's share: each request goes to it with this probability.
     pub(super) weight: f64,
-    /// Requests a second.
+    /// Requests a second, of both versions.
     pub(super) requests: u64,
     /// The share of the canary's requests that fail.
     pub(super) canary: f64,
@@ -119,7 +119,7 @@ pub(super) struct Traffic {
     pub(super) stable: f64,
 }
 
-impl Traffic {
+impl SimulatedTraffic {
     /// One second as a line of counts.
     pub(super) fn line(&self, rng: &mut Rng, t: u64) -> Observation {
         let nc = binomial(rng, self.requests, self.weight);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_race_goes_on_until_everybody_has_decided() {
-        let broken = Traffic { weight: 0.5, requests: 100, canary: 1.0, stable: 0.0 };
+        let broken = SimulatedTraffic { weight: 0.5, requests: 100, canary: 1.0, stable: 0.0 };
         let mut rng = Rng::seed_from_u64(1);
         let lines = (0..3_600).map(|t| broken.line(&mut rng, t));
         let race = race(judge(failures(0.0), 3_600), Rivals::of_failures(), aborts, lines);

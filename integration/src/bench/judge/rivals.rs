@@ -5,7 +5,7 @@
 //!   `request-duration` p99 at most 500 ms. Failed checks add up over the whole analysis; a check
 //!   without canary requests fails; the rollback comes with the interval after the fifth.
 //! - Argo Rollouts ("Analysis & Progressive Delivery"): the success-rate example, at least 95 %,
-//!   `failureLimit: 3`, so the fourth failed measurement fails the run. Measured each minute, not
+//!   `failureLimit: 3`, so the fourth failed measurement fails the run. MinuteFigures each minute, not
 //!   each five as in the example: in its favour.
 //! - Kayenta (`NetflixACAJudge`): one metric, a value a minute for each version, judged each ten
 //!   minutes on all of them: see [`kayenta`].
@@ -28,7 +28,7 @@ const MINUTE: u64 = 60;
 
 /// What a minute's value is.
 #[derive(Clone, Debug)]
-enum Measured {
+enum MinuteFigures {
     /// The share of failed requests.
     Failures,
     /// The 99th percentile of durations, in microseconds.
@@ -40,7 +40,7 @@ enum Measured {
 /// The three rules, watching one metric.
 #[derive(Clone, Debug)]
 pub(super) struct Rivals {
-    measured: Measured,
+    measured: MinuteFigures,
     minute: Pair<Minute>,
     seconds: u64,
     flagger: Option<Flagger>,
@@ -57,7 +57,7 @@ struct Minute {
 }
 
 impl Rivals {
-    fn new(measured: Measured, flagger: Option<f64>, argo: Option<f64>) -> Self {
+    fn new(measured: MinuteFigures, flagger: Option<f64>, argo: Option<f64>) -> Self {
         Self {
             measured,
             minute: Pair::default(),
@@ -71,22 +71,22 @@ impl Rivals {
 
     /// Watching the share of failures.
     pub(super) fn of_failures() -> Self {
-        Self::new(Measured::Failures, Some(0.01), Some(0.05))
+        Self::new(MinuteFigures::Failures, Some(0.01), Some(0.05))
     }
 
     /// Watching the 99th percentile; Argo has no documented rule for it.
     pub(super) fn of_p99() -> Self {
-        Self::new(Measured::P99, Some(500_000.0), None)
+        Self::new(MinuteFigures::P99, Some(500_000.0), None)
     }
 
     /// Watching a class's share, for which only Kayenta has a rule.
     pub(super) fn of_class(signal: &'static str, class: &'static str) -> Self {
-        Self::new(Measured::Class(signal, class), None, None)
+        Self::new(MinuteFigures::Class(signal, class), None, None)
     }
 
-    /// Watching nothing.
+    /// Rivals that watch no figure at all.
     pub(super) fn none() -> Self {
-        let mut none = Self::new(Measured::Failures, None, None);
+        let mut none = Self::new(MinuteFigures::Failures, None, None);
         none.kayenta.absent = true;
         none
     }
@@ -121,17 +121,17 @@ impl Rivals {
             (&mut self.minute.canary, &line.roles.canary),
         ];
         match &self.measured {
-            Measured::Failures => {
+            MinuteFigures::Failures => {
                 for (minute, role) in roles {
                     minute.add(role.total, role.failure);
                 }
             }
-            Measured::P99 => {
+            MinuteFigures::P99 => {
                 for (minute, role) in roles {
                     minute.time(role);
                 }
             }
-            Measured::Class(signal, class) => {
+            MinuteFigures::Class(signal, class) => {
                 let Some(signal) = line.signals.get(*signal) else { return };
                 let by_role = [&signal.stable, &signal.canary];
                 for ((minute, _), classes) in roles.into_iter().zip(by_role) {
@@ -144,8 +144,8 @@ impl Rivals {
 
     fn value(&self, minute: &Minute) -> Option<f64> {
         match self.measured {
-            Measured::Failures | Measured::Class(..) => minute.trials.share(),
-            Measured::P99 => minute.times.quantile(0.99),
+            MinuteFigures::Failures | MinuteFigures::Class(..) => minute.trials.share(),
+            MinuteFigures::P99 => minute.times.quantile(0.99),
         }
     }
 

@@ -17,16 +17,16 @@ const MAX_NAME: usize = 128;
 
 /// A count; also one that was written as a float (`950.0`).
 #[derive(Clone, Copy)]
-pub(super) struct Count(pub(super) u64);
+pub(super) struct CountDocument(pub(super) u64);
 
-impl<'de> Deserialize<'de> for Count {
+impl<'de> Deserialize<'de> for CountDocument {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(CountVisitor)
     }
 }
 
-impl From<Count> for u64 {
-    fn from(count: Count) -> Self {
+impl From<CountDocument> for u64 {
+    fn from(count: CountDocument) -> Self {
         count.0
     }
 }
@@ -34,22 +34,22 @@ impl From<Count> for u64 {
 struct CountVisitor;
 
 impl Visitor<'_> for CountVisitor {
-    type Value = Count;
+    type Value = CountDocument;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a whole number from 0 to {MAX_COUNT}")
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Count, E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<CountDocument, E> {
         if number > MAX_COUNT {
             return Err(E::invalid_value(serde::de::Unexpected::Unsigned(number), &self));
         }
-        Ok(Count(number))
+        Ok(CountDocument(number))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Count, E> {
+    fn visit_f64<E: Error>(self, number: f64) -> Result<CountDocument, E> {
         if number.fract() == 0.0 && (0.0..=MAX_COUNT as f64).contains(&number) {
-            return Ok(Count(number as u64));
+            return Ok(CountDocument(number as u64));
         }
         Err(E::invalid_value(serde::de::Unexpected::Float(number), &self))
     }
@@ -66,11 +66,11 @@ impl<'de> Deserialize<'de> for Percent {
 }
 
 /// A histogram as `[[lower bound, width, count], …]`.
-pub(super) struct Bins(pub(super) Histogram);
+pub(super) struct BinsDocument(pub(super) Histogram);
 
-impl<'de> Deserialize<'de> for Bins {
+impl<'de> Deserialize<'de> for BinsDocument {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_seq(BinsVisitor::<Count>::default()).map(Self)
+        from.deserialize_seq(BinsVisitor::<CountDocument>::default()).map(Self)
     }
 }
 
@@ -85,13 +85,13 @@ impl<T, const MAX: usize> Default for Limited<T, MAX> {
 
 impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Limited<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(Names::<T, MAX>(PhantomData)).map(Self)
+        from.deserialize_map(NamesVisitor::<T, MAX>(PhantomData)).map(Self)
     }
 }
 
-struct Names<T, const MAX: usize>(PhantomData<T>);
+struct NamesVisitor<T, const MAX: usize>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Names<T, MAX> {
+impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for NamesVisitor<T, MAX> {
     type Value = BTreeMap<String, T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,19 +112,19 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Names<T, MAX> 
 }
 
 /// How often each class was seen.
-pub(super) struct Classes(pub(super) BTreeMap<String, u64>);
+pub(super) struct ClassesDocument(pub(super) BTreeMap<String, u64>);
 
-impl<'de> Deserialize<'de> for Classes {
+impl<'de> Deserialize<'de> for ClassesDocument {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let table = Limited::<Count, { super::MAX_CLASSES }>::deserialize(from)?;
+        let table = Limited::<CountDocument, { super::MAX_CLASSES }>::deserialize(from)?;
         Ok(Self(table.0.into_iter().map(|(name, count)| (name, count.0)).collect()))
     }
 }
 
 /// A sample as Prometheus writes it: what JSON has no number for is text.
-pub(super) struct Sample(pub(super) f64);
+pub(super) struct SampleDocument(pub(super) f64);
 
-impl<'de> Deserialize<'de> for Sample {
+impl<'de> Deserialize<'de> for SampleDocument {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(SampleVisitor).map(Self)
     }
@@ -159,7 +159,7 @@ impl Visitor<'_> for SampleVisitor {
     }
 }
 
-/// How Prometheus writes what is no finite number.
+/// How Prometheus writes values that are not finite numbers.
 pub(in crate::observation) const fn special(value: f64) -> &'static str {
     if value.is_nan() {
         "NaN"

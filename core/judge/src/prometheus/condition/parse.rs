@@ -1,6 +1,6 @@
 //! The condition's grammar, by recursive descent.
 
-use super::{Comparison, ConditionError, Expression, MAX_CONDITION, Value};
+use super::{Comparison, ConditionError, Expression, MAX_CONDITION, Operand};
 
 /// How deep parentheses and negations may nest.
 const MAX_DEPTH: usize = 32;
@@ -83,7 +83,7 @@ impl<'a> Parser<'a> {
 
     fn test(&mut self) -> Result<Expression, ConditionError> {
         for (word, make) in [
-            ("isNaN", Expression::IsNan as fn(Value) -> Expression),
+            ("isNaN", Expression::IsNan as fn(Operand) -> Expression),
             ("isInf", Expression::IsInfinite),
         ] {
             if self.take_word(word) {
@@ -101,30 +101,30 @@ impl<'a> Parser<'a> {
         Ok(Expression::Compare(left, comparison, self.value()?))
     }
 
-    fn value(&mut self) -> Result<Value, ConditionError> {
+    fn value(&mut self) -> Result<Operand, ConditionError> {
         if self.take_word("len") {
             self.require("(")?;
             if !self.take_word("result") {
                 return Err(self.expected("result"));
             }
             self.require(")")?;
-            return Ok(Value::Length);
+            return Ok(Operand::Length);
         }
         if !self.take_word("result") {
             return self.number();
         }
         if !self.take("[") {
-            return Ok(Value::Single);
+            return Ok(Operand::Single);
         }
         self.skip_blanks();
         let digits = self.run(|c| c.is_ascii_digit());
         let index = digits.parse().map_err(|_| self.expected("an index such as 0"))?;
         self.at += digits.len();
         self.require("]")?;
-        Ok(Value::Element(index))
+        Ok(Operand::Element(index))
     }
 
-    fn number(&mut self) -> Result<Value, ConditionError> {
+    fn number(&mut self) -> Result<Operand, ConditionError> {
         self.skip_blanks();
         let mut previous = ' ';
         // A sign belongs to the number at its start and after the exponent's letter.
@@ -136,7 +136,7 @@ impl<'a> Parser<'a> {
         let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
         let number = number.ok_or_else(|| self.expected(A_VALUE))?;
         self.at += text.len();
-        Ok(Value::Number(number))
+        Ok(Operand::Number(number))
     }
 
     fn rest(&self) -> &'a str {

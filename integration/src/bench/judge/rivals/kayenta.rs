@@ -46,7 +46,7 @@ impl Kayenta {
     }
 }
 
-/// Sorted, without outliers.
+/// The values, sorted and without outliers.
 fn trimmed(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

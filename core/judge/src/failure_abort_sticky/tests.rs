@@ -9,7 +9,7 @@ const PLAIN: Tolerated = Tolerated { ratio: 1.0, margin: 0.0 };
 
 /// A line that closes a block by its requests.
 fn tick(seen: [u64; 2], events: [u64; 2]) -> ClientTick {
-    let sides = |[suspect, reference]: [u64; 2]| Sides { suspect, reference };
+    let sides = |[treatment, control]: [u64; 2]| Sides { treatment, control };
     ClientTick { requests: sides([15, 15]), seen: sides(seen), events: sides(events) }
 }
 
@@ -23,11 +23,11 @@ fn run(tolerated: Tolerated, ticks: &[ClientTick]) -> ClientAbort {
 
 #[test]
 fn the_first_block_is_the_test_of_requests_with_clients() {
-    let keyed = run(PLAIN, &[tick([20, 380], [3, 1])]).log_e();
+    let sticky = run(PLAIN, &[tick([20, 380], [3, 1])]).log_e();
     let mut requests = RequestAbort::new(PLAIN, 1);
     let trials = |trials, events| Trials { trials, events };
-    requests.observe(Sides { suspect: trials(20, 3), reference: trials(380, 1) }, false, false);
-    assert!((keyed - requests.log_e()).abs() < 1e-9);
+    requests.observe(Sides { treatment: trials(20, 3), control: trials(380, 1) }, false, false);
+    assert!((sticky - requests.log_e()).abs() < 1e-9);
 }
 
 #[test]
@@ -45,9 +45,9 @@ fn the_margin_is_charged_once_for_each_canary_client() {
 #[test]
 fn who_has_failed_is_no_longer_at_risk() {
     let mut test = run(PLAIN, &[tick([20, 380], [5, 80])]);
-    assert_eq!(test.at_risk, Sides { suspect: 15, reference: 300 });
+    assert_eq!(test.at_risk, Sides { treatment: 15, control: 300 });
     test.observe(Some(tick([1, 0], [0, 0])), None, false);
-    assert_eq!(test.at_risk, Sides { suspect: 16, reference: 300 });
+    assert_eq!(test.at_risk, Sides { treatment: 16, control: 300 });
 }
 
 #[test]
@@ -55,22 +55,22 @@ fn what_is_left_out_is_at_risk_and_charged() {
     let tolerated = Tolerated { ratio: 1.0, margin: 0.01 };
     let mut test = ClientAbort::new(tolerated);
     let small = |seen, events| ClientTick {
-        requests: Sides { suspect: 1, reference: 9 },
+        requests: Sides { treatment: 1, control: 9 },
         ..tick(seen, events)
     };
-    assert_eq!(test.observe(Some(small([4, 40], [1, 2])), None, false).0, Taken::Open);
+    assert_eq!(test.observe(Some(small([4, 40], [1, 2])), None, false).0, BlockUpdate::Open);
     // The weight changes: the open block and this line are not compared.
-    let (taken, _) = test.observe(Some(small([6, 60], [0, 5])), Some(Change::Weight), false);
-    assert_eq!(taken, Taken::LeftOut);
-    assert_eq!(test.at_risk, Sides { suspect: 9, reference: 93 });
+    let (update, _) = test.observe(Some(small([6, 60], [0, 5])), Some(Change::Weight), false);
+    assert_eq!(update, BlockUpdate::LeftOut);
+    assert_eq!(test.at_risk, Sides { treatment: 9, control: 93 });
     assert!((test.mixture.logs()[12] + 0.01 * 10.0 * 999.0).abs() < 1e-9);
     // No stable request: the same.
     test.observe(Some(tick([2, 0], [2, 0])), None, true);
-    assert_eq!(test.at_risk, Sides { suspect: 9, reference: 93 });
+    assert_eq!(test.at_risk, Sides { treatment: 9, control: 93 });
     assert!((test.mixture.logs()[12] + 0.01 * 12.0 * 999.0).abs() < 1e-9);
-    // A window begins anew, with the clients of its first line at risk.
+    // A window starts again, with the clients of its first line at risk.
     test.observe(Some(small([3, 30], [0, 0])), Some(Change::Window), false);
-    assert_eq!(test.at_risk, Sides { suspect: 3, reference: 30 });
+    assert_eq!(test.at_risk, Sides { treatment: 3, control: 30 });
     assert!((test.mixture.logs()[12] + 0.01 * 3.0 * 999.0).abs() < 1e-9);
 }
 
@@ -78,7 +78,7 @@ fn what_is_left_out_is_at_risk_and_charged() {
 fn a_dropped_line_is_as_if_it_did_not_exist() {
     let mut test = run(PLAIN, &[tick([20, 380], [5, 80])]);
     let before = test.clone();
-    assert_eq!(test.observe(None, None, false).0, Taken::Dropped);
+    assert_eq!(test.observe(None, None, false).0, BlockUpdate::Dropped);
     assert_eq!(test, before);
     test.observe(None, Some(Change::Window), false);
     assert_eq!(test, ClientAbort::new(PLAIN), "but a new window is a new window");

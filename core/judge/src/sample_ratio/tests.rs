@@ -1,11 +1,11 @@
 use super::*;
 use crate::blocks::Change;
 use crate::laws::{ONE, mean};
-use crate::observation::Clients;
+use crate::observation::ClientCounts;
 
-fn moment(percent: u32, keyed: bool, change: Option<Change>) -> TickContext {
+fn tick(percent: u32, sticky: bool, change: Option<Change>) -> TickContext {
     let weight = Weight::from_ppm(percent * 10_000).unwrap();
-    TickContext { t: 1.0, weight, keyed, change, window: 1 }
+    TickContext { t: 1.0, weight, sticky, change, window: 1 }
 }
 
 fn line(canary: u64, stable: u64) -> Observation {
@@ -16,9 +16,9 @@ fn line(canary: u64, stable: u64) -> Observation {
 }
 
 fn run(percent: u32, canary: u64, stable: u64, times: usize) -> SampleRatioVerdict {
-    let mut test = Split::default();
+    let mut test = SampleRatio::default();
     for _ in 0..times {
-        test.observe(&moment(percent, false, None), &line(canary, stable));
+        test.observe(&tick(percent, false, None), &line(canary, stable));
     }
     test.verdict(0.01)
 }
@@ -57,12 +57,12 @@ fn the_mean_factor_is_at_most_one_within_the_slack() {
 
 #[test]
 fn each_stretch_of_one_weight_is_a_test_of_its_own() {
-    let mut test = Split::default();
+    let mut test = SampleRatio::default();
     for _ in 0..10 {
-        test.observe(&moment(5, false, None), &line(200, 800));
+        test.observe(&tick(5, false, None), &line(200, 800));
     }
     assert!(test.verdict(0.01).mismatch);
-    test.observe(&moment(20, false, Some(Change::Weight)), &line(50, 950));
+    test.observe(&tick(20, false, Some(Change::Weight)), &line(50, 950));
     let verdict = test.verdict(0.01);
     assert_eq!((verdict.mismatch, verdict.log_e, verdict.measured), (false, 0.0, None));
     assert!((verdict.log_limit - 600f64.ln()).abs() < 1e-9, "the second stretch's share: 1/6");
@@ -72,24 +72,24 @@ fn each_stretch_of_one_weight_is_a_test_of_its_own() {
 fn nothing_and_everything_are_exact_and_halves_are_dropped() {
     assert_eq!(run(0, 3, 997, 10).log_e, 0.0);
     assert_eq!(run(100, 997, 3, 10).log_e, 0.0);
-    let mut test = Split::default();
+    let mut test = SampleRatio::default();
     let mut half = line(500, 0);
     half.roles.stable.total = None;
-    test.observe(&moment(5, false, None), &half);
+    test.observe(&tick(5, false, None), &half);
     assert_eq!(test.verdict(0.01).counts, Trials::default());
 }
 
 #[test]
 fn with_affinity_clients_are_counted_and_repeats_allowed_for() {
-    let mut keyed = line(500, 500);
-    let clients = |total| Some(Clients { total: Some(total), ..Clients::default() });
-    keyed.roles.canary.clients = clients(50);
-    keyed.roles.stable.clients = clients(950);
-    let mut test = Split::default();
-    test.observe(&moment(5, true, None), &keyed);
+    let mut sticky = line(500, 500);
+    let clients = |total| Some(ClientCounts { total: Some(total), ..ClientCounts::default() });
+    sticky.roles.canary.clients = clients(50);
+    sticky.roles.stable.clients = clients(950);
+    let mut test = SampleRatio::default();
+    test.observe(&tick(5, true, None), &sticky);
     assert_eq!(test.verdict(0.01).measured, Some(0.05));
-    keyed.roles.canary.clients = clients(80);
-    let mut by_clients = Split::default();
-    by_clients.observe(&moment(5, true, None), &keyed);
+    sticky.roles.canary.clients = clients(80);
+    let mut by_clients = SampleRatio::default();
+    by_clients.observe(&tick(5, true, None), &sticky);
     assert!(by_clients.verdict(0.01).log_e < run(5, 80, 950, 1).log_e);
 }

@@ -2,23 +2,23 @@ use super::*;
 use crate::laws::{ONE, mean};
 use canary_model::weight::Weight;
 
-fn moment(t: f64, keyed: bool, change: Option<Change>) -> TickContext {
-    TickContext { t, weight: Weight::ZERO, keyed, change, window: 1 }
+fn at(t: f64, sticky: bool, change: Option<Change>) -> TickContext {
+    TickContext { t, weight: Weight::ZERO, sticky, change, window: 1 }
 }
 
-fn tick(nc: u64, ec: u64, ns: u64, es: u64) -> CertificateTick {
+fn tick(nc: u64, ec: u64, ns: u64, es: u64) -> NonInferiorityTick {
     let trials = |trials, events| Trials { trials, events };
-    let counts = Sides { suspect: trials(nc, ec), reference: trials(ns, es) };
-    CertificateTick { counts, size: nc + ns, left_out: ns == 0 }
+    let counts = Sides { treatment: trials(nc, ec), control: trials(ns, es) };
+    NonInferiorityTick { counts, size: nc + ns, left_out: ns == 0 }
 }
 
-fn certificate(ratio: f64, margin: f64) -> Certificate {
-    Certificate::new(Tolerated { ratio, margin })
+fn test_of(ratio: f64, margin: f64) -> NonInferiority {
+    NonInferiority::new(Tolerated { ratio, margin })
 }
 
-fn log_e(ratio: f64, margin: f64, tick: CertificateTick, split: Option<f64>) -> f64 {
-    let mut test = certificate(ratio, margin);
-    test.observe(&moment(1.0, split.is_some(), None), Some(tick), split);
+fn log_e(ratio: f64, margin: f64, tick: NonInferiorityTick, split: Option<f64>) -> f64 {
+    let mut test = test_of(ratio, margin);
+    test.observe(&at(1.0, split.is_some(), None), Some(tick), split);
     test.mixture.log_mean()
 }
 
@@ -57,15 +57,15 @@ fn the_mean_factor_is_at_most_one_while_the_canary_is_bad() {
 }
 
 #[test]
-fn a_certificate_stays_until_the_next_step_and_counts_from_its_start() {
-    let mut test = certificate(1.0, 0.03);
+fn certified_stays_until_the_next_step_and_counts_from_its_start() {
+    let mut test = test_of(1.0, 0.03);
     let (good, bad) = (tick(100, 0, 900, 1), tick(100, 60, 900, 1));
-    test.observe(&moment(1.0, false, None), Some(good), None);
+    test.observe(&at(1.0, false, None), Some(good), None);
     assert!(!test.certified());
-    test.observe(&moment(2.0, false, None), Some(good), None);
+    test.observe(&at(2.0, false, None), Some(good), None);
     assert_eq!(test.figures(false).certified_at, Some(2.0));
     for t in 3..9 {
-        test.observe(&moment(f64::from(t), false, None), Some(bad), None);
+        test.observe(&at(f64::from(t), false, None), Some(bad), None);
     }
     let figures = test.figures(false);
     assert!(figures.log_e < 0.0 && figures.certified_at == Some(2.0));
@@ -79,15 +79,15 @@ fn a_certificate_stays_until_the_next_step_and_counts_from_its_start() {
 
 #[test]
 fn each_window_of_a_step_certifies_by_itself_and_asks_for_more() {
-    let mut test = certificate(1.0, 0.05);
-    let limit = |test: &Certificate| test.figures(true).log_limit.exp().round();
+    let mut test = test_of(1.0, 0.05);
+    let limit = |test: &NonInferiority| test.figures(true).log_limit.exp().round();
     let window = Some(Change::Window);
     // The step's first line brings its window with it: that is the first, not the second.
-    test.observe(&moment(1.0, true, window), Some(tick(40, 0, 360, 0)), Some(0.1));
+    test.observe(&at(1.0, true, window), Some(tick(40, 0, 360, 0)), Some(0.1));
     assert_eq!((limit(&test), test.figures(true).log_e), (40.0, 0.0), "and is left out");
-    test.observe(&moment(2.0, true, None), Some(tick(40, 0, 360, 0)), Some(0.1));
+    test.observe(&at(2.0, true, None), Some(tick(40, 0, 360, 0)), Some(0.1));
     assert!(test.figures(true).log_e > 1.0);
-    test.observe(&moment(3.0, true, window), Some(tick(40, 0, 360, 0)), Some(0.1));
+    test.observe(&at(3.0, true, window), Some(tick(40, 0, 360, 0)), Some(0.1));
     assert_eq!((limit(&test), test.figures(true).log_e), (120.0, 0.0), "20 · 2 · 3");
     test.begin_step(None);
     assert_eq!(limit(&test), 40.0, "the step's first window");
@@ -95,13 +95,13 @@ fn each_window_of_a_step_certifies_by_itself_and_asks_for_more() {
 
 #[test]
 fn lines_without_a_comparison_are_left_out() {
-    let mut test = certificate(1.0, 0.05);
-    test.observe(&moment(1.0, false, None), Some(tick(500, 0, 0, 0)), None);
-    test.observe(&moment(2.0, false, None), None, None);
-    test.observe(&moment(3.0, false, None), Some(tick(5, 0, 20, 0)), None);
-    test.observe(&moment(4.0, false, Some(Change::Weight)), Some(tick(5, 0, 900, 0)), None);
+    let mut test = test_of(1.0, 0.05);
+    test.observe(&at(1.0, false, None), Some(tick(500, 0, 0, 0)), None);
+    test.observe(&at(2.0, false, None), None, None);
+    test.observe(&at(3.0, false, None), Some(tick(5, 0, 20, 0)), None);
+    test.observe(&at(4.0, false, Some(Change::Weight)), Some(tick(5, 0, 900, 0)), None);
     assert_eq!(test.figures(false).log_e, 0.0);
     assert_eq!(test.block.size(), 0);
-    test.observe(&moment(5.0, true, None), Some(tick(5, 0, 900, 0)), Some(f64::INFINITY));
+    test.observe(&at(5.0, true, None), Some(tick(5, 0, 900, 0)), Some(f64::INFINITY));
     assert_eq!(test.figures(false).log_e, 0.0, "at 100 % there is nothing to compare with");
 }

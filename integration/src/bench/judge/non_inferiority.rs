@@ -1,15 +1,15 @@
 //! How soon a good canary is certified, and how seldom a bad one.
 
-use super::clients::{Client, Population};
+use super::clients::{Population, SimulatedClient};
 use super::figures::{Beside, share_row, speed_row};
-use super::rig::{Race, Traffic, certifies, failures, judge, race, runs};
+use super::rig::{Race, SimulatedTraffic, certifies, failures, judge, race, runs};
 use super::rivals::{NAMES, Rivals};
 use super::{Extent, told};
 use crate::bench::Sheet;
 
 const BETA: f64 = 0.05;
 
-/// A good canary.
+/// How soon a canary that is as good as stable is certified.
 pub(super) fn tell_good(extent: Extent) -> Sheet {
     let mut sheet = Sheet::new(
         "Certificates: canary requests until an identical version is certified",
@@ -64,7 +64,7 @@ pub(super) fn certified(
 ) -> Vec<Race> {
     const SECONDS: u64 = 3_000;
     let judge = judge(failures(margin), SECONDS);
-    let traffic = Traffic { weight, requests: 100, canary, stable };
+    let traffic = SimulatedTraffic { weight, requests: 100, canary, stable };
     runs(count, |rng| {
         let lines = (0..SECONDS).map(|t| traffic.line(rng, t));
         race(judge.clone(), rivals.clone(), certifies, lines)
@@ -75,7 +75,8 @@ pub(super) fn certified(
 fn clients(count: u64) -> Vec<Race> {
     let judge = judge(failures(0.02), 300);
     runs(count, |rng| {
-        let mut all = Population::new(rng, 20_000, |_| Client { stable: 0.001, canary: 0.021 });
+        let mut all =
+            Population::new(rng, 20_000, |_| SimulatedClient { stable: 0.001, canary: 0.021 });
         let lines = (0..300).map(|t| all.line(rng, t, 0.1, 1, 200));
         race(judge.clone(), Rivals::none(), certifies, lines)
     })

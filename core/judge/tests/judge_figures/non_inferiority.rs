@@ -1,4 +1,4 @@
-//! Certificates: how soon a good canary has one, and how seldom a bad one gets it.
+//! The non-inferiority test: how soon it certifies a good canary, and how rarely a bad one.
 
 use crate::rig::{Run, Steady, canary_quantiles, decided, most, steady};
 

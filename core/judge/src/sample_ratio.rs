@@ -8,7 +8,7 @@
 //!
 //! Every stretch of constant weight (and window) is a test of its own, with 1/(j(j+1)) of the error.
 //! A mismatch isn't a reason to roll back, it is reported as its own problem: the tests without
-//! affinity go by the measured split and stay valid; the certificate with affinity does not.
+//! affinity go by the measured split and stay valid; the non-inferiority test with affinity does not.
 //!
 //! **What voids it.** With affinity a proxy's workers each count the same client once, so there the
 //! evidence is divided by eight, which is valid for up to eight workers. Retries and connections that
@@ -30,9 +30,9 @@ const SLACK: f64 = 0.05;
 /// How often a client may be counted within a window.
 const WORKERS: f64 = 8.0;
 
-/// The test's state.
+/// The sample ratio test; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Split {
+pub(crate) struct SampleRatio {
     stretch: u64,
     weight_ppm: u32,
     mixture: Mixture<10>,
@@ -58,7 +58,7 @@ pub struct SampleRatioVerdict {
     pub log_limit: f64,
 }
 
-impl Default for Split {
+impl Default for SampleRatio {
     fn default() -> Self {
         Self {
             stretch: 0,
@@ -70,20 +70,20 @@ impl Default for Split {
     }
 }
 
-impl Split {
-    /// One line.
-    pub(crate) fn observe(&mut self, moment: &TickContext, line: &Observation) {
-        if moment.change.is_some() || self.stretch == 0 {
+impl SampleRatio {
+    /// Takes the next line into the open block, and tests the block when that closes it.
+    pub(crate) fn observe(&mut self, tick: &TickContext, line: &Observation) {
+        if tick.change.is_some() || self.stretch == 0 {
             let stretch = self.stretch.saturating_add(1);
-            *self = Self { stretch, weight_ppm: moment.weight.ppm(), ..Self::default() };
+            *self = Self { stretch, weight_ppm: tick.weight.ppm(), ..Self::default() };
         }
-        let Some(tick) = assigned(line, moment.keyed) else { return };
-        if moment.change.is_some() {
+        let Some(assigned) = assigned(line, tick.sticky) else { return };
+        if tick.change.is_some() {
             return;
         }
-        let Some(block) = self.block.add(&tick, tick.sum()) else { return };
+        let Some(block) = self.block.add(&assigned, assigned.sum()) else { return };
         self.counts.merge(&Trials { trials: block.sum(), events: block.canary });
-        self.update(block, if moment.keyed { WORKERS } else { 1.0 });
+        self.update(block, if tick.sticky { WORKERS } else { 1.0 });
     }
 
     fn update(&mut self, block: Pair<u64>, repeats: f64) {
@@ -126,9 +126,9 @@ impl Split {
 }
 
 /// Those that were assigned since the line before, by role.
-fn assigned(line: &Observation, keyed: bool) -> Option<Pair<u64>> {
+fn assigned(line: &Observation, sticky: bool) -> Option<Pair<u64>> {
     let of = |role: &RoleCounts| {
-        if keyed { role.clients.and_then(|clients| clients.total) } else { role.total }
+        if sticky { role.clients.and_then(|clients| clients.total) } else { role.total }
     };
     Pair { stable: of(&line.roles.stable), canary: of(&line.roles.canary) }.both()
 }

@@ -9,7 +9,7 @@
 //! **Why risk sets.** With the nominal split in their place, an arm whose weak clients have failed
 //! already makes the other arm look bad in the next shared outage. **Why no start mixture:** a bet that
 //! starts late would count failures of clients whose charge was paid before it; instead each window
-//! begins anew, and window j must reach j(j+1) times the evidence.
+//! starts again, and window j must reach j(j+1) times the evidence.
 //!
 //! **What voids it.** Failures counted for clients that were never seen (an observation without one
 //! role's part must be dropped whole); clients that change sides within a window; clients of one arm
@@ -17,7 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Block, Change, Taken};
+use super::blocks::{Block, BlockUpdate, Change};
 use super::counts::{Merge, Sides};
 use super::failure_abort::{RATIOS, Tolerated};
 use super::mixture::Mixture;
@@ -28,7 +28,7 @@ use super::numerics::times_ln;
 pub(crate) struct ClientTick {
     /// Requests, which say when a block closes.
     pub(crate) requests: Sides<u64>,
-    /// Clients first seen.
+    /// Clients at their first request in the window.
     pub(crate) seen: Sides<u64>,
     /// Clients at their first event.
     pub(crate) events: Sides<u64>,
@@ -65,7 +65,7 @@ impl ClientAbort {
         tick: Option<ClientTick>,
         change: Option<Change>,
         left_out: bool,
-    ) -> (Taken, Option<ClientTick>) {
+    ) -> (BlockUpdate, Option<ClientTick>) {
         match change {
             Some(Change::Window) => *self = Self::new(self.tolerated),
             Some(Change::Weight) => {
@@ -74,30 +74,30 @@ impl ClientAbort {
             }
             None => {}
         }
-        let Some(tick) = tick else { return (Taken::Dropped, None) };
+        let Some(tick) = tick else { return (BlockUpdate::Dropped, None) };
         if change.is_some() || left_out {
             self.pass(&tick);
-            return (Taken::LeftOut, None);
+            return (BlockUpdate::LeftOut, None);
         }
-        let size = tick.requests.suspect.saturating_add(tick.requests.reference);
+        let size = tick.requests.treatment.saturating_add(tick.requests.control);
         let Some(block) = self.block.add(&tick, size) else {
-            return (Taken::Open, None);
+            return (BlockUpdate::Open, None);
         };
         self.update(&block);
-        (Taken::closed(block.requests), Some(block))
+        (BlockUpdate::closed(block.requests), Some(block))
     }
 
     /// What is left out is not compared, but its new clients are at risk from now on and charged all the
     /// same, and those that failed in it can't fail again.
     fn pass(&mut self, left_out: &ClientTick) {
-        self.charge(left_out.seen.suspect);
+        self.charge(left_out.seen.treatment);
         let after = |at_risk: u64, seen: u64, failed: u64| {
             at_risk.saturating_add(seen).saturating_sub(failed)
         };
-        let Sides { suspect, reference } = self.at_risk;
+        let Sides { treatment, control } = self.at_risk;
         self.at_risk = Sides {
-            suspect: after(suspect, left_out.seen.suspect, left_out.events.suspect),
-            reference: after(reference, left_out.seen.reference, left_out.events.reference),
+            treatment: after(treatment, left_out.seen.treatment, left_out.events.treatment),
+            control: after(control, left_out.seen.control, left_out.events.control),
         };
     }
 
@@ -105,19 +105,19 @@ impl ClientAbort {
         // Who failed in the block was at risk in it, even if the line that first saw the client got lost.
         let exposed =
             |at_risk: u64, seen: u64, failed: u64| at_risk.saturating_add(seen).max(failed);
-        let Sides { suspect, reference } = self.at_risk;
-        let suspect = exposed(suspect, block.seen.suspect, block.events.suspect);
-        let reference = exposed(reference, block.seen.reference, block.events.reference);
-        let exposure = Sides { suspect: suspect as f64, reference: reference as f64 };
+        let Sides { treatment, control } = self.at_risk;
+        let treatment = exposed(treatment, block.seen.treatment, block.events.treatment);
+        let control = exposed(control, block.seen.control, block.events.control);
+        let exposure = Sides { treatment: treatment as f64, control: control as f64 };
         self.mixture.bet(RATIOS.map(|alternative| {
             let factors = self.tolerated.factors(alternative, exposure);
-            times_ln(block.events.suspect as f64, factors.suspect)
-                + times_ln(block.events.reference as f64, factors.reference)
+            times_ln(block.events.treatment as f64, factors.treatment)
+                + times_ln(block.events.control as f64, factors.control)
         }));
-        self.charge(block.seen.suspect);
+        self.charge(block.seen.treatment);
         self.at_risk = Sides {
-            suspect: suspect.saturating_sub(block.events.suspect),
-            reference: reference.saturating_sub(block.events.reference),
+            treatment: treatment.saturating_sub(block.events.treatment),
+            control: control.saturating_sub(block.events.control),
         };
     }
 
@@ -126,7 +126,7 @@ impl ClientAbort {
         self.mixture.charge(RATIOS.map(|alternative| -charge * (alternative - 1.0)));
     }
 
-    /// ln of the evidence that the suspect is beyond what is tolerated, in this window alone.
+    /// ln of the evidence that the treatment is beyond what is tolerated, in this window alone.
     pub(crate) fn log_e(&self) -> f64 {
         self.mixture.log_mean()
     }

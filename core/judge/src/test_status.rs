@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Taken, TickContext, window_share};
+use super::blocks::{BlockUpdate, TickContext, window_share};
 use super::numerics::exact;
-use super::verdict::{Conclusion, Evidence, Lack, Lines, Missing};
+use super::verdict::{Conclusion, Evidence, InsufficientData, LineCounts};
 
 /// The part of the tolerated error that a metric has.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AlphaShare {
-    /// The metric's share.
+    /// The metric's share of the tolerated error (omega).
     #[serde(with = "exact")]
     pub(crate) omega: f64,
-    /// ln(1/falseAbort).
+    /// The limit for weighted evidence, ln(1/falseAbort).
     #[serde(with = "exact")]
     pub(crate) log_limit: f64,
 }
@@ -25,27 +25,27 @@ impl AlphaShare {
     }
 }
 
-/// A test's standing.
+/// What a test concluded, and what it saw since the step's start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TestStatus {
-    failed: Option<Failure>,
+    failed: Option<DecisiveEvidence>,
     window: Option<u64>,
     /// Blocks closed since the step's start, and whether one had something of both versions.
     closed: u64,
     both: bool,
-    lines: Lines,
+    lines: LineCounts,
 }
 
-/// The moment at which the evidence sufficed. That it did once decides, wherever it goes later.
+/// The tick at which the evidence sufficed. That it did once decides, wherever it goes later.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Failure {
+struct DecisiveEvidence {
     #[serde(with = "exact")]
     log_e: f64,
     window: Option<u64>,
 }
 
 impl TestStatus {
-    /// A step begins.
+    /// Forgets the blocks so far: a step wants blocks of its own.
     pub(crate) const fn begin_step(&mut self) {
         self.closed = 0;
         self.both = false;
@@ -54,25 +54,25 @@ impl TestStatus {
     /// Notes what became of a line, and the evidence after it.
     pub(crate) fn note(
         &mut self,
-        taken: Taken,
-        moment: &TickContext,
+        update: BlockUpdate,
+        tick: &TickContext,
         log_e: f64,
-        allowance: AlphaShare,
+        alpha_share: AlphaShare,
     ) {
-        self.window = moment.keyed.then_some(moment.window);
-        match taken {
-            Taken::Dropped => self.lines.dropped += 1,
-            Taken::LeftOut => self.lines.left_out += 1,
-            Taken::Open => self.lines.used += 1,
-            Taken::Closed { both } => {
+        self.window = tick.sticky.then_some(tick.window);
+        match update {
+            BlockUpdate::Dropped => self.lines.dropped += 1,
+            BlockUpdate::LeftOut => self.lines.left_out += 1,
+            BlockUpdate::Open => self.lines.used += 1,
+            BlockUpdate::Closed { both } => {
                 self.lines.used += 1;
                 self.closed += 1;
                 self.both |= both;
             }
         }
-        let closed = matches!(taken, Taken::Closed { .. });
-        if closed && self.failed.is_none() && allowance.evidence(log_e, self.window).suffices() {
-            self.failed = Some(Failure { log_e, window: self.window });
+        let closed = matches!(update, BlockUpdate::Closed { .. });
+        if closed && self.failed.is_none() && alpha_share.evidence(log_e, self.window).suffices() {
+            self.failed = Some(DecisiveEvidence { log_e, window: self.window });
         }
     }
 
@@ -85,25 +85,25 @@ impl TestStatus {
     }
 
     /// The evidence that decided, else the present one.
-    pub(crate) fn evidence(&self, log_e: f64, allowance: AlphaShare) -> Evidence {
+    pub(crate) fn evidence(&self, log_e: f64, alpha_share: AlphaShare) -> Evidence {
         match self.failed {
-            Some(failure) => allowance.evidence(failure.log_e, failure.window),
-            None => allowance.evidence(log_e, self.window),
+            Some(failure) => alpha_share.evidence(failure.log_e, failure.window),
+            None => alpha_share.evidence(log_e, self.window),
         }
     }
 
-    /// What is missing since the step's start; `of_test` is what the test lacks for its next block.
-    pub(crate) fn missing(&self, of_test: Option<Missing>) -> Option<Missing> {
+    /// What is missing since the step's start; `next_block` is what the test needs for its next block.
+    pub(crate) fn missing(&self, next_block: Option<InsufficientData>) -> Option<InsufficientData> {
         if self.conclusion() != Conclusion::Insufficient {
             return None;
         }
         if self.closed > 0 {
-            return Some(Missing { what: Lack::BothVersions, have: 0, need: 1 });
+            return Some(InsufficientData::BothVersions);
         }
-        of_test
+        next_block
     }
 
-    pub(crate) const fn lines(&self) -> Lines {
+    pub(crate) const fn lines(&self) -> LineCounts {
         self.lines
     }
 }

@@ -1,0 +1,68 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::Judge;
+use crate::observation::Observation;
+use canary_model::document::{ConfigErrors, Node};
+
+/// What version 1 makes of [`everything`]. Never edit it: a change of it is version 2.
+const V1: &str = include_str!("v1.json");
+/// A judge's state of layout 2. Never edit it: another layout is layout 3 (`STATE_VERSION`).
+const STATE_2: &str = include_str!("state-2.json");
+
+fn read(metrics: &Value, false_abort: &str) -> Analysis {
+    let value = json!({"falseAbort": false_abort, "metrics": metrics});
+    let mut problems = ConfigErrors::default();
+    let read = Analysis::read(&Node::root(&value), &mut problems);
+    problems.finish(read).unwrap()
+}
+
+fn everything() -> Analysis {
+    read(
+        &json!([
+            {"name": "failures", "kind": "failureRate", "margin": "0.1%", "ratio": 1.5},
+            {"name": "latency", "kind": "latency", "quantiles": {"p50": 1.1, "p99": 1.5}},
+            {"name": "label", "kind": "distribution", "signal": "label", "tolerance": "2%"},
+            {"name": "checkout", "kind": "conversion", "signal": "checkout", "margin": "1%"},
+            {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "up",
+             "interval": "90s", "initialDelay": "250ms", "count": 9, "failureLimit": 2,
+             "inconclusiveLimit": 1, "successCondition": "result < 0.5",
+             "failureCondition": "result > 0.9"},
+        ]),
+        "2.5%",
+    )
+}
+
+#[test]
+fn version_1_never_changes() {
+    assert_eq!(canonical_json(&everything()), V1.trim_end());
+    assert_eq!(fingerprint(&everything(), 3_600), "v1:1e96005ea4ca2bf3");
+}
+
+#[test]
+fn whatever_decides_is_part_of_it() {
+    let one = json!({"name": "f", "kind": "failureRate", "margin": "0.1%"});
+    let same = fingerprint(&read(&json!([one]), "1%"), 60);
+    assert_eq!(fingerprint(&read(&json!([one]), "1%"), 60), same);
+    assert_ne!(fingerprint(&read(&json!([one]), "2%"), 60), same);
+    assert_ne!(fingerprint(&read(&json!([one]), "1%"), 61), same);
+    let other = json!({"name": "f", "kind": "failureRate", "margin": "0.2%"});
+    assert_ne!(fingerprint(&read(&json!([other]), "1%"), 60), same);
+    let second = json!({"name": "g", "kind": "failureRate", "margin": "0.1%"});
+    assert_ne!(fingerprint(&read(&json!([one, second]), "1%"), 60), same);
+}
+
+/// A state that this layout's first build wrote still resumes, and goes on as one written now.
+#[test]
+fn a_state_of_this_layout_resumes() {
+    let mut judge = Judge::new(&everything(), 3_600);
+    let line = json!({"t": 1, "weight": 10, "window": 1,
+        "stable": {"total": 18, "failure": 1, "rq_time_us": [[1000, 100, 18]]},
+        "canary": {"total": 6, "failure": 1, "rq_time_us": [[1100, 100, 6]]},
+        "signals": {"label": {"stable": {"cat": 18}, "canary": {"cat": 5, "unreadable": 1}}},
+        "measurements": {"gpu": ["NaN", 0.25]}});
+    judge.take(&Observation::read(&line.to_string()).unwrap());
+    let state = serde_json::to_string(&judge).unwrap();
+    assert_eq!(state, STATE_2.trim_end(), "another layout? then STATE_VERSION must grow");
+    assert_eq!(Judge::resume(STATE_2, &everything(), 3_600), Ok(judge));
+}
