@@ -206,6 +206,20 @@ impl Judge {
         self.metrics.iter().filter(missing).map(Metric::name).collect()
     }
 
+    /// The Prometheus metrics of which more measurements were inconclusive than `inconclusiveLimit`
+    /// allows.
+    pub fn inconclusive(&self) -> Vec<&str> {
+        let inconclusive = |metric: &&Metric| metric.is_inconclusive();
+        self.metrics.iter().filter(inconclusive).map(Metric::name).collect()
+    }
+
+    /// An operator goes on in spite of inconclusive measurements: every metric of
+    /// [`Judge::inconclusive`] counts them from zero again.
+    pub fn accept_inconclusive(&mut self) {
+        let beyond = self.metrics.iter_mut().filter(|metric| metric.is_inconclusive());
+        beyond.for_each(Metric::accept_inconclusive);
+    }
+
     /// Whether the canary gets the share of traffic that its weight says.
     pub fn split(&self) -> SampleRatioVerdict {
         self.split.verdict((-self.allowance.log_limit).exp())

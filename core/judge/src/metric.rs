@@ -164,6 +164,18 @@ impl Metric {
     }
 
     /// What it concludes now.
+    /// Whether more measurements were inconclusive than its limit allows.
+    pub(crate) fn is_inconclusive(&self) -> bool {
+        matches!(&self.test, Test::Prometheus(test) if test.is_inconclusive())
+    }
+
+    /// Counts inconclusive measurements from zero again.
+    pub(crate) const fn accept_inconclusive(&mut self) {
+        if let Test::Prometheus(test) = &mut self.test {
+            test.accept_inconclusive();
+        }
+    }
+
     pub(crate) fn conclusion(&self) -> Conclusion {
         match &self.test {
             Test::Prometheus(test) => test.conclusion(),

@@ -108,6 +108,16 @@ impl Prometheus {
         Conclusion::Pass
     }
 
+    /// Whether more measurements were inconclusive than may be.
+    pub(crate) const fn is_inconclusive(&self) -> bool {
+        self.inconclusive > self.spec.inconclusive_limit
+    }
+
+    /// An operator goes on all the same: inconclusive measurements count from zero again.
+    pub(crate) const fn accept_inconclusive(&mut self) {
+        self.inconclusive = 0;
+    }
+
     pub(crate) const fn missing(&self) -> Missing {
         let (what, have) = if self.inconclusive > self.spec.inconclusive_limit {
             (Lack::Conclusiveness, self.inconclusive)

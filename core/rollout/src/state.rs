@@ -48,6 +48,10 @@ pub enum Phase {
 pub struct WeightTarget {
     /// The weight.
     pub weight: Weight,
+    /// The canary version that the weight is for; `None` if it isn't known, which only a weight of 0
+    /// may be.
+    #[serde(default)]
+    pub version: Option<String>,
     /// The kill switch; true lets requests pass to the canary.
     pub enabled: bool,
     /// The guard's epoch.
@@ -69,6 +73,12 @@ pub struct State {
     pub(crate) owner: String,
     /// Whether it takes the rollout from another owner.
     pub(crate) takeover: bool,
+    /// An owner whose controller has ended: its name on an Envoy is a leftover, not a competitor.
+    #[serde(default)]
+    pub(crate) predecessor: Option<String>,
+    /// The canary version that this rollout is about; every weight names it.
+    #[serde(default)]
+    pub(crate) canary_version: Option<String>,
     pub(crate) attempt: u32,
     pub(crate) phase: Phase,
     pub(crate) clock: RolloutClock,
@@ -91,6 +101,9 @@ pub struct State {
     pub(crate) totals: Pair<Trials>,
     /// Since when there have been no counts, on the rollout's clock.
     pub(crate) outage: Option<Duration>,
+    /// The external metrics whose last measurement says nothing, and why.
+    #[serde(default)]
+    pub(crate) metric_outages: BTreeMap<String, String>,
     /// When each external metric is due, by name, on the rollout's clock.
     pub(crate) due: BTreeMap<String, Duration>,
     /// Measurements that wait for a line of counts.
@@ -175,6 +188,8 @@ impl State {
             fingerprint: fingerprint(spec),
             owner: owner.to_owned(),
             takeover,
+            predecessor: None,
+            canary_version: None,
             attempt: 1,
             phase: Phase::Pending,
             clock: RolloutClock::default(),
@@ -191,6 +206,7 @@ impl State {
             keyed: None,
             totals: Pair::default(),
             outage: None,
+            metric_outages: BTreeMap::new(),
             due: BTreeMap::new(),
             measured: BTreeMap::new(),
             gates: BTreeMap::new(),
@@ -214,6 +230,37 @@ impl State {
             return Err(ResumeStateError::OtherFile);
         }
         Ok(state)
+    }
+
+    /// The same, for a canary version that the caller knows; otherwise the first Envoys that are
+    /// looked at say which it is.
+    #[must_use]
+    pub fn with_canary_version(self, version: Option<String>) -> Self {
+        Self { canary_version: version, ..self }
+    }
+
+    /// The same, following an owner whose controller has ended: Envoys that still show that owner
+    /// are taken over without `takeover`.
+    #[must_use]
+    pub fn with_predecessor(self, owner: Option<String>) -> Self {
+        Self { predecessor: owner, ..self }
+    }
+
+    /// The canary version that the rollout is about, as far as it is known.
+    pub fn canary_version(&self) -> Option<&str> {
+        self.canary_version.as_deref()
+    }
+
+    /// Notifications that have not been delivered.
+    pub fn undelivered(&self) -> impl Iterator<Item = &Notification> {
+        self.outbox.iter().map(|out| &out.notice)
+    }
+
+    /// Envoys that could not be reached at the last look, each with what went wrong.
+    pub fn unreachable(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.members.iter().filter_map(move |(name, member)| {
+            member.lost.as_deref().map(|why| (name.as_str(), why))
+        })
     }
 
     /// Where the rollout stands.
