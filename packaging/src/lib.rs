@@ -1,14 +1,14 @@
-//! A Wasm filter as an OCI image: the bytes of an image layout, the same for the same module.
+//! A Wasm filter as an OCI image: the bytes of an image layout. The same module gives the same bytes.
 //!
-//! Istio's agent takes two kinds ("Wasm Artifact Image Specification", github.com/solo-io/wasm,
-//! spec/spec.md and spec-compat.md; Istio's pkg/wasm/imagefetcher.go is what reads them):
+//! Istio's agent accepts two variants ("Wasm Artifact Image Specification", github.com/solo-io/wasm,
+//! spec/spec.md and spec-compat.md; Istio reads them in pkg/wasm/imagefetcher.go):
 //!
-//! - [`Variant::Artifact`]: exactly two layers, a description and the module as it is, by media types
-//!   of their own. Smallest, for registries that take such layers.
-//! - [`Variant::Compat`]: one ordinary layer, a gzipped tar with `plugin.wasm`. For every registry,
-//!   and tools that know container images alone.
+//! - [`ImageVariant::Artifact`]: exactly two layers, a description and the unchanged module, with
+//!   media types of their own. It is the smaller one, for registries that accept such layers.
+//! - [`ImageVariant::Compat`]: one ordinary layer, a gzipped tar with `plugin.wasm`. It works with
+//!   every registry, and with tools that know container images only.
 //!
-//! The layout is that of the OCI image specification (image-layout.md, 1.0.0).
+//! The layout is the one of the OCI image specification (image-layout.md, 1.0.0).
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -17,21 +17,21 @@ use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// How the module lies in the image.
+/// How the image holds the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// Two layers: description and module.
+pub enum ImageVariant {
+    /// Two layers: the description and the module.
     Artifact,
-    /// One layer: a gzipped tar.
+    /// One layer: a gzipped tar of both.
     Compat,
 }
 
-/// An image.
+/// An image layout, ready to be written to a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The digest of its manifest, in hex: what `sha256` of a WasmPlugin names.
+    /// The SHA-256 digest of the image's manifest, in hex. A WasmPlugin's `sha256` field takes it.
     pub digest: String,
-    /// The layout's files by their paths.
+    /// The layout's files, by path below the directory.
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
@@ -45,7 +45,7 @@ const WASM_CONTENT: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 /// The layer that the compat variant's tar holds beside the module, and the artifact's first one.
 const DESCRIPTION: &str = "runtime-config.json";
 
-/// A layer's bytes, what they are, and the digest of what they unpack to.
+/// A layer: its bytes, and the digest of what they unpack to.
 struct Layer {
     media_type: &'static str,
     title: Option<&'static str>,
@@ -54,28 +54,31 @@ struct Layer {
 }
 
 impl Layer {
-    /// A layer that is what it is, unpacked or not.
+    /// A layer that isn't compressed.
     fn plain(media_type: &'static str, title: &'static str, bytes: Vec<u8>) -> Self {
         let unpacked = digest(&bytes);
         Self { media_type, title: Some(title), bytes, unpacked }
     }
 }
 
-/// Packs a module. `tag` is the name by which tools find the image in its layout.
+/// Packs a module. Tools find the image in the layout by `tag`.
 ///
 /// # Errors
-/// When the bytes are no Wasm module, or what the archiver says.
-pub fn pack(module: &[u8], tag: &str, variant: Variant) -> io::Result<Image> {
-    // Version 1 of the core specification; a component has another one, and no proxy loads it.
+/// If the bytes are not a Wasm module, or if the archiver fails.
+pub fn pack(module: &[u8], tag: &str, variant: ImageVariant) -> io::Result<Image> {
+    // Version 1 of the core specification. A component has another version, and no proxy loads it.
     if !module.starts_with(b"\0asm\x01\0\0\0") {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no Wasm module"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "not a Wasm module: it must begin with \\0asm and version 1",
+        ));
     }
     let layers = match variant {
-        Variant::Artifact => vec![
+        ImageVariant::Artifact => vec![
             Layer::plain(WASM_CONFIG, DESCRIPTION, description()),
             Layer::plain(WASM_CONTENT, "plugin.wasm", module.to_vec()),
         ],
-        Variant::Compat => vec![archive(module)?],
+        ImageVariant::Compat => vec![archive(module)?],
     };
     let mut blobs = Blobs::default();
     let unpacked: Vec<&String> = layers.iter().map(|layer| &layer.unpacked).collect();
@@ -89,7 +92,7 @@ pub fn pack(module: &[u8], tag: &str, variant: Variant) -> io::Result<Image> {
     let layers: Vec<Value> = layers.into_iter().map(|layer| blobs.layer(layer)).collect();
     let mut manifest =
         json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
-    if let (Variant::Compat, Some(fields)) = (variant, manifest.as_object_mut()) {
+    if let (ImageVariant::Compat, Some(fields)) = (variant, manifest.as_object_mut()) {
         let variant = json!({"module.wasm.image/variant": "compat"});
         fields.insert("annotations".to_owned(), variant);
     }
@@ -97,13 +100,13 @@ pub fn pack(module: &[u8], tag: &str, variant: Variant) -> io::Result<Image> {
     Ok(blobs.layout(manifest, tag))
 }
 
-/// What the module is, for whoever wants to know without running it.
+/// Describes the module to tools that don't run it.
 fn description() -> Vec<u8> {
     let description = json!({"type": "envoy_proxy", "abiVersions": ["v0.2.1"], "config": {"root_ids": ["canary"]}});
     description.to_string().into_bytes()
 }
 
-/// The compat variant's layer. Owners, times and order are fixed, so that the bytes are.
+/// The compat variant's layer. Owners, times and order are fixed, so the bytes are, too.
 fn archive(module: &[u8]) -> io::Result<Layer> {
     let mut tar = tar::Builder::new(Vec::new());
     let description = description();
@@ -124,12 +127,12 @@ fn archive(module: &[u8]) -> io::Result<Layer> {
     Ok(Layer { media_type: TAR_GZIP, title: None, bytes: gzip.finish()?, unpacked })
 }
 
-/// Contents by their digests.
+/// The layout's blobs, by digest.
 #[derive(Default)]
 struct Blobs(BTreeMap<String, Vec<u8>>);
 
 impl Blobs {
-    /// Takes a blob and gives its descriptor.
+    /// Adds a blob and returns its descriptor.
     fn put(&mut self, media_type: &str, bytes: Vec<u8>) -> Value {
         let digest = digest(&bytes);
         let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
@@ -164,7 +167,7 @@ impl Blobs {
     }
 }
 
-/// The digest of some bytes, as descriptors have it.
+/// The digest of `bytes` in the form that descriptors use: `sha256:` and hex.
 fn digest(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")

@@ -14,7 +14,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use wasm_image::{Image, Variant, pack};
+use wasm_image::{Image, ImageVariant, pack};
 
 const MEDIA_TYPE: &str = "mediaType";
 
@@ -99,7 +99,7 @@ fn unzipped(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_module_comes_out_as_it_went_in() {
-    for variant in [Variant::Artifact, Variant::Compat] {
+    for variant in [ImageVariant::Artifact, ImageVariant::Compat] {
         let image = pack(&module(), "0.1.0", variant).unwrap();
         assert!(fetch(&image) == Ok(module()), "{variant:?}");
     }
@@ -107,7 +107,7 @@ fn the_module_comes_out_as_it_went_in() {
 
 #[test]
 fn the_artifact_has_its_two_layers_and_nothing_else() {
-    let image = pack(&module(), "0.1.0", Variant::Artifact).unwrap();
+    let image = pack(&module(), "0.1.0", ImageVariant::Artifact).unwrap();
     let manifest = manifest(&image);
     let types: Vec<&str> = manifest["layers"]
         .as_array()
@@ -130,7 +130,7 @@ fn the_artifact_has_its_two_layers_and_nothing_else() {
 
 #[test]
 fn the_compat_image_is_an_ordinary_image() {
-    let image = pack(&module(), "0.1.0", Variant::Compat).unwrap();
+    let image = pack(&module(), "0.1.0", ImageVariant::Compat).unwrap();
     let manifest = manifest(&image);
     assert_eq!(manifest["annotations"]["module.wasm.image/variant"], "compat");
     assert_eq!(manifest["layers"].as_array().unwrap().len(), 1);
@@ -143,7 +143,7 @@ fn the_compat_image_is_an_ordinary_image() {
 
 #[test]
 fn the_same_module_makes_the_same_bytes() {
-    for variant in [Variant::Artifact, Variant::Compat] {
+    for variant in [ImageVariant::Artifact, ImageVariant::Compat] {
         let pack = |module: &[u8]| pack(module, "0.1.0", variant).unwrap();
         assert!(pack(&module()) == pack(&module()));
         let mut other = module();
@@ -157,17 +157,17 @@ fn the_same_module_makes_the_same_bytes() {
 fn the_bytes_are_pinned() {
     let digest = |variant| pack(&module(), "0.1.0", variant).unwrap().digest;
     assert_eq!(
-        digest(Variant::Artifact),
+        digest(ImageVariant::Artifact),
         "537ab0ad8f01d9dd8ebfa0f960e302fbb58a18045107af1902ac9ff8cc9fc944"
     );
     assert_eq!(
-        digest(Variant::Compat),
+        digest(ImageVariant::Compat),
         "265eac4b8ac5b2b693e366012ba5b693fbb90b5a70d2d660c56a935f18ca895d"
     );
 }
 
 #[test]
 fn what_is_no_module_is_no_image() {
-    assert!(pack(b"#!/bin/sh", "0.1.0", Variant::Artifact).is_err());
-    assert!(pack(b"\0asm\x0d\0\x01\0", "0.1.0", Variant::Compat).is_err(), "a component");
+    assert!(pack(b"#!/bin/sh", "0.1.0", ImageVariant::Artifact).is_err());
+    assert!(pack(b"\0asm\x0d\0\x01\0", "0.1.0", ImageVariant::Compat).is_err(), "a component");
 }

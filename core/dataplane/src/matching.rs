@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use canary_model::matching::{Match, without_port};
+use canary_model::matching::{Match, host_of};
 
 use crate::assign::Headers;
 
@@ -20,12 +20,12 @@ impl<'a, H: Headers> RequestTarget<'a, H> {
         Self { request, host: OnceCell::new(), path: OnceCell::new() }
     }
 
-    /// The host in lower case, without its port.
+    /// The host in lower case, without its port and a trailing dot.
     fn host(&self) -> Option<&[u8]> {
         let read = || {
             let mut authority = self.request.get(":authority")?;
             authority.make_ascii_lowercase();
-            authority.truncate(without_port(&authority).len());
+            authority.truncate(host_of(&authority).len());
             Some(authority)
         };
         self.host.get_or_init(read).as_deref()
@@ -118,6 +118,33 @@ mod tests {
     }
 
     #[test]
+    fn ports_and_one_trailing_dot_are_ignored_on_both_sides() {
+        for wanted in [
+            "scorer.example.com",
+            "Scorer.example.com.",
+            "scorer.example.com:80",
+            "scorer.example.com.:80",
+        ] {
+            let matches = Match {
+                authorities: vec![Authority::parse(wanted).unwrap()],
+                path_prefixes: vec![],
+            };
+            for host in ["scorer.example.com", "scorer.example.com.", "SCORER.example.com.:8080"] {
+                assert!(takes(&matches, host, "/"), "{wanted} {host}");
+            }
+            for host in ["scorer.example.com..", ".scorer.example.com", "scorer.example.com.:x"] {
+                assert!(!takes(&matches, host, "/"), "{wanted} {host}");
+            }
+        }
+        let suffix = Match {
+            authorities: vec![Authority::parse("*.example.com.:443").unwrap()],
+            path_prefixes: vec![],
+        };
+        assert!(takes(&suffix, "a.example.com.", "/") && takes(&suffix, "a.example.com:1", "/"));
+        assert!(!takes(&suffix, "example.com.", "/") && !takes(&suffix, ".example.com.", "/"));
+    }
+
+    #[test]
     fn paths_are_raw_prefixes_without_the_query() {
         let matches = Match { authorities: vec![], path_prefixes: vec!["/v2/models".into()] };
         for path in ["/v2/models", "/v2/models/x", "/v2/modelsx", "/v2/models?x=1"] {
@@ -147,7 +174,8 @@ mod tests {
 
     #[test]
     fn what_is_no_authority() {
-        for text in ["", "*", "*.", "*x", "a:80", "a b", "a/b", "a*b", "*.a*"] {
+        for text in ["", ".", "*", "*.", "*..", "*x", "a b", "a/b", "a*b", "*.a*", ":80", "a:b:80 "]
+        {
             assert_eq!(Authority::parse(text), None, "{text}");
         }
     }

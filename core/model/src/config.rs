@@ -2,7 +2,9 @@
 //!
 //! [`Config::parse`] is the only way to make one, so whoever holds a `Config` holds a valid one.
 
+mod clients;
 mod failure;
+mod header_names;
 mod read;
 mod rules;
 mod signal;
@@ -14,7 +16,7 @@ use std::time::Duration;
 pub use failure::FailureRule;
 pub use signal::{Bins, Category, Signal, Source};
 
-use crate::document::ConfigError;
+use crate::document::{ConfigError, JsonLines, parse_json};
 use crate::matching::Match;
 use crate::role::Role;
 use crate::weight::Weight;
@@ -133,15 +135,27 @@ impl RuntimeSource {
 }
 
 impl Config {
-    /// Reads and checks a plugin configuration.
+    /// Reads and checks a plugin configuration: strict JSON, as [`parse_json`] reads it.
     ///
     /// # Errors
     /// Everything that is wrong with it, each with its path.
     pub fn parse(json: &[u8]) -> Result<Self, Vec<ConfigError>> {
-        let value = serde_json::from_slice(json).map_err(|error| {
-            vec![ConfigError { path: String::new(), message: format!("not valid JSON: {error}") }]
-        })?;
+        let value = parse_json(json).map_err(|error| vec![syntax_error(&error)])?;
         read::config(&value)
+    }
+
+    /// Reads a plugin configuration from a file's text, exactly as the filter does.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with the line on which it is, from 1.
+    pub fn parse_text(json: &str) -> Result<Self, Vec<(u64, ConfigError)>> {
+        let value = parse_json(json.as_bytes())
+            .map_err(|error| vec![(line_of(&error), syntax_error(&error))])?;
+        read::config(&value).map_err(|errors| {
+            let lines = JsonLines::new(json);
+            let at = |error: ConfigError| (lines.line(&error.path), error);
+            errors.into_iter().map(at).collect()
+        })
     }
 
     /// The headers that carry testers' tokens, each once.
@@ -155,6 +169,14 @@ impl Config {
         }
         headers
     }
+}
+
+fn syntax_error(error: &serde_json::Error) -> ConfigError {
+    ConfigError { path: String::new(), message: format!("not valid JSON: {error}") }
+}
+
+fn line_of(error: &serde_json::Error) -> u64 {
+    u64::try_from(error.line()).unwrap_or(u64::MAX).max(1)
 }
 
 impl Rollout {

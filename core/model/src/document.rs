@@ -4,9 +4,13 @@
 //! thrown at the first fault, so that a person mends a file in one go. YAML files come here as
 //! JSON values, too; who read them knows which line a path stands on.
 
+mod json;
+
 use std::fmt;
 
 use serde_json::{Map, Value};
+
+pub use json::{JsonLines, parse as parse_json};
 
 /// One thing that is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,11 @@ impl ConfigErrors {
     /// Notes a problem at a path.
     pub fn add(&mut self, path: &str, message: impl Into<String>) {
         self.0.push(ConfigError { path: path.to_owned(), message: message.into() });
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The value if nothing was wrong, else every problem.

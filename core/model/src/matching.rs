@@ -1,14 +1,14 @@
 //! What a request must look like to belong to a rollout: the types of a rollout's `match`.
 
-/// At most so many entries in either list.
+/// The most entries in either list.
 pub const MAX_ENTRIES: usize = 64;
 
-/// What a request must look like; an empty list asks for nothing.
+/// What a request must look like. An empty list matches every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
-    /// One of these.
+    /// The request's authority is one of these.
     pub authorities: Vec<Authority>,
-    /// The raw path, query and all, begins with one of these.
+    /// The raw path without its query begins with one of these.
     pub path_prefixes: Vec<String>,
 }
 
@@ -22,25 +22,23 @@ pub enum Authority {
 }
 
 impl Authority {
-    /// Reads `scorer.example.com` or `*.example.com`; `None` for anything with a port, a space or
-    /// a star elsewhere.
+    /// Reads `scorer.example.com` or `*.example.com`, ignoring a port and one trailing dot. `None` for
+    /// anything with a space, or a star elsewhere.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.to_ascii_lowercase();
+        let lower = text.to_ascii_lowercase();
+        let text = lower.get(..host_of(lower.as_bytes()).len())?;
         let word = |byte: u8| byte.is_ascii_graphic() && !b"*/@?#".contains(&byte);
-        let host = |host: &str| {
-            let fits = (1..=255).contains(&host.len()) && host.bytes().all(word);
-            fits && without_port(host.as_bytes()).len() == host.len()
-        };
+        let host = |host: &str| (1..=255).contains(&host.len()) && host.bytes().all(word);
         match text.strip_prefix('*') {
             Some(suffix) => {
                 let dotted = suffix.starts_with('.') && suffix.len() > 1;
                 (dotted && host(suffix)).then(|| Self::Suffix(suffix.to_owned()))
             }
-            None => host(&text).then_some(Self::Exact(text)),
+            None => host(text).then(|| Self::Exact(text.to_owned())),
         }
     }
 
-    /// Whether this is the authority of `host`, which must be in lower case and without a port.
+    /// Whether a request for `host` matches. `host` must be in lower case and reduced by [`host_of`].
     pub fn matches(&self, host: &[u8]) -> bool {
         match self {
             Self::Exact(wanted) => host == wanted.as_bytes(),
@@ -49,8 +47,15 @@ impl Authority {
     }
 }
 
+/// The host of an authority: without its port and without one trailing dot, which DNS uses to mark a
+/// complete name. The colons of an IPv6 literal stay.
+pub fn host_of(authority: &[u8]) -> &[u8] {
+    let host = without_port(authority);
+    host.strip_suffix(b".").unwrap_or(host)
+}
+
 /// A host without its port; the colons of an IPv6 literal stay.
-pub fn without_port(authority: &[u8]) -> &[u8] {
+fn without_port(authority: &[u8]) -> &[u8] {
     let Some(colon) = authority.iter().rposition(|byte| *byte == b':') else {
         return authority;
     };

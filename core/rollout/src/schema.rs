@@ -11,10 +11,11 @@ use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, MAX_URL, NOT
 use super::spec::read_steps::{ENTRY_FIELDS, MAX_ENTRIES, MAX_REQUESTS, PAUSE_FIELDS};
 use canary_judge::spec::{Kind, MAX_METRICS, QUANTILES, metric_fields};
 
-/// A duration above 0.
-const DURATION: &str = "^0*[1-9][0-9]*(ms|s|m|h|d)$";
-const ANY_DURATION: &str = "^[0-9]+(ms|s|m|h|d)$";
-const WHOLE_SECONDS: &str = "^0*[1-9][0-9]*(000ms|s|m|h|d)$";
+/// A duration above 0, any duration, and one of whole seconds: parts from the largest unit down.
+const DURATION: &str = "^(?=.*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+const ANY_DURATION: &str = "^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+const WHOLE_SECONDS: &str =
+    "^(?=.*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]*000ms|0+ms)?$";
 /// A percentage from 0% to below 100%, and one above 0%.
 const SHARE: &str = r"^(0*[0-9]{1,2}(\.[0-9]*)?|0*\.[0-9]+)%$";
 const POSITIVE_SHARE: &str = r"^(?=.*[1-9])(0*[0-9]{1,2}(\.[0-9]*)?|0*\.[0-9]+)%$";

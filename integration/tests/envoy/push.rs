@@ -222,10 +222,10 @@ fn bad() -> [(&'static str, Change); 5] {
     [
         ("rollouts[0].wieght: unknown field", |config| config["rollouts"][0]["wieght"] = 5.into()),
         ("rollouts[0].weight: ", |config| config["rollouts"][0]["weight"] = 101.into()),
-        ("rollouts[0].canary.version: is stable's version", |config| {
+        ("rollouts[0].canary.version: must differ from stable's version", |config| {
             config["rollouts"][0]["canary"]["version"] = "1.0.0".into();
         }),
-        ("rollouts[1].name: rollout `demo` stands here twice", |config| {
+        ("rollouts[1].name: duplicate entry: another rollout is named `demo`", |config| {
             let again = config["rollouts"][0].clone();
             config["rollouts"].as_array_mut().unwrap().push(again);
         }),

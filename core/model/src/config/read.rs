@@ -1,16 +1,16 @@
 //! Reads the plugin's JSON into a checked configuration, every problem named by its path.
 //!
-//! Reading goes on after a problem, with an empty value in the place of what is wrong: nobody sees
-//! it, because the whole is refused in the end.
+//! Reading goes on after a problem, with an empty value in place of the wrong one. No caller sees it,
+//! because the whole configuration is refused in the end.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{
-    Affinity, Backend, Config, FailureRule, HeaderNames, MAX_ROLLOUTS, Override, Rollout,
-    RuntimeSource, Signal, Token,
-    rules::{CLUSTER, COOKIE, PATH_PREFIX, ROLLOUT_NAME, SALT, TOKEN_VALUE, VERSION, header_name},
+    Backend, Config, FailureRule, MAX_ROLLOUTS, Rollout, RuntimeSource, Signal, clients,
+    header_names,
+    rules::{CLUSTER, PATH_PREFIX, ROLLOUT_NAME, SALT, VERSION},
     signal::MAX_SIGNALS,
 };
 use crate::document::{ConfigError, ConfigErrors, Node, Object};
@@ -18,15 +18,13 @@ use crate::duration;
 use crate::matching::{self, Authority, Match};
 use crate::weight::Weight;
 
-/// At most so many affinity sources in a rollout.
-const MAX_AFFINITY: usize = 8;
-/// How long a client keeps a cohort cookie where the configuration does not say.
-const DEFAULT_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
-
 /// Reads a whole configuration.
 pub(super) fn config(value: &Value) -> Result<Config, Vec<ConfigError>> {
     let mut problems = ConfigErrors::default();
     let config = read(&Node::root(value), &mut problems);
+    if let Some(config) = config.as_ref().filter(|_| problems.is_empty()) {
+        header_names::check_uses(config, &mut problems);
+    }
     problems.finish(config)
 }
 
@@ -35,7 +33,7 @@ fn read(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Config> {
     let rollouts = object.require("rollouts", problems);
     Some(Config {
         rollouts: rollouts.map(|list| read_rollouts(&list, problems)).unwrap_or_default(),
-        headers: read_headers(&object, problems),
+        headers: header_names::read(&object, problems),
         runtime: read_runtime(&object, problems),
     })
 }
@@ -49,7 +47,7 @@ fn read_rollouts(list: &Node<'_>, problems: &mut ConfigErrors) -> Vec<Rollout> {
         let name = &rollout.name;
         if !name.is_empty() && rollouts.iter().any(|known| known.name == *name) {
             let path = format!("{}.name", item.path());
-            problems.add(&path, format!("rollout `{name}` stands here twice"));
+            problems.add(&path, format!("duplicate entry: another rollout is named `{name}`"));
         }
         rollouts.push(rollout);
     }
@@ -90,8 +88,8 @@ fn read_rollout(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Rollout>
         canary,
         weight: read_weight(&object, problems),
         salt,
-        affinity: read_affinity(&object, problems),
-        forced: read_override(&object, problems),
+        affinity: clients::read_affinity(&object, problems),
+        forced: clients::read_override(&object, problems),
         failure: failure.map(|node| FailureRule::read(&node, problems)).unwrap_or_default(),
         guard: read_guard(&object, problems),
         signals: read_signals(&object, problems),
@@ -104,14 +102,14 @@ fn read_flag(object: &Object<'_>, field: &str, problems: &mut ConfigErrors) -> b
     object.get(field).and_then(|flag| flag.flag(problems)).unwrap_or_default()
 }
 
-/// A problem where two versions or clusters are the same; empty is what could not be read.
+/// Refuses equal versions or clusters. An empty text is one that could not be read.
 fn check_apart(path: &str, stable: &Backend, canary: &Backend, problems: &mut ConfigErrors) {
     if stable.version == canary.version && !canary.version.is_empty() {
-        let message = "is stable's version, too; answers could not be told apart";
+        let message = "must differ from stable's version, or responses cannot be attributed";
         problems.add(&format!("{path}.canary.version"), message);
     }
     if stable.cluster == canary.cluster && !canary.cluster.is_empty() {
-        let message = "is stable's cluster, too; the canary needs one of its own";
+        let message = "must differ from stable's cluster: the canary needs a cluster of its own";
         problems.add(&format!("{path}.canary.cluster"), message);
     }
 }
@@ -132,7 +130,7 @@ fn read_match(rollout: &Object<'_>, problems: &mut ConfigErrors) -> Match {
     let Some(object) = rollout.get("match").and_then(|node| node.object(&fields, problems)) else {
         return Match::default();
     };
-    let expected = "a host such as scorer.example.com or *.example.com, without a port";
+    let expected = "a host such as scorer.example.com or *.example.com";
     let hosts = read_list(&object, "authorities", problems).into_iter();
     let authorities =
         hosts.filter_map(|host| host.parsed(expected, Authority::parse, problems)).collect();
@@ -141,14 +139,15 @@ fn read_match(rollout: &Object<'_>, problems: &mut ConfigErrors) -> Match {
     Match { authorities, path_prefixes }
 }
 
-/// A list of at least one entry; an empty one if the field is left out.
+/// A list with at least one entry; no entries if the field is left out.
 fn read_list<'a>(object: &Object<'a>, field: &str, problems: &mut ConfigErrors) -> Vec<Node<'a>> {
     let Some(list) = object.get(field) else {
         return Vec::new();
     };
     let items = list.list(matching::MAX_ENTRIES, problems);
     if items.as_ref().is_some_and(Vec::is_empty) {
-        let message = "an empty list takes no request; leave the field out to take every one";
+        let message =
+            "an empty list matches no request; leave the field out to match every request";
         list.problem(problems, message);
     }
     items.unwrap_or_default()
@@ -159,62 +158,15 @@ fn read_weight(rollout: &Object<'_>, problems: &mut ConfigErrors) -> Weight {
         return Weight::ZERO;
     };
     let Value::Number(number) = node.value() else {
-        node.expected(problems, "a percentage from 0 to 100 with up to four decimals");
+        node.expected(
+            problems,
+            "a percentage from 0 to 100 with up to four decimals, such as 5 or 0.25",
+        );
         return Weight::ZERO;
     };
     Weight::from_json(number).unwrap_or_else(|error| {
         node.problem(problems, format!("{error}, found {number}"));
         Weight::ZERO
-    })
-}
-
-fn read_affinity(rollout: &Object<'_>, problems: &mut ConfigErrors) -> Vec<Affinity> {
-    let list = rollout.get("affinity").and_then(|list| list.list(MAX_AFFINITY, problems));
-    let items = list.unwrap_or_default();
-    items.iter().filter_map(|item| read_affinity_source(item, problems)).collect()
-}
-
-fn read_affinity_source(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Affinity> {
-    let object = item.object(&["header", "cookie", "max_age"], problems)?;
-    match (object.get("header"), object.get("cookie")) {
-        (Some(header), None) => {
-            if let Some(misplaced) = object.get("max_age") {
-                misplaced.problem(problems, "only a cookie has an age");
-            }
-            Some(Affinity::Header(header_name(&header, problems)))
-        }
-        (None, Some(cookie)) => {
-            let name = cookie.ruled(&COOKIE, problems);
-            let max_age = match object.get("max_age") {
-                None => DEFAULT_MAX_AGE,
-                Some(age) => read_duration(&age, duration::EXPECTED, is_cookie_age, problems),
-            };
-            Some(Affinity::Cookie { name, max_age })
-        }
-        _ => {
-            item.problem(problems, "exactly one of header and cookie is needed");
-            None
-        }
-    }
-}
-
-fn read_override(rollout: &Object<'_>, problems: &mut ConfigErrors) -> Option<Override> {
-    let node = rollout.get("override")?;
-    let object = node.object(&["header", "cookie", "token"], problems)?;
-    let header = object.get("header").map(|header| header_name(&header, problems));
-    let cookie = object.get("cookie").map(|cookie| cookie.ruled(&COOKIE, problems));
-    if header.is_none() && cookie.is_none() {
-        node.problem(problems, "a header, a cookie or both are needed");
-    }
-    Some(Override { header, cookie, token: read_token(&object, problems) })
-}
-
-fn read_token(object: &Object<'_>, problems: &mut ConfigErrors) -> Option<Token> {
-    let object = object.get("token")?.object(&["header", "value"], problems)?;
-    let header = object.require("header", problems);
-    Some(Token {
-        header: header.map(|header| header_name(&header, problems)).unwrap_or_default(),
-        value: object.ruled("value", &TOKEN_VALUE, problems),
     })
 }
 
@@ -233,32 +185,14 @@ fn read_signals(rollout: &Object<'_>, problems: &mut ConfigErrors) -> Vec<Signal
         };
         let name = &signal.name;
         if !name.is_empty() && signals.iter().any(|known| known.name == *name) {
-            item.problem(problems, format!("signal `{name}` stands here twice"));
+            item.problem(
+                problems,
+                format!("duplicate entry: another signal of this rollout is named `{name}`"),
+            );
         }
         signals.push(signal);
     }
     signals
-}
-
-fn read_headers(root: &Object<'_>, problems: &mut ConfigErrors) -> HeaderNames {
-    let mut names =
-        HeaderNames { route: "x-canary-route".to_owned(), version: "x-canary-version".to_owned() };
-    let Some(node) = root.get("headers") else {
-        return names;
-    };
-    let Some(object) = node.object(&["route", "version"], problems) else {
-        return names;
-    };
-    if let Some(route) = object.get("route") {
-        names.route = header_name(&route, problems);
-    }
-    if let Some(version) = object.get("version") {
-        names.version = header_name(&version, problems);
-    }
-    if names.route == names.version && !names.route.is_empty() {
-        node.problem(problems, "route and version need different headers");
-    }
-    names
 }
 
 fn read_runtime(root: &Object<'_>, problems: &mut ConfigErrors) -> RuntimeSource {
@@ -272,13 +206,13 @@ fn read_runtime(root: &Object<'_>, problems: &mut ConfigErrors) -> RuntimeSource
         runtime.cluster = cluster.ruled(&CLUSTER, problems);
     }
     if let Some(interval) = object.get("interval") {
-        let expected = "a duration from 10ms to 10m";
+        let expected = "a duration from 10ms to 10m, such as 250ms";
         runtime.interval = read_duration(&interval, expected, is_poll_interval, problems);
     }
     runtime
 }
 
-fn read_duration(
+pub(super) fn read_duration(
     node: &Node<'_>,
     expected: &str,
     fits: fn(Duration) -> bool,
@@ -290,8 +224,4 @@ fn read_duration(
 
 fn is_poll_interval(interval: Duration) -> bool {
     (Duration::from_millis(10)..=Duration::from_secs(600)).contains(&interval)
-}
-
-fn is_cookie_age(age: Duration) -> bool {
-    age.as_secs() > 0 && age.subsec_nanos() == 0
 }

@@ -15,10 +15,15 @@ pub(super) const CLUSTER: Rule =
 pub(super) const SALT: Rule = Rule { expected: "a text of 1 to 256 bytes", fits: is_text };
 pub(super) const TOKEN_VALUE: Rule =
     Rule { expected: "a text of 1 to 256 printable ASCII characters", fits: is_header_text };
-pub(super) const COOKIE: Rule = Rule { expected: "a cookie's name", fits: names::is_token };
+pub(super) const COOKIE: Rule =
+    Rule { expected: "a cookie's name such as canary-cohort", fits: names::is_token };
+pub(super) const HEADER_NAME: Rule =
+    Rule { expected: "a header's name such as x-user-id", fits: names::is_token };
 pub(super) const METHOD: Rule = Rule { expected: "a method such as POST", fits: names::is_token };
-pub(super) const PATH_PREFIX: Rule =
-    Rule { expected: "a path that begins with /", fits: is_path_prefix };
+pub(super) const PATH_PREFIX: Rule = Rule {
+    expected: "a path of at most 1024 ASCII characters that begins with /, such as /v2/models",
+    fits: is_path_prefix,
+};
 pub(super) const SIGNAL_NAME: Rule =
     Rule { expected: names::SIGNAL_EXPECTED, fits: names::is_signal };
 pub(super) const BIN: Rule = Rule {
@@ -36,9 +41,8 @@ pub(super) const CATEGORY_VALUE: Rule =
     Rule { expected: "a text of at most 256 bytes", fits: is_short };
 
 /// A header's name, in lower case, as Envoy has it.
-pub(super) fn header_name(node: &Node<'_>, problems: &mut ConfigErrors) -> String {
-    let rule = Rule { expected: "a header's name", fits: names::is_token };
-    node.ruled(&rule, problems).to_ascii_lowercase()
+pub(super) fn lower_case(node: &Node<'_>, problems: &mut ConfigErrors) -> String {
+    node.ruled(&HEADER_NAME, problems).to_ascii_lowercase()
 }
 
 fn is_short(text: &str) -> bool {
@@ -49,7 +53,7 @@ fn is_text(text: &str) -> bool {
     !text.is_empty() && is_short(text)
 }
 
-/// What can be a header's value as it stands: printable ASCII without a space at either end.
+/// What can be a header's value unchanged: printable ASCII without a space at either end.
 fn is_header_text(text: &str) -> bool {
     let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     is_text(text) && printable && text.trim_ascii() == text

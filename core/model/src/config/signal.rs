@@ -1,8 +1,7 @@
 //! Signals: what is counted of the answers (outputs) and of the business (conversions).
 
-use super::rules::{
-    BIN, CATEGORY_VALUE, METHOD, PATH_PREFIX, PLAIN_CATEGORY, SIGNAL_NAME, header_name,
-};
+use super::header_names::response_header;
+use super::rules::{BIN, CATEGORY_VALUE, METHOD, PATH_PREFIX, PLAIN_CATEGORY, SIGNAL_NAME};
 use crate::document::{ConfigErrors, Node, Object};
 use crate::pointer::Pointer;
 
@@ -78,7 +77,8 @@ impl Signal {
         let signal = Self { name, source: source?, bins: bins? };
         let of_request = matches!(signal.source, Source::Request { .. });
         if of_request && signal.bins != Bins::Conversion {
-            let message = "a signal from the request is a conversion: say \"conversion\": true";
+            let message =
+                "a signal from the request must be a conversion; write `conversion`: true";
             node.problem(problems, message);
         }
         Some(signal)
@@ -91,15 +91,18 @@ fn read_source(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Source> {
     if object.get("response_json").is_none()
         && let Some(misplaced) = object.get("max_body")
     {
-        misplaced.problem(problems, "only response_json has a body to limit");
+        misplaced.problem(problems, "only `response_json` has a max_body");
     }
     let sources = ["response_json", "response_header", "request"].map(|field| object.get(field));
     match sources {
         [Some(json), None, None] => read_response_json(&json, &object, problems),
-        [None, Some(header), None] => Some(Source::ResponseHeader(header_name(&header, problems))),
+        [None, Some(header), None] => {
+            Some(Source::ResponseHeader(response_header(&header, problems)))
+        }
         [None, None, Some(request)] => read_request(&request, problems),
         _ => {
-            let message = "exactly one of response_json, response_header and request is needed";
+            let message =
+                "expected exactly one of `response_json`, `response_header` and `request`";
             node.problem(problems, message);
             None
         }
@@ -112,11 +115,11 @@ fn read_response_json(
     problems: &mut ConfigErrors,
 ) -> Option<Source> {
     let expected =
-        "a JSON pointer (RFC 6901) such as /predictions/0/label, with * for every element";
+        "a JSON pointer (RFC 6901, with * for an element of an array) such as /predictions/0/label";
     let pointer = json.parsed(expected, Pointer::parse, problems);
     let max_body = match object.get("max_body") {
         None => Some(DEFAULT_MAX_BODY),
-        Some(size) => size.parsed("a size such as 64KiB, at most 1MiB", body_size, problems),
+        Some(size) => size.parsed("a size of 1B to 1MiB, such as 64KiB", body_size, problems),
     };
     Some(Source::ResponseJson { pointer: pointer?, max_body: max_body? })
 }
@@ -126,7 +129,7 @@ fn read_request(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Source> 
     let method = object.get("method").map(|method| method.ruled(&METHOD, problems));
     let path_prefix = object.get("path_prefix").map(|path| path.ruled(&PATH_PREFIX, problems));
     if method.is_none() && path_prefix.is_none() {
-        node.problem(problems, "a method, a path_prefix or both are needed");
+        node.problem(problems, "expected `method`, `path_prefix` or both");
     }
     Some(Source::Request { method, path_prefix })
 }
@@ -141,7 +144,7 @@ fn read_bins(object: &Object<'_>, problems: &mut ConfigErrors) -> Option<Bins> {
         (None, Some(list), false) => Some(Bins::Limits(read_limits(&list, problems))),
         (None, None, true) => Some(Bins::Conversion),
         _ => {
-            let message = "exactly one of categories, bins and \"conversion\": true is needed";
+            let message = "expected exactly one of `categories`, `bins` and `conversion`: true";
             problems.add(object.path(), message);
             None
         }
@@ -150,11 +153,11 @@ fn read_bins(object: &Object<'_>, problems: &mut ConfigErrors) -> Option<Bins> {
 
 fn read_categories(list: &Node<'_>, problems: &mut ConfigErrors) -> Vec<Category> {
     let mut categories: Vec<Category> = Vec::new();
-    for item in read_list(list, "at least one category is needed", problems) {
+    for item in read_list(list, "expected at least one category", problems) {
         let category = read_category(&item, problems);
         let value = &category.value;
         if !value.is_empty() && categories.iter().any(|known| known.value == *value) {
-            item.problem(problems, format!("category `{value}` is listed twice"));
+            item.problem(problems, format!("duplicate entry: `{value}`"));
         }
         categories.push(category);
     }
@@ -186,12 +189,12 @@ fn read_category(item: &Node<'_>, problems: &mut ConfigErrors) -> Category {
 
 fn read_limits(list: &Node<'_>, problems: &mut ConfigErrors) -> Vec<f64> {
     let mut limits: Vec<f64> = Vec::new();
-    for item in read_list(list, "at least one limit is needed", problems) {
+    for item in read_list(list, "expected at least one limit", problems) {
         let Some(limit) = item.number(problems) else {
             continue;
         };
         if limits.last().is_some_and(|last| *last >= limit) {
-            item.problem(problems, "bin limits must rise");
+            item.problem(problems, "expected a limit above the one before");
         }
         limits.push(limit);
     }

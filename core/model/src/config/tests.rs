@@ -97,12 +97,12 @@ fn every_problem_names_its_path() {
         (
             &format!("{rollout}/canary/version"),
             json!("3.1"),
-            "rollouts[0].canary.version: is stable's",
+            "rollouts[0].canary.version: must differ from stable's version, or responses",
         ),
         (
             &format!("{rollout}/canary/cluster"),
             json!("scorer-stable"),
-            "rollouts[0].canary.cluster: is stable's",
+            "rollouts[0].canary.cluster: must differ from stable's cluster",
         ),
         (
             &format!("{rollout}/canary/version"),
@@ -122,14 +122,39 @@ fn every_problem_names_its_path() {
         (
             &format!("{rollout}/affinity"),
             json!([{"header": "a", "cookie": "b"}]),
-            "rollouts[0].affinity[0]: exactly one",
+            "rollouts[0].affinity[0]: expected exactly one of `header` and `cookie`",
         ),
         (
             &format!("{rollout}/affinity"),
             json!([{"cookie": "b", "max_age": "1"}]),
             "rollouts[0].affinity[0].max_age: expected a duration",
         ),
-        (&format!("{rollout}/override"), json!({}), "rollouts[0].override: a header, a cookie"),
+        (
+            &format!("{rollout}/affinity"),
+            json!([{"cookie": "b", "max_age": "250ms"}]),
+            "rollouts[0].affinity[0].max_age: expected a duration in whole seconds",
+        ),
+        (
+            &format!("{rollout}/canary/version"),
+            json!("1.signal.2"),
+            "rollouts[0].canary.version: expected a version",
+        ),
+        (
+            &format!("{rollout}/canary/version"),
+            json!("other"),
+            "rollouts[0].canary.version: expected a version",
+        ),
+        (
+            &format!("{rollout}/signals"),
+            json!([{"name": "a", "from": {"response_header": "h"},
+                    "categories": [{"value": "x", "bin": "rq_total"}]}]),
+            "rollouts[0].signals[0].categories[0].bin: expected 1 to 63",
+        ),
+        (
+            &format!("{rollout}/override"),
+            json!({}),
+            "rollouts[0].override: expected `header`, `cookie` or both",
+        ),
         (
             &format!("{rollout}/failure"),
             json!({"http": ["6xx"]}),
@@ -144,12 +169,12 @@ fn every_problem_names_its_path() {
         (
             &format!("{rollout}/signals"),
             json!([{"name": "a", "from": {"response_header": "h"}}]),
-            "rollouts[0].signals[0]: exactly one of categories",
+            "rollouts[0].signals[0]: expected exactly one of `categories`",
         ),
         (
             &format!("{rollout}/signals"),
             json!([{"name": "a", "from": {"response_header": "h"}, "bins": [1, 1]}]),
-            "rollouts[0].signals[0].bins[1]: bin limits must rise",
+            "rollouts[0].signals[0].bins[1]: expected a limit above",
         ),
         (
             &format!("{rollout}/signals"),
@@ -185,7 +210,10 @@ fn limits() {
     assert_eq!(parse(&many(32)).unwrap().rollouts.len(), 32);
     assert!(parse(&many(33)).unwrap_err()[0].starts_with("rollouts: at most 32"));
     let twice = json!({"rollouts": [rollout(1), rollout(1)]});
-    assert_eq!(parse(&twice).unwrap_err(), ["rollouts[1].name: rollout `r1` stands here twice"]);
+    assert_eq!(
+        parse(&twice).unwrap_err(),
+        ["rollouts[1].name: duplicate entry: another rollout is named `r1`"]
+    );
     assert!(parse(&json!({"rollouts": []})).unwrap().rollouts.is_empty());
 }
 
@@ -193,4 +221,179 @@ fn limits() {
 fn what_is_no_json() {
     let problems = Config::parse(b"{\"rollouts\": [").unwrap_err();
     assert!(problems[0].message.starts_with("not valid JSON"), "{problems:?}");
+}
+
+/// The problems of a configuration with these overrides of a rollout's fields and of `headers`.
+fn problems(fields: &Value, headers: &Value) -> Vec<String> {
+    let mut config = with("/headers", headers.clone());
+    for (field, value) in fields.as_object().unwrap() {
+        config["rollouts"][0][field] = value.clone();
+    }
+    parse(&config).err().unwrap_or_default()
+}
+
+#[test]
+fn headers_that_others_need_are_refused() {
+    for name in [
+        "host",
+        "Cookie",
+        "set-cookie",
+        "content-length",
+        "Content-Type",
+        "authorization",
+        "proxy-authorization",
+        "connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "x-envoy-retry-on",
+        "x-forwarded-for",
+        "x-request-id",
+        "grpc-status",
+        "accept",
+        "accept-encoding",
+        "traceparent",
+    ] {
+        let lower = name.to_ascii_lowercase();
+        let because = format!(": `{lower}` has a meaning of its own");
+        for field in ["route", "version"] {
+            let found = problems(&json!({}), &json!({ field: name }));
+            assert_eq!(found.len(), 1, "{name} {found:?}");
+            assert!(found[0].starts_with(&format!("headers.{field}{because}")), "{found:?}");
+        }
+        let token = json!({"override": {"header": "x", "token": {"header": name, "value": "s"}}});
+        let found = problems(&token, &json!({}));
+        assert_eq!(found.len(), 1, "{name} {found:?}");
+        assert!(found[0].starts_with(&format!("rollouts[0].override.token.header{because}")));
+    }
+    for name in [":path", ":authority", "", "a b"] {
+        let found = problems(&json!({}), &json!({"route": name}));
+        assert!(found[0].starts_with("headers.route: expected a header's name"), "{found:?}");
+    }
+    for name in ["x-canary-route", "x-acme-version", "acme-contents", "accepted"] {
+        assert!(problems(&json!({}), &json!({"route": name})).is_empty(), "{name}");
+    }
+    let host = json!({"affinity": [{"header": "Host"}], "override": {"header": "host"}});
+    assert_eq!(problems(&host, &json!({})).len(), 2);
+}
+
+#[test]
+fn uses_of_a_header_that_exclude_one_another_are_refused() {
+    let by = |fields: Value, headers: Value, expected: &[&str]| {
+        let found = problems(&fields, &headers);
+        let begin = found.iter().zip(expected).all(|(found, begin)| found.starts_with(begin));
+        assert!(found.len() == expected.len() && begin, "{found:?} {expected:?}");
+    };
+    let token =
+        |header: &str| json!({"header": "x-canary", "token": {"header": header, "value": "s"}});
+    by(
+        json!({"affinity": [{"cookie": "c"}, {"header": "X-R"}], "override": {"header": "x-v"}}),
+        json!({"route": "x-r", "version": "X-V"}),
+        &[
+            "rollouts[0].affinity[1].header: headers.route",
+            "rollouts[0].override.header: headers.version",
+        ],
+    );
+    by(
+        json!({"override": token("x-canary-version")}),
+        json!({}),
+        &["rollouts[0].override.token.header: headers.version"],
+    );
+    by(
+        json!({"override": token("x-canary")}),
+        json!({}),
+        &["rollouts[0].override.token.header: override.header"],
+    );
+    by(
+        json!({"affinity": [{"header": "x-user"}], "override": token("X-User")}),
+        json!({}),
+        &["rollouts[0].affinity[0].header: rollouts[0].override.token.header"],
+    );
+    by(
+        json!({"signals": [{"name": "a", "from": {"response_header": "X-Canary-Version"},
+                            "categories": ["b"]}]}),
+        json!({}),
+        &["rollouts[0].signals[0].from.response_header: the filter itself"],
+    );
+    by(
+        json!({"affinity": [{"header": "x-user"}], "override": token("x-token")}),
+        json!({"route": "x-r"}),
+        &[],
+    );
+}
+
+/// The examples in a message: what follows `such as`, up to the value that was found.
+fn examples(message: &str) -> Vec<String> {
+    let Some((_, examples)) = message.split_once("such as ") else {
+        return Vec::new();
+    };
+    let examples = examples.split_once(", found ").map_or(examples, |(examples, _)| examples);
+    let examples =
+        examples.replace(", a code such as ", ", ").replace(" or a range such as ", ", ");
+    examples.replace(" or ", ", ").split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_example_in_a_message_is_accepted() {
+    let signal = |from: Value| json!([{"name": "a", "from": from, "conversion": true}]);
+    let nothing = json!("\u{1}");
+    let of = |field: &str, wrap: &dyn Fn(Value) -> Value| {
+        let problem = |value: Value| {
+            let found = parse(&with(field, wrap(value.clone()))).err().unwrap_or_default();
+            assert!(found.len() <= 1, "{found:?}");
+            found.into_iter().next()
+        };
+        let message = problem(nothing.clone()).unwrap();
+        let examples = examples(&message);
+        assert!(!examples.is_empty(), "no example: {message}");
+        for example in examples {
+            let number = example.parse::<f64>().ok().filter(|_| field.ends_with("weight"));
+            let value = number.map_or_else(|| json!(example), |number| json!(number));
+            assert_eq!(problem(value), None, "an example of: {message}");
+        }
+    };
+    let rollout = |field: &str| format!("/rollouts/0/{field}");
+    of("/headers", &|value| json!({"route": value}));
+    of("/headers", &|value| json!({"version": value}));
+    of("/runtime", &|value| json!({"interval": value}));
+    of(&rollout("match"), &|value| json!({"authorities": [value]}));
+    of(&rollout("match"), &|value| json!({"path_prefixes": [value]}));
+    of(&rollout("weight"), &|value| value);
+    of(&rollout("affinity"), &|value| json!([{"header": value}]));
+    of(&rollout("affinity"), &|value| json!([{"cookie": value}]));
+    of(&rollout("affinity"), &|value| json!([{"cookie": "c", "max_age": value}]));
+    of(&rollout("failure"), &|value| json!({"http": [value]}));
+    of(&rollout("failure"), &|value| json!({"grpc": [value]}));
+    of(&rollout("signals"), &|value| signal(json!({"response_json": value})));
+    of(&rollout("signals"), &|value| signal(json!({"response_json": "/a", "max_body": value})));
+    of(&rollout("signals"), &|value| signal(json!({"response_header": value})));
+    of(&rollout("signals"), &|value| signal(json!({"request": {"method": value}})));
+    of(&rollout("signals"), &|value| signal(json!({"request": {"path_prefix": value}})));
+}
+
+#[test]
+fn the_same_reader_with_lines() {
+    let text = "{\n\"rollouts\": [\n {\"name\": \"r\",\n  \"weight\": 101,\n  \"stable\": {}}\n]}";
+    let found = Config::parse_text(text).unwrap_err();
+    let lines: Vec<(u64, &str)> =
+        found.iter().map(|(line, one)| (*line, one.path.as_str())).collect();
+    assert_eq!(
+        lines,
+        [
+            (5, "rollouts[0].stable.version"),
+            (5, "rollouts[0].stable.cluster"),
+            (3, "rollouts[0].canary"),
+            (4, "rollouts[0].weight"),
+        ]
+    );
+    let plain = Config::parse(text.as_bytes()).unwrap_err();
+    assert_eq!(plain, found.into_iter().map(|(_, error)| error).collect::<Vec<_>>());
+    for (text, line) in
+        [("{\n\"rollouts\": [],\n}", 3), ("", 1), ("{\"runtime\": {}, \"runtime\": {}}", 1)]
+    {
+        let found = Config::parse_text(text).unwrap_err();
+        assert_eq!((found.len(), found[0].0), (1, line), "{found:?}");
+        assert!(found[0].1.message.starts_with("not valid JSON: "), "{found:?}");
+    }
+    assert!(Config::parse_text(&minimal().to_string()).is_ok());
 }
