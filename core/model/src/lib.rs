@@ -13,5 +13,6 @@ pub mod names;
 pub mod pointer;
 pub mod role;
 pub mod runtime;
+pub mod secret_url;
 pub mod stat_name;
 pub mod weight;

@@ -83,11 +83,8 @@ fn differs(target: &WeightTarget, reading: &EnvoyReading) -> Option<EnvoyMismatc
         window: reading.window.unwrap_or(target.window),
         ..target.clone()
     };
-    let relevant = EnvoyReading {
-        epoch: Some(same.epoch),
-        window: Some(same.window),
-        ..reading.clone()
-    };
+    let relevant =
+        EnvoyReading { epoch: Some(same.epoch), window: Some(same.window), ..reading.clone() };
     mismatch::in_runtime(&same, &relevant, false).or_else(|| mismatch::in_filter(&same, reading))
 }
 

@@ -15,6 +15,7 @@ mod advance;
 pub mod after_end;
 pub mod blockers;
 pub mod event;
+pub mod fingerprint;
 pub mod inputs;
 pub mod mismatch;
 pub mod plan;

@@ -3,6 +3,7 @@
 //! Written as JSON and resumed it goes on exactly as if it had never stopped.
 
 mod fleet_member;
+mod older;
 mod progress;
 mod transitions;
 
@@ -11,9 +12,9 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh64::xxh64;
 
 use super::action::Notification;
+use super::fingerprint::fingerprint;
 use super::spec::Spec;
 use super::termination::TerminationReason;
 use canary_judge::Judge;
@@ -64,7 +65,14 @@ pub struct WeightTarget {
     pub owner: Option<String>,
 }
 
-/// A rollout's whole state.
+/// A rollout's whole state: everything that survives a restart of the controller.
+///
+/// [`step`](super::step()) alone changes it, and each change goes into the journal before it takes effect. Three
+/// groups of fields:
+/// - what was decided: `phase`, `attempt`, `epoch`, `window`, `target`, `progress`, `gates`, `outbox`,
+///   `ending`. A state of an older canaryctl keeps these ([`State::resume_older`]).
+/// - the evidence: `judge`, `totals`, `measured`, `due`, `outage`. It starts again in each epoch.
+/// - the Envoys as they were last seen: `members`, `tripped`, `shown_epoch`. The next look replaces it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Of which file.
@@ -120,6 +128,9 @@ pub struct State {
     pub(crate) aborting_since: Duration,
     /// Whether the promotion's lease is being given up.
     pub(crate) releasing: bool,
+    /// Whether the next step has to tell that an older state goes on in a new epoch.
+    #[serde(default)]
+    pub(crate) epoch_renewed: bool,
 }
 
 /// The rollout's own clock: it only adds what a step may add.
@@ -216,6 +227,7 @@ impl State {
             ending: None,
             aborting_since: Duration::ZERO,
             releasing: false,
+            epoch_renewed: false,
         }
     }
 
@@ -232,14 +244,14 @@ impl State {
         Ok(state)
     }
 
-    /// The same, for a canary version that the caller knows; otherwise the first Envoys that are
+    /// For a canary version that the caller knows; otherwise the first Envoys that are
     /// looked at say which it is.
     #[must_use]
     pub fn with_canary_version(self, version: Option<String>) -> Self {
         Self { canary_version: version, ..self }
     }
 
-    /// The same, following an owner whose controller has ended: Envoys that still show that owner
+    /// Following an owner whose controller has ended: Envoys that still show that owner
     /// are taken over without `takeover`.
     #[must_use]
     pub fn with_predecessor(self, owner: Option<String>) -> Self {
@@ -344,12 +356,4 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// What tells one file from another: everything that decides. Where the Envoys are, whom to tell and
-/// how long a lease is may change under a running rollout.
-fn fingerprint(spec: &Spec) -> String {
-    let Spec { rollout, steps, analysis, gates, harm_budget, manual, .. } = spec;
-    let text = format!("{rollout} {steps:?} {analysis:?} {gates:?} {harm_budget:?} {manual}");
-    format!("{:016x}", xxh64(text.as_bytes(), 0))
 }

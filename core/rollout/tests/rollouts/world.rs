@@ -199,13 +199,11 @@ impl Proxy {
     }
 
     fn shown(&self, now: u64) -> EnvoyReading {
-        let Runtime { weight, version, enabled, lease, epoch, window, owner } = self.runtime.clone();
+        let Runtime { weight, version, enabled, lease, epoch, window, owner } =
+            self.runtime.clone();
         let Configuration { canary, signals, endpoints, refused } = self.configuration.clone();
-        let gauge = if self.tripped() || self.lapsed(now) {
-            Weight::ZERO
-        } else {
-            self.filter_weight()
-        };
+        let gauge =
+            if self.tripped() || self.lapsed(now) { Weight::ZERO } else { self.filter_weight() };
         EnvoyReading {
             weight,
             weight_version: version,
