@@ -12,24 +12,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use canary_rollout::inputs::OperatorCommand;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::controller::drive::CommandRequest;
 use crate::controller::status::Status;
 use access::Access;
-
-/// How many commands wait at most.
-pub const QUEUE: usize = 16;
-
-/// A command on its way to the controller.
-#[derive(Debug)]
-pub struct Order {
-    /// What is asked for.
-    pub command: OperatorCommand,
-    /// Where the answer goes: what the rollout is after it, or why it was refused.
-    pub reply: oneshot::Sender<Result<Arc<Status>, String>>,
-}
 
 /// What the interface shows, and where it sends commands.
 #[derive(Clone, Debug)]
@@ -37,7 +25,7 @@ pub struct Api {
     /// The rollout as it is now.
     pub status: watch::Receiver<Arc<Status>>,
     /// Commands to the controller.
-    pub orders: mpsc::Sender<Order>,
+    pub orders: mpsc::Sender<CommandRequest>,
     /// The journal that the page is made of.
     pub journal: Arc<PathBuf>,
     /// Who may come in.

@@ -1,4 +1,4 @@
-//! The command line: what can be asked, and the checks that need no Envoy.
+//! The command line: commands, arguments, and the checks that need no Envoy.
 
 mod controller;
 mod files;
@@ -10,45 +10,52 @@ use std::time::Duration;
 use canary_model::duration;
 use canary_model::names::ROLLOUT_EXPECTED;
 use canary_model::names::is_rollout_name;
+use canary_model::redact::redacted;
 use canary_model::runtime::MAX_LEASE_SECONDS;
 use canary_model::weight::Weight;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 
-use crate::envoy::Target;
+use crate::api::client::CONTROLLER_VARIABLE;
+use crate::completion::{rollout_names, shells};
+use crate::envoy::EnvoyUrl;
 use crate::error::Error;
-pub use controller::{History, Promote, Report, Run, Status, Steer};
-pub use files::{Lint, PlanFile, ReplayFile};
+use crate::render::Format;
+pub use controller::{HistoryArgs, PromoteArgs, ReportArgs, RunArgs, StatusArgs, SteerArgs};
+pub use files::{LintArgs, PlanArgs, ReplayArgs};
 pub use render::{ControllerPlace, ExtensionKind, Render, RenderIstio, RenderWhat, Service};
 
-/// The environment's list of Envoys, used where there is no `--envoy`.
+/// The environment's list of Envoys, used without `--envoy`.
 pub const ENVOYS_VARIABLE: &str = "CANARYCTL_ENVOYS";
 
-/// Sets, shows and stops canary rollouts on one or many Envoys.
+/// Control and observe canary rollouts on one or many Envoys
 ///
-/// Exit codes: 0 done · 1 failed, or some of several Envoys failed, or another owner holds the
-/// rollout · 2 usage, invalid input, unknown rollout · 3 timed out · 4 can't reach or use what it
-/// needs.
+/// Exit codes: 0 done or healthy · 1 failed or degraded, some of several Envoys failed, or another
+/// owner holds the rollout · 2 usage error, invalid input or unknown rollout · 3 timed out · 4 can't
+/// reach or use what it needs (no Envoy, no admin layer, no controller).
 #[derive(Debug, Parser)]
 #[command(name = "canaryctl", version, max_term_width = 100)]
 pub struct Cli {
     /// Envoy's admin interface: http://host:port or unix:///path. Repeatable; a DNS name stands for
-    /// all its addresses. Without it, CANARYCTL_ENVOYS (separated by commas or spaces)
+    /// all its addresses. [env: CANARYCTL_ENVOYS, separated by commas or spaces]
     #[arg(long = "envoy", global = true, value_name = "URL")]
-    envoys: Vec<Target>,
+    envoys: Vec<EnvoyUrl>,
 
-    /// How results are printed
+    /// Output format of results
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub output: Format,
 
-    /// The longest that a single request to an Envoy may take
+    /// Time limit of a single request to an Envoy. `run` caps it at 2s and at a sixth of the lease,
+    /// because it scrapes every second
     #[arg(long, global = true, default_value = "5s", value_parser = positive_duration, value_name = "DURATION")]
     pub request_timeout: Duration,
 
-    /// The controller that `run` started, for the verbs that steer or show it
+    /// The controller that `run` started [default: http://127.0.0.1:8411] [env: CANARYCTL_CONTROLLER]
     #[arg(long, global = true, value_name = "URL", value_parser = controller::url)]
     pub controller: Option<reqwest::Url>,
 
-    /// A file with the token of a controller that demands one; else CANARYCTL_TOKEN
+    /// File with the controller's token [env: CANARYCTL_TOKEN has the token itself]
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
@@ -57,16 +64,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Text,
-    /// For programs: one JSON document (one a line with --watch)
-    Json,
-}
-
-/// The verbs.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Change a rollout
@@ -75,49 +73,50 @@ pub enum Command {
     Get(Get),
     /// Show all rollouts
     List,
-    /// Execute a rollout file: the controller
-    Run(Run),
-    /// Say in one word how a rollout is: Healthy, Progressing, Paused or Degraded
+    /// Run a rollout: start its controller and wait for its end
+    Run(RunArgs),
+    /// Print a rollout's status in one word
     ///
-    /// The exit code is 1 for Degraded alone.
-    Status(Status),
-    /// Leave the step that a running rollout is in, or go on after a pause
-    Promote(Promote),
-    /// Hold a running rollout at its weight
-    Pause(Steer),
-    /// Let a paused rollout go on
-    Resume(Steer),
-    /// Begin a rollout again that was rolled back
-    Retry(Steer),
-    /// Show past rollouts, as their journals tell them
-    History(History),
-
+    /// The word is Pending, Progressing, Paused, Healthy or Degraded; the exit code is 1 for Degraded
+    /// only.
+    Status(StatusArgs),
+    /// Advance a running rollout: finish the current step, or end a pause
+    Promote(PromoteArgs),
+    /// Hold a running rollout at its current weight
+    Pause(SteerArgs),
+    /// Continue a paused rollout
+    Resume(SteerArgs),
+    /// Restart a rolled-back rollout
+    Retry(SteerArgs),
+    /// Show past rollouts, read from their journals
+    History(HistoryArgs),
     /// Print one rollout as a self-contained HTML page
-    Report(Report),
-    /// Check a rollout file or the filter's configuration: every fault with its line and path
-    Lint(Lint),
-    /// Tell beforehand how long a rollout takes, what it can see and what it can cost
-    Plan(PlanFile),
-    /// Tell what a rollout file would have decided on recorded counts, or on a journal
-    Replay(ReplayFile),
-    /// Print what puts a rollout where it shall run
+    Report(ReportArgs),
+    /// Check rollout files and filter configurations
+    Lint(LintArgs),
+    /// Forecast a rollout's duration, detectable regressions and worst-case cost
+    Plan(PlanArgs),
+    /// Show what a rollout file would have decided on recorded counters or on a journal
+    Replay(ReplayArgs),
+    /// Render deployment manifests
     Render(Render),
-    /// Send everything back to stable at once: weight 0 and the kill switch, in one update
+    /// Send all traffic back to stable now: weight 0 and the kill switch, in one update
     ///
-    /// Goes to the controller where one runs the rollout, and works without one, too. Never refused
-    /// because of an owner. The kill switch holds from the very next request on; `set weight` above 0
-    /// releases it.
+    /// If a controller runs the rollout, it does this; otherwise `abort` does it itself. It is never
+    /// refused because of another owner. The kill switch takes effect on the next request;
+    /// `set weight` above 0 turns it off again.
     Abort {
-        /// The rollout
-        #[arg(value_parser = rollout_name)]
+        /// Name of the rollout
+        #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
         name: String,
     },
     /// Print the version
     Version,
-    /// Print a completion script for a shell
+    /// Print a shell's completion script, for example for: source <(canaryctl completion bash)
     Completion {
         /// The shell
-        shell: clap_complete::Shell,
+        #[arg(value_parser = PossibleValuesParser::new(shells()))]
+        shell: String,
     },
 }
 
@@ -133,35 +132,35 @@ pub struct Set {
 /// What can be set.
 #[derive(Debug, Subcommand)]
 pub enum SetWhat {
-    /// Send a share of the requests to the canary
+    /// Set the canary's share of the traffic, and wait until it is in force
     Weight(SetWeight),
 }
 
 /// `set weight …`.
 #[derive(Debug, Args)]
 pub struct SetWeight {
-    /// The rollout
-    #[arg(value_parser = rollout_name)]
+    /// Name of the rollout
+    #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
     pub name: String,
 
-    /// The canary's share in percent: 0 to 100, up to four decimals
+    /// Share in percent: 0 to 100, up to four decimals
     #[arg(value_parser = Weight::parse_percent, allow_negative_numbers = true)]
     pub percent: Weight,
 
-    /// Go back to weight 0 after this long unless set again: 1s to 24h, whole seconds. Without it, a
-    /// lease that was set before is removed, so that it can't run out under the new weight
+    /// Return to weight 0 after this time unless set again: 1s to 24h, whole seconds. Without this
+    /// option an earlier lease is removed, so that it can't end the new weight
     #[arg(long, value_parser = lease, value_name = "DURATION")]
     pub lease: Option<u32>,
 
-    /// Set it though another owner drives the rollout, and become its owner
+    /// Set the weight even if another owner holds the rollout, and become its owner
     #[arg(long)]
     pub takeover: bool,
 
-    /// Begin a new epoch, which clears a guard that has tripped
+    /// Start a new epoch, which clears a tripped guard
     #[arg(long)]
     pub reset_guard: bool,
 
-    /// How long to wait for the weight to come into force
+    /// How long to wait until the weight is in force
     #[arg(long, default_value = "10s", value_parser = positive_duration, value_name = "DURATION")]
     pub timeout: Duration,
 }
@@ -179,19 +178,16 @@ pub struct Get {
 #[derive(Debug, Subcommand)]
 pub enum GetWhat {
     /// Show a rollout: its weight, and both versions side by side
-    ///
-    /// Figures count from the start of each Envoy. With --watch, the measured share is that of the
-    /// last interval.
     Rollout {
-        /// The rollout
-        #[arg(value_parser = rollout_name)]
+        /// Name of the rollout
+        #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
         name: String,
 
-        /// Go on showing it
+        /// Keep showing it
         #[arg(short, long)]
         watch: bool,
 
-        /// How often, with --watch
+        /// Time between two updates with --watch
         #[arg(long, default_value = "1s", value_parser = positive_duration, value_name = "DURATION")]
         interval: Duration,
     },
@@ -203,11 +199,26 @@ impl Cli {
         !self.envoys.is_empty()
     }
 
+    /// The controller's URL: that of `--controller`, else that of the environment; `None` without both.
+    ///
+    /// # Errors
+    /// If the environment names something other than a controller's URL.
+    pub fn controller_url(&self) -> Result<Option<reqwest::Url>, Error> {
+        let named = std::env::var(CONTROLLER_VARIABLE).ok().filter(|url| !url.is_empty());
+        let Some(named) = named.filter(|_| self.controller.is_none()) else {
+            return Ok(self.controller.clone());
+        };
+        let wrong = |why| Error::Usage {
+            what: format!("{CONTROLLER_VARIABLE}: {}: {why}", redacted(&named)),
+        };
+        controller::url(&named).map(Some).map_err(wrong)
+    }
+
     /// The Envoys to talk to: those of `--envoy`, else those of the environment.
     ///
     /// # Errors
-    /// Where there are none, or the environment names something that is no admin interface.
-    pub fn targets(&self) -> Result<Vec<Target>, Error> {
+    /// If there are none, or the environment names something other than an admin interface.
+    pub fn targets(&self) -> Result<Vec<EnvoyUrl>, Error> {
         if !self.envoys.is_empty() {
             return Ok(self.envoys.clone());
         }
@@ -216,11 +227,12 @@ impl Cli {
             .split(|c: char| c == ',' || c.is_whitespace())
             .filter(|part| !part.is_empty())
             .map(|part| {
-                let wrong =
-                    |why| Error::Usage { what: format!("{ENVOYS_VARIABLE}: {part}: {why}") };
-                part.parse::<Target>().map_err(wrong)
+                let wrong = |why| Error::Usage {
+                    what: format!("{ENVOYS_VARIABLE}: {}: {why}", redacted(part)),
+                };
+                part.parse::<EnvoyUrl>().map_err(wrong)
             })
-            .collect::<Result<Vec<Target>, Error>>()?;
+            .collect::<Result<Vec<EnvoyUrl>, Error>>()?;
         if targets.is_empty() { Err(Error::NoEnvoy) } else { Ok(targets) }
     }
 }
@@ -235,7 +247,7 @@ fn rollout_name(text: &str) -> Result<String, String> {
 fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration =
         duration::parse(text).ok_or_else(|| format!("expected {}", duration::EXPECTED))?;
-    if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) }
+    if duration.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(duration) }
 }
 
 /// A lease in whole seconds.

@@ -1,12 +1,13 @@
-//! The verbs: each gathers what it needs, lets a pure function decide, applies and reports.
+//! The commands: each gathers what it needs, lets a pure function decide, applies and reports.
 
 mod abort;
-mod files;
 mod get;
-pub(crate) mod history;
+mod history;
+mod lint;
 mod list;
-mod look;
+mod plan;
 mod render;
+mod replay;
 mod report;
 mod run;
 mod set_weight;
@@ -17,30 +18,29 @@ mod traffic;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use canary_rollout::spec::Spec;
-use clap::CommandFactory;
 use serde_json::json;
 
 use crate::api::access::Token;
 use crate::api::client::Client;
 use crate::cli::{Cli, Command, Get, GetWhat, Render, RenderWhat, Set, SetWhat};
+use crate::completion;
 use crate::controller::status::Status;
-use crate::envoy::{EnvoyReply, Target};
+use crate::envoy::{EnvoyReply, EnvoyUrl};
 use crate::error::{Error, Failure};
-use crate::output::Output;
+use crate::render::Output;
 
-/// What every verb is given.
+/// What every command is given.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// The Envoys; empty where none is named.
-    targets: Vec<Target>,
+    targets: Vec<EnvoyUrl>,
     /// Whether they were named on the command line, and not just in the environment.
     pub(crate) envoys_given: bool,
     /// The controller, which may not be there.
     pub(crate) controller: Client,
-    /// Whether it was named.
+    /// Whether it was named on the command line, and not just in the environment.
     pub(crate) controller_given: bool,
-    /// Where the controller's token is.
+    /// The file with the controller's token.
     pub(crate) token_file: Option<PathBuf>,
     /// The longest that one request may take.
     pub(crate) deadline: Duration,
@@ -49,7 +49,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn of(cli: &Cli, output: Output) -> Result<Self, Error> {
+    pub(crate) fn new(cli: &Cli, output: Output) -> Result<Self, Error> {
         let targets = match cli.targets() {
             Err(Error::NoEnvoy) => Vec::new(),
             targets => targets?,
@@ -58,7 +58,7 @@ impl Context {
         Ok(Self {
             targets,
             envoys_given: cli.names_envoys(),
-            controller: Client::new(cli.controller.as_ref(), token)?,
+            controller: Client::new(cli.controller_url()?.as_ref(), token)?,
             controller_given: cli.controller.is_some(),
             token_file: cli.token_file.clone(),
             deadline: cli.request_timeout,
@@ -70,12 +70,12 @@ impl Context {
     ///
     /// # Errors
     /// Where none is named.
-    pub(crate) fn targets(&self) -> Result<&[Target], Error> {
+    pub(crate) fn targets(&self) -> Result<&[EnvoyUrl], Error> {
         if self.targets.is_empty() { Err(Error::NoEnvoy) } else { Ok(&self.targets) }
     }
 
-    /// What the controller says of a rollout; `None` where it says nothing. A controller that was named
-    /// must answer.
+    /// The controller's status of a rollout; `None` if it doesn't answer. A controller that was named on
+    /// the command line must answer.
     pub(crate) async fn ask_controller(&self, rollout: &str) -> Result<Option<Status>, Error> {
         match self.controller.status(rollout).await {
             Ok(status) => Ok(Some(status)),
@@ -85,26 +85,21 @@ impl Context {
     }
 }
 
-/// The rollout in a file's text, if it can be read.
-pub(crate) fn read_spec(source: &str) -> Option<Spec> {
-    files::spec(source, "the file").ok()
-}
-
-/// Runs a verb that only reads files, which is done without an HTTP client and its certificates;
-/// `None` where it is another.
+/// Runs a command that only reads files, without an HTTP client and its certificates; `None` if it is
+/// another command.
 pub(crate) fn without_network(command: &Command, output: &Output) -> Option<Result<(), Failure>> {
     Some(match command {
         Command::Version => version(output),
-        Command::Completion { shell } => completion(*shell, output),
-        Command::Lint(args) => files::lint(output, args),
-        Command::Plan(args) => files::forecast(output, args, args.rps?),
-        Command::Replay(args) => files::replay_file(output, args),
+        Command::Completion { shell } => print_completion(shell, output),
+        Command::Lint(args) => lint::lint(output, args),
+        Command::Plan(args) => plan::forecast(output, args, args.rps?),
+        Command::Replay(args) => replay::replay_file(output, args),
         Command::Render(Render { what: RenderWhat::Istio(args) }) => render::istio(output, args),
         _ => return None,
     })
 }
 
-/// Runs a verb.
+/// Runs a command.
 pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Set(Set { what: SetWhat::Weight(args) }) => set_weight::run(context, &args).await,
@@ -121,8 +116,8 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::History(args) => history::run(context, &args),
         Command::Report(args) => report::run(context, &args),
         Command::Abort { name } => abort::run(context, &name).await,
-        Command::Plan(args) => files::forecast_measured(context, &args).await,
-        // Done before anybody asked for the network.
+        Command::Plan(args) => plan::forecast_measured(context, &args).await,
+        // `without_network` has run these.
         Command::Lint(_)
         | Command::Replay(_)
         | Command::Render(_)
@@ -138,13 +133,12 @@ pub(crate) fn version(output: &Output) -> Result<(), Failure> {
 }
 
 /// `completion SHELL`.
-pub(crate) fn completion(shell: clap_complete::Shell, output: &Output) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "canaryctl", &mut script);
-    Ok(output.write(&String::from_utf8_lossy(&script))?)
+pub(crate) fn print_completion(shell: &str, output: &Output) -> Result<(), Failure> {
+    let unknown = || Error::Usage { what: format!("no completion for {shell}") };
+    Ok(output.write(&completion::script(shell).ok_or_else(unknown)?)?)
 }
 
-/// What the Envoys said, taken apart into answers, each by how results call its Envoy, and errors.
+/// The Envoys' replies, split into answers (each with its Envoy's URL) and errors.
 pub(crate) fn split<T>(reports: Vec<EnvoyReply<T>>) -> (Vec<(String, T)>, Vec<Error>) {
     let (mut answers, mut errors) = (Vec::new(), Vec::new());
     for EnvoyReply { url, result } in reports {
@@ -156,7 +150,7 @@ pub(crate) fn split<T>(reports: Vec<EnvoyReply<T>>) -> (Vec<(String, T)>, Vec<Er
     (answers, errors)
 }
 
-/// Success, or the failure of those Envoys of `total` that had an error.
+/// Success, or a failure if some of `total` Envoys had an error.
 pub(crate) fn conclude(errors: Vec<Error>, total: usize) -> Result<(), Failure> {
     Failure::of_some(errors, total).map_or(Ok(()), Err)
 }

@@ -1,14 +1,15 @@
-//! Envoy's admin interface: where it is ([`Target`]), what it says ([`Admin`]), many of them
+//! Envoy's admin interface: where it is ([`EnvoyUrl`]), what it says ([`Admin`]), many of them
 //! ([`Fleet`]).
 
 mod client;
+mod clusters;
 mod config;
 mod fleet;
 mod stats;
-mod target;
+mod url;
 
-pub use client::{Admin, DEADLINE_FOR_CONNECT};
-pub use config::{ConfiguredRollout, configured_rollouts};
+pub use client::Admin;
+pub use config::{ConfigDump, ConfiguredRollout, Push, PushedRollouts};
 pub use fleet::{EnvoyReply, Fleet};
-pub use stats::{Stats, StatsError};
-pub use target::{Address, Target};
+pub use stats::Stats;
+pub use url::{Address, EnvoyUrl};

@@ -3,7 +3,10 @@
 mod hint;
 
 use std::collections::BTreeSet;
-use std::io;
+use std::time::Duration;
+use std::{fmt, io};
+
+use canary_model::duration;
 
 use crate::journal::JournalError;
 
@@ -62,13 +65,13 @@ pub enum Error {
         /// The deadline, in seconds.
         seconds: f64,
     },
-    /// Something answers there that does not speak as Envoy's admin does.
-    #[error("{url}: {cause}")]
-    NotEnvoy {
+    /// A response that Envoy's admin interface doesn't give.
+    #[error("{url}: {mismatch}")]
+    UnexpectedResponse {
         /// The address that was asked.
         url: String,
-        /// What was strange.
-        cause: String,
+        /// How the response differs from Envoy's.
+        mismatch: String,
     },
     /// Envoy has nowhere to put runtime changes.
     #[error("{url}: Envoy refuses runtime changes: its layered_runtime has no admin layer")]
@@ -186,11 +189,8 @@ pub enum Error {
         what: String,
     },
     /// The controller was asked to stop.
-    #[error("stopped before the end: {what}")]
-    Stopped {
-        /// What that means for the weight.
-        what: String,
-    },
+    #[error("stopped before the end: {0}")]
+    Stopped(LeftBehind),
     /// The rollout was rolled back.
     #[error("rollout \"{rollout}\" is Degraded: {reason}")]
     Degraded {
@@ -207,6 +207,36 @@ pub enum Error {
     System(io::Error),
 }
 
+/// What a controller leaves in the Envoys when it is stopped before the rollout's end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LeftBehind {
+    /// No weight was changed.
+    Nothing,
+    /// A weight that a lease ends.
+    Leased {
+        /// The weight, in percent.
+        percent: f64,
+        /// The lease, in seconds.
+        lease_seconds: u32,
+    },
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("no weight was changed"),
+            Self::Leased { percent, lease_seconds } => {
+                let lease = duration::format(Duration::from_secs((*lease_seconds).into()));
+                write!(
+                    f,
+                    "the weight stays at {percent} %; unless `canaryctl run` continues the \
+                     rollout, the lease returns all traffic to stable within {lease}"
+                )
+            }
+        }
+    }
+}
+
 impl Error {
     /// What this failure means for the exit code where it stands alone.
     pub const fn exit(&self) -> Exit {
@@ -219,13 +249,13 @@ impl Error {
             Self::Journal(JournalError::Locked { .. }) => Exit::Failed,
             Self::Journal(_) | Self::Listen { .. } | Self::NoController { .. } => Exit::Unavailable,
             Self::Unreachable { .. }
-            | Self::NotEnvoy { .. }
+            | Self::UnexpectedResponse { .. }
             | Self::NoAdminLayer { .. }
             | Self::Refused { .. } => Exit::Unavailable,
             Self::NoAnswer { .. } | Self::NotInForce { .. } | Self::Late { .. } => Exit::TimedOut,
             Self::OtherOwner { .. }
             | Self::RefusedByController { .. }
-            | Self::Stopped { .. }
+            | Self::Stopped(_)
             | Self::Degraded { .. }
             | Self::Overridden { .. }
             | Self::GuardTripped { .. }

@@ -2,13 +2,32 @@
 
 use std::sync::Once;
 
-/// The beginning of every client: no proxy of the environment, no redirects, and a TLS that builds
-/// without anything but a C compiler.
-pub(crate) fn client() -> reqwest::ClientBuilder {
+use reqwest::ClientBuilder;
+use reqwest::redirect::Policy;
+
+/// The start of a client for what is near: Envoys and the controller. It never goes through a proxy of
+/// the environment.
+pub(crate) fn direct() -> ClientBuilder {
+    outside().no_proxy()
+}
+
+/// The start of a client for the world outside: gates, notifications, Prometheus. It goes through the
+/// environment's proxies (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). No client follows
+/// redirects, and TLS builds without anything but a C compiler.
+pub(crate) fn outside() -> ClientBuilder {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // An error says that there is one already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none())
+    reqwest::Client::builder().redirect(Policy::none())
+}
+
+/// The innermost cause of an error: the one that says what happened. It never shows a URL.
+pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }

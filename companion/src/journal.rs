@@ -22,7 +22,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-pub use lines::{Line, Lines, Scan, last_snapshot, records};
+pub use lines::{Scan, last_snapshot, records};
 
 pub use lock::{Lock, hold, let_go};
 

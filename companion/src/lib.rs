@@ -1,26 +1,33 @@
 //! `canaryctl`: sets and watches canary rollouts on one or many Envoys.
 //!
-//! The crate is the imperative shell around `canary-core`. [`envoy`] talks to Envoy's admin
-//! interface, [`observe`] and [`view`] turn what it says into what a person asked for (pure
-//! functions), the verbs tie them together, and [`error`] is the one place that knows what each
-//! failure means for the exit code and what to do about it.
+//! This crate is the imperative shell around the pure crates in `core/`. Dependencies point one way:
+//! `cli` → `commands` → `controller`, `api` → `observe`, `journal` → `envoy`. `render` has all
+//! user-facing text and makes it from typed data; `error` knows the exit code and the hint of every
+//! failure.
 
-pub mod api;
-pub mod cli;
-pub mod controller;
-pub mod envoy;
-pub mod error;
-pub mod istio;
-pub mod journal;
-pub mod observe;
-pub mod report;
-pub mod view;
-pub mod yaml;
+#![allow(
+    unreachable_pub,
+    reason = "`pub` marks what a module offers to the others; the crate itself offers `run` alone"
+)]
 
+mod api;
+mod cli;
 mod commands;
+mod completion;
+mod controller;
+mod envoy;
+mod error;
 mod http;
 mod identity;
-mod output;
+mod istio;
+mod journal;
+mod lint;
+mod observe;
+mod render;
+mod report;
+mod rollout_file;
+mod text;
+mod yaml;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,12 +36,15 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
 use crate::error::{Error, Failure};
-use crate::output::{Output, Paint};
+use crate::render::{Output, Paint};
 
 /// Runs the command line to its end: results on stdout, messages on stderr.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    if completion::answer(Cli::command) {
+        return ExitCode::SUCCESS;
+    }
     let errors = Paint::for_stderr();
-    let matches = Cli::command().color(output::clap_colors()).try_get_matches_from(args);
+    let matches = Cli::command().color(render::clap_colors()).try_get_matches_from(args);
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -47,7 +57,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.nobody_reads() => ExitCode::SUCCESS,
         Err(failure) => {
-            output::report(&failure, &errors);
+            render::report(&failure, &errors);
             ExitCode::from(failure.exit.code())
         }
     };
@@ -60,7 +70,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     if let Some(done) = commands::without_network(&cli.command, &output) {
         return done;
     }
-    let context = commands::Context::of(&cli, output)?;
+    let context = commands::Context::new(&cli, output)?;
     // One thread is plenty: the work is waiting for Envoys.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Error::System)?.block_on(commands::execute(&context, cli.command))

@@ -1,16 +1,13 @@
-//! One rollout as a page: self-contained, made of its journal alone.
-//!
-//! [`data`] folds the records into what is shown, [`chart`] draws it, [`page`] writes the HTML. Pure but
-//! for [`of_journal`], which reads. `canaryctl report` prints the page; a running controller serves it.
+//! Past rollouts as data, folded out of their journals: [`data`] for the page of one, [`past`] for
+//! `history`. Rendering is `render`'s. Pure except for the functions that take a path.
 
-mod chart;
 mod data;
-mod page;
+mod past;
 
 use std::path::Path;
 
-pub use data::{Decision, Point, Report};
-pub use page::html;
+pub(crate) use data::{Decision, Point, Report, Sample};
+pub(crate) use past::{PastRollout, past};
 
 use crate::controller::record::Record;
 use crate::journal::{self, JournalError, Scan};
@@ -19,7 +16,7 @@ use crate::journal::{self, JournalError, Scan};
 ///
 /// # Errors
 /// Where the journal can't be read.
-pub fn of_journal(path: &Path, name: Option<&str>) -> Result<Option<Report>, JournalError> {
+pub(crate) fn of_journal(path: &Path, name: Option<&str>) -> Result<Option<Report>, JournalError> {
     for begin in Scan::of(path)?.starts.into_iter().rev() {
         let mut records = journal::records::<Record>(path, begin)?;
         let Some(Record::Start(start)) = records.next().transpose()? else { continue };

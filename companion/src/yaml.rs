@@ -1,7 +1,10 @@
-//! YAML and JSON files as JSON values, with the line on which each path stands.
+//! YAML and JSON files as JSON values, with the line of each path.
 //!
-//! YAML 1.2: `on` and `no` are words, not truth values. A key that stands twice is an error, and so
-//! is a file that unfolds to more than a rollout can need: anchors and merge keys are bounded.
+//! YAML 1.2: `on` and `no` are words, not booleans. Duplicate keys are errors, and so are files that
+//! expand to more than a rollout can need: anchors and merge keys are bounded. Numbers must be
+//! spelled as in JSON, because YAML's readers disagree about all other spellings.
+
+mod fault;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +12,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Options, Spanned};
+use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned};
 
 use crate::error::Error;
 
@@ -18,18 +21,20 @@ pub const MAX_FILE: usize = 1 << 20;
 /// The most values in a file, what anchors repeat included.
 const MAX_VALUES: usize = 50_000;
 /// The deepest nesting.
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 24;
 
 /// A file's content.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Document {
     /// What it says.
     pub value: Value,
     /// The line of each path, from 1.
     lines: BTreeMap<String, u64>,
+    /// The first number that isn't spelled as in JSON.
+    odd_number: Option<SyntaxError>,
 }
 
-/// Why a text is no document.
+/// Why a text can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     /// Where, from 1, if that can be told.
@@ -53,20 +58,34 @@ impl Document {
     /// Reads a YAML document; JSON is YAML.
     ///
     /// # Errors
-    /// The first thing that is wrong with its form.
+    /// The first fault in its syntax, with its line.
     pub fn read(text: &str) -> Result<Self, SyntaxError> {
-        if text.len() > MAX_FILE {
-            let message = format!("{} bytes; at most {MAX_FILE} are read", text.len());
-            return Err(SyntaxError { line: None, message });
+        let document = Self::flattened(text, DuplicateKeyPolicy::Error)?;
+        match document.odd_number {
+            Some(fault) => Err(fault),
+            None => Ok(document),
         }
-        let read = serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, options());
-        let tree = read.map_err(|error| syntax_error(&error))?;
-        let mut lines = BTreeMap::new();
-        let value = unfold(tree, String::new(), None, &mut lines);
-        Ok(Self { value, lines })
     }
 
-    /// The line on which a path stands, from 1; for what is missing, that of what it is missing in.
+    /// The lines of a text that another reader has read or will read, as far as they can be told:
+    /// duplicate keys and odd numbers are that reader's business. `None` if it isn't even YAML.
+    pub fn lenient(text: &str) -> Option<Self> {
+        Self::flattened(text, DuplicateKeyPolicy::LastWins).ok()
+    }
+
+    fn flattened(text: &str, duplicates: DuplicateKeyPolicy) -> Result<Self, SyntaxError> {
+        if text.len() > MAX_FILE {
+            let message = format!("the file has {} bytes; the limit is {MAX_FILE}", text.len());
+            return Err(SyntaxError { line: None, message });
+        }
+        let read = serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, options(duplicates));
+        let tree = read.map_err(|error| fault::explain(&error, text))?;
+        let mut flattening = Flattening { text, lines: BTreeMap::new(), odd_number: None };
+        let value = flattening.flatten(tree, String::new(), None);
+        Ok(Self { value, lines: flattening.lines, odd_number: flattening.odd_number })
+    }
+
+    /// The line of a path, from 1; if the path is missing, the line of its closest ancestor.
     pub fn line(&self, path: &str) -> u64 {
         let mut path = path;
         loop {
@@ -92,7 +111,7 @@ pub fn write(value: &Value) -> Result<String, Error> {
         .map_err(|error| Error::Output(std::io::Error::other(error)))
 }
 
-fn options() -> Options {
+fn options(duplicate_keys: DuplicateKeyPolicy) -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_nodes: MAX_VALUES,
@@ -100,14 +119,10 @@ fn options() -> Options {
             max_depth: MAX_DEPTH,
             max_documents: 1,
         },
+        duplicate_keys: duplicate_keys,
         strict_booleans: true,
         with_snippet: false,
     }
-}
-
-fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {
-    let line = error.location().map(|location| location.line());
-    SyntaxError { line, message: error.to_string() }
 }
 
 /// A value whose parts know their lines.
@@ -117,44 +132,55 @@ enum Tree {
     Map(Vec<(Spanned<String>, Spanned<Tree>)>),
 }
 
-/// The value, with the line of each of its paths noted. A field stands where its key does.
-fn unfold(
-    tree: Spanned<Tree>,
-    path: String,
-    key_line: Option<u64>,
-    lines: &mut BTreeMap<String, u64>,
-) -> Value {
-    let line = key_line.unwrap_or_else(|| tree.referenced.line());
-    let value = match tree.value {
-        Tree::Leaf(value) => value,
-        Tree::List(items) => {
-            let items = items.into_iter().enumerate();
-            items.map(|(at, item)| unfold(item, format!("{path}[{at}]"), None, lines)).collect()
-        }
-        Tree::Map(fields) => {
-            let mut map = Map::new();
-            for (key, field) in fields {
-                let line = Some(key.referenced.line());
-                let dot = if path.is_empty() { "" } else { "." };
-                let at = format!("{path}{dot}{}", key.value);
-                map.insert(key.value, unfold(field, at, line, lines));
+/// A document on its way from a tree to a value and its lines.
+struct Flattening<'t> {
+    text: &'t str,
+    lines: BTreeMap<String, u64>,
+    odd_number: Option<SyntaxError>,
+}
+
+impl Flattening<'_> {
+    /// The value at a path. A field's line is its key's.
+    fn flatten(&mut self, tree: Spanned<Tree>, path: String, key_line: Option<u64>) -> Value {
+        let line = key_line.unwrap_or_else(|| tree.referenced.line());
+        let value = match tree.value {
+            Tree::Leaf(value) => {
+                if let Value::Number(number) = &value
+                    && self.odd_number.is_none()
+                {
+                    self.odd_number = fault::odd_number(number, self.text, tree.defined);
+                }
+                value
             }
-            Value::Object(map)
-        }
-    };
-    lines.insert(path, line);
-    value
+            Tree::List(items) => {
+                let items = items.into_iter().enumerate();
+                items.map(|(at, item)| self.flatten(item, format!("{path}[{at}]"), None)).collect()
+            }
+            Tree::Map(fields) => {
+                let mut map = Map::new();
+                for (key, field) in fields {
+                    let line = Some(key.referenced.line());
+                    let dot = if path.is_empty() { "" } else { "." };
+                    let at = format!("{path}{dot}{}", key.value);
+                    map.insert(key.value, self.flatten(field, at, line));
+                }
+                Value::Object(map)
+            }
+        };
+        self.lines.insert(path, line);
+        value
+    }
 }
 
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Planter)
+        deserializer.deserialize_any(TreeVisitor)
     }
 }
 
-struct Planter;
+struct TreeVisitor;
 
-impl<'de> Visitor<'de> for Planter {
+impl<'de> Visitor<'de> for TreeVisitor {
     type Value = Tree;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -174,7 +200,7 @@ impl<'de> Visitor<'de> for Planter {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Tree, E> {
-        // What JSON has no number for is text, which whoever wants a number refuses by name.
+        // JSON has no such number, so it becomes text, which readers of numbers refuse by name.
         let text = || Value::from(number.to_string());
         Ok(Tree::Leaf(Number::from_f64(number).map_or_else(text, Value::from)))
     }

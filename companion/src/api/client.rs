@@ -9,9 +9,12 @@ use serde_json::Value;
 use super::access::Token;
 use crate::controller::status::Status;
 use crate::error::Error;
+use crate::http::root_cause;
 
 /// Where a controller is looked for that was not named.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8411";
+/// The environment variable that names another default.
+pub const CONTROLLER_VARIABLE: &str = "CANARYCTL_CONTROLLER";
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Somewhat longer than the controller lets a command wait.
@@ -38,7 +41,7 @@ impl Client {
             None => Url::parse(DEFAULT_URL).map_err(|error| unusable(DEFAULT_URL, &error))?,
         };
         let mut client =
-            crate::http::client().connect_timeout(CONNECT_WITHIN).timeout(ANSWER_WITHIN);
+            crate::http::direct().connect_timeout(CONNECT_WITHIN).timeout(ANSWER_WITHIN);
         if base.scheme() == "http" {
             client = client.tls_certs_only(Vec::new());
         }
@@ -90,13 +93,13 @@ impl Client {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.failed(&error))? {
             if body.len() + chunk.len() > LIMIT {
-                return Err(self.strange("a longer answer than any controller's"));
+                return Err(self.unexpected("a longer answer than any controller's"));
             }
             body.extend_from_slice(&chunk);
         }
         if answer.status().is_success() {
             return serde_json::from_slice(&body)
-                .map_err(|_| self.strange("not the answer of a controller"));
+                .map_err(|_| self.unexpected("not the answer of a controller"));
         }
         Err(self.refused(answer.status(), &body))
     }
@@ -105,7 +108,7 @@ impl Client {
         let said = serde_json::from_slice::<Value>(body).ok();
         let said = said.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str);
         let Some(said) = said else {
-            return self.strange(&format!("answered {status}, as no controller does"));
+            return self.unexpected(&format!("answered {status}, as no controller does"));
         };
         let (url, cause) = (self.url(), said.to_owned());
         match status {
@@ -123,7 +126,7 @@ impl Client {
         unusable(&self.url(), error)
     }
 
-    fn strange(&self, what: &str) -> Error {
+    fn unexpected(&self, what: &str) -> Error {
         Error::NoController { url: self.url(), cause: what.to_owned() }
     }
 
@@ -132,10 +135,6 @@ impl Client {
     }
 }
 
-fn unusable(url: &str, error: &dyn std::error::Error) -> Error {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    Error::NoController { url: url.to_owned(), cause: cause.to_string() }
+fn unusable(url: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::NoController { url: url.to_owned(), cause: root_cause(error) }
 }

@@ -14,9 +14,10 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::access::Refusal;
-use super::{Api, Order, metrics};
+use super::{Api, metrics};
+use crate::controller::drive::CommandRequest;
 use crate::controller::status::Status;
-use crate::report;
+use crate::{render, report};
 
 /// The longest that a command waits for the controller's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -99,7 +100,7 @@ async fn steer(
         return *response;
     }
     let (reply, answer) = oneshot::channel();
-    if api.orders.send(Order { command, reply }).await.is_err() {
+    if api.orders.send(CommandRequest { command, reply }).await.is_err() {
         return error(StatusCode::SERVICE_UNAVAILABLE, "the controller is stopping");
     }
     match tokio::time::timeout(PATIENCE, answer).await {
@@ -141,7 +142,7 @@ async fn page(State(api): State<Api>) -> Response {
                 (header::CONTENT_SECURITY_POLICY, POLICY),
                 (header::REFERRER_POLICY, "no-referrer"),
             ];
-            (headers, report::html(&report, Some(REFRESH))).into_response()
+            (headers, render::html(&report, Some(REFRESH))).into_response()
         }
         Ok(Ok(None)) => error(StatusCode::NOT_FOUND, "the journal tells of no rollout yet"),
         Ok(Err(why)) => error(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string()),

@@ -1,114 +1,130 @@
-//! The arguments of the verbs that start, steer and show a controller.
+//! The arguments of the commands that start, steer and show a controller.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use reqwest::Url;
 
 use super::{positive_duration, rollout_name};
+use crate::completion::rollout_names;
 
-/// `run FILE`.
+/// `run -f FILE` or, shorter, `run FILE`.
 #[derive(Debug, Args)]
-pub struct Run {
-    /// The rollout file
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+pub struct RunArgs {
+    /// Short form of -f FILE
+    #[arg(value_name = "FILE", required_unless_present = "file", conflicts_with = "file")]
+    positional: Option<PathBuf>,
 
-    /// Where the controller's interface listens; beyond loopback it demands a token
+    /// The rollout file
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// Address of the controller's API and page; beyond loopback it requires a token
     #[arg(long, default_value = "127.0.0.1:8411", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
-    /// A name under which the interface may be asked, besides addresses and localhost. Repeatable
+    /// Additional Host header value to accept, besides addresses and localhost. Repeatable
     #[arg(long = "allow-host", value_name = "NAME")]
     pub allow_hosts: Vec<String>,
 
-    /// Go on serving the interface after the rollout's end
+    /// Keep serving the API and the page after the rollout's end
     #[arg(long)]
     pub stay: bool,
 
-    /// The journal; else $XDG_STATE_HOME/canaryctl/<rollout>.jsonl
+    /// The journal [default: $XDG_STATE_HOME/canaryctl/<rollout>.jsonl]
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
 
-    /// Take the rollout from another owner
+    /// Take the rollout over from another owner
     #[arg(long)]
     pub takeover: bool,
 
-    /// How often the Envoys are looked at; for tests
+    /// Time between two scrapes; for tests
     #[arg(long, hide = true, default_value = "1s", value_parser = positive_duration)]
     pub tick: Duration,
 }
 
+impl RunArgs {
+    /// The rollout file, however it was given.
+    pub fn file(&self) -> &Path {
+        let file = self.file.as_ref().or(self.positional.as_ref());
+        // The parser requires one of the two.
+        file.map_or(Path::new(""), PathBuf::as_path)
+    }
+}
+
 /// `status NAME`.
 #[derive(Debug, Args)]
-pub struct Status {
-    /// The rollout
-    #[arg(value_parser = rollout_name)]
+pub struct StatusArgs {
+    /// Name of the rollout
+    #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
     pub name: String,
 
-    /// Wait until it is Healthy or Degraded
-    #[arg(long)]
+    /// Wait until the rollout is Healthy or Degraded
+    #[arg(short, long)]
     pub watch: bool,
 
-    /// How long to wait, with --watch; exit code 3 when it is over
+    /// How long to wait with --watch; then the exit code is 3
     #[arg(long, default_value = "60s", value_parser = positive_duration, value_name = "DURATION")]
     pub timeout: Duration,
 }
 
 /// `promote NAME`.
 #[derive(Debug, Args)]
-pub struct Promote {
-    /// The rollout
-    #[arg(value_parser = rollout_name)]
+pub struct PromoteArgs {
+    /// Name of the rollout
+    #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
     pub name: String,
 
-    /// Send all traffic to the canary now, past all steps: for emergencies
+    /// Send all traffic to the canary now and skip all steps: for emergencies
     #[arg(long)]
     pub full: bool,
 }
 
-/// A verb that needs a name alone.
+/// A command that needs only a name.
 #[derive(Debug, Args)]
-pub struct Steer {
-    /// The rollout
-    #[arg(value_parser = rollout_name)]
+pub struct SteerArgs {
+    /// Name of the rollout
+    #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
     pub name: String,
 }
 
 /// `history [NAME]`.
 #[derive(Debug, Args)]
-pub struct History {
-    /// The rollout; without it all of them, a line each
-    #[arg(value_parser = rollout_name)]
+pub struct HistoryArgs {
+    /// Name of the rollout: shows everything that happened in it. Without a name, one line per rollout
+    #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
     pub name: Option<String>,
 
-    /// The journal to read; else those under $XDG_STATE_HOME/canaryctl
+    /// The journal to read [default: all journals in $XDG_STATE_HOME/canaryctl]
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
 }
 
 /// `report NAME`.
 #[derive(Debug, Args)]
-pub struct Report {
-    /// The rollout
-    #[arg(value_parser = rollout_name)]
+pub struct ReportArgs {
+    /// Name of the rollout
+    #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
     pub name: String,
 
-    /// The journal to read; else $XDG_STATE_HOME/canaryctl/<rollout>.jsonl
+    /// The journal to read [default: $XDG_STATE_HOME/canaryctl/<rollout>.jsonl]
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
 
     /// Write the page to a file instead of printing it
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
 }
 
-/// Where a controller is.
+/// A controller's URL.
 pub(super) fn url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{error}; expected http://host:port"))?;
-    let plain = url.username().is_empty() && url.query().is_none() && url.fragment().is_none();
+    let secret = !url.username().is_empty() || url.password().is_some();
+    let plain = !secret && url.query().is_none() && url.fragment().is_none();
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || !plain {
         return Err("expected http://host:port".to_owned());
     }

@@ -1,4 +1,4 @@
-//! The arguments of the verbs that only read files.
+//! The arguments of the commands that only read files.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,44 +7,44 @@ use clap::Args;
 
 use super::positive_duration;
 
-/// `lint -f FILE`.
+/// `lint -f FILE…`.
 #[derive(Debug, Args)]
-pub struct Lint {
-    /// The rollout file, or the filter's configuration
-    #[arg(short, long, value_name = "FILE", required_unless_present = "schema")]
-    pub file: Option<PathBuf>,
+pub struct LintArgs {
+    /// A rollout file or the filter's configuration. Repeatable
+    #[arg(short = 'f', long = "file", value_name = "FILE", required_unless_present = "schema")]
+    pub files: Vec<PathBuf>,
 
     /// Print the JSON schema of rollout files, for editors
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long, conflicts_with = "files")]
     pub schema: bool,
 }
 
 /// `plan -f FILE [--rps N]`.
 #[derive(Debug, Args)]
-pub struct PlanFile {
+pub struct PlanArgs {
     /// The rollout file
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
 
-    /// Eligible requests a second, both versions together. Without it, as many as the rollout's Envoys
-    /// count now
+    /// Eligible requests per second, both versions together [default: measured on the rollout's Envoys]
     #[arg(long, value_name = "N", value_parser = rate)]
     pub rps: Option<f64>,
 
-    /// The share of requests that fail as it is, as a fraction. Without it 0.001, or stable's share
-    /// where the traffic is measured
+    /// Share of requests that fail today, such as 0.1% or 0.001 [default: stable's share if the traffic
+    /// is measured, otherwise 0.1%]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub baseline: Option<f64>,
 
-    /// How long to measure where --rps is missing
+    /// How long to measure without --rps
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub measure: Duration,
 }
 
-/// `replay RECORDING -f FILE`.
+/// `replay JOURNAL -f FILE`.
 #[derive(Debug, Args)]
-pub struct ReplayFile {
-    /// The recording: one observation a line, or a journal
+pub struct ReplayArgs {
+    /// A journal, or a recording with one observation per line
+    #[arg(value_name = "JOURNAL")]
     pub recording: PathBuf,
 
     /// The rollout file
@@ -54,10 +54,32 @@ pub struct ReplayFile {
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| "expected requests a second, a number above 0".to_owned())
+    rate.ok_or_else(|| "expected requests per second, a number above 0".to_owned())
 }
 
+/// `0.1%` or `0.001`.
 fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share: &f64| (0.0..1.0).contains(share));
-    share.ok_or_else(|| "expected a fraction from 0 to below 1, such as 0.001".to_owned())
+    let parsed = match text.strip_suffix('%') {
+        Some(percent) => percent.trim_end().parse().map(|percent: f64| percent / 100.0),
+        None => text.parse(),
+    };
+    let share = parsed.ok().filter(|share: &f64| (0.0..1.0).contains(share));
+    share.ok_or_else(|| "expected a share from 0 to below 1, such as 0.1% or 0.001".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_percentages_or_fractions() {
+        for (text, expected) in
+            [("0.1%", 0.001), ("0.001", 0.001), ("0", 0.0), ("0%", 0.0), ("12.5 %", 0.125)]
+        {
+            assert!((share(text).unwrap() - expected).abs() < 1e-12, "{text}");
+        }
+        for text in ["100%", "1", "-0.1", "-1%", "NaN", "", "%", "1e999%"] {
+            assert!(share(text).is_err(), "{text}");
+        }
+    }
 }

@@ -7,17 +7,18 @@ use canary_model::runtime::{RolloutRuntime, Snapshot, Update, WeightValue};
 use canary_model::weight::Weight;
 use futures_util::future::try_join;
 
-use super::{Context, conclude, look, split};
+use super::{Context, conclude, split};
 use crate::controller::status::{EnvoyStatus, Status};
 use crate::envoy::{Admin, EnvoyReply, Fleet};
 use crate::error::{Error, Failure};
-use crate::output::{self, EnvoyState};
+use crate::observe::scrape::{confirm, known_rollouts};
+use crate::render::{self, EnvoyState};
 
 /// The longest that an abort waits to learn whether there is such a rollout.
 const LOOK_FOR: Duration = Duration::from_secs(1);
 
 /// What one Envoy knows of the rollout before it is aborted.
-struct Seen {
+struct KnownState {
     rollouts: BTreeSet<String>,
     runtime: Snapshot,
 }
@@ -43,7 +44,7 @@ pub(crate) async fn run(context: &Context, rollout: &str) -> Result<(), Failure>
         }
         Err(error) if context.targets().is_err() => Err(error.into()),
         Err(error) => {
-            output::remark(&format!("{error}; aborting without the controller"));
+            render::remark(&format!("{error}; aborting without the controller"));
             directly(context, rollout, false).await
         }
     }
@@ -54,8 +55,8 @@ fn aborted(context: &Context, status: &Status) -> Result<(), Failure> {
     let state = |one: &EnvoyStatus| EnvoyState { url: one.url.clone(), error: one.error.clone() };
     let envoys: Vec<EnvoyState> = status.envoys.iter().map(state).collect();
     context.output.print(
-        || output::aborted(&status.rollout, &envoys),
-        |paint| output::aborted_text(&status.rollout, &envoys, paint),
+        || render::aborted(&status.rollout, &envoys),
+        |paint| render::aborted_text(&status.rollout, &envoys, paint),
     )?;
     let error = |one: &EnvoyState| {
         let cause = one.error.clone()?;
@@ -72,44 +73,45 @@ async fn directly(context: &Context, rollout: &str, controlled: bool) -> Result<
     if let Some(unknown) = unknown_everywhere(&seen, rollout) {
         return Err(Failure::refused(unknown));
     }
+    let version = canary_version(&seen, rollout);
     let update = Update::new()
-        .weight(rollout, &WeightValue::new(Weight::ZERO, None))
+        .weight(rollout, &WeightValue::new(Weight::ZERO, version.as_deref()))
         .enabled(rollout, false);
     let reports = fleet.each(async |admin| stop(admin, &update).await).await;
     let envoys = EnvoyState::of(&reports);
     let (stopped, errors) = split(reports);
     if !stopped.is_empty() {
-        let (json, text) = (output::aborted, output::aborted_text);
+        let (json, text) = (render::aborted, render::aborted_text);
         context.output.print(|| json(rollout, &envoys), |paint| text(rollout, &envoys, paint))?;
         let owners = if controlled { BTreeSet::new() } else { owners(&seen, rollout) };
         owners.iter().for_each(|owner| {
-            output::remark(&format!("{owner} drives this rollout and may set its weight again"));
+            render::remark(&format!("{owner} drives this rollout and may set its weight again"));
         });
     }
     conclude(errors, envoys.len())
 }
 
-async fn look_briefly(admin: &Admin) -> Result<Seen, Error> {
-    let look = try_join(look::known(admin), admin.runtime());
+async fn look_briefly(admin: &Admin) -> Result<KnownState, Error> {
+    let look = try_join(known_rollouts(admin), admin.runtime());
     let late = |_| Error::NoAnswer {
         url: admin.url().to_owned(),
         request: "/stats".to_owned(),
         seconds: LOOK_FOR.as_secs_f64(),
     };
     let (rollouts, runtime) = tokio::time::timeout(LOOK_FOR, look).await.map_err(late)??;
-    Ok(Seen { rollouts, runtime })
+    Ok(KnownState { rollouts, runtime })
 }
 
 /// Writes and reads back.
 async fn stop(admin: &Admin, update: &Update) -> Result<(), Error> {
     admin.modify(update).await?;
-    look::confirm(admin, update, &admin.runtime().await?)
+    confirm(admin, update, &admin.runtime().await?)
 }
 
 /// The errors of a name that nobody knows. An Envoy whose filter is dead has no such gauge, but its
 /// runtime may still hold the rollout's keys.
-fn unknown_everywhere(seen: &[EnvoyReply<Seen>], rollout: &str) -> Option<Vec<Error>> {
-    let unknown = |report: &EnvoyReply<Seen>| {
+fn unknown_everywhere(seen: &[EnvoyReply<KnownState>], rollout: &str) -> Option<Vec<Error>> {
+    let unknown = |report: &EnvoyReply<KnownState>| {
         let one = report.result.as_ref().ok()?;
         let known =
             one.rollouts.contains(rollout) || one.runtime.rollouts().any(|name| name == rollout);
@@ -122,8 +124,19 @@ fn unknown_everywhere(seen: &[EnvoyReply<Seen>], rollout: &str) -> Option<Vec<Er
     seen.iter().map(unknown).collect()
 }
 
-fn owners(seen: &[EnvoyReply<Seen>], rollout: &str) -> BTreeSet<String> {
-    let owner = |one: &Seen| RolloutRuntime::of(&one.runtime, rollout).owner.value().cloned();
+/// The canary's version as the weights that are set name it. Nothing else is asked: an abort is quick, and
+/// weight 0 without a version holds for any.
+fn canary_version(seen: &[EnvoyReply<KnownState>], rollout: &str) -> Option<String> {
+    let named = seen.iter().filter_map(|reply| {
+        let runtime = RolloutRuntime::of(&reply.result.as_ref().ok()?.runtime, rollout);
+        runtime.weight.value()?.version.clone()
+    });
+    let versions: BTreeSet<String> = named.collect();
+    versions.first().filter(|_| versions.len() == 1).cloned()
+}
+
+fn owners(seen: &[EnvoyReply<KnownState>], rollout: &str) -> BTreeSet<String> {
+    let owner = |one: &KnownState| RolloutRuntime::of(&one.runtime, rollout).owner.value().cloned();
     seen.iter().filter_map(|report| report.result.as_ref().ok().and_then(owner)).collect()
 }
 
@@ -131,10 +144,10 @@ fn owners(seen: &[EnvoyReply<Seen>], rollout: &str) -> BTreeSet<String> {
 mod tests {
     use super::*;
 
-    fn report(rollouts: &[&str], runtime: &[u8]) -> EnvoyReply<Seen> {
+    fn report(rollouts: &[&str], runtime: &[u8]) -> EnvoyReply<KnownState> {
         let rollouts = rollouts.iter().map(|name| (*name).to_owned()).collect();
         let runtime = Snapshot::read(runtime, |_| true).unwrap();
-        EnvoyReply { url: "http://a:1".to_owned(), result: Ok(Seen { rollouts, runtime }) }
+        EnvoyReply { url: "http://a:1".to_owned(), result: Ok(KnownState { rollouts, runtime }) }
     }
 
     #[test]
@@ -142,7 +155,8 @@ mod tests {
         let empty: &[u8] = br#"{"entries":{}}"#;
         let keys: &[u8] = br#"{"entries":{"canary.scorer.weight":{"final_value":"5"}}}"#;
         let silent = || EnvoyReply { url: "http://b:1".to_owned(), result: Err(Error::NoEnvoy) };
-        let refused = |seen: &[EnvoyReply<Seen>]| unknown_everywhere(seen, "scorer").is_some();
+        let refused =
+            |seen: &[EnvoyReply<KnownState>]| unknown_everywhere(seen, "scorer").is_some();
         assert!(refused(&[report(&["other"], empty)]));
         assert!(refused(&[report(&[], empty), report(&["other"], empty)]));
         assert!(!refused(&[report(&["scorer"], empty)]));

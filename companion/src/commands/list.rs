@@ -1,12 +1,19 @@
-//! `list`.
+//! `list`: all rollouts of all Envoys, a line each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
-use super::{Context, conclude, look, split};
+use canary_rollout::state::Phase;
+
+use super::get::MEASURE_FOR;
+use super::{Context, conclude, split};
+use crate::controller::status::Status;
 use crate::envoy::Fleet;
-use crate::error::Failure;
-use crate::output::{self, EnvoyState};
-use crate::view::{Observed, View};
+use crate::error::{Error, Failure};
+use crate::observe::fleet_view::requests_between;
+use crate::observe::scrape::scrape_all;
+use crate::observe::{FleetView, MeasuredShare, Scrapes};
+use crate::render::{self, EnvoyState};
 
 /// Shows every rollout of every Envoy, each summed over the Envoys that have it. As JSON, a list of what
 /// `get rollout` gives for each.
@@ -16,44 +23,94 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
         controlled => controlled.unwrap_or_default(),
     };
     if context.targets().is_err() && !controlled.is_empty() {
-        let json = || controlled.iter().map(output::controlled).collect::<Vec<_>>();
-        context.output.print(json, |paint| output::controlled_text(&controlled, paint))?;
+        let json = || controlled.iter().map(render::controlled).collect::<Vec<_>>();
+        context.output.print(json, |paint| render::controlled_text(&controlled, paint))?;
         return Ok(());
     }
-    let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
-    let reports = fleet.each(async |admin| look::all(admin).await).await;
-    let envoys = EnvoyState::of(&reports);
-    let (answers, errors) = split(reports);
-    if answers.is_empty() {
-        return conclude(errors, envoys.len());
+    let first = AllReadings::take(context).await?;
+    if first.by_rollout.is_empty() && !first.errors.is_empty() && first.answered == 0 {
+        return conclude(first.errors, first.envoys.len());
     }
-    let mut by_rollout: BTreeMap<String, Observed> = BTreeMap::new();
-    for (url, rollouts) in answers {
-        for (rollout, seen) in rollouts {
-            by_rollout.entry(rollout).or_default().insert(url.clone(), seen);
-        }
-    }
-    let views: Vec<View> =
-        by_rollout.iter().map(|(rollout, seen)| View::of(rollout, seen, None)).collect();
+    tokio::time::sleep(MEASURE_FOR).await;
+    let AllReadings { by_rollout, envoys, errors, .. } = AllReadings::take(context).await?;
+    let status = |rollout: &str| controlled.iter().find(|status| status.rollout == rollout);
+    let views: Vec<FleetView> = by_rollout
+        .iter()
+        .map(|(rollout, now)| view(rollout, now, first.by_rollout.get(rollout), status(rollout)))
+        .collect();
     let states: Vec<Vec<EnvoyState>> =
-        views.iter().map(|view| of(view, &by_rollout, &envoys)).collect();
-    let status = |view: &View| controlled.iter().find(|status| status.rollout == view.rollout);
+        views.iter().map(|view| envoys_of(view, &by_rollout, &envoys)).collect();
     let each = || views.iter().zip(&states);
     let json = || {
-        each().map(|(view, envoys)| output::rollout(view, envoys, status(view))).collect::<Vec<_>>()
+        each()
+            .map(|(view, envoys)| render::rollout(view, envoys, status(&view.rollout)))
+            .collect::<Vec<_>>()
     };
-    context.output.print(json, |paint| output::list_text(&views, paint))?;
+    let phases: Vec<Option<Phase>> =
+        views.iter().map(|view| status(&view.rollout).map(|status| status.phase)).collect();
+    context.output.print(json, |paint| render::list_text(&views, &phases, paint))?;
     if views.is_empty() {
-        output::remark("no rollouts: no canary filter has started on these Envoys");
+        render::remark("no rollouts: no canary filter has started on these Envoys");
     }
-    let remarks: BTreeSet<&String> = views.iter().flat_map(|view| &view.remarks).collect();
-    remarks.into_iter().for_each(|remark| output::remark(remark));
+    let warnings: BTreeSet<&String> = views.iter().flat_map(|view| &view.warnings).collect();
+    warnings.into_iter().for_each(|warning| render::remark(warning));
     conclude(errors, envoys.len())
 }
 
 /// The Envoys that have a rollout, and those that could not be asked.
-fn of(view: &View, seen: &BTreeMap<String, Observed>, envoys: &[EnvoyState]) -> Vec<EnvoyState> {
+fn envoys_of(
+    view: &FleetView,
+    seen: &BTreeMap<String, Scrapes>,
+    envoys: &[EnvoyState],
+) -> Vec<EnvoyState> {
     let has =
         |url: &str| seen.get(&view.rollout).is_some_and(|observed| observed.contains_key(url));
     envoys.iter().filter(|one| one.error.is_some() || has(&one.url)).cloned().collect()
+}
+
+/// One reading of every Envoy.
+struct AllReadings {
+    by_rollout: BTreeMap<String, Scrapes>,
+    envoys: Vec<EnvoyState>,
+    errors: Vec<Error>,
+    answered: usize,
+}
+
+impl AllReadings {
+    async fn take(context: &Context) -> Result<Self, Error> {
+        let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
+        let replies = fleet.each(async |admin| scrape_all(admin).await).await;
+        let envoys = EnvoyState::of(&replies);
+        let (answers, errors) = split(replies);
+        let answered = answers.len();
+        let mut by_rollout: BTreeMap<String, Scrapes> = BTreeMap::new();
+        for (url, rollouts) in answers {
+            for (rollout, scrape) in rollouts {
+                by_rollout.entry(rollout).or_default().insert(url.clone(), scrape);
+            }
+        }
+        Ok(Self { by_rollout, envoys, errors, answered })
+    }
+}
+
+/// One rollout; the share is the controller's if there is one, otherwise that between the readings.
+fn view(
+    rollout: &str,
+    now: &Scrapes,
+    earlier: Option<&Scrapes>,
+    controlled: Option<&Status>,
+) -> FleetView {
+    let mut view = FleetView::new(rollout, now, earlier);
+    view.measured = match (controlled, earlier) {
+        (Some(status), _) => status.weight.measured.map(|percent| percent / 100.0),
+        (None, None) => None,
+        (None, Some(earlier)) => {
+            let weight = |scrapes: &Scrapes| scrapes.values().next()?.gauges.in_force;
+            let mut share = MeasuredShare::default();
+            share.add(Instant::now(), weight(earlier), Default::default());
+            share.add(Instant::now(), weight(now), requests_between(earlier, now));
+            share.share()
+        }
+    };
+    view
 }

@@ -5,17 +5,17 @@ use std::path::Path;
 use canary_model::document::ConfigError;
 use serde_json::{Value, json};
 
-use super::files::{spec, text};
 use crate::cli::{ControllerPlace, ExtensionKind, RenderIstio, Service};
 use crate::error::{Error, Failure};
 use crate::istio::{self, Asked, Extension, Images, Istio, RenderError, Section, Where};
-use crate::output::Output;
+use crate::render::Output;
+use crate::rollout_file;
 use crate::yaml::{self, Document};
 
 /// `render istio -f FILE`.
 pub(super) fn istio(output: &Output, args: &RenderIstio) -> Result<(), Failure> {
-    let source = text(&args.file)?;
-    let rollout = spec(&source, &args.file.display().to_string())?.rollout;
+    let source = rollout_file::text(&args.file)?;
+    let rollout = rollout_file::parse(&source, &args.file.display().to_string())?.rollout;
     let read = match &args.filter {
         Some(file) => given(file, &rollout, source, args)?,
         None => least(&rollout, source, args)?,
@@ -31,7 +31,7 @@ pub(super) fn istio(output: &Output, args: &RenderIstio) -> Result<(), Failure> 
 fn given(file: &Path, rollout: &str, source: String, args: &RenderIstio) -> Result<Istio, Failure> {
     let name = file.display();
     let usage = |what: String| Error::Usage { what };
-    let filter = text(file)?;
+    let filter = rollout_file::text(file)?;
     let document = Document::read(&filter).map_err(|error| usage(format!("{name}: {error}")))?;
     let asked = asked(&document.value, rollout, args);
     istio::read(rollout, source, document.value.clone(), asked).map_err(|faulty| match faulty {

@@ -6,10 +6,10 @@ use super::Context;
 use crate::cli;
 use crate::error::{Error, Failure};
 use crate::journal;
-use crate::report;
+use crate::{render, report};
 
 /// Prints the page of the last rollout of this name, or writes it to a file.
-pub(crate) fn run(context: &Context, args: &cli::Report) -> Result<(), Failure> {
+pub(crate) fn run(context: &Context, args: &cli::ReportArgs) -> Result<(), Failure> {
     let path = journal_of(args)?;
     let unknown = || Error::Usage {
         what: format!("{}: no journal of a rollout \"{}\"", path.display(), args.name),
@@ -20,14 +20,14 @@ pub(crate) fn run(context: &Context, args: &cli::Report) -> Result<(), Failure> 
     let report = report::of_journal(&path, Some(&args.name)).map_err(Error::Journal)?;
     let report = report.ok_or_else(unknown)?;
     if let Some(file) = &args.write {
-        let written = std::fs::write(file, report::html(&report, None));
+        let written = std::fs::write(file, render::html(&report, None));
         return written
             .map_err(|error| Error::Usage { what: format!("{}: {error}", file.display()) }.into());
     }
-    Ok(context.output.print(|| &report, |_| report::html(&report, None))?)
+    Ok(context.output.print(|| render::report_json(&report), |_| render::html(&report, None))?)
 }
 
-fn journal_of(args: &cli::Report) -> Result<PathBuf, Error> {
+fn journal_of(args: &cli::ReportArgs) -> Result<PathBuf, Error> {
     args.journal.clone().or_else(|| journal::default_path(&args.name)).ok_or_else(|| Error::Usage {
         what: "neither XDG_STATE_HOME nor HOME is set; name a journal with --journal".to_owned(),
     })

@@ -1,79 +1,92 @@
 //! `run FILE`: everything that must be right before the first decision, then the controller.
 
-mod audience;
 mod preflight;
+mod progress;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use canary_model::duration;
+use canary_model::redact::redacted;
 use canary_rollout::action::Action;
 use canary_rollout::spec::Spec;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::audience::Teller;
-use super::{Context, files};
+use self::progress::ProgressSink;
+use super::Context;
 use crate::api::access::{Access, Token};
 use crate::api::{self, Api};
-use crate::cli::Run;
-use crate::controller::drive::{Controller, Lines, first_status};
+use crate::cli::RunArgs;
+use crate::controller::drive::{Controller, Lines, QUEUE, first_status};
 use crate::controller::engine::Engine;
-use crate::controller::gather::Gatherer;
-use crate::controller::record::Start;
-use crate::envoy::Target;
+use crate::controller::record::{FORMAT, Start};
+use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::identity;
 use crate::journal::{self, Found, Journal, timestamp};
-use crate::output;
+use crate::observe::FleetScraper;
+use crate::{render, rollout_file};
 
-/// The longest that a look at one Envoy may take, whatever the command line says: a look comes every
-/// second.
-const LOOK_WITHIN: Duration = Duration::from_secs(2);
-/// How long the interface is served after the end, for those who wait for it.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
+/// scraped every second.
+const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the interface is served after the end, for clients that wait for it.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs the rollout to its end.
-pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
-    let source = files::text(&args.file)?;
-    let spec = files::spec(&source, &args.file.display().to_string())?;
+pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
+    let source = rollout_file::text(args.file())?;
+    let spec = rollout_file::parse(&source, &args.file().display().to_string())?;
     let targets = targets(context, &spec)?;
     let token = Token::find(context.token_file.as_deref())?;
     let access = Access::new(args.listen, token, args.allow_hosts.clone())?;
     let listener = listen(args).await?;
     let path = journal_path(args, &spec)?;
     let (journal, found) = Journal::open(&path).map_err(Error::Journal)?;
-    found.notes.iter().for_each(|note| output::remark(note));
+    found.notes.iter().for_each(|note| render::remark(note));
     // A controller that is killed before its exit code is out has not ended by itself.
     journal::hold(journal.lock());
     let lease = Duration::from_secs(spec.lease_seconds.into());
-    let deadline = context.deadline.min(LOOK_WITHIN).min(lease / 6);
-    let gatherer = Gatherer::new(targets, &spec.rollout, deadline).await;
-    let (engine, under_way) = engine(args, source, spec, journal, &found, &gatherer).await?;
-    serve(context, args, listener, access, engine, gatherer, under_way).await
+    let deadline = context.deadline.min(SCRAPE_WITHIN).min(lease / 6);
+    if deadline < context.deadline {
+        let cap = duration::format(deadline);
+        render::message(&format!(
+            "requests to Envoys: at most {cap} each, because the Envoys are scraped every second and the \
+             lease must be renewed in time"
+        ));
+    }
+    let scraper = FleetScraper::new(targets, &spec.rollout, deadline).await;
+    let (engine, under_way) = engine(args, source, spec, journal, &found, &scraper).await?;
+    serve(context, args, listener, access, engine, scraper, under_way).await
 }
 
 /// Begins the rollout, or goes on with the one that the journal holds.
 async fn engine(
-    args: &Run,
+    args: &RunArgs,
     source: String,
     spec: Spec,
     journal: Journal,
     found: &Found,
-    gatherer: &Gatherer,
+    scraper: &FleetScraper,
 ) -> Result<(Engine, Vec<Action>), Failure> {
     if let Some(begin) = found.unfinished {
-        output::remark(&format!(
+        render::remark(&format!(
             "going on with the rollout in {} where it was left",
             journal.path().display()
         ));
         return Ok(Engine::resume(spec, journal, begin)?);
     }
-    let versions = preflight::check(gatherer.fleet(), &spec.rollout, args.takeover).await?;
+    // This process holds the journal's lock, so the controller that wrote it last has ended.
+    let predecessor = found.finished.map(|begin| preflight::owner(&journal, begin)).transpose()?;
+    let predecessor = predecessor.flatten();
+    let dead = predecessor.as_deref();
+    let versions = preflight::check(scraper.fleet(), &spec.rollout, args.takeover, dead).await?;
     if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
-        && preflight::is_decided(&journal, begin, &spec, &versions)?
+        && preflight::is_decided(&journal, begin, &source, &versions)?
     {
-        output::remark(if args.stay {
+        render::remark(if args.stay {
             "this file has been decided for these versions; --stay shows how. For another rollout of \
              them give another --journal, or leave --stay out"
         } else {
@@ -84,9 +97,12 @@ async fn engine(
     }
     let random = getrandom::u32().map_err(|error| Error::System(error.into()))?;
     let start = Start {
+        format: FORMAT,
+        predecessor,
         at: timestamp(SystemTime::now()),
         rollout: spec.rollout.clone(),
-        file: source,
+        // Journals are shown and shared: the file's secrets stay in the file.
+        file: redacted(&source),
         owner: identity::controller(random),
         takeover: args.takeover,
         versions,
@@ -99,50 +115,51 @@ async fn engine(
 /// Serves the interface while the controller runs, and a moment longer.
 async fn serve(
     context: &Context,
-    args: &Run,
+    args: &RunArgs,
     listener: TcpListener,
     access: Access,
     engine: Engine,
-    gatherer: Gatherer,
+    scraper: FleetScraper,
     under_way: Vec<Action>,
 ) -> Result<(), Failure> {
     let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
-    let (orders, queue) = mpsc::channel(api::QUEUE);
+    let (orders, queue) = mpsc::channel(QUEUE);
     let journal = Arc::new(engine.journal().path().to_owned());
     let api = Api { status, orders, journal, access: Arc::new(access) };
     let (stop, stopped) = oneshot::channel();
-    let teller = Teller::new(context.output, &listener, &engine);
+    let teller = ProgressSink::new(context.output, &listener, &engine);
     let server = tokio::spawn(api::serve(listener, api, stopped));
     let lines = Lines { orders: queue, status: sender };
-    let controller = Controller::new(engine, gatherer, lines, teller, args.stay);
+    let controller = Controller::new(engine, scraper, lines, teller, args.stay);
     let result = controller.run(args.tick, under_way).await;
     let ended = result.as_ref().map_or_else(|failure| failure.is_degraded(), |()| true);
     if ended {
-        tokio::time::sleep(FAREWELL).await;
+        tokio::time::sleep(GRACE_PERIOD).await;
     }
     drop(stop);
     // A client that holds its connection open must not hold the process.
-    let _ = tokio::time::timeout(FAREWELL, server).await;
+    let _ = tokio::time::timeout(GRACE_PERIOD, server).await;
     result
 }
 
-async fn listen(args: &Run) -> Result<TcpListener, Error> {
+async fn listen(args: &RunArgs) -> Result<TcpListener, Error> {
     let failed = |cause| Error::Listen { address: args.listen.to_string(), cause };
     api::listen(args.listen).await.map_err(failed)
 }
 
 /// The Envoys: of the command line, else of the file, else of the environment.
-pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<Target>, Error> {
+pub(super) fn targets(context: &Context, spec: &Spec) -> Result<Vec<EnvoyUrl>, Error> {
     if context.envoys_given || spec.envoys.is_empty() {
-        return context.targets().map(<[Target]>::to_vec);
+        return context.targets().map(<[EnvoyUrl]>::to_vec);
     }
     let read = |text: &String| {
-        text.parse().map_err(|why| Error::Usage { what: format!("envoys: {text}: {why}") })
+        text.parse()
+            .map_err(|why| Error::Usage { what: format!("envoys: {}: {why}", redacted(text)) })
     };
     spec.envoys.iter().map(read).collect()
 }
 
-fn journal_path(args: &Run, spec: &Spec) -> Result<PathBuf, Error> {
+fn journal_path(args: &RunArgs, spec: &Spec) -> Result<PathBuf, Error> {
     args.journal.clone().or_else(|| journal::default_path(&spec.rollout)).ok_or_else(|| {
         let what = "neither XDG_STATE_HOME nor HOME is set; say with --journal where the journal \
                     should be";

@@ -5,16 +5,18 @@ mod progress;
 
 use std::time::{Duration, Instant};
 
-use canary_model::runtime::{Lease, RolloutRuntime, Update};
-use futures_util::future::try_join;
+use canary_model::runtime::{Lease, RolloutRuntime, Snapshot, Update};
 
-use self::plan::{Before, Wish};
-use self::progress::{Progress, Sample};
-use super::{Context, conclude, look, split};
+use self::plan::{Before, WeightRequest};
+use self::progress::{FilterSample, Progress};
+use super::{Context, conclude, split};
 use crate::cli::SetWeight;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
-use crate::output::{self, EnvoyState};
+use crate::observe::gauges::gauges_filter;
+use crate::observe::scrape::{confirm, scrape_all};
+use crate::observe::{FleetView, Scrapes};
+use crate::render::{self, EnvoyState};
 use crate::{identity, observe};
 
 /// How often the gauge is looked at while it is waited for.
@@ -23,32 +25,32 @@ const EVERY: Duration = Duration::from_millis(50);
 /// Sets a weight on every Envoy that can be reached. Where any of them has no such rollout or another
 /// owner, nothing is changed anywhere.
 pub(crate) async fn run(context: &Context, args: &SetWeight) -> Result<(), Failure> {
-    let wish = wish(args)?;
+    let request = request(args)?;
     let fleet = Fleet::resolve(context.targets()?, context.deadline).await;
     let before = fleet.each(async |admin| before(admin, &args.name).await).await;
-    let update = plan::decide(&wish, &before)?;
-    let apply = async |admin: &Admin| apply(admin, &wish, &update, args.timeout).await;
+    let update = plan::decide(&request, &before)?;
+    let apply = async |admin: &Admin| apply(admin, &request, &update, args.timeout).await;
     let reports = fleet.then(before, apply).await;
     let envoys = EnvoyState::of(&reports);
     let (done, errors) = split(reports);
     if !done.is_empty() {
-        let (json, text) = (output::set, output::set_text);
+        let (json, text) = (render::set, render::set_text);
         context.output.print(
-            || json(&args.name, args.percent, wish.lease.as_ref(), &envoys),
-            |paint| text(&args.name, args.percent, wish.lease.as_ref(), &envoys, paint),
+            || json(&args.name, args.percent, request.lease.as_ref(), &envoys),
+            |paint| text(&args.name, args.percent, request.lease.as_ref(), &envoys, paint),
         )?;
     }
     conclude(errors, envoys.len())
 }
 
-fn wish(args: &SetWeight) -> Result<Wish, Error> {
+fn request(args: &SetWeight) -> Result<WeightRequest, Error> {
     let lease = args.lease.map(|seconds| {
         let random = getrandom::u64().map_err(|error| Error::System(error.into()))?;
         let bad =
             |error: canary_model::runtime::ValueError| Error::Usage { what: error.to_string() };
         Lease::new(seconds, &format!("{random:016x}")).map_err(bad)
     });
-    Ok(Wish {
+    Ok(WeightRequest {
         rollout: args.name.clone(),
         weight: args.percent,
         lease: lease.transpose()?,
@@ -59,35 +61,39 @@ fn wish(args: &SetWeight) -> Result<Wish, Error> {
 }
 
 async fn before(admin: &Admin, rollout: &str) -> Result<Before, Error> {
-    let filter = observe::stats_filter(None, false);
-    let (runtime, stats) = try_join(admin.runtime(), admin.stats(&filter)).await?;
-    Ok(Before {
-        rollouts: observe::rollouts(&stats),
-        gauges: observe::gauges(&stats, rollout),
-        runtime: RolloutRuntime::of(&runtime, rollout),
-    })
+    let mut all = scrape_all(admin).await?;
+    let rollouts = all.keys().cloned().collect();
+    let Some(scrape) = all.remove(rollout) else {
+        // `decide` refuses it, for all Envoys together.
+        let runtime = RolloutRuntime::of(&Snapshot::default(), rollout);
+        return Ok(Before { rollouts, gauges: observe::Gauges::default(), runtime, canary: None });
+    };
+    let (gauges, runtime) = (scrape.gauges, scrape.runtime.clone());
+    let one = Scrapes::from([(admin.url().to_owned(), scrape)]);
+    let canary = FleetView::new(rollout, &one, None).canary.version;
+    Ok(Before { rollouts, gauges, runtime, canary })
 }
 
 /// Writes, reads back and waits.
 async fn apply(
     admin: &Admin,
-    wish: &Wish,
+    request: &WeightRequest,
     update: &Update,
     patience: Duration,
 ) -> Result<(), Error> {
     admin.modify(update).await?;
-    look::confirm(admin, update, &admin.runtime().await?)?;
-    let filter = observe::stats_filter(Some(&wish.rollout), false);
-    let first = Sample::of(&admin.stats(&filter).await?, &wish.rollout);
+    confirm(admin, update, &admin.runtime().await?)?;
+    let filter = gauges_filter(Some(&request.rollout));
+    let first = FilterSample::from_stats(&admin.stats(&filter).await?, &request.rollout);
     // Counted from the first answer: an Envoy that took long for it is looked at once more, since
     // only two looks tell what stands still.
     let begin = Instant::now();
     let mut now = first;
     loop {
-        match progress::judge(wish.weight, wish.reset_guard, &first, &now) {
+        match progress::judge(request.weight, request.reset_guard, &first, &now) {
             Progress::InForce => return Ok(()),
             Progress::GuardTripped => {
-                let (url, rollout) = (admin.url().to_owned(), wish.rollout.clone());
+                let (url, rollout) = (admin.url().to_owned(), request.rollout.clone());
                 return Err(Error::GuardTripped { url, rollout });
             }
             Progress::Waiting(why) if begin.elapsed() >= patience => {
@@ -96,6 +102,6 @@ async fn apply(
             }
             Progress::Waiting(_) => tokio::time::sleep(EVERY).await,
         }
-        now = Sample::of(&admin.stats(&filter).await?, &wish.rollout);
+        now = FilterSample::from_stats(&admin.stats(&filter).await?, &request.rollout);
     }
 }

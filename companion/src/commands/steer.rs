@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::error::Failure;
-use crate::output;
+use crate::render;
 
 /// Sends the command and shows what the rollout is after it.
 pub(crate) async fn run(
@@ -13,8 +13,8 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let status = context.controller.steer(rollout, verb, full).await?;
     context.output.print(
-        || output::controlled(&status),
-        |paint| output::steered_text(verb, &status, paint),
+        || render::controlled(&status),
+        |paint| render::steered_text(verb, &status, paint),
     )?;
     Ok(())
 }

@@ -7,11 +7,13 @@ use canary_rollout::plan::TrafficEstimate;
 use canary_rollout::spec::Spec;
 
 use super::run::targets;
-use super::{Context, conclude, look, split};
-use crate::cli::PlanFile;
+use super::{Context, conclude, split};
+use crate::cli::PlanArgs;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
-use crate::output;
+use crate::observe::counters::Counter;
+use crate::observe::scrape::scrape;
+use crate::render;
 
 /// What the filters of a fleet have counted of a rollout since their start.
 #[derive(Clone, Copy, Default)]
@@ -23,7 +25,7 @@ struct Counted {
     stable_failures: u64,
 }
 
-/// The requests a second between two looks at every Envoy, and the share of stable's requests that
+/// The requests a second between two readings of every Envoy, and the share of stable's requests that
 /// failed since the start of the processes.
 ///
 /// # Errors
@@ -31,16 +33,16 @@ struct Counted {
 pub(super) async fn measure(
     context: &Context,
     spec: &Spec,
-    args: &PlanFile,
+    args: &PlanArgs,
 ) -> Result<TrafficEstimate, Failure> {
     let fleet = Fleet::resolve(&targets(context, spec)?, context.deadline).await;
-    let before = look_at(&fleet, &spec.rollout).await?;
+    let before = read(&fleet, &spec.rollout).await?;
     let begin = Instant::now();
     tokio::time::sleep(args.measure).await;
-    let after = look_at(&fleet, &spec.rollout).await?;
+    let after = read(&fleet, &spec.rollout).await?;
     let traffic = between(&before, &after, begin.elapsed(), args.baseline)
         .ok_or_else(|| silent(&spec.rollout, args.measure))?;
-    output::message(&format!(
+    render::message(&format!(
         "measured: {:.1} requests a second, {:.3} % of stable's fail",
         traffic.rps,
         100.0 * traffic.baseline
@@ -55,17 +57,18 @@ fn silent(rollout: &str, window: Duration) -> Error {
     Error::Usage { what }
 }
 
-async fn look_at(fleet: &Fleet, rollout: &str) -> Result<Counted, Failure> {
-    let reports = fleet.each(async |admin: &Admin| look::at(admin, rollout).await).await;
+async fn read(fleet: &Fleet, rollout: &str) -> Result<Counted, Failure> {
+    let reports = fleet.each(async |admin: &Admin| scrape(admin, rollout).await).await;
     let total = reports.len();
     let (answers, errors) = split(reports);
     conclude(errors, total)?;
-    let versions = answers.iter().flat_map(|(_, seen)| &seen.versions);
-    Ok(versions.fold(Counted::default(), |mut sum, ((role, _), counts)| {
-        sum.requests += counts.requests;
+    let versions = answers.iter().flat_map(|(_, scrape)| &scrape.counters.versions);
+    Ok(versions.fold(Counted::default(), |mut sum, ((role, _), counters)| {
+        let requests = counters.count(&Counter::Total);
+        sum.requests += requests;
         if *role == Role::Stable {
-            sum.stable += counts.requests;
-            sum.stable_failures += counts.failures;
+            sum.stable += requests;
+            sum.stable_failures += counters.count(&Counter::Failure);
         }
         sum
     }))

@@ -1,11 +1,12 @@
 //! Doing what core says. What came of it comes back as something seen: of writes at the next look,
-//! of questions and messages as an [`Answer`]. Nothing here waits for a hook.
+//! of questions and messages as an [`Completion`]. Nothing here waits for a hook.
 
 use std::collections::BTreeMap;
 
 use canary_judge::observation::Measurement;
 use canary_judge::spec::{PrometheusSpec, Rule};
 use canary_rollout::action::{self, Action};
+use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::{DeliveryReport, GateAnswer, Inputs};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::State;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::hooks::{self, Payload};
-use super::{prometheus, words};
+use super::prometheus;
 use crate::envoy::{Admin, Fleet};
 use crate::error::Error;
 
@@ -23,7 +24,7 @@ const QUEUE: usize = 256;
 
 /// What came of a question or a message.
 #[derive(Debug)]
-pub enum Answer {
+pub enum Completion {
     /// A gate's.
     Gate(GateAnswer),
     /// A metric's, by its name.
@@ -35,24 +36,24 @@ pub enum Answer {
 /// Does things, some of them in the background; what is under way ends with it.
 #[derive(Debug)]
 pub struct Actor {
-    clients: Clients,
+    clients: HttpClients,
     tasks: JoinSet<()>,
-    sender: mpsc::Sender<Answer>,
-    answers: mpsc::Receiver<Answer>,
+    sender: mpsc::Sender<Completion>,
+    answers: mpsc::Receiver<Completion>,
 }
 
 /// Who asks and tells. A system without certificates, such as a container of one file, can't speak
 /// https, and plain http all the same.
 #[derive(Debug)]
-struct Clients {
+struct HttpClients {
     plain: Result<Client, String>,
     tls: Result<Client, String>,
 }
 
-impl Clients {
+impl HttpClients {
     fn new() -> Self {
         let built = |client: ClientBuilder| client.build().map_err(|error| hooks::cause(&error));
-        let client = crate::http::client;
+        let client = crate::http::outside;
         Self { plain: built(client().tls_certs_only(Vec::new())), tls: built(client()) }
     }
 
@@ -72,18 +73,20 @@ pub struct Written {
 impl Default for Actor {
     fn default() -> Self {
         let (sender, answers) = mpsc::channel(QUEUE);
-        Self { clients: Clients::new(), tasks: JoinSet::new(), sender, answers }
+        Self { clients: HttpClients::new(), tasks: JoinSet::new(), sender, answers }
     }
 }
 
 impl Actor {
-    /// Does all of it. Writes are done when this returns, the rest is under way.
+    /// Does all of it. Writes are done when this returns, the rest is under way. `describe` gives the
+    /// sentence that a notification carries.
     pub async fn act(
         &mut self,
         actions: &[Action],
         spec: &Spec,
         state: &State,
         fleet: &Fleet,
+        describe: impl Fn(&RolloutEvent) -> String,
     ) -> Written {
         while self.tasks.try_join_next().is_some() {}
         let mut written = Written::default();
@@ -97,7 +100,7 @@ impl Actor {
                         written.results.insert(report.url, report.result.err());
                     }
                 }
-                other => self.start(other, spec, state),
+                other => self.start(other, spec, state, &describe),
             }
         }
         written
@@ -107,16 +110,22 @@ impl Actor {
     pub fn collect(&mut self, seen: &mut Inputs) {
         while let Ok(answer) = self.answers.try_recv() {
             match answer {
-                Answer::Gate(answer) => seen.gates.push(answer),
-                Answer::Told(delivery) => seen.notified.push(delivery),
-                Answer::Measured(metric, measurement) => {
+                Completion::Gate(answer) => seen.gates.push(answer),
+                Completion::Told(delivery) => seen.notified.push(delivery),
+                Completion::Measured(metric, measurement) => {
                     seen.measurements.insert(metric, measurement);
                 }
             }
         }
     }
 
-    fn start(&mut self, action: &Action, spec: &Spec, state: &State) {
+    fn start(
+        &mut self,
+        action: &Action,
+        spec: &Spec,
+        state: &State,
+        describe: &impl Fn(&RolloutEvent) -> String,
+    ) {
         let http = match self.clients.of(address(action, spec)) {
             Ok(http) => http.clone(),
             Err(why) => return self.answer(without_client(action, why)),
@@ -126,31 +135,31 @@ impl Actor {
                 let Some(gate) = spec.gates.get(*index).cloned() else { return };
                 let payload = Payload::of_gate(spec, state, *index, *attempt);
                 let index = *index;
-                self.spawn(
-                    async move { Answer::Gate(hooks::ask(&http, index, &gate, &payload).await) },
-                );
+                self.spawn(async move {
+                    Completion::Gate(hooks::ask(&http, index, &gate, &payload).await)
+                });
             }
             Action::Measure { metric } => {
                 let Some(query) = query(spec, metric).cloned() else { return };
                 let metric = metric.clone();
                 self.spawn(async move {
-                    Answer::Measured(metric, prometheus::measure(&http, &query).await)
+                    Completion::Measured(metric, prometheus::measure(&http, &query).await)
                 });
             }
             Action::Notify(notice) => {
                 let Some(hook) = spec.notify.get(notice.hook) else { return };
                 let (url, number) = (hook.url.clone(), notice.number);
-                let message = words::event(&notice.event, spec);
+                let message = describe(&notice.event);
                 let payload = Payload::of_notice(spec, state, notice, &message);
                 self.spawn(async move {
-                    Answer::Told(hooks::tell(&http, number, &url, &payload).await)
+                    Completion::Told(hooks::tell(&http, number, &url, &payload).await)
                 });
             }
             Action::Write { .. } => {}
         }
     }
 
-    fn spawn(&mut self, work: impl Future<Output = Answer> + Send + 'static) {
+    fn spawn(&mut self, work: impl Future<Output = Completion> + Send + 'static) {
         let sender = self.sender.clone();
         self.tasks.spawn(async move {
             // Who does not listen any more has no use for it.
@@ -158,7 +167,7 @@ impl Actor {
         });
     }
 
-    fn answer(&self, answer: Option<Answer>) {
+    fn answer(&self, answer: Option<Completion>) {
         if let Some(answer) = answer {
             let _ = self.sender.try_send(answer);
         }
@@ -166,16 +175,16 @@ impl Actor {
 }
 
 /// The answer where there is no HTTP client to ask with.
-fn without_client(action: &Action, why: &str) -> Option<Answer> {
+fn without_client(action: &Action, why: &str) -> Option<Completion> {
     Some(match action {
         Action::AskGate { gate, .. } => {
-            Answer::Gate(GateAnswer { gate: *gate, passed: false, said: why.to_owned() })
+            Completion::Gate(GateAnswer { gate: *gate, passed: false, said: why.to_owned() })
         }
         Action::Measure { metric } => {
-            Answer::Measured(metric.clone(), Measurement::Outage(why.to_owned()))
+            Completion::Measured(metric.clone(), Measurement::Outage(why.to_owned()))
         }
         Action::Notify(notice) => {
-            Answer::Told(DeliveryReport { notice: notice.number, delivered: false })
+            Completion::Told(DeliveryReport { notice: notice.number, delivered: false })
         }
         Action::Write { .. } => return None,
     })

@@ -8,39 +8,57 @@ use canary_model::weight::Weight;
 use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::inputs::Inputs;
-use canary_rollout::state::Phase;
+use canary_rollout::inputs::{Inputs, OperatorCommand};
+use canary_rollout::spec::Spec;
+use canary_rollout::state::{Phase, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::act::{Actor, Written};
 use super::engine::{Effects, Engine};
-use super::gather::{Gatherer, Look};
 use super::status::{Parts, Status};
-use super::words;
-use crate::api::Order;
-use crate::error::{Error, Failure};
+use crate::error::{Error, Failure, LeftBehind};
+use crate::observe::{FleetScrape, FleetScraper, MeasuredShare};
 
-/// How long notifications are waited for after the rollout's end.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long the controller waits after the rollout's end for notifications to be delivered.
+const DRAIN: Duration = Duration::from_secs(10);
 
-/// Who is told what happens.
-pub trait Audience {
-    /// Something happened; each event as data and in a sentence.
+/// How many commands wait at most.
+pub const QUEUE: usize = 16;
+
+/// A command on its way to the controller.
+#[derive(Debug)]
+pub struct CommandRequest {
+    /// What is asked for.
+    pub command: OperatorCommand,
+    /// Where the answer goes: the rollout's status after the command, or why it was refused.
+    pub reply: oneshot::Sender<Result<Arc<Status>, String>>,
+}
+
+/// Where the controller reports what happens. It renders: the controller itself only has data.
+pub trait Reporter {
+    /// An event as a sentence, for the notifications that carry one.
+    fn describe(&self, event: &RolloutEvent, spec: &Spec) -> String;
+
+    /// Reports new events.
     ///
     /// # Errors
-    /// Where nobody can be told any more.
-    fn happened(&mut self, events: &[(RolloutEvent, String)], status: &Status)
-    -> Result<(), Error>;
+    /// If the report can't be written any more.
+    fn happened(
+        &mut self,
+        events: &[RolloutEvent],
+        spec: &Spec,
+        status: &Status,
+    ) -> Result<(), Error>;
 
-    /// The rollout was looked at.
+    /// Reports the status after a scrape.
     ///
     /// # Errors
-    /// Where nobody can be told any more.
+    /// If the report can't be written any more.
     fn looked(&mut self, status: &Status) -> Result<(), Error>;
 
-    /// A person should know something.
+    /// Reports a warning.
     fn remark(&mut self, text: &str);
 }
 
@@ -48,7 +66,7 @@ pub trait Audience {
 #[derive(Debug)]
 pub struct Lines {
     /// Commands.
-    pub orders: mpsc::Receiver<Order>,
+    pub orders: mpsc::Receiver<CommandRequest>,
     /// The status.
     pub status: watch::Sender<Arc<Status>>,
 }
@@ -56,21 +74,22 @@ pub struct Lines {
 /// A controller.
 pub struct Controller<A> {
     engine: Engine,
-    gatherer: Gatherer,
+    scraper: FleetScraper,
     actor: Actor,
     lines: Lines,
     audience: A,
     stay: bool,
     ended: bool,
     /// Since when the rollout has been at its end, with notifications still on their way.
-    farewell: Option<Instant>,
+    draining: Option<Instant>,
+    share: MeasuredShare,
     failed: BTreeMap<String, String>,
     envoy_errors: u64,
 }
 
 enum Next {
-    Looked(Box<Look>),
-    Ordered(Order),
+    Scraped(Box<FleetScrape>),
+    Ordered(CommandRequest),
     Stop,
 }
 
@@ -98,10 +117,15 @@ impl Signals {
 
 /// The status of a rollout that has just begun or goes on.
 pub fn first_status(engine: &Engine) -> Status {
-    status(engine, &BTreeMap::new(), 0)
+    status(engine, &BTreeMap::new(), 0, None)
 }
 
-fn status(engine: &Engine, failed: &BTreeMap<String, String>, envoy_errors: u64) -> Status {
+fn status(
+    engine: &Engine,
+    failed: &BTreeMap<String, String>,
+    envoy_errors: u64,
+    measured: Option<f64>,
+) -> Status {
     let waits = engine.blockers().to_string();
     Status::of(&Parts {
         spec: engine.spec(),
@@ -113,22 +137,30 @@ fn status(engine: &Engine, failed: &BTreeMap<String, String>, envoy_errors: u64)
         failed,
         decisions: engine.decisions(),
         envoy_errors,
+        measured,
     })
 }
 
-impl<A: Audience> Controller<A> {
+impl<A: Reporter> Controller<A> {
     /// A controller; with `stay` it goes on serving after the rollout's end.
-    pub fn new(engine: Engine, gatherer: Gatherer, lines: Lines, audience: A, stay: bool) -> Self {
+    pub fn new(
+        engine: Engine,
+        scraper: FleetScraper,
+        lines: Lines,
+        audience: A,
+        stay: bool,
+    ) -> Self {
         let ended = engine.has_ended();
         Self {
             engine,
-            gatherer,
+            scraper,
             actor: Actor::default(),
             lines,
             audience,
             stay,
             ended,
-            farewell: None,
+            draining: None,
+            share: MeasuredShare::default(),
             failed: BTreeMap::new(),
             envoy_errors: 0,
         }
@@ -142,13 +174,17 @@ impl<A: Audience> Controller<A> {
     pub async fn run(mut self, tick: Duration, under_way: Vec<Action>) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
         let mut ticks = tokio::time::interval(tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         self.act(&under_way).await?;
         loop {
             match self.next(&mut ticks, &mut signals).await {
+                Next::Stop if self.engine.state().phase().is_end() => {
+                    self.engine.end().map_err(Error::Journal)?;
+                    return self.conclude();
+                }
                 Next::Stop => return Err(self.stopped().into()),
-                Next::Ordered(order) => self.obey(order).await?,
-                Next::Looked(look) => self.look(*look).await?,
+                Next::Ordered(order) => self.handle_command(order).await?,
+                Next::Scraped(scrape) => self.observe_fleet(*scrape).await?,
             }
             if self.has_ended()? && !self.stay {
                 return self.conclude();
@@ -156,25 +192,29 @@ impl<A: Audience> Controller<A> {
         }
     }
 
-    /// Waits for what comes first. A look that a command interrupts has changed nothing.
+    /// Waits for what comes first. A scrape that a command interrupts has changed nothing.
     async fn next(&mut self, ticks: &mut Interval, signals: &mut Signals) -> Next {
-        let weight = self.engine.state().target().map_or(Weight::ZERO, |target| target.weight);
-        let gatherer = &mut self.gatherer;
-        let look = async {
+        let state = self.engine.state();
+        let weight = expected_weight(state);
+        let starting = state.phase() == Phase::Pending;
+        let scraper = &mut self.scraper;
+        let scrape = async {
             ticks.tick().await;
-            gatherer.look(weight).await
+            scraper.scrape(weight, starting).await
         };
         tokio::select! {
             biased;
             () = signals.any() => Next::Stop,
             Some(order) = self.lines.orders.recv() => Next::Ordered(order),
-            look = look => Next::Looked(Box::new(look)),
+            scrape = scrape => Next::Scraped(Box::new(scrape)),
         }
     }
 
-    async fn look(&mut self, look: Look) -> Result<(), Failure> {
-        let Look { envoys, observation, errors, notes } = look;
+    async fn observe_fleet(&mut self, scrape: FleetScrape) -> Result<(), Failure> {
+        let FleetScrape { envoys, observation, requests, errors, notes } = scrape;
         self.envoy_errors += errors.len() as u64;
+        let weight = expected_weight(self.engine.state());
+        self.share.add(Instant::now(), Some(weight), requests.unwrap_or_default());
         notes.iter().for_each(|note| self.audience.remark(note));
         if self.ended {
             // Nothing is decided any more, and so there is nothing to write down.
@@ -185,10 +225,14 @@ impl<A: Audience> Controller<A> {
         Ok(self.audience.looked(&self.lines.status.borrow())?)
     }
 
-    async fn obey(&mut self, order: Order) -> Result<(), Failure> {
+    async fn handle_command(&mut self, order: CommandRequest) -> Result<(), Failure> {
         let seen = Inputs { commands: vec![order.command], ..Inputs::default() };
         let effects = self.step(seen).await?;
-        let refused = effects.replies.into_iter().find_map(|reply| reply.refused);
+        let refused = effects
+            .replies
+            .into_iter()
+            .find_map(|reply| reply.refused)
+            .map(|refusal| refusal.to_string());
         let status = Arc::clone(&self.lines.status.borrow());
         // Who asked may have gone away.
         let _ = order.reply.send(refused.map_or(Ok(status), Err));
@@ -202,17 +246,17 @@ impl<A: Audience> Controller<A> {
         self.act(&effects.actions).await?;
         self.publish();
         if !effects.events.is_empty() {
-            let say =
-                |event: &RolloutEvent| (event.clone(), words::event(event, self.engine.spec()));
-            let events: Vec<_> = effects.events.iter().map(say).collect();
-            self.audience.happened(&events, &self.lines.status.borrow())?;
+            let (spec, status) = (self.engine.spec(), self.lines.status.borrow());
+            self.audience.happened(&effects.events, spec, &status)?;
         }
         Ok(effects)
     }
 
     async fn act(&mut self, actions: &[Action]) -> Result<(), Failure> {
         let (spec, state) = (self.engine.spec(), self.engine.state());
-        let Written { results } = self.actor.act(actions, spec, state, self.gatherer.fleet()).await;
+        let describe = |event: &RolloutEvent| self.audience.describe(event, spec);
+        let fleet = self.scraper.fleet();
+        let Written { results } = self.actor.act(actions, spec, state, fleet, describe).await;
         let nowhere = |error: &Option<Error>| matches!(error, Some(Error::NoAdminLayer { .. }));
         if !results.is_empty() && results.values().all(nowhere) {
             let errors: Vec<Error> = results.into_values().flatten().collect();
@@ -234,7 +278,7 @@ impl<A: Audience> Controller<A> {
     }
 
     fn publish(&self) {
-        let status = status(&self.engine, &self.failed, self.envoy_errors);
+        let status = status(&self.engine, &self.failed, self.envoy_errors, self.share.share());
         self.lines.status.send_replace(Arc::new(status));
     }
 
@@ -243,16 +287,32 @@ impl<A: Audience> Controller<A> {
     fn has_ended(&mut self) -> Result<bool, Failure> {
         let state = self.engine.state();
         let at_end = matches!(state.phase(), Phase::Healthy | Phase::Degraded);
-        let late = at_end && self.farewell.get_or_insert_with(Instant::now).elapsed() > LAST_WORDS;
+        let late = at_end && self.draining.get_or_insert_with(Instant::now).elapsed() > DRAIN;
         if !at_end {
-            self.farewell = None;
+            self.draining = None;
         }
         let over = state.is_over() || late || (at_end && self.ended);
         if over {
             self.engine.end().map_err(Error::Journal)?;
+            if !self.ended {
+                self.report_end();
+            }
         }
         self.ended = over;
         Ok(over)
+    }
+
+    /// What an operator should know about the end: the Envoys that it didn't reach, and notifications that
+    /// never arrived.
+    fn report_end(&mut self) {
+        let status = Arc::clone(&self.lines.status.borrow());
+        status.unreached().iter().for_each(|warning| self.audience.remark(warning));
+        if !self.engine.state().is_over() {
+            let seconds = DRAIN.as_secs();
+            let text =
+                format!("a notification could not be delivered within {seconds} s of the end");
+            self.audience.remark(&text);
+        }
     }
 
     fn conclude(&self) -> Result<(), Failure> {
@@ -264,12 +324,27 @@ impl<A: Audience> Controller<A> {
     }
 
     fn stopped(&self) -> Error {
-        let what = words::left_behind(&self.lines.status.borrow(), self.engine.spec());
-        Error::Stopped { what }
+        let status = self.lines.status.borrow();
+        let left = match (status.phase, status.weight.set) {
+            (Phase::Pending, _) | (_, None) => LeftBehind::Nothing,
+            (_, Some(percent)) => {
+                LeftBehind::Leased { percent, lease_seconds: self.engine.spec().lease_seconds }
+            }
+        };
+        Error::Stopped(left)
     }
 }
 
-/// The host's clocks.
+/// The weight that the Envoys should have in force: the target's, and after the end the final one.
+fn expected_weight(state: &State) -> Weight {
+    match (state.target(), state.phase()) {
+        (Some(target), _) => target.weight,
+        (None, Phase::Healthy) => Weight::FULL,
+        (None, _) => Weight::ZERO,
+    }
+}
+
+/// The host's clocks: the time since boot for durations, and the time of day for people.
 fn now() -> HostClocks {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);

@@ -12,6 +12,8 @@ use reqwest::Client;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::http::root_cause;
+
 /// The longest that telling a hook may take.
 const TELL_WITHIN: Duration = Duration::from_secs(10);
 /// Flagger's field for what has no namespace here.
@@ -108,9 +110,5 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
+    root_cause(error)
 }

@@ -61,7 +61,8 @@ pub struct Weights {
     pub set: Option<f64>,
     /// What the filters say; `None` where they differ.
     pub in_force: Option<f64>,
-    /// The canary's share of requests since the weight was set.
+    /// The canary's share of requests since the weight last changed, at most over the last minute; `None`
+    /// below 30 requests.
     pub measured: Option<f64>,
 }
 
@@ -82,15 +83,38 @@ pub struct Side {
     pub p99_ms: Option<f64>,
 }
 
-/// One metric.
+/// What the judge says about a metric, as the API writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricStatus {
+    /// Judged since the step's start, and not worse than tolerated as far as can be told.
+    Pass,
+    /// Worse than tolerated.
+    Fail,
+    /// Not enough data since the step's start.
+    Insufficient,
+}
+
+impl MetricStatus {
+    /// The status as the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Insufficient => "insufficient",
+        }
+    }
+}
+
+/// One metric of the rollout file as it stands now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// Its name.
+    /// Its name in the file.
     pub name: String,
     /// Its kind, as in the file.
     pub kind: String,
-    /// `pass`, `fail` or `insufficient`.
-    pub verdict: String,
+    /// What the judge says about it now.
+    pub verdict: MetricStatus,
     /// The verdict in a sentence.
     pub reason: String,
     /// The evidence against the canary, as a part of what rolls it back: 1 does. 0 where there is none.
@@ -131,6 +155,8 @@ pub struct Parts<'a> {
     pub decisions: u64,
     /// See [`Status::envoy_errors`].
     pub envoy_errors: u64,
+    /// The canary's share since the weight changed, 0 to 1; see [`crate::observe::MeasuredShare`].
+    pub measured: Option<f64>,
 }
 
 impl Status {
@@ -150,7 +176,7 @@ impl Status {
             weight: Weights {
                 set: set(parts),
                 in_force: common(all().map(|shown| shown.in_force)).map(Weight::percent),
-                measured: split.measured.map(|share| rounded(share * 100.0, 4)),
+                measured: parts.measured.map(|share| rounded(share * 100.0, 4)),
             },
             stable: side(&parts.versions.stable, totals.stable, &parts.times.stable),
             canary: side(&parts.versions.canary, totals.canary, &parts.times.canary),
@@ -166,6 +192,19 @@ impl Status {
             decisions: parts.decisions,
             envoy_errors: parts.envoy_errors,
         }
+    }
+
+    /// The Envoys that the rollout's end didn't reach, a sentence each.
+    pub fn unreached(&self) -> Vec<String> {
+        let serves = match self.phase {
+            Phase::Healthy => "it may still send requests to the old version",
+            _ => "its lease brings it back to stable",
+        };
+        let sentence = |envoy: &EnvoyStatus| {
+            let error = envoy.error.as_deref()?;
+            Some(format!("{}: not reached at the rollout's end: {error}; {serves}", envoy.url))
+        };
+        self.envoys.iter().filter_map(sentence).collect()
     }
 
     /// Whether the rollout has ended.
@@ -205,11 +244,10 @@ pub(crate) fn metric(verdict: &Verdict) -> Metric {
         name: verdict.metric.clone(),
         kind: verdict.kind.to_string(),
         verdict: match verdict.conclusion {
-            Conclusion::Pass => "pass",
-            Conclusion::Fail => "fail",
-            Conclusion::Insufficient => "insufficient",
-        }
-        .to_owned(),
+            Conclusion::Pass => MetricStatus::Pass,
+            Conclusion::Fail => MetricStatus::Fail,
+            Conclusion::Insufficient => MetricStatus::Insufficient,
+        },
         reason: verdict.reason(),
         evidence: if failed { 1.0 } else { evidence.unwrap_or(0.0) },
         certificate: verdict.certificate.map(|certificate| {

@@ -1,13 +1,15 @@
 //! One Envoy's admin interface, each request with a deadline and a limit.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use canary_model::runtime::{Snapshot, Update};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header};
 
-use super::target::Route;
-use super::{Address, ConfiguredRollout, Stats, configured_rollouts};
+use super::url::Route;
+use super::{Address, ConfigDump, Stats, clusters};
 use crate::error::Error;
+use crate::http::root_cause;
 
 /// The longest that a connection may take; a shorter deadline for the request goes before.
 pub const DEADLINE_FOR_CONNECT: Duration = Duration::from_secs(2);
@@ -31,9 +33,8 @@ impl Admin {
     /// Where no HTTP client can be made of the address.
     pub fn new(address: &Address, deadline: Duration) -> Result<Self, Error> {
         let connect = deadline.min(DEADLINE_FOR_CONNECT);
-        // An admin interface is asked directly: a proxy of the environment is for the world outside.
         // It speaks plain http, so the system's certificates needn't be read for it.
-        let client = crate::http::client()
+        let client = crate::http::direct()
             .tls_certs_only(Vec::new())
             .connect_timeout(connect)
             .timeout(deadline);
@@ -63,7 +64,7 @@ impl Admin {
     /// No connection, no answer, or not the answer of Envoy.
     pub async fn runtime(&self) -> Result<Snapshot, Error> {
         let body = self.get("/runtime", &[]).await?;
-        Snapshot::read(&body, |_| true).map_err(|error| self.strange(error.to_string()))
+        Snapshot::read(&body, |_| true).map_err(|error| self.unexpected(error.to_string()))
     }
 
     /// The statistics whose names match a regular expression; histograms with all their bins.
@@ -73,27 +74,51 @@ impl Admin {
     pub async fn stats(&self, filter: &str) -> Result<Stats, Error> {
         let query = [("filter", filter), ("format", "json"), ("histogram_buckets", "detailed")];
         let body = self.get("/stats", &query).await?;
-        Stats::read(&body).map_err(|error| self.strange(error.to_string()))
+        Stats::read(&body).map_err(|error| self.unexpected(error.to_string()))
     }
 
-    /// The rollouts that the filters' configurations name, as far as the admin interface shows them.
+    /// The filters' configurations, as far as the admin interface shows them.
     ///
     /// # Errors
     /// No connection, no answer, or not the answer of Envoy.
-    pub async fn configured(&self) -> Result<Vec<ConfiguredRollout>, Error> {
-        let mut found = Vec::new();
-        // A part that an Envoy does not have is an empty object or a 404; neither is a failure.
+    pub async fn config_dump(&self) -> Result<ConfigDump, Error> {
+        let mut found = ConfigDump::default();
+        // A part that an Envoy doesn't have is an empty object or a 404; neither is a failure.
         for part in ["ecds_filters", "dynamic_listeners", "static_listeners"] {
-            let (status, body) =
-                self.send(self.request(Method::GET, "/config_dump", &[("resource", part)])).await?;
+            let request = self.request(Method::GET, "/config_dump", &[("resource", part)]);
+            let (status, body) = self.send(request).await?;
             if status.is_success() {
-                found.extend(configured_rollouts(&body));
+                found.read(&body);
             }
-            if !found.is_empty() {
+            if found.pushed.iter().any(|pushed| !pushed.rollouts.is_empty()) {
                 break;
             }
         }
         Ok(found)
+    }
+
+    /// How many endpoints each cluster has, whatever their health.
+    ///
+    /// # Errors
+    /// No connection, no answer, or not the answer of Envoy.
+    pub async fn clusters(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let body = self.get("/clusters", &[("format", "json")]).await?;
+        clusters::endpoints(&body).map_err(|error| self.unexpected(error.to_string()))
+    }
+
+    /// Whether a cluster is of a kind whose endpoints `/clusters` doesn't show, such as an aggregate.
+    /// False if the dump doesn't say.
+    pub async fn has_hidden_endpoints(&self, cluster: &str) -> bool {
+        for part in ["static_clusters", "dynamic_active_clusters"] {
+            let request = self.request(Method::GET, "/config_dump", &[("resource", part)]);
+            let answer = self.send(request).await;
+            if answer.is_ok_and(|(status, body)| {
+                status.is_success() && clusters::has_hidden_endpoints(&body, cluster)
+            }) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Changes the runtime: all keys of the update at once.
@@ -118,7 +143,7 @@ impl Admin {
             return Err(Error::NoAdminLayer { url });
         }
         if status == StatusCode::NOT_FOUND {
-            return Err(self.strange(format!("{status} to /runtime_modify")));
+            return Err(self.unexpected(format!("{status} to /runtime_modify")));
         }
         Err(Error::Refused { url, status: status.as_u16(), body })
     }
@@ -128,7 +153,7 @@ impl Admin {
         if status.is_success() {
             return Ok(body);
         }
-        Err(self.strange(format!("answered {status} to {path}: {}", beginning(&body))))
+        Err(self.unexpected(format!("answered {status} to {path}: {}", beginning(&body))))
     }
 
     fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
@@ -142,7 +167,7 @@ impl Admin {
 
     /// Sends a request and reads the answer to its end, or to the limit.
     async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), Error> {
-        let request = request.build().map_err(|error| self.strange(error.to_string()))?;
+        let request = request.build().map_err(|error| self.unexpected(error.to_string()))?;
         let path = request.url().path().to_owned();
         let failed = |error: reqwest::Error| self.failed(&error, &path);
         let mut answer = self.http.execute(request).await.map_err(failed)?;
@@ -150,7 +175,7 @@ impl Admin {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > LIMIT {
-                return Err(self.strange(format!("answers more than {LIMIT} bytes to {path}")));
+                return Err(self.unexpected(format!("answers more than {LIMIT} bytes to {path}")));
             }
             body.extend_from_slice(&chunk);
         }
@@ -166,21 +191,12 @@ impl Admin {
         if error.is_connect() || error.is_timeout() {
             return Error::Unreachable { url, cause: root_cause(error) };
         }
-        self.strange(format!("broke off its answer to {path}: {}", root_cause(error)))
+        self.unexpected(format!("broke off its answer to {path}: {}", root_cause(error)))
     }
 
-    fn strange(&self, cause: String) -> Error {
-        Error::NotEnvoy { url: self.url.clone(), cause }
+    fn unexpected(&self, mismatch: String) -> Error {
+        Error::UnexpectedResponse { url: self.url.clone(), mismatch }
     }
-}
-
-/// The innermost cause: the one that says what happened.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 /// The first line of an answer, short enough for a message.

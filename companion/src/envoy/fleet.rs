@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::{Admin, Target};
+use super::{Admin, EnvoyUrl};
 use crate::error::Error;
 
 /// The most requests under way at once.
@@ -21,7 +21,14 @@ pub struct EnvoyReply<T> {
     pub result: Result<T, Error>,
 }
 
-/// The Envoys behind some targets. One whose name has no address is a member that can't be reached.
+impl<T> EnvoyReply<T> {
+    /// The same reply with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> EnvoyReply<U> {
+        EnvoyReply { url: self.url, result: self.result.map(change) }
+    }
+}
+
+/// The Envoys behind some URLs. One whose name has no address is a member that can't be reached.
 #[derive(Debug)]
 pub struct Fleet {
     members: Vec<Member>,
@@ -34,14 +41,14 @@ struct Member {
 }
 
 impl Fleet {
-    /// Resolves the targets; every request to every member then ends within `deadline`.
-    pub async fn resolve(targets: &[Target], deadline: Duration) -> Self {
-        let resolved = stream::iter(targets)
-            .map(|target| async move { (target, in_time(target, deadline).await) })
+    /// Resolves the URLs; every request to every member then ends within `deadline`.
+    pub async fn resolve(urls: &[EnvoyUrl], deadline: Duration) -> Self {
+        let resolved = stream::iter(urls)
+            .map(|url| async move { (url, in_time(url, deadline).await) })
             .buffered(AT_ONCE);
         let resolved: Vec<_> = resolved.collect().await;
         let (mut members, mut seen) = (Vec::new(), BTreeSet::new());
-        for (target, addresses) in resolved {
+        for (envoy, addresses) in resolved {
             match addresses {
                 // An Envoy that was named twice must not be counted twice.
                 Ok(addresses) => members.extend(
@@ -52,30 +59,15 @@ impl Fleet {
                         },
                     ),
                 ),
-                Err(cause) => members.push(Member { url: target.to_string(), admin: Err(cause) }),
+                Err(cause) => members.push(Member { url: envoy.to_string(), admin: Err(cause) }),
             }
         }
         Self { members }
     }
 
-    /// How many Envoys there are, those that can't be reached included.
-    pub fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
-    /// Whether a target stands for no Envoy now because its name could not be resolved.
+    /// Whether a URL stands for no Envoy now because its name could not be resolved.
     pub fn is_unresolved(&self) -> bool {
         self.members.iter().any(|member| member.admin.is_err())
-    }
-
-    /// The Envoys by how results call them.
-    pub fn urls(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|member| member.url.as_str())
     }
 
     /// Asks some of the Envoys at once, by how results call them.
@@ -137,8 +129,8 @@ impl Fleet {
     }
 }
 
-/// The addresses of a target, found within a deadline.
-async fn in_time(target: &Target, deadline: Duration) -> Result<Vec<super::Address>, String> {
+/// The addresses of a URL, found within a deadline.
+async fn in_time(envoy: &EnvoyUrl, deadline: Duration) -> Result<Vec<super::Address>, String> {
     let late = |_| "its name could not be resolved in time".to_owned();
-    tokio::time::timeout(deadline, target.resolve()).await.map_err(late)?
+    tokio::time::timeout(deadline, envoy.resolve()).await.map_err(late)?
 }

@@ -29,20 +29,20 @@ pub enum StatsError {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct StatsResponse {
     stats: Vec<Item>,
 }
 
 #[derive(Deserialize)]
 struct Item {
     name: Option<String>,
-    value: Option<Value>,
+    value: Option<StatValue>,
     histograms: Option<Histograms>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Value {
+enum StatValue {
     Number(u64),
     Text(String),
     Other(IgnoredAny),
@@ -73,17 +73,17 @@ impl Stats {
     /// # Errors
     /// [`StatsError`] where it is not JSON of Envoy's shape.
     pub fn read(answer: &[u8]) -> Result<Self, StatsError> {
-        let answer: Answer = serde_json::from_slice(answer)?;
+        let answer: StatsResponse = serde_json::from_slice(answer)?;
         let mut stats = Self::default();
         for item in answer.stats {
             match (item.name, item.value) {
-                (Some(name), Some(Value::Number(number))) => {
+                (Some(name), Some(StatValue::Number(number))) => {
                     stats.numbers.insert(name, number);
                 }
-                (Some(name), Some(Value::Text(text))) => {
+                (Some(name), Some(StatValue::Text(text))) => {
                     stats.texts.insert(name, text);
                 }
-                (_, Some(Value::Other(_)) | None) | (None, _) => {}
+                (_, Some(StatValue::Other(_)) | None) | (None, _) => {}
             }
             for detail in item.histograms.into_iter().flat_map(|histograms| histograms.details) {
                 let Some(histogram) = bins(&detail.totals) else {

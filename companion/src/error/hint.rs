@@ -18,7 +18,7 @@ impl Error {
             Self::NoAnswer { .. } => {
                 "Envoy is busy or this is not its admin interface; --request-timeout gives it longer"
             }
-            Self::NotEnvoy { .. } => {
+            Self::UnexpectedResponse { .. } => {
                 "check that this is the address of Envoy's admin interface and not of one of its \
                  listeners"
             }
@@ -76,7 +76,7 @@ impl Error {
             | Self::NotHere { .. }
             | Self::RefusedByController { .. }
             | Self::Late { .. }
-            | Self::Stopped { .. }
+            | Self::Stopped(_)
             | Self::Degraded { .. }
             | Self::Output(_)
             | Self::System(_) => {

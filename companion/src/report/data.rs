@@ -7,16 +7,16 @@ use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
 use canary_model::histogram::Histogram;
+use canary_model::redact::redacted;
 use canary_model::role::Role;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use serde::Serialize;
 
-use crate::commands;
 use crate::controller::record::{Record, Start, StepRecord};
 use crate::controller::status::{self, Metric, Side};
-use crate::controller::words;
+use crate::rollout_file;
 
 /// The most points of a chart; beyond, neighbours are put together.
 const MAX_POINTS: usize = 360;
@@ -44,14 +44,18 @@ pub struct Report {
     pub versions: Pair<Side>,
     /// Every metric as it stands.
     pub metrics: Vec<Metric>,
-    /// Everything that happened.
+    /// Everything that happened, in order.
+    #[serde(skip)]
     pub decisions: Vec<Decision>,
     /// How it went.
     pub points: Vec<Point>,
-    /// The file, as it was.
+    /// The file, as it was, without the secrets in its URLs.
     pub file: String,
     #[serde(skip)]
     spec: Spec,
+    /// The index of the step that it is in.
+    #[serde(skip)]
+    step: usize,
     #[serde(skip)]
     judge: Judge,
     #[serde(skip)]
@@ -64,17 +68,15 @@ pub struct Report {
 }
 
 /// Something that happened.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Decision {
     /// When, for people.
     pub at: String,
     /// On the rollout's clock, in seconds.
     pub t: f64,
-    /// What, in a sentence.
-    pub what: String,
-    /// Of which sort: `step`, `aborting` and so on.
-    pub event: String,
-    /// Every metric's verdict in that moment, in a sentence.
+    /// What.
+    pub event: RolloutEvent,
+    /// Every metric's verdict at that moment, as the journal has it.
     pub verdicts: Vec<String>,
 }
 
@@ -130,7 +132,7 @@ impl Sample {
 impl Report {
     /// A rollout before its first step; `None` where its file can't be read any more.
     pub fn begin(start: Start) -> Option<Self> {
-        let spec = commands::read_spec(&start.file)?;
+        let spec = rollout_file::recorded(&start.file)?;
         Some(Self {
             rollout: start.rollout,
             started: start.at,
@@ -144,8 +146,9 @@ impl Report {
             metrics: Vec::new(),
             decisions: Vec::new(),
             points: Vec::new(),
+            step: 0,
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
-            file: start.file,
+            file: redacted(&start.file),
             spec,
             labels: start.versions,
             totals: Pair::default(),
@@ -153,7 +156,12 @@ impl Report {
         })
     }
 
-    /// The next record.
+    /// The rollout file, read.
+    pub const fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Adds the next record of the journal.
     pub fn take(&mut self, record: Record) {
         match record {
             Record::Observation(line) => self.observe(&line),
@@ -210,26 +218,25 @@ impl Report {
                 RolloutEvent::Started { .. } => {
                     self.judge = Judge::new(&self.spec.analysis, self.spec.planned_seconds());
                 }
+                RolloutEvent::EpochRenewed { .. } => {
+                    self.judge = Judge::new(&self.spec.analysis, self.spec.planned_seconds());
+                    self.judge.begin_step(self.spec.certificate_margin(self.step));
+                }
                 RolloutEvent::Step { step, .. } => {
+                    self.step = *step;
                     self.judge.begin_step(self.spec.certificate_margin(*step));
                 }
                 RolloutEvent::Aborting { reason }
-                | RolloutEvent::Completed { reason }
-                | RolloutEvent::Degraded { reason } => {
+                | RolloutEvent::Completed { reason, .. }
+                | RolloutEvent::Degraded { reason, .. } => {
                     self.reason = Some(reason.to_string());
                 }
                 _ => {}
             }
-            let named = serde_json::to_value(event).unwrap_or_default();
             self.decisions.push(Decision {
                 at: step.at.clone(),
                 t: self.seconds,
-                what: words::event(event, &self.spec),
-                event: named
-                    .get("event")
-                    .and_then(|name| name.as_str())
-                    .unwrap_or_default()
-                    .to_owned(),
+                event: event.clone(),
                 verdicts: step.verdicts.iter().filter_map(sentence).collect(),
             });
         }

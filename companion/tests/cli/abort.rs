@@ -22,7 +22,8 @@ fn one_update_stops_everything() {
       http://envoy-0:9901  switched off
     --- stderr
     ");
-    assert_eq!(fake.envoy().updates.last().unwrap(), ABORT);
+    let of_version = "canary.scorer.enabled=0&canary.scorer.weight=0%403.2";
+    assert_eq!(fake.envoy().updates.last().unwrap(), of_version);
     let json = ctl(&[&fake], &["abort", "scorer", "-o", "json"]).exits(0).json();
     let envoys = json!([{"url": fake.url, "ok": true, "error": null}]);
     assert_eq!(json, json!({"rollout": "scorer", "weight": 0, "enabled": false, "envoys": envoys}));

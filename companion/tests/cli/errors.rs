@@ -71,7 +71,7 @@ fn a_unix_socket() {
     let directory = tempfile::tempdir().unwrap();
     let fake = Fake::start_unix(&directory.path().join("admin.sock"));
     ctl(&[&fake], &["set", "weight", "scorer", "5"]).exits(0);
-    assert_eq!(fake.envoy().runtime["canary.scorer.weight"], "5");
+    assert_eq!(fake.envoy().runtime["canary.scorer.weight"], "5@3.2");
     let run = ctl(&[&fake], &["get", "rollout", "scorer", "-o", "json"]).exits(0);
     assert_eq!(run.json()["envoys"][0]["url"], fake.url);
 }
@@ -127,9 +127,40 @@ fn version_and_completion() {
     assert_eq!(run(&mut command(&["--version"])).exits(0).stdout, format!("canaryctl {version}\n"));
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = run(&mut command(&["completion", shell])).exits(0).stdout;
-        assert!(script.contains("canaryctl") && script.contains("rollout"), "{shell}");
+        assert!(script.contains("CANARYCTL_COMPLETE"), "{shell}: {script}");
     }
     run(&mut command(&["completion", "cmd"])).exits(2);
+}
+
+/// A bash that has sourced the script, and a press of the tab key after `words`.
+fn completed_by_bash(words: &[&str], state: &std::path::Path) -> Vec<String> {
+    let canaryctl = std::path::Path::new(env!("CARGO_BIN_EXE_canaryctl"));
+    let script = "source <(canaryctl completion bash); COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+                  COMP_TYPE=9; _clap_complete_canaryctl canaryctl \"${COMP_WORDS[COMP_CWORD]}\"; \
+                  printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["--norc", "-c", script, "bash"]).args(words).env_clear();
+    bash.env("PATH", format!("{}:/usr/bin:/bin", canaryctl.parent().unwrap().display()));
+    bash.env("XDG_STATE_HOME", state).env("CANARYCTL_CONTROLLER", nobody());
+    let printed = bash.output().unwrap();
+    let text = String::from_utf8(printed.stdout).unwrap();
+    text.lines().map(|word| word.trim().to_owned()).collect()
+}
+
+#[test]
+fn bash_completes_commands_and_names_of_rollouts() {
+    let state = tempfile::tempdir().unwrap();
+    std::fs::create_dir(state.path().join("canaryctl")).unwrap();
+    for name in ["scorer", "search", "ranker"] {
+        std::fs::write(state.path().join(format!("canaryctl/{name}.jsonl")), "").unwrap();
+    }
+    let complete = |words: &[&str]| completed_by_bash(words, state.path());
+    assert_eq!(complete(&["canaryctl", "abort", "s"]), ["scorer", "search"]);
+    assert_eq!(complete(&["canaryctl", "get", "rollout", "r"]), ["ranker"]);
+    for command in ["status", "promote", "pause", "resume", "retry", "history", "report"] {
+        assert_eq!(complete(&["canaryctl", command, "sc"]), ["scorer"], "{command}");
+    }
+    assert_eq!(complete(&["canaryctl", "hist"]), ["history"]);
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub(crate) struct Envoy {
     /// Added to the counters after each answer of `/stats`.
     pub(crate) per_look: BTreeMap<String, u64>,
     pub(crate) config_dump: Value,
+    /// How many endpoints each cluster has.
+    pub(crate) clusters: BTreeMap<String, usize>,
     /// How long every answer takes.
     pub(crate) delay: Duration,
     /// What everything is answered with instead.
@@ -122,6 +124,7 @@ fn app() -> (Shared, Router) {
         .route("/runtime_modify", post(modify))
         .route("/stats", get(show_stats))
         .route("/config_dump", get(show_config))
+        .route("/clusters", get(show_clusters))
         .with_state(Arc::clone(&envoy));
     (envoy, app)
 }
@@ -138,6 +141,7 @@ impl Envoy {
             histograms: BTreeMap::new(),
             per_look: BTreeMap::new(),
             config_dump: json!({}),
+            clusters: [("a".to_owned(), 1), ("b".to_owned(), 1)].into(),
             delay: Duration::ZERO,
             garbage: None,
             read_only: false,
@@ -218,7 +222,8 @@ impl Envoy {
         let tripped = matches!(self.filter, Filter::Tripped | Filter::StaysTripped);
         self.numbers.insert("wasmcustom.canary.scorer.guard_tripped".to_owned(), tripped.into());
         if let Some(weight) = self.merged().get("canary.scorer.weight").filter(|_| !tripped) {
-            let ppm = (weight.parse::<f64>().unwrap() * 10_000.0).round() as u64;
+            let percent = weight.split('@').next().unwrap();
+            let ppm = (percent.parse::<f64>().unwrap() * 10_000.0).round() as u64;
             self.numbers.insert("wasmcustom.canary.scorer.weight_ppm".to_owned(), ppm);
         }
         if let Some(epoch) = self.merged().get("canary.scorer.epoch") {
@@ -312,4 +317,13 @@ async fn show_config(
     let shown = query.get("resource").map(String::as_str) == Some("ecds_filters");
     let dump = envoy.lock().unwrap().config_dump.clone();
     if shown { dump.to_string().into_response() } else { "{}".into_response() }
+}
+
+async fn show_clusters(State(envoy): State<Shared>) -> Response {
+    if let Some(garbage) = instead(&envoy).await {
+        return garbage;
+    }
+    let cluster = |(name, hosts): (&String, &usize)| json!({"name": name, "host_statuses": vec![json!({"weight": 1}); *hosts]});
+    let all: Vec<Value> = envoy.lock().unwrap().clusters.iter().map(cluster).collect();
+    json!({ "cluster_statuses": all }).to_string().into_response()
 }

@@ -47,6 +47,7 @@ fn a_good_file_is_ok_and_a_bad_one_is_told_line_by_line() {
     let findings = run.json();
     assert_eq!(findings["findings"][0]["path"], json!("rollouts[0].name"), "{findings}");
     assert_eq!((&findings["findings"][0]["line"], &findings["ok"]), (&json!(3), &json!(false)));
+    assert_eq!(findings["findings"][0]["level"], json!("error"));
 }
 
 #[test]
@@ -62,7 +63,7 @@ fn what_waits_for_ever_is_warned_of() {
     );
     let path = file(&dir, "fine.yaml", &text.replace("signal: sold", "signal: sold, margin: 1%"));
     let found = alone(&["lint", "-f", path.to_str().unwrap(), "-o", "json"]).exits(0).json();
-    assert_eq!((&found["ok"], &found["warnings"]), (&json!(true), &json!([])));
+    assert_eq!((&found["ok"], &found["findings"]), (&json!(true), &json!([])));
 }
 
 #[test]

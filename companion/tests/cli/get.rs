@@ -31,7 +31,7 @@ fn as_json_everything_has_its_place() {
         json!({
             "rollout": "scorer",
             "phase": null,
-            "weight": {"set": 5, "in_force": 5, "measured": 5},
+            "weight": {"set": 5, "in_force": 5, "measured": null},
             "stable": {"version": "3.1", "requests": 950, "failures": 1,
                 "p50_ms": 4.55, "p95_ms": 4.595, "p99_ms": 4.599},
             "canary": {"version": "3.2", "requests": 50, "failures": 2,
@@ -67,7 +67,7 @@ fn several_envoys_are_summed_and_the_missing_one_is_named() {
     let both = ctl(&envoys, &["get", "rollout", "scorer", "-o", "json"]).exits(0).json();
     assert_eq!(both["stable"]["requests"], 1_900);
     assert_eq!(both["canary"]["failures"], 4);
-    assert_eq!(both["weight"], json!({"set": 5, "in_force": 5, "measured": 5}));
+    assert_eq!(both["weight"], json!({"set": 5, "in_force": 5, "measured": null}));
 
     let gone = nobody();
     let partial = ctl(&envoys, &["get", "rollout", "scorer", "--envoy", &gone]).exits(1);
@@ -80,7 +80,7 @@ fn envoys_that_differ_are_told_apart() {
     let fakes = [Fake::start().with(busy), Fake::start().with(busy)];
     fakes[1].envoy().runtime.insert("canary.scorer.weight".to_owned(), "1".to_owned());
     let run = ctl(&[&fakes[0], &fakes[1]], &["get", "rollout", "scorer", "-o", "json"]).exits(0);
-    assert_eq!(run.json()["weight"], json!({"set": null, "in_force": null, "measured": 5}));
+    assert_eq!(run.json()["weight"], json!({"set": null, "in_force": null, "measured": null}));
     let run = run.says(&format!("the Envoys differ in the weight set: 1 % on {}", fakes[1].url));
     run.says("the Envoys differ in the weight in force");
 }
@@ -117,9 +117,67 @@ fn a_refused_configuration_does_not_say_which_version_is_current() {
         envoy.configure("3", "3.1", "3.3", 0.0);
         envoy.texts.insert(VERSION_TEXT.to_owned(), "2".to_owned());
     });
+    let get = || ctl(&[&fake], &["get", "rollout", "scorer", "-o", "json"]).exits(0);
+    let run = get();
+    assert_eq!(run.json()["canary"]["version"], Value::Null, "neither may serve any more");
+    let run = run.says("versions 3.2, 3.3 were counted as canary and no configuration says which");
+    run.says(
+        "the configuration pushed for filter \"canary\", with the canary scorer 3.3, is refused",
+    );
+    fake.envoy().per_look = [(total("canary", "3.2"), 1)].into();
+    assert_eq!(get().json()["canary"]["version"], "3.2", "it answers requests");
+    fake.envoy().per_look.clear();
+    fake.envoy().runtime.insert("canary.scorer.weight".to_owned(), "5@3.2".to_owned());
+    assert_eq!(get().json()["canary"]["version"], "3.2", "the weight in force is for it");
+}
+
+/// A source without versions, such as a file: the time of the last successful update tells.
+#[test]
+fn a_configuration_refused_from_a_file_is_shown_in_get_and_list() {
+    let fake = Fake::start().with(busy).with(|envoy| {
+        envoy.configure("", "3.1", "3.3", 0.0);
+        envoy.config_dump["configs"][0]["last_updated"] = json!("2026-01-01T00:00:00.001Z");
+        envoy.texts.insert(VERSION_TEXT.to_owned(), String::new());
+    });
+    let name = VERSION_TEXT.replace("version_text", "update_time");
+    let refused = "with the canary scorer 3.3, is refused";
+    let get = || ctl(&[&fake], &["get", "rollout", "scorer", "-o", "json"]).exits(0);
+    fake.envoy().numbers.insert(name.clone(), 1_767_225_600_000);
+    assert_eq!(get().says(refused).json()["canary"]["version"], "3.2");
+    ctl(&[&fake], &["list"]).exits(0).says(refused);
+    fake.envoy().numbers.insert(name, 1_767_225_600_001);
+    let accepted = get();
+    assert_eq!(accepted.json()["canary"]["version"], "3.3");
+    assert!(accepted.stderr.is_empty(), "{accepted:?}");
+}
+
+fn total(role: &str, version: &str) -> String {
+    format!("wasmcustom.canary.scorer.{role}.{version}.rq_total")
+}
+
+#[test]
+fn a_bin_that_is_called_like_a_metric_makes_no_version() {
+    let fake = Fake::start().with(busy).with(|envoy| {
+        let bin = "wasmcustom.canary.scorer.canary.3.2.signal.label.rq_total";
+        envoy.numbers.insert(bin.to_owned(), 9);
+    });
     let run = ctl(&[&fake], &["get", "rollout", "scorer", "-o", "json"]).exits(0);
-    assert_eq!(run.json()["canary"]["version"], "3.2");
-    run.says("versions 3.2, 3.3 were counted as canary and no configuration says which is current");
+    assert_eq!((&run.json()["canary"]["version"], run.stderr.as_str()), (&json!("3.2"), ""));
+}
+
+#[test]
+fn without_a_controller_the_share_is_measured_between_two_readings() {
+    let fake = Fake::start().with(busy).with(|envoy| {
+        envoy.per_look = [(total("stable", "3.1"), 30), (total("canary", "3.2"), 10)].into();
+    });
+    for args in [&["get", "rollout", "scorer", "-o", "json"][..], &["list", "-o", "json"]] {
+        let shown = ctl(&[&fake], args).exits(0).json();
+        let one = if shown.is_array() { &shown[0] } else { &shown };
+        assert_eq!(one["weight"]["measured"], 25, "not the 5 % since Envoy's start");
+    }
+    fake.envoy().per_look = [(total("canary", "3.2"), 14)].into();
+    let few = ctl(&[&fake], &["get", "rollout", "scorer", "-o", "json"]).exits(0).json();
+    assert_eq!(few["weight"]["measured"], Value::Null, "28 requests");
 }
 
 const VERSION_TEXT: &str = "extension_config_discovery.http_filter.canary.version_text";
@@ -180,17 +238,13 @@ impl Watch {
 #[test]
 fn watching_measures_between_two_looks() {
     let fake = Fake::start().with(busy).with(|envoy| {
-        let total = |role: &str, version: &str| {
-            format!("wasmcustom.canary.scorer.{role}.{version}.rq_total")
-        };
         envoy.per_look = [(total("stable", "3.1"), 30), (total("canary", "3.2"), 10)].into();
     });
     let mut watch = Watch::start(&fake);
     let looks = [watch.look(), watch.look(), watch.look()];
     watch.leave();
     let measured = looks.each_ref().map(|look| &look["weight"]["measured"]);
-    assert_ne!(measured[0], 25);
-    assert_eq!(measured[1..], [25, 25]);
+    assert_eq!(measured, [25, 25, 25]);
     let requests = looks.each_ref().map(|look| look["stable"]["requests"].as_u64());
     assert!(requests[2] > requests[1]);
 }

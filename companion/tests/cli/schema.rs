@@ -2,7 +2,6 @@
 
 use canary_rollout::schema::schema;
 use canary_rollout::spec::Spec;
-use canaryctl::yaml::Document;
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -42,7 +41,7 @@ notify:   [{on: [aborted, completed, paused], url: "https://chat.example.com/hoo
 manual: false
 guardQuorum: 2
 "#;
-    Document::read(text).unwrap().value
+    serde_saphyr::from_str(text).unwrap()
 }
 
 /// Each place of a document, as a JSON pointer.
@@ -118,13 +117,13 @@ fn the_committed_schema_is_the_program_s() {
 fn good_files_are_good_for_both() {
     let schema = validator();
     let demo = include_str!("../../../integration/demo/rollout.yaml");
-    let mut files = vec![whole(), Document::read(demo).unwrap().value];
+    let mut files = vec![whole(), serde_saphyr::from_str(demo).unwrap()];
     let readme = include_str!("../../../README.md");
     let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     files.extend(
         blocks
             .filter(|text| text.contains("rollout:"))
-            .map(|text| Document::read(text).unwrap().value),
+            .map(|text| serde_saphyr::from_str(text).unwrap()),
     );
     let metrics = json!([{"name": "f", "kind": "failureRate"}]);
     files.push(json!({"rollout": "a", "steps": "auto", "harmBudget": "0.2%", "analysis": {"metrics": metrics}}));

@@ -26,7 +26,7 @@ fn sets_in_one_update_and_waits_until_it_is_in_force() {
     let updates = fake.envoy().updates.clone();
     assert_eq!(
         updates,
-        ["canary.scorer.enabled=100&canary.scorer.lease=&canary.scorer.weight=0.25"]
+        ["canary.scorer.enabled=100&canary.scorer.lease=&canary.scorer.weight=0.25%403.2"]
     );
     let json = ctl(&[&fake], &["set", "weight", "scorer", "100", "-o", "json"]).exits(0).json();
     let envoys = json!([{"url": fake.url, "ok": true, "error": null}]);
@@ -37,7 +37,7 @@ fn sets_in_one_update_and_waits_until_it_is_in_force() {
 fn weight_0_leaves_the_kill_switch_alone() {
     let fake = Fake::start();
     ctl(&[&fake], &["set", "weight", "scorer", "0"]).exits(0);
-    assert_eq!(fake.envoy().updates, ["canary.scorer.lease=&canary.scorer.weight=0"]);
+    assert_eq!(fake.envoy().updates, ["canary.scorer.lease=&canary.scorer.weight=0%403.2"]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn one_envoy_that_is_gone_does_not_hold_back_the_others() {
         json!({"url": gone, "ok": false, "error": "can't connect: Connection refused (os error 111)"})
     );
     assert_eq!(json["envoys"][1]["ok"], true);
-    assert_eq!(runtime(&fake)["canary.scorer.weight"], "5");
+    assert_eq!(runtime(&fake)["canary.scorer.weight"], "5@3.2");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_layer_above_is_noticed() {
     });
     ctl(&[&fake], &["set", "weight", "scorer", "5"])
         .exits(1)
-        .says("canary.scorer.weight was set to 5, but the runtime shows 1")
+        .says("canary.scorer.weight was set to 5@3.2, but the runtime shows 1")
         .says("hint: a runtime layer above the admin layer");
 }
 
@@ -186,7 +186,7 @@ fn a_filter_that_does_not_follow_times_out_with_its_reason() {
             .says("the weight is set but not in force after 0.3 s")
             .says(why)
             .says("in force: 0 %");
-        assert_eq!(runtime(&fake)["canary.scorer.weight"], "5");
+        assert_eq!(runtime(&fake)["canary.scorer.weight"], "5@3.2");
     }
 }
 

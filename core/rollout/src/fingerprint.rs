@@ -15,7 +15,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::spec::{Conditions, Gate, GatePosition, PauseSpec, Spec, StepSpec};
 use canary_judge::spec::{MetricSpec, PrometheusSpec, QUANTILES, Rule};
-use canary_model::secret_url::redacted;
+use canary_model::redact::redacted;
 
 /// The version of the canonical form. Version 1 was a hash of Rust's debug output.
 pub const FINGERPRINT_VERSION: u32 = 2;
@@ -68,7 +68,7 @@ fn gate(gate: &Gate) -> Value {
         GatePosition::Step(index) => json!(index),
         GatePosition::Promotion => json!("promotion"),
     };
-    json!({"before": before, "url": gate.url.to_string(), "timeout": millis(gate.timeout)})
+    json!({"before": before, "url": redacted(&gate.url), "timeout": millis(gate.timeout)})
 }
 
 fn metric(metric: &MetricSpec) -> Value {

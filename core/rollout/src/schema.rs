@@ -122,7 +122,7 @@ fn steps() -> Value {
     merge(&mut entry, json!({"oneOf": either}));
     let entries = list(entry, 1, MAX_ENTRIES, "Weights, each with its pauses behind it");
     json!({
-        "description": "Weights and pauses in context; `auto` is the ladder 1/5/10/25/50 %, which needs a harmBudget",
+        "description": "Weights and pauses in turn; `auto` is the ladder 1/5/10/25/50 %, which needs a harmBudget",
         "oneOf": [{"const": "auto"}, entries],
     })
 }
@@ -218,7 +218,7 @@ fn metric_field(kind: Kind, field: &str) -> Value {
             optional(text(DURATION, "Between two measurements, at least 1s (default 60s)"))
         }
         (_, "initialDelay") => {
-            optional(text(ANY_DURATION, "GatePosition the first measurement (default 0s)"))
+            optional(text(ANY_DURATION, "Before the first measurement (default 0s)"))
         }
         (_, "count") => {
             optional(whole(1, 1_000_000, "After so many measurements it is done (default: never)"))

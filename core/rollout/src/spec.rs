@@ -28,7 +28,6 @@ use serde_json::Value;
 
 use canary_judge::spec::{Analysis, Rule};
 use canary_model::document::{ConfigError, ConfigErrors, Node};
-use canary_model::secret_url::SecretUrl;
 use canary_model::weight::Weight;
 
 /// A rollout as its file plans it.
@@ -97,7 +96,7 @@ pub struct Gate {
     /// What it stands before.
     pub before: GatePosition,
     /// Whom to ask.
-    pub url: SecretUrl,
+    pub url: String,
     /// How long an answer may take; 10 s by default.
     pub timeout: Duration,
 }
@@ -117,7 +116,7 @@ pub struct Notify {
     /// What it is told.
     pub on: Vec<Topic>,
     /// Whom to tell.
-    pub url: SecretUrl,
+    pub url: String,
 }
 
 /// What can be told.

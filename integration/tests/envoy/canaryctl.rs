@@ -122,3 +122,47 @@ async fn get_shows_that_the_guard_has_tripped() {
     assert_eq!(shown["weight"]["in_force"].as_f64(), Some(0.0), "{shown:#}");
     assert_eq!(shown["weight"]["set"].as_f64(), Some(30.0), "{shown:#}");
 }
+
+/// A push that Envoy refuses is named, by ECDS and by LDS, and isn't taken for what serves; the next good
+/// one is.
+#[tokio::test]
+async fn a_refused_push_is_named_and_the_next_good_one_counts() {
+    for rig in [Rig::new(), Rig::new().listener_by_file()] {
+        let mut rig = rig.start().await;
+        run(&rig, &["set", "weight", "demo", "100"]).await;
+        assert_eq!(rig.runtime_value("canary.demo.weight").await.as_deref(), Some("100@1.1.0"));
+        rig.all_go_to("1.1.0").await;
+        rig.push_config(|config| {
+            config["rollouts"][0]["canary"]["version"] = "1.2.0".into();
+            config["rollouts"][0]["weight"] = 200.into();
+        });
+        let refused =
+            async || text(&rig.canaryctl(&["get", "rollout", "demo", "-o", "json"]).await);
+        rig.eventually("the refusal", refused, |said| said.contains("warning: ")).await;
+        let listed = text(&rig.canaryctl(&["list"]).await);
+        assert!(listed.contains("1.1.0") && !listed.contains("demo  1.2.0"), "{listed}");
+        let shown = rollout(&rig).await;
+        assert_eq!(shown["canary"]["version"], json!("1.1.0"), "{shown:#}");
+        rig.push_config(|config| {
+            config["rollouts"][0]["canary"]["version"] = "1.3.0".into();
+            config["rollouts"][0]["weight"] = 0.into();
+        });
+        let version = async || rollout(&rig).await["canary"]["version"].clone();
+        rig.eventually("the good push", version, |version| *version == json!("1.3.0")).await;
+        let accepted = text(&rig.canaryctl(&["get", "rollout", "demo"]).await);
+        assert!(!accepted.contains("refused"), "{accepted}");
+    }
+}
+
+/// Without a controller the share is that of the second between two readings, not since Envoy's start.
+#[tokio::test]
+async fn the_measured_share_follows_the_weight() {
+    let rig = Rig::new().start().await;
+    rig.load(500).await;
+    run(&rig, &["set", "weight", "demo", "100"]).await;
+    rig.all_go_to("1.1.0").await;
+    let traffic = rig.load(Load::ENDLESS).rate(300.0).spawn();
+    let measured = async || rollout(&rig).await["weight"]["measured"].clone();
+    rig.eventually("all of it", measured, |measured| *measured == json!(100)).await;
+    traffic.stop().await;
+}

@@ -73,7 +73,7 @@ impl<'ast> Visit<'ast> for Functions<'_> {
     }
 }
 
-/// Docstrings of three words or fewer.
+/// Docstrings of three words or fewer. Help texts of the command line don't count: a short one is a good one.
 pub fn short_docstrings(sources: &[RustFile]) -> Vec<String> {
     let mut found = Vec::new();
     for source in sources {
@@ -111,7 +111,32 @@ impl Docs<'_> {
     }
 }
 
+/// Whether clap makes help texts out of the docstrings of a type's fields or variants.
+fn is_command_line(attributes: &[syn::Attribute]) -> bool {
+    let clap = |word: &str| matches!(word, "Args" | "Parser" | "Subcommand" | "ValueEnum");
+    attributes.iter().filter(|attribute| attribute.path().is_ident("derive")).any(|derive| {
+        let syn::Meta::List(list) = &derive.meta else { return false };
+        list.tokens.to_string().split(|c: char| !c.is_alphanumeric()).any(clap)
+    })
+}
+
 impl<'ast> Visit<'ast> for Docs<'_> {
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        if is_command_line(&item.attrs) {
+            item.attrs.iter().for_each(|attribute| self.visit_attribute(attribute));
+        } else {
+            visit::visit_item_struct(self, item);
+        }
+    }
+
+    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
+        if is_command_line(&item.attrs) {
+            item.attrs.iter().for_each(|attribute| self.visit_attribute(attribute));
+        } else {
+            visit::visit_item_enum(self, item);
+        }
+    }
+
     fn visit_attribute(&mut self, attribute: &'ast syn::Attribute) {
         let syn::Meta::NameValue(pair) = &attribute.meta else { return };
         let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &pair.value else {

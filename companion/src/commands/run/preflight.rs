@@ -1,25 +1,28 @@
 //! What the fleet and the journal must be like before a rollout begins. Nothing is changed.
 
 use canary_judge::counts::Pair;
-use canary_rollout::spec::Spec;
+use canary_model::redact::redacted;
 
-use crate::commands::{files, look, split};
+use crate::commands::split;
 use crate::controller::record::Record;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
 use crate::journal::{self, Journal};
-use crate::view::{Observed, View};
+use crate::observe::scrape::scrape;
+use crate::observe::{FleetView, Scrapes};
+use crate::rollout_file;
 
 /// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
-/// Gives the versions' labels.
+/// `ended` is an owner whose controller has ended. Gives the versions' labels.
 pub(super) async fn check(
     fleet: &Fleet,
     rollout: &str,
     takeover: bool,
+    ended: Option<&str>,
 ) -> Result<Pair<Option<String>>, Failure> {
-    let reports = fleet.each(async |admin: &Admin| look::at(admin, rollout).await).await;
+    let reports = fleet.each(async |admin: &Admin| scrape(admin, rollout).await).await;
     let (answers, errors) = split(reports);
-    let observed: Observed = answers.into_iter().collect();
+    let observed: Scrapes = answers.into_iter().collect();
     let unknown = |error: &Error| matches!(error, Error::UnknownRollout { .. });
     if observed.is_empty() || errors.iter().any(unknown) {
         let (unknown, others): (Vec<_>, Vec<_>) = errors.into_iter().partition(unknown);
@@ -27,28 +30,37 @@ pub(super) async fn check(
     }
     let owned = observed.iter().filter_map(|(url, one)| {
         let (url, rollout) = (url.clone(), rollout.to_owned());
-        let owner = one.runtime.owner.value()?.clone();
+        let owner = one.runtime.owner.value().filter(|owner| ended != Some(owner))?.clone();
         Some(Error::OtherOwner { url, rollout, owner })
     });
     let owned: Vec<Error> = owned.filter(|_| !takeover).collect();
     if !owned.is_empty() {
         return Err(Failure::refused(owned));
     }
-    let view = View::of(rollout, &observed, None);
+    let view = FleetView::new(rollout, &observed, None);
     Ok(Pair { stable: view.stable.version, canary: view.canary.version })
 }
 
+/// As whom the controller wrote that began the rollout at a position of a journal.
+pub(super) fn owner(journal: &Journal, begin: u64) -> Result<Option<String>, Error> {
+    let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
+    let Some(Record::Start(start)) = first else { return Ok(None) };
+    Ok(Some(start.owner))
+}
+
 /// Whether the finished rollout of a journal was this one: the same plan for the same versions. A
-/// controller that is to stay is restarted by whoever watches over it, and must not take a version that
-/// has all traffic back to the first step for that.
+/// controller with --stay may be restarted by a supervisor, and must not take a version that has all traffic
+/// back to the first step for that.
 pub(super) fn is_decided(
     journal: &Journal,
     begin: u64,
-    spec: &Spec,
+    source: &str,
     versions: &Pair<Option<String>>,
 ) -> Result<bool, Error> {
     let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
     let Some(Record::Start(start)) = first else { return Ok(false) };
-    let same = files::spec(&start.file, "the file").is_ok_and(|then| then == *spec);
+    // Journals hold files without their secrets, so files are compared without them.
+    let spec = |file: &str| rollout_file::recorded(&redacted(file));
+    let same = spec(&start.file).is_some_and(|then| spec(source) == Some(then));
     Ok(same && start.versions == *versions)
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Failure};
 use crate::observe::Gauges;
 
 /// What is asked for.
-pub(super) struct Wish {
+pub(super) struct WeightRequest {
     pub(super) rollout: String,
     pub(super) weight: Weight,
     pub(super) lease: Option<Lease>,
@@ -25,14 +25,19 @@ pub(super) struct Before {
     pub(super) rollouts: BTreeSet<String>,
     pub(super) gauges: Gauges,
     pub(super) runtime: RolloutRuntime,
+    /// The version of the canary there, if it is known.
+    pub(super) canary: Option<String>,
 }
 
 /// The one update for all Envoys.
 ///
 /// # Errors
-/// Where an Envoy has no such rollout, or another owner and the wish is no takeover: nothing is
-/// changed then. Where none can be reached.
-pub(super) fn decide(wish: &Wish, before: &[EnvoyReply<Before>]) -> Result<Update, Failure> {
+/// If an Envoy has no such rollout, or another owner and the wish isn't a takeover, or if the canary's
+/// version is unknown or not the same everywhere and the weight is above 0. Nothing is changed then.
+pub(super) fn decide(
+    wish: &WeightRequest,
+    before: &[EnvoyReply<Before>],
+) -> Result<Update, Failure> {
     let mut refusals: Vec<Error> = Vec::new();
     for report in before {
         if let Ok(one) = &report.result {
@@ -44,10 +49,38 @@ pub(super) fn decide(wish: &Wish, before: &[EnvoyReply<Before>]) -> Result<Updat
         refusals.sort_by_key(|error| !matches!(error, Error::UnknownRollout { .. }));
         return Err(Failure::refused(refusals));
     }
-    Ok(update(wish, before))
+    let version = canary_version(wish, before).map_err(|error| Failure::refused(vec![error]))?;
+    Ok(update(wish, version, before))
 }
 
-fn refusal(wish: &Wish, url: &str, one: &Before) -> Option<Error> {
+/// The version that the weight is for; `None` only for weight 0.
+fn canary_version<'b>(
+    wish: &WeightRequest,
+    before: &'b [EnvoyReply<Before>],
+) -> Result<Option<&'b str>, Error> {
+    let replies = before.iter().filter_map(|reply| reply.result.as_ref().ok());
+    let versions: BTreeSet<&str> = replies.filter_map(|one| one.canary.as_deref()).collect();
+    let mut versions = versions.into_iter();
+    let what = match (versions.next(), versions.next()) {
+        (Some(version), None) => return Ok(Some(version)),
+        _ if wish.weight == Weight::ZERO || before.iter().all(|reply| reply.result.is_err()) => {
+            return Ok(None);
+        }
+        (Some(one), Some(other)) => format!(
+            "the Envoys run different versions of the canary of \"{}\", {one} and {other}; a weight above \
+             0 is for one version: set it on the Envoys of one version at a time, with --envoy",
+            wish.rollout
+        ),
+        (None, _) => format!(
+            "the canary's version of \"{}\" is unknown: the filter has counted no canary yet, or several, \
+             and Envoy's /config_dump doesn't show its configuration; a weight above 0 is for one version",
+            wish.rollout
+        ),
+    };
+    Err(Error::Usage { what })
+}
+
+fn refusal(wish: &WeightRequest, url: &str, one: &Before) -> Option<Error> {
     let (url, rollout) = (url.to_owned(), wish.rollout.clone());
     if !one.rollouts.contains(&rollout) {
         return Some(Error::UnknownRollout { url, rollout, known: one.rollouts.clone() });
@@ -57,11 +90,11 @@ fn refusal(wish: &Wish, url: &str, one: &Before) -> Option<Error> {
     Some(Error::OtherOwner { url, rollout, owner })
 }
 
-/// A weight above 0 releases the kill switch. A lease that nobody asked for is removed: it was the
+/// A weight above 0 releases the kill switch. A lease that wasn't asked for is removed: it was the
 /// promise of an earlier weight and must not run out under this one.
-fn update(wish: &Wish, before: &[EnvoyReply<Before>]) -> Update {
+fn update(wish: &WeightRequest, version: Option<&str>, before: &[EnvoyReply<Before>]) -> Update {
     let rollout = wish.rollout.as_str();
-    let mut update = Update::new().weight(rollout, &WeightValue::new(wish.weight, None));
+    let mut update = Update::new().weight(rollout, &WeightValue::new(wish.weight, version));
     if wish.weight > Weight::ZERO {
         update = update.enabled(rollout, true);
     }
@@ -91,8 +124,8 @@ mod tests {
 
     use super::*;
 
-    fn wish(weight: &str) -> Wish {
-        Wish {
+    fn wish(weight: &str) -> WeightRequest {
+        WeightRequest {
             rollout: "scorer".to_owned(),
             weight: Weight::parse_percent(weight).unwrap(),
             lease: None,
@@ -109,6 +142,7 @@ mod tests {
             rollouts: rollouts.iter().map(|name| (*name).to_owned()).collect(),
             gauges: Gauges { epoch: Some(6), ..Gauges::default() },
             runtime: RolloutRuntime::of(&snapshot, "scorer"),
+            canary: Some("3.2".to_owned()),
         };
         EnvoyReply { url: "http://a:1".to_owned(), result: Ok(one) }
     }
@@ -117,7 +151,7 @@ mod tests {
         EnvoyReply { url: "http://b:1".to_owned(), result: Err(Error::NoEnvoy) }
     }
 
-    fn body(wish: &Wish, before: &[EnvoyReply<Before>]) -> String {
+    fn body(wish: &WeightRequest, before: &[EnvoyReply<Before>]) -> String {
         decide(wish, before).unwrap().form_body().unwrap()
     }
 
@@ -126,21 +160,38 @@ mod tests {
         let plain = [before(&["scorer"], ""), silent()];
         assert_eq!(
             body(&wish("5"), &plain),
-            "canary.scorer.enabled=100&canary.scorer.lease=&canary.scorer.weight=5"
+            "canary.scorer.enabled=100&canary.scorer.lease=&canary.scorer.weight=5%403.2"
         );
-        assert_eq!(body(&wish("0"), &plain), "canary.scorer.lease=&canary.scorer.weight=0");
+        assert_eq!(body(&wish("0"), &plain), "canary.scorer.lease=&canary.scorer.weight=0%403.2");
         let lease = Some(Lease::new(30, "n").unwrap());
-        let leased = Wish { lease, reset_guard: true, takeover: true, ..wish("5") };
+        let leased = WeightRequest { lease, reset_guard: true, takeover: true, ..wish("5") };
         assert_eq!(
             body(&leased, &plain),
             "canary.scorer.enabled=100&canary.scorer.epoch=7&canary.scorer.lease=30%3An\
-             &canary.scorer.owner=ann%40host&canary.scorer.weight=5"
+             &canary.scorer.owner=ann%40host&canary.scorer.weight=5%403.2"
         );
     }
 
     #[test]
+    fn a_weight_is_for_one_version() {
+        let of = |version: Option<&str>| {
+            let mut reply = before(&["scorer"], "");
+            reply.result.as_mut().unwrap().canary = version.map(str::to_owned);
+            reply
+        };
+        let unknown = [of(None)];
+        assert_eq!(body(&wish("0"), &unknown), "canary.scorer.lease=&canary.scorer.weight=0");
+        let refused = decide(&wish("5"), &unknown).unwrap_err();
+        assert!(refused.exit.code() == 2 && refused.errors[0].to_string().contains("is unknown"));
+        let refused = decide(&wish("5"), &[of(Some("3.2")), of(Some("3.3"))]).unwrap_err();
+        assert!(refused.errors[0].to_string().contains("3.2 and 3.3"), "{refused:?}");
+        let known = [of(None), of(Some("3.3"))];
+        assert!(body(&wish("5"), &known).ends_with("weight=5%403.3"));
+    }
+
+    #[test]
     fn one_envoy_that_refuses_refuses_for_all() {
-        let exit = |wish: &Wish, before: &[EnvoyReply<Before>]| {
+        let exit = |wish: &WeightRequest, before: &[EnvoyReply<Before>]| {
             decide(wish, before).map_err(|failure| failure.exit.code())
         };
         let owned = r#""canary.scorer.owner":{"final_value":"bob@host"}"#;
@@ -150,7 +201,7 @@ mod tests {
         assert_eq!(exit(&wish("5"), &[plain(), before(&["scorer"], owned)]), Err(1));
         assert_eq!(exit(&wish("5"), &[before(&["scorer"], owned), before(&[], "")]), Err(2));
         assert!(decide(&wish("5"), &[before(&["scorer"], mine)]).is_ok());
-        let takeover = Wish { takeover: true, ..wish("5") };
+        let takeover = WeightRequest { takeover: true, ..wish("5") };
         assert!(decide(&takeover, &[before(&["scorer"], owned)]).is_ok());
     }
 }

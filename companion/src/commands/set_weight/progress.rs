@@ -8,15 +8,15 @@ use crate::observe::{self, Gauges};
 
 /// What the filter's statistics say at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sample {
+pub(super) struct FilterSample {
     gauges: Gauges,
     heartbeat: Option<u64>,
     polls: Option<u64>,
     failed_polls: Option<u64>,
 }
 
-impl Sample {
-    pub(super) fn of(stats: &Stats, rollout: &str) -> Self {
+impl FilterSample {
+    pub(super) fn from_stats(stats: &Stats, rollout: &str) -> Self {
         Self {
             gauges: observe::gauges(stats, rollout),
             heartbeat: observe::filter_metric(stats, FilterMetric::Heartbeat),
@@ -39,14 +39,19 @@ pub(super) enum Progress {
 
 /// Compares the first sample after the update with the one of now. `new_epoch` says that the update
 /// clears a tripped guard, whose gauge then lags behind.
-pub(super) fn judge(target: Weight, new_epoch: bool, first: &Sample, now: &Sample) -> Progress {
+pub(super) fn judge(
+    target: Weight,
+    new_epoch: bool,
+    first: &FilterSample,
+    now: &FilterSample,
+) -> Progress {
     if now.gauges.in_force == Some(target) {
         return Progress::InForce;
     }
     if now.gauges.guard_tripped == Some(true) && !new_epoch {
         return Progress::GuardTripped;
     }
-    let stands = |of: fn(&Sample) -> Option<u64>| of(first) == of(now);
+    let stands = |of: fn(&FilterSample) -> Option<u64>| of(first) == of(now);
     let why = if stands(|sample| sample.heartbeat) && stands(|sample| sample.polls) {
         "the filter's heartbeat stands still: it is not running"
     } else if stands(|sample| sample.polls) && !stands(|sample| sample.failed_polls) {
@@ -64,8 +69,8 @@ pub(super) fn judge(target: Weight, new_epoch: bool, first: &Sample, now: &Sampl
 mod tests {
     use super::*;
 
-    fn sample(ppm: u32, tripped: bool, heartbeat: u64, polls: u64, failed: u64) -> Sample {
-        Sample {
+    fn sample(ppm: u32, tripped: bool, heartbeat: u64, polls: u64, failed: u64) -> FilterSample {
+        FilterSample {
             gauges: Gauges {
                 in_force: Weight::from_ppm(ppm),
                 guard_tripped: Some(tripped),
@@ -81,10 +86,10 @@ mod tests {
     fn says_what_it_waits_for() {
         let five = Weight::from_ppm(50_000).unwrap();
         let first = sample(0, false, 10, 1, 0);
-        let judge = |now: &Sample| judge(five, false, &first, now);
+        let judge = |now: &FilterSample| judge(five, false, &first, now);
         assert_eq!(judge(&sample(50_000, false, 10, 1, 0)), Progress::InForce);
         assert_eq!(judge(&sample(0, true, 10, 2, 0)), Progress::GuardTripped);
-        let why = |now: &Sample| match judge(now) {
+        let why = |now: &FilterSample| match judge(now) {
             Progress::Waiting(why) => why,
             other => panic!("{other:?}"),
         };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -15,6 +15,7 @@ use crate::fake::runtime;
 struct Said {
     status: u16,
     body: String,
+    location: Option<String>,
     /// Method, path with query, and body.
     asked: Vec<(String, String)>,
 }
@@ -34,7 +35,8 @@ impl Drop for Web {
 
 impl Web {
     pub(super) fn start(status: u16, body: &str) -> Self {
-        let said = Said { status, body: body.to_owned(), asked: Vec::new() };
+        let (body, asked) = (body.to_owned(), Vec::new());
+        let said = Said { status, body, location: None, asked };
         let said = Arc::new(Mutex::new(said));
         let listener = runtime().block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -55,12 +57,17 @@ impl Web {
     }
 }
 
-async fn answer(State(said): State<Arc<Mutex<Said>>>, request: Request) -> impl IntoResponse {
+async fn answer(State(said): State<Arc<Mutex<Said>>>, request: Request) -> Response {
     let path = request.uri().to_string();
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let mut said = said.lock().unwrap();
     said.asked.push((path, String::from_utf8(body.to_vec()).unwrap()));
-    (StatusCode::from_u16(said.status).unwrap(), said.body.clone())
+    let mut response =
+        (StatusCode::from_u16(said.status).unwrap(), said.body.clone()).into_response();
+    if let Some(to) = &said.location {
+        response.headers_mut().insert(axum::http::header::LOCATION, to.parse().unwrap());
+    }
+    response
 }
 
 #[test]
@@ -140,4 +147,103 @@ fn a_prometheus_outage_holds_and_a_bad_value_aborts() {
     assert_eq!(controller.ends(), 1);
     let asked = prometheus.said.lock().unwrap().asked[0].0.clone();
     assert!(asked.starts_with("/api/v1/query?query=gpu%7B"), "{asked}");
+}
+
+fn with_gpu(envoy: &Fake, address: &str) -> Value {
+    let mut rollout = patient(&[envoy]);
+    rollout["analysis"]["metrics"].as_array_mut().unwrap().push(json!({
+        "name": "gpu", "kind": "prometheus", "address": address, "query": "up",
+        "failureCondition": "result > 0.9", "interval": "1s",
+    }));
+    rollout
+}
+
+/// The longest text that a journal has anywhere.
+fn longest(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.chars().count(),
+        Value::Array(items) => items.iter().map(longest).max().unwrap_or(0),
+        Value::Object(fields) => fields.values().map(longest).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+#[test]
+fn whatever_prometheus_answers_is_named_and_cut() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let prometheus = Web::start(404, "<html>nothing here</html>");
+    let file = place.file(&with_gpu(&envoy, &prometheus.url));
+    let mut controller = Controller::start(&place, &file, &[]);
+    controller.hears("paused");
+    let names = |text: &str| {
+        let end = Instant::now() + PATIENCE;
+        while !place.records().iter().any(|record| record.to_string().contains(text)) {
+            assert!(Instant::now() < end, "no {text}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    names("404 Not Found (content type text/plain");
+    prometheus.answers(401, "");
+    names("401 Unauthorized");
+    prometheus.said.lock().unwrap().location = Some("https://elsewhere/?secret=1".to_owned());
+    prometheus.answers(302, "");
+    names("302 Found: a redirect to https://elsewhere/?redacted, and redirects are not followed");
+    let long = json!({"status": "error", "error": "x".repeat(1_500_000)}).to_string();
+    prometheus.answers(500, &long);
+    names("500 Internal Server Error: xxx");
+    let records = place.records();
+    let others = records.iter().filter(|record| record["record"] == "step");
+    assert!(others.map(longest).max().unwrap() <= 300);
+}
+
+#[test]
+fn secrets_in_urls_appear_nowhere() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let (gate, prometheus) = (Web::start(403, ""), Web::start(500, "down"));
+    let with = |url: &str, user: &str, query: &str| {
+        format!("{}{query}", url.replace("http://", &format!("http://{user}")))
+    };
+    let mut rollout = with_gpu(&envoy, &with(&prometheus.url, "ann:hunter2@", ""));
+    rollout["gates"] = json!([{"before": 5, "url": with(&gate.url, "", "/ok?token=hunter2"),
+        "timeout": "2s"}]);
+    rollout["notify"] = json!([{"on": ["started"], "url": with(&gate.url, "me:hunter2@", "/n")}]);
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears("holds it: 403 Forbidden");
+    gate.answers(200, "");
+    controller.hears("paused");
+    std::thread::sleep(Duration::from_millis(500));
+    let get =
+        |path: &str| super::interface::http("GET", &format!("{}{path}", controller.url), &[]).1;
+    let journal = place.journal();
+    let report = run(command(&["report", "scorer"]).args(["--journal", journal.to_str().unwrap()]));
+    let shown = [
+        std::fs::read_to_string(&journal).unwrap(),
+        get("/"),
+        get("/api/v1/rollouts"),
+        get("/metrics"),
+        controller.ctl(&["get", "rollout", "scorer", "-o", "json"]).exits(0).stdout,
+        report.exits(0).stdout,
+    ];
+    for text in &shown {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    assert!(!controller.said("hunter2"), "{:#?}", controller.said);
+    let asked = gate.said.lock().unwrap().asked.clone();
+    assert!(asked.iter().any(|(path, _)| path == "/ok?token=hunter2"), "but the gate gets it");
+}
+
+/// A proxy of the environment: gates, notifications and Prometheus go through it, Envoys don't.
+#[test]
+fn proxies_are_for_the_world_outside() {
+    let (place, envoy, proxy) = (Place::new(), busy(0), Web::start(200, ""));
+    let mut rollout = patient(&[&envoy]);
+    rollout["gates"] = json!([{"before": 5, "url": "http://gate.example/ok", "timeout": "2s"}]);
+    let file = place.file(&rollout);
+    let set = [("HTTP_PROXY", proxy.url.as_str()), ("http_proxy", proxy.url.as_str())];
+    let mut controller = Controller::spawn_with(&place, &file, &[], &set);
+    controller.hears("lets it pass");
+    controller.hears("paused");
+    let asked = proxy.said.lock().unwrap().asked.clone();
+    let hosts: Vec<&str> = asked.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(hosts, ["http://gate.example/ok"], "an Envoy was asked through the proxy");
 }

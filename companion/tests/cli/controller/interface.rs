@@ -6,7 +6,7 @@ use super::*;
 use crate::fake::runtime;
 
 /// A request with some headers; gives the status and the body.
-fn http(method: &str, url: &str, headers: &[(&'static str, &str)]) -> (u16, String) {
+pub(super) fn http(method: &str, url: &str, headers: &[(&'static str, &str)]) -> (u16, String) {
     let headers: HeaderMap = headers
         .iter()
         .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))

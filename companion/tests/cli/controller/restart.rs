@@ -141,7 +141,11 @@ fn a_signal_stops_it_and_changes_no_weight() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(controller.ends(), 1);
     assert!(controller.said("the weight stays at 5 %"), "{:#?}", controller.said);
-    assert!(controller.said("back to stable within 3s"), "{:#?}", controller.said);
+    assert!(
+        controller.said("the lease returns all traffic to stable within 3s"),
+        "{:#?}",
+        controller.said
+    );
     assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5");
     let in_force = || ctl_get(&envoy)["weight"]["in_force"].clone();
     let end = Instant::now() + PATIENCE;

@@ -32,3 +32,29 @@ fn a_bad_version_is_rolled_back() {
     assert_eq!((&end["record"], &end["phase"]), (&json!("end"), &json!("Degraded")));
     assert_eq!(end["reason"]["cause"], "metric", "{end}");
 }
+
+#[test]
+fn a_canary_that_never_answers_is_never_certified() {
+    let (place, envoy) = (Place::new(), busy(0));
+    envoy.envoy().traffic.as_mut().unwrap().canary_answers = false;
+    let mut rollout = quick(&[&envoy]);
+    rollout["steps"] =
+        json!([{"setWeight": 50}, {"pause": {"untilConfident": true, "timeout": "1h"}}]);
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears("step 1 of 1");
+    let total = || envoy.envoy().numbers["wasmcustom.canary.scorer.canary.3.2.rq_total"];
+    let end = Instant::now() + PATIENCE;
+    while total() < 1_500 {
+        assert!(Instant::now() < end, "{} requests", total());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let status = controller.comes_to(|status| status["weight"]["set"] == 50);
+    assert_eq!(status["phase"], "Progressing", "{status:#}");
+    let judged: u64 = place
+        .records()
+        .iter()
+        .filter(|record| record["record"] == "observation")
+        .map(|line| line["canary"]["total"].as_u64().unwrap_or(0))
+        .sum();
+    assert_eq!(judged, 0, "a client that left is not a trial");
+}

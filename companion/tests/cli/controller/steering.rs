@@ -116,5 +116,57 @@ fn history() {
     assert!(past[0]["reason"].as_str().unwrap().starts_with("failures: "), "{past:#}");
     let told = run(command(&["history", "scorer"]).args(from)).exits(0).stdout;
     assert!(told.contains("step 1 of 2: weight 5 %") && told.contains("rolling back"), "{told}");
-    run(command(&["history", "other"]).args(from)).exits(2).says("no journal tells of");
+    run(command(&["history", "other"]).args(from)).exits(2).says("no journal has a rollout");
+}
+
+#[test]
+fn status_waits_for_a_controller_that_is_not_up_yet_or_restarts() {
+    let nobody = super::super::nobody();
+    let never = ["status", "scorer", "--watch", "--timeout", "600ms", "--controller", &nobody];
+    let begin = Instant::now();
+    run(&mut command(&never)).exits(4).says("no controller at");
+    assert!(begin.elapsed() >= Duration::from_millis(600), "it waits until the timeout");
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &[]);
+    controller.hears("paused");
+    let url = controller.url.clone();
+    let watching = std::thread::spawn(move || {
+        let args = ["status", "scorer", "--watch", "--timeout", "3s", "--controller", &url];
+        run(&mut command(&args))
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    controller.kill();
+    watching.join().unwrap().exits(3).says("was Paused when its controller last answered");
+}
+
+#[test]
+fn after_the_end_the_journal_answers() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&quick(&[&envoy])), &[]);
+    controller.hears("Healthy");
+    assert_eq!(controller.ends(), 0);
+    let state = place.folder.path().join("state");
+    std::fs::create_dir_all(state.join("canaryctl")).unwrap();
+    std::fs::copy(place.journal(), state.join("canaryctl/scorer.jsonl")).unwrap();
+    let ask = |args: &[&str]| {
+        run(command(args).args(["--controller", &controller.url]).env("XDG_STATE_HOME", &state))
+    };
+    let status = ask(&["status", "scorer"]).exits(0).says("it ended Healthy at");
+    assert_eq!(status.stdout, "Healthy\n");
+    let got = ask(&["get", "rollout", "scorer", "-o", "json"]).exits(0).json();
+    assert_eq!((&got["phase"], &got["weight"]["set"]), (&json!("Healthy"), &json!(100)));
+    assert_eq!(got["canary"]["version"], "3.2");
+}
+
+#[test]
+fn stopped_after_the_end_is_no_failure() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&quick(&[&envoy])), &["--stay"]);
+    controller.hears("Healthy");
+    controller.comes_to(|status| status["phase"] == "Healthy");
+    std::thread::sleep(Duration::from_millis(500));
+    let id = controller.child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(controller.ends(), 0, "{:#?}", controller.said);
+    assert!(!controller.said("stopped before the end"), "{:#?}", controller.said);
 }

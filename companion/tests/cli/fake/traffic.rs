@@ -11,7 +11,8 @@ pub(crate) struct Traffic {
     /// How many of a hundred of each version's requests fail.
     pub(crate) stable_fails: u64,
     pub(crate) canary_fails: u64,
-    /// Whether clients are counted, too, as with affinity.
+    /// Whether the canary answers; if not, all its clients leave.
+    pub(crate) canary_answers: bool,
     last: Instant,
     /// Requests of each version since the start of the process.
     stable: f64,
@@ -25,6 +26,7 @@ impl Traffic {
             per_second,
             stable_fails: 0,
             canary_fails,
+            canary_answers: true,
             last: Instant::now(),
             stable: 0.0,
             canary: 0.0,
@@ -66,5 +68,8 @@ pub(super) fn flow(envoy: &mut Envoy) {
     let (stable, canary) = (traffic.stable as u64, traffic.canary as u64);
     envoy.version("scorer", "stable", "3.1", stable, stable * traffic.stable_fails / 100);
     envoy.version("scorer", "canary", "3.2", canary, canary * traffic.canary_fails / 100);
+    let abandoned = if traffic.canary_answers { 0 } else { canary };
+    let name = "wasmcustom.canary.scorer.canary.3.2.rq_abandoned".to_owned();
+    envoy.numbers.insert(name, abandoned);
     envoy.traffic = Some(traffic);
 }

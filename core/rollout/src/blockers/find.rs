@@ -201,7 +201,7 @@ fn gates(spec: &Spec, state: &State, before: GatePosition) -> Vec<Blocker> {
     let open = gates.filter_map(|(index, gate)| {
         let book = state.gates.get(&index)?;
         (!book.passed).then(|| Blocker::Gate {
-            url: gate.url.to_string(),
+            url: canary_model::redact::redacted(&gate.url),
             attempts: book.attempts,
             said: book.said.clone(),
         })

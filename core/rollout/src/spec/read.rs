@@ -188,8 +188,8 @@ fn is_url(text: &str) -> bool {
     host && text.len() <= MAX_URL && text.chars().all(plain)
 }
 
-fn url(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<SecretUrl> {
-    let read = |text: &str| is_url(text).then(|| SecretUrl::new(text.to_owned()));
+fn url(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<String> {
+    let read = |text: &str| is_url(text).then(|| text.to_owned());
     fields.require("url", problems)?.parsed(
         "a URL that begins with http:// or https://",
         read,

@@ -48,11 +48,33 @@ impl StepContext<'_> {
         self.check_switch(name, &member, shown);
         self.check_guard(name, shown);
         self.compare(&mut member, shown);
+        self.note_configuration(name, &member, shown);
         member.versions.clone_from(&shown.versions);
         member.signals.clone_from(&shown.signals);
         member.endpoints = shown.endpoints;
         member.refused.clone_from(&shown.refused);
         self.state.members.insert(name.to_owned(), member);
+    }
+
+    /// Tells when an Envoy begins or stops refusing a configuration, and when its canary changes.
+    fn note_configuration(&mut self, name: &str, member: &FleetMember, shown: &EnvoyReading) {
+        let envoy = name.to_owned();
+        match (&member.refused, &shown.refused) {
+            (None, Some(why)) => {
+                let why = why.clone();
+                self.events.push(RolloutEvent::ConfigurationRefused { envoy, why });
+            }
+            (Some(_), None) => self.events.push(RolloutEvent::ConfigurationAccepted { envoy }),
+            _ => {}
+        }
+        let (before, now) = (&member.versions.canary, &shown.versions.canary);
+        if let (Some(version), Some(expected)) = (now, &self.state.canary_version)
+            && version != expected
+            && before != now
+        {
+            let (envoy, version) = (name.to_owned(), version.clone());
+            self.events.push(RolloutEvent::OtherVersion { envoy, version });
+        }
     }
 
     /// Two controllers never fight: who sees another's name stops writing.

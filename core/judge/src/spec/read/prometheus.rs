@@ -29,7 +29,11 @@ pub(super) const FIELDS: [&str; 9] = [
 
 pub(super) fn read(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<PrometheusSpec> {
     let address = fields.require("address", problems).and_then(|node| {
-        node.parsed("a URL that begins with http:// or https://", http_url, problems)
+        node.parsed(
+            "a URL that begins with http:// or https:// and has no query (?) and no fragment (#)",
+            http_url,
+            problems,
+        )
     });
     let query = fields.require("query", problems).and_then(|node| {
         let sound = |text: &'_ str| {
@@ -72,7 +76,8 @@ pub(super) fn read(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<P
 fn http_url(text: &str) -> Option<&str> {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
     let sound = !host.is_empty() && !host.starts_with('/') && text.len() <= MAX_QUERY;
-    (sound && text.bytes().all(|c| c.is_ascii_graphic())).then_some(text)
+    let bare = !text.contains(['?', '#']);
+    (sound && bare && text.bytes().all(|c| c.is_ascii_graphic())).then_some(text)
 }
 
 fn span(

@@ -1,0 +1,80 @@
+//! Reports progress: a live table on a terminal, otherwise a line (or a JSON document) per event.
+
+use std::time::SystemTime;
+
+use canary_rollout::event::RolloutEvent;
+use canary_rollout::spec::Spec;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::controller::drive::Reporter;
+use crate::controller::engine::Engine;
+use crate::controller::status::Status;
+use crate::error::Error;
+use crate::journal::timestamp;
+use crate::render::{self, Output, Screen, messages};
+
+/// How many events stand under the table.
+const EVENTS_SHOWN: usize = 6;
+
+/// Reports on stdout.
+#[derive(Debug)]
+pub(super) struct ProgressSink {
+    output: Output,
+    screen: Screen,
+    recent: Vec<String>,
+}
+
+impl ProgressSink {
+    pub(super) fn new(output: Output, listener: &TcpListener, engine: &Engine) -> Self {
+        let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        let journal = engine.journal().path().display();
+        render::message(&format!("interface: http://{address}   journal: {journal}"));
+        Self { output, screen: Screen::default(), recent: Vec::new() }
+    }
+}
+
+impl Reporter for ProgressSink {
+    fn describe(&self, event: &RolloutEvent, spec: &Spec) -> String {
+        messages::event(event, spec)
+    }
+
+    fn happened(
+        &mut self,
+        events: &[RolloutEvent],
+        spec: &Spec,
+        status: &Status,
+    ) -> Result<(), Error> {
+        let at = timestamp(SystemTime::now());
+        for event in events {
+            let text = messages::event(event, spec);
+            if self.output.redraws() {
+                self.recent.push(format!("  {at}  {text}\n"));
+                continue;
+            }
+            let rollout = &status.rollout;
+            let json = || json!({"at": at, "rollout": rollout, "phase": status.phase, "event": event, "text": text});
+            self.output.print(json, |_| format!("{at} {rollout}: {text}\n"))?;
+        }
+        let excess = self.recent.len().saturating_sub(EVENTS_SHOWN);
+        self.recent.drain(..excess);
+        Ok(())
+    }
+
+    fn looked(&mut self, status: &Status) -> Result<(), Error> {
+        if !self.output.redraws() {
+            return Ok(());
+        }
+        let recent = &self.recent;
+        let text = |paint| {
+            let table = render::status_text(status, paint);
+            if recent.is_empty() { table } else { format!("{table}\n{}", recent.concat()) }
+        };
+        self.screen.show(&self.output, || status, text)
+    }
+
+    fn remark(&mut self, text: &str) {
+        self.screen.leave();
+        render::remark(text);
+    }
+}

@@ -1,0 +1,174 @@
+//! Checks of rollout files and plugin configurations: what their readers refuse, and what is legal but
+//! probably unintended. Pure.
+//!
+//! The readers are those that use the files: the filter's own for its configuration, which is JSON,
+//! and `run`'s for a rollout file. No file passes here and is refused there.
+
+mod condition;
+mod shadow;
+#[cfg(test)]
+mod tests;
+
+use canary_judge::spec::{PrometheusSpec, Rule};
+use canary_model::config::Config;
+use canary_model::document::ConfigError;
+use canary_rollout::spec::Spec;
+use serde::Serialize;
+
+use crate::rollout_file;
+use crate::yaml::Document;
+
+/// Whether a finding keeps the file from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// The file is refused.
+    Error,
+    /// The file is accepted, and probably doesn't mean what it says.
+    Warning,
+}
+
+/// One thing that is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Finding {
+    /// The file, as it was named.
+    pub(crate) file: String,
+    pub(crate) level: Level,
+    /// From 1.
+    pub(crate) line: u64,
+    /// Empty for the document itself.
+    pub(crate) path: String,
+    pub(crate) message: String,
+}
+
+/// What a file is, as far as its readers accept it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum Content {
+    /// A rollout file.
+    Rollout {
+        /// The metrics that can abort the rollout.
+        can_abort: Vec<String>,
+        /// Whether the file allows that nothing does.
+        manual: bool,
+    },
+    /// The filter's configuration.
+    Filter {
+        /// The rollouts in it.
+        rollouts: Vec<String>,
+    },
+}
+
+/// A checked file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct CheckedFile {
+    pub(crate) file: String,
+    /// `None` if it was refused.
+    #[serde(flatten)]
+    pub(crate) content: Option<Content>,
+    #[serde(skip)]
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl CheckedFile {
+    /// How many findings keep the file from being used.
+    pub(crate) fn errors(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.level == Level::Error).count()
+    }
+}
+
+/// Checks a file's text.
+pub(crate) fn check(file: &str, text: &str) -> CheckedFile {
+    let document = Document::lenient(text);
+    let checked = match &document {
+        Some(document) if document.value.get("rollouts").is_some() => filter(text, document),
+        None if text.trim_start().starts_with('{') && text.contains("\"rollouts\"") => {
+            filter(text, &Document::default())
+        }
+        _ => rollout(text),
+    };
+    let (content, findings) = checked;
+    let finding = |(level, line, ConfigError { path, message })| Finding {
+        file: file.to_owned(),
+        level,
+        line,
+        path,
+        message,
+    };
+    let findings = findings.into_iter().map(finding).collect();
+    CheckedFile { file: file.to_owned(), content, findings }
+}
+
+type Found = (Option<Content>, Vec<(Level, u64, ConfigError)>);
+
+/// The filter's configuration. `lines` only says where things are.
+fn filter(text: &str, lines: &Document) -> Found {
+    let at = |level| move |error: ConfigError| (level, lines.line(&error.path), error);
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        let said = error.to_string();
+        let said = said.split(" at line ").next().unwrap_or_default();
+        let message = format!(
+            "not JSON: {said}. The filter's configuration is JSON, not YAML: quote keys and texts, \
+             no trailing commas, no comments, numbers such as 0.5"
+        );
+        let line = (error.line() as u64).max(1);
+        let error = ConfigError { path: String::new(), message };
+        return (None, vec![(Level::Error, line, error)]);
+    }
+    match Config::parse(text.as_bytes()) {
+        Err(errors) => (None, errors.into_iter().map(at(Level::Error)).collect()),
+        Ok(config) => {
+            let warnings = shadow::warnings(&config).into_iter().map(at(Level::Warning)).collect();
+            let rollouts = config.rollouts.into_iter().map(|rollout| rollout.name).collect();
+            (Some(Content::Filter { rollouts }), warnings)
+        }
+    }
+}
+
+fn rollout(text: &str) -> Found {
+    let document = match Document::read(text) {
+        Ok(document) => document,
+        Err(fault) => {
+            let error = ConfigError { path: String::new(), message: fault.message };
+            return (None, vec![(Level::Error, fault.line.unwrap_or(1), error)]);
+        }
+    };
+    let at = |level| {
+        let document = &document;
+        move |error: ConfigError| (level, document.line(&error.path), error)
+    };
+    match rollout_file::check(&document) {
+        Err(errors) => (None, errors.into_iter().map(at(Level::Error)).collect()),
+        Ok(spec) => {
+            let warnings = spec.warnings().into_iter().chain(conditions(&spec));
+            let findings = warnings.map(at(Level::Warning)).collect();
+            let can_abort = spec.analysis.metrics.into_iter().map(|metric| metric.name).collect();
+            (Some(Content::Rollout { can_abort, manual: spec.manual }), findings)
+        }
+    }
+}
+
+/// Conditions that no result of a query meets, and those that every result meets.
+fn conditions(spec: &Spec) -> Vec<ConfigError> {
+    let metrics = spec.analysis.metrics.iter().enumerate();
+    let of_metric = |(index, rule): (usize, &Rule)| match rule {
+        Rule::Prometheus(query) => of_query(&format!("analysis.metrics[{index}]"), query),
+        _ => Vec::new(),
+    };
+    metrics.flat_map(|(index, metric)| of_metric((index, &metric.rule))).collect()
+}
+
+fn of_query(path: &str, query: &PrometheusSpec) -> Vec<ConfigError> {
+    let never = |field: &str, so: &str| ConfigError {
+        path: format!("{path}.{field}"),
+        message: format!("no result can meet this condition, so the metric {so}"),
+    };
+    let failure = query.failure_condition.as_ref().filter(|one| !condition::can_hold(one));
+    let success = query.success_condition.as_ref().filter(|one| !condition::can_hold(one));
+    let failure = failure.map(|_| never("failureCondition", "never fails"));
+    let success = success.map(|_| {
+        let fails = query.failure_condition.is_none();
+        never("successCondition", if fails { "always fails" } else { "never succeeds" })
+    });
+    failure.into_iter().chain(success).collect()
+}

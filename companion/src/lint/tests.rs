@@ -1,0 +1,128 @@
+use super::*;
+
+fn errors(file: &CheckedFile) -> Vec<(u64, &str)> {
+    let errors = file.findings.iter().filter(|finding| finding.level == Level::Error);
+    errors.map(|finding| (finding.line, finding.path.as_str())).collect()
+}
+
+fn warnings(file: &CheckedFile) -> Vec<(u64, &str)> {
+    let warnings = file.findings.iter().filter(|finding| finding.level == Level::Warning);
+    warnings.map(|finding| (finding.line, finding.path.as_str())).collect()
+}
+
+const BACKENDS: &str =
+    r#""stable": {"version": "1", "cluster": "a"}, "canary": {"version": "2", "cluster": "b"}"#;
+
+fn plugin(rollouts: &[(&str, &str)]) -> String {
+    let rollouts: Vec<String> = rollouts
+        .iter()
+        .map(|(name, rest)| format!("{{\"name\": \"{name}\", {rest}{BACKENDS}}}"))
+        .collect();
+    format!("{{\"rollouts\": [\n{}\n]}}", rollouts.join(",\n"))
+}
+
+#[test]
+fn a_plugin_configuration_passes_exactly_if_the_filter_accepts_it() {
+    let good = plugin(&[("r", "")]);
+    assert_eq!(check("f", &good).errors(), 0, "{good}");
+    for (bad, line) in [
+        (good.replace("\n]}", ",\n]}"), 3),
+        (good.replace("\"name\": \"r\"", "name: r"), 2),
+        (good.replace("{\"rollouts\"", "# comment\n{\"rollouts\""), 1),
+        (good.replace("\"name\"", "\"weight\": 0x0A, \"name\""), 2),
+        (good.replace("\"name\"", "\"weight\": 010, \"name\""), 2),
+        (good.replace("\"name\"", "\"weight\": .5, \"name\""), 2),
+        (good.replace("\"name\"", "'weight': 5, \"name\""), 2),
+        ("rollouts:\n  - name: r\n".to_owned(), 1),
+    ] {
+        assert!(Config::parse(bad.as_bytes()).is_err(), "the filter accepts {bad}");
+        let checked = check("f", &bad);
+        assert_eq!(errors(&checked), [(line, "")], "{bad}: {checked:?}");
+        assert!(checked.findings[0].message.contains("JSON, not YAML"), "{checked:?}");
+    }
+}
+
+#[test]
+fn a_shadowed_rollout_is_a_warning() {
+    let host = |host: &str, path: &str| {
+        format!("\"match\": {{\"authorities\": [\"{host}\"], \"path_prefixes\": [\"{path}\"]}}, ")
+    };
+    let find = |first: &str, second: &str| {
+        let text = plugin(&[("a", first), ("b", second)]);
+        let checked = check("f", &text);
+        assert_eq!(checked.errors(), 0, "{text}: {checked:?}");
+        warnings(&checked) == [(3, "rollouts[1]")]
+    };
+    assert!(find("", &host("x.com", "/")));
+    assert!(find(&host("*.x.com", "/a"), &host("b.x.com", "/a/b")));
+    assert!(find(&host("*.x.com", "/"), &host("*.b.x.com", "/a")));
+    assert!(!find(&host("x.com", "/"), ""), "the later one has other hosts, too");
+    assert!(!find(&host("*.x.com", "/"), &host("x.com", "/")), "the bare suffix");
+    assert!(!find(&host("x.com", "/a/b"), &host("x.com", "/a")), "the usual order");
+    assert!(!find(&host("*.b.x.com", "/"), &host("*.x.com", "/")));
+}
+
+fn rollout_with(condition: &str) -> String {
+    format!(
+        "rollout: r\nsteps: [{{setWeight: 5}}]\nanalysis:\n  metrics:\n    - name: gpu\n      \
+         kind: prometheus\n      address: http://p\n      query: q\n      {condition}\n"
+    )
+}
+
+#[test]
+fn a_condition_that_no_result_meets_is_a_warning() {
+    for (condition, can_hold) in [
+        ("result > 0.9", true),
+        ("result > 1 && result < 0", false),
+        ("result > 1 && result < 2", true),
+        ("result > 1 and result <= 1", false),
+        ("result == 1 && result != 1", false),
+        ("result < 0", true),
+        ("!(result >= 0 || result < 0)", true),
+        ("isNaN(result) && result > 1", false),
+        ("result[0] > result[1] && result[1] > result[0]", false),
+        ("result[0] > result[1] && result[1] > 3 && result[0] < 4", true),
+        ("len(result) > 3", true),
+        ("len(result) < 0", false),
+        ("len(result) == 1 && result[1] > 0", false),
+    ] {
+        let checked = check("f", &rollout_with(&format!("failureCondition: \"{condition}\"")));
+        assert_eq!(checked.errors(), 0, "{condition}: {checked:?}");
+        let expected: &[_] =
+            if can_hold { &[] } else { &[(9, "analysis.metrics[0].failureCondition")] };
+        assert_eq!(warnings(&checked), expected, "{condition}: {checked:?}");
+    }
+    let checked = check("f", &rollout_with("successCondition: result > 1 && result < 0"));
+    assert!(checked.findings[0].message.ends_with("always fails"), "{checked:?}");
+}
+
+#[test]
+fn an_envoy_that_run_refuses_is_an_error() {
+    for (url, fine) in [
+        ("http://127.0.0.1:9901", true),
+        ("unix:///run/envoy.sock", true),
+        ("http://127.0.0.1:99010", false),
+        ("http://user:pw@127.0.0.1:9901", false),
+        ("http://127.0.0.1:9901/stats", false),
+        ("https://127.0.0.1:9901", false),
+    ] {
+        let text =
+            format!("rollout: r\nmanual: true\nsteps: [{{setWeight: 5}}]\nenvoys:\n  - {url}\n");
+        let checked = check("f", &text);
+        let expected: &[_] = if fine { &[] } else { &[(5, "envoys[0]")] };
+        assert_eq!(errors(&checked), expected, "{url}: {checked:?}");
+    }
+}
+
+#[test]
+fn metrics_that_can_abort_are_listed() {
+    let text = "rollout: r\nsteps: [{setWeight: 5}]\nanalysis: {metrics: [{name: f, kind: failureRate}]}\n";
+    let rollout = |can_abort: &[&str], manual| {
+        let can_abort = can_abort.iter().map(|name| (*name).to_owned()).collect();
+        Some(Content::Rollout { can_abort, manual })
+    };
+    assert_eq!(check("f", text).content, rollout(&["f"], false));
+    let text = "rollout: r\nmanual: true\nsteps: [{setWeight: 5}]\n";
+    assert_eq!(check("f", text).content, rollout(&[], true));
+    assert_eq!(check("f", "rollout: r\n").content, None);
+}

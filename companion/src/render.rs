@@ -1,0 +1,26 @@
+//! Everything that users read, made from typed data: sentences ([`messages`]), tables, JSON, HTML and
+//! charts. No module below this one knows any of it; only errors and their hints live elsewhere, in
+//! [`crate::error`].
+
+mod chart;
+mod envoys;
+mod history;
+mod html;
+mod json;
+mod lint;
+pub(crate) mod messages;
+mod output;
+mod plan;
+mod screen;
+mod status;
+mod table;
+
+pub(crate) use envoys::{aborted_text, list_text, rollout_text, set_text};
+pub(crate) use history::{history_json, history_text};
+pub(crate) use html::html;
+pub(crate) use json::{aborted, controlled, report_json, rollout, set};
+pub(crate) use lint::{lint_json, lint_text};
+pub(crate) use output::{EnvoyState, Format, Output, Paint, clap_colors, message, remark, report};
+pub(crate) use plan::{plan_text, replayed_text};
+pub(crate) use screen::Screen;
+pub(crate) use status::{controlled_text, progress, status_text, steered_text};
