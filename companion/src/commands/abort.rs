@@ -128,7 +128,7 @@ fn unknown_everywhere(seen: &[EnvoyReply<KnownState>], rollout: &str) -> Option<
 /// weight 0 without a version holds for any.
 fn canary_version(seen: &[EnvoyReply<KnownState>], rollout: &str) -> Option<String> {
     let named = seen.iter().filter_map(|reply| {
-        let runtime = RolloutRuntime::of(&reply.result.as_ref().ok()?.runtime, rollout);
+        let runtime = RolloutRuntime::new(&reply.result.as_ref().ok()?.runtime, rollout);
         runtime.weight.value()?.version.clone()
     });
     let versions: BTreeSet<String> = named.collect();
@@ -136,7 +136,8 @@ fn canary_version(seen: &[EnvoyReply<KnownState>], rollout: &str) -> Option<Stri
 }
 
 fn owners(seen: &[EnvoyReply<KnownState>], rollout: &str) -> BTreeSet<String> {
-    let owner = |one: &KnownState| RolloutRuntime::of(&one.runtime, rollout).owner.value().cloned();
+    let owner =
+        |one: &KnownState| RolloutRuntime::new(&one.runtime, rollout).owner.value().cloned();
     seen.iter().filter_map(|report| report.result.as_ref().ok().and_then(owner)).collect()
 }
 

@@ -21,7 +21,7 @@ use crate::api::{self, Api};
 use crate::cli::RunArgs;
 use crate::controller::drive::{Controller, Lines, QUEUE, first_status};
 use crate::controller::engine::Engine;
-use crate::controller::record::Start;
+use crate::controller::record::{FORMAT, Start};
 use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::identity;
@@ -79,7 +79,11 @@ async fn engine(
         ));
         return Ok(Engine::resume(spec, journal, begin)?);
     }
-    let versions = preflight::check(scraper.fleet(), &spec.rollout, args.takeover).await?;
+    // This process holds the journal's lock, so the controller that wrote it last has ended.
+    let predecessor = found.finished.map(|begin| preflight::owner(&journal, begin)).transpose()?;
+    let predecessor = predecessor.flatten();
+    let dead = predecessor.as_deref();
+    let versions = preflight::check(scraper.fleet(), &spec.rollout, args.takeover, dead).await?;
     if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
         && preflight::is_decided(&journal, begin, &source, &versions)?
     {
@@ -94,6 +98,8 @@ async fn engine(
     }
     let random = getrandom::u32().map_err(|error| Error::System(error.into()))?;
     let start = Start {
+        format: FORMAT,
+        predecessor,
         at: timestamp(SystemTime::now()),
         rollout: spec.rollout.clone(),
         // Journals are shown and shared: the file's secrets stay in the file.

@@ -65,7 +65,7 @@ async fn before(admin: &Admin, rollout: &str) -> Result<Before, Error> {
     let rollouts = all.keys().cloned().collect();
     let Some(scrape) = all.remove(rollout) else {
         // `decide` refuses it, for all Envoys together.
-        let runtime = RolloutRuntime::of(&Snapshot::default(), rollout);
+        let runtime = RolloutRuntime::new(&Snapshot::default(), rollout);
         return Ok(Before { rollouts, gauges: observe::Gauges::default(), runtime, canary: None });
     };
     let (gauges, runtime) = (scrape.gauges, scrape.runtime.clone());

@@ -228,7 +228,11 @@ impl<A: Reporter> Controller<A> {
     async fn handle_command(&mut self, order: CommandRequest) -> Result<(), Failure> {
         let seen = Inputs { commands: vec![order.command], ..Inputs::default() };
         let effects = self.step(seen).await?;
-        let refused = effects.replies.into_iter().find_map(|reply| reply.refused);
+        let refused = effects
+            .replies
+            .into_iter()
+            .find_map(|reply| reply.refused)
+            .map(|refusal| refusal.to_string());
         let status = Arc::clone(&self.lines.status.borrow());
         // Who asked may have gone away.
         let _ = order.reply.send(refused.map_or(Ok(status), Err));

@@ -16,14 +16,16 @@ use canary_model::role::Role;
 use canary_rollout::action::Action;
 use canary_rollout::blockers::Blockers;
 use canary_rollout::event::{CommandReply, RolloutEvent};
+use canary_rollout::fingerprint::fingerprint;
 use canary_rollout::inputs::{EnvoyInput, Inputs};
 use canary_rollout::spec::Spec;
-use canary_rollout::state::State;
+use canary_rollout::state::{ResumeStateError, State};
 use canary_rollout::{HostClocks, StepResult, step};
 
-use super::record::{End, Record, Snapshot, Start, StepRecord};
+use super::record::{End, FORMAT, Record, Snapshot, Start, StepRecord};
 use crate::error::Error;
 use crate::journal::{self, Journal, JournalError, timestamp};
+use crate::rollout_file;
 
 /// After how many steps at most there is a snapshot.
 const SNAPSHOT_EVERY: u32 = 600;
@@ -73,7 +75,7 @@ impl Engine {
     /// # Errors
     /// Where the journal can't be written.
     pub fn begin(spec: Spec, journal: Journal, start: Start) -> Result<Self, JournalError> {
-        let state = State::new(&spec, &start.owner, start.takeover);
+        let state = started(&spec, &start);
         let versions = start.versions.clone();
         let mut engine = Self::with(spec, journal, state, versions);
         let snapshot = engine.snapshot();
@@ -93,20 +95,31 @@ impl Engine {
         let snapshot = journal::last_snapshot(&path, begin)?;
         let start = journal::records::<Record>(&path, begin)?.take(1);
         let (mut line, mut last) = (None, Vec::new());
+        let mut older = false;
+        let mut began_with = None;
         for record in start.chain(journal::records::<Record>(&path, snapshot.unwrap_or(begin))?) {
             match record? {
                 Record::Start(start) => {
-                    engine.state = State::new(&engine.spec, &start.owner, start.takeover);
+                    engine.state = started(&engine.spec, &start);
+                    began_with = rollout_file::recorded(&start.file);
                     engine.versions = start.versions;
                 }
-                Record::State(snapshot) => engine.restore(snapshot)?,
+                Record::State(snapshot) => older = engine.restore(snapshot, began_with.as_ref())?,
                 Record::Observation(counts) => line = Some(*counts),
+                Record::Step(record) if older => {
+                    engine.ended = false;
+                    engine.repeat_commands(*record);
+                }
                 Record::Step(record) => {
                     engine.ended = false;
                     last = engine.repeat(*record, line.take());
                 }
                 Record::End(_) => engine.ended = true,
             }
+        }
+        if older && !engine.ended {
+            let snapshot = engine.snapshot();
+            engine.journal.append(&[snapshot]).map_err(Error::Journal)?;
         }
         last.retain(|action| !matches!(action, Action::Write { .. }));
         Ok((engine, last))
@@ -240,6 +253,19 @@ impl Engine {
         self.take(stepped).actions
     }
 
+    /// What operators asked for in a step of an older version, behind its last snapshot: everything else
+    /// that was decided has a snapshot behind it.
+    fn repeat_commands(&mut self, record: StepRecord) {
+        let StepRecord { now, replies, .. } = record;
+        let obeyed = replies.into_iter().filter(|reply| reply.refused.is_none());
+        let commands: Vec<_> = obeyed.map(|reply| reply.command).collect();
+        if !commands.is_empty() {
+            let inputs = Inputs { commands, ..Inputs::default() };
+            let stepped = step(&self.spec, self.state.clone(), inputs, now);
+            self.take(stepped);
+        }
+    }
+
     /// Where nobody looked, the Envoys are as they were.
     fn looked(&mut self, envoys: &BTreeMap<String, EnvoyInput>) {
         if !envoys.is_empty() {
@@ -264,6 +290,7 @@ impl Engine {
 
     fn snapshot(&self) -> Record {
         Record::State(Snapshot {
+            format: FORMAT,
             // Maps with text keys and finite numbers: this cannot fail.
             state: serde_json::to_value(&self.state).unwrap_or_default(),
             times: self.times.clone(),
@@ -271,19 +298,48 @@ impl Engine {
         })
     }
 
-    fn restore(&mut self, snapshot: Snapshot) -> Result<(), Error> {
-        let state = State::resume(&snapshot.state.to_string(), &self.spec);
-        self.state = state.map_err(|error| Error::OtherFile {
+    /// Takes a snapshot over. Gives whether an older version wrote it, whose steps can't be repeated.
+    fn restore(&mut self, snapshot: Snapshot, began_with: Option<&Spec>) -> Result<bool, Error> {
+        let other = |error: &ResumeStateError| Error::OtherFile {
             journal: self.journal.path().display().to_string(),
             why: error.to_string(),
             rollout: self.spec.rollout.clone(),
             envoys: self.spec.envoys.clone(),
-        })?;
+        };
+        let current = if snapshot.format == FORMAT {
+            Some(State::resume(&snapshot.state.to_string(), &self.spec))
+        } else {
+            None
+        };
+        let (state, older) = match current {
+            Some(Ok(state)) => (state, false),
+            Some(Err(error @ ResumeStateError::OtherFile)) => return Err(other(&error)),
+            // A judge's state that this version can't read is one of an older version, too.
+            Some(Err(ResumeStateError::Unreadable(_))) | None => {
+                let same =
+                    began_with.is_some_and(|then| fingerprint(then) == fingerprint(&self.spec));
+                if !same {
+                    return Err(other(&ResumeStateError::OtherFile));
+                }
+                let resumed = State::resume_older(&snapshot.state, &self.spec);
+                let version = self.versions.canary.clone();
+                let state = resumed.map_err(|error| other(&error))?.with_canary_version(version);
+                (state, true)
+            }
+        };
+        self.state = state;
         self.times = snapshot.times;
         self.decisions = snapshot.decisions;
         self.steps_since_snapshot = 0;
-        Ok(())
+        Ok(older)
     }
+}
+
+/// The state of a rollout that has just begun.
+fn started(spec: &Spec, start: &Start) -> State {
+    State::new(spec, &start.owner, start.takeover)
+        .with_canary_version(start.versions.canary.clone())
+        .with_predecessor(start.predecessor.clone())
 }
 
 /// What is written down of a step. `before` are the Envoys that the last record showed.

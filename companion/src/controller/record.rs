@@ -18,6 +18,14 @@ use canary_rollout::termination::TerminationReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The version of what records mean. A journal of another one is resumed with a new epoch.
+pub const FORMAT: u32 = 2;
+
+/// The version of records that name none.
+const fn first_format() -> u32 {
+    1
+}
+
 /// One record.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "camelCase")]
@@ -38,6 +46,9 @@ pub enum Record {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Start {
+    /// The version of the records' meaning; see [`FORMAT`].
+    #[serde(default = "first_format")]
+    pub format: u32,
     /// When, for people.
     pub at: String,
     /// Its name.
@@ -48,6 +59,9 @@ pub struct Start {
     pub owner: String,
     /// Whether it takes the rollout from another owner.
     pub takeover: bool,
+    /// The owner that Envoys may still show, of a controller that has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<String>,
     /// The versions' labels.
     pub versions: Pair<Option<String>>,
     /// The version of `canaryctl`.
@@ -91,6 +105,9 @@ pub struct StepRecord {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
+    /// The version of the records' meaning; see [`FORMAT`].
+    #[serde(default = "first_format")]
+    pub format: u32,
     /// Core's state.
     pub state: Value,
     /// Times since the rollout's start.

@@ -41,7 +41,7 @@ impl Scrape {
         Self {
             gauges: gauges(stats, rollout),
             counters: RolloutCounters::read(stats, rollout),
-            runtime: RolloutRuntime::of(runtime, rollout),
+            runtime: RolloutRuntime::new(runtime, rollout),
             configuration,
             endpoints: Pair::default(),
         }

@@ -18,18 +18,32 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::Step { step, weight } => {
             format!("step {} of {}: weight {weight} %", step + 1, spec.steps.len())
         }
-        RolloutEvent::Paused { why } => format!("paused: {why}"),
+        RolloutEvent::Paused { why } => format!("paused: {}", why.sentence()),
         RolloutEvent::Resumed => "resumed".to_owned(),
         RolloutEvent::Promoting => "promoting: weight 100 %".to_owned(),
-        RolloutEvent::Completed { reason } => {
+        RolloutEvent::Completed { reason, unreachable } if unreachable.is_empty() => {
             format!("Healthy: all traffic on the canary; {reason}")
         }
+        RolloutEvent::Completed { reason, unreachable } => format!(
+            "Healthy: all traffic of the Envoys that can be reached is on the canary; {reason}. Out of \
+             reach: {}, which may serve the stable version",
+            unreachable.join(", ")
+        ),
         RolloutEvent::Aborting { reason } => format!("rolling back to stable: {reason}"),
         // No rollback came before, which would have said why.
-        RolloutEvent::Degraded { reason: reason @ TerminationReason::OtherOwner { .. } } => {
+        RolloutEvent::Degraded {
+            reason: reason @ TerminationReason::OtherOwner { .. }, ..
+        } => {
             format!("Degraded: {reason}")
         }
-        RolloutEvent::Degraded { .. } => "Degraded: all traffic is back on stable".to_owned(),
+        RolloutEvent::Degraded { unreachable, .. } if unreachable.is_empty() => {
+            "Degraded: all traffic is back on stable".to_owned()
+        }
+        RolloutEvent::Degraded { unreachable, .. } => format!(
+            "Degraded: all traffic of the Envoys that can be reached is back on stable. Out of reach: {}, \
+             whose leases have run out",
+            unreachable.join(", ")
+        ),
         RolloutEvent::GuardTripped { envoy } => format!("the guard tripped on {envoy}"),
         RolloutEvent::EnvoyLost { envoy, why } => {
             let why = why
@@ -46,11 +60,29 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
             weight * 100.0
         ),
         RolloutEvent::GatePassed { gate: index } => format!("{} lets it pass", gate(index)),
-        RolloutEvent::GateHeld { gate: index, said } => {
-            format!("{} holds it: {said}", gate(index))
+        RolloutEvent::GateHeld { gate: index, said } => format!("{} holds it: {said}", gate(index)),
+        RolloutEvent::MetricOutage { metric, why } => {
+            format!("metric {metric} can't be measured: {why}; holding")
         }
-        RolloutEvent::NoticeLost { notice } => {
-            format!("notification {notice} could not be delivered")
+        RolloutEvent::MetricOutageOver { metric } => format!("metric {metric} is measured again"),
+        RolloutEvent::ConfigurationRefused { envoy, why } => {
+            format!("{envoy} refuses a configuration that was pushed to it: {why}; holding")
+        }
+        RolloutEvent::ConfigurationAccepted { envoy } => {
+            format!("{envoy} no longer refuses a configuration")
+        }
+        RolloutEvent::OtherVersion { envoy, version } => {
+            format!("the canary of {envoy} is version {version} now, not the rollout's; holding")
+        }
+        RolloutEvent::EpochRenewed { epoch } => format!(
+            "an older canaryctl began this rollout: its decisions stay, and the evidence is collected \
+             again (epoch {epoch})"
+        ),
+        RolloutEvent::NoticeLost { notice, topic, hook } => {
+            let about = topic.map_or(String::new(), |topic| format!(" ({})", topic.as_str()));
+            let hook = hook.and_then(|hook| spec.notify.get(hook));
+            let to = hook.map_or(String::new(), |hook| format!(" to {}", redacted(&hook.url)));
+            format!("notification {notice}{about}{to} could not be delivered")
         }
     }
 }

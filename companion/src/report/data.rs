@@ -53,6 +53,9 @@ pub struct RolloutReport {
     pub file: String,
     #[serde(skip)]
     spec: Spec,
+    /// The index of the step that it is in.
+    #[serde(skip)]
+    step: usize,
     #[serde(skip)]
     judge: Judge,
     #[serde(skip)]
@@ -143,6 +146,7 @@ impl RolloutReport {
             metrics: Vec::new(),
             decisions: Vec::new(),
             points: Vec::new(),
+            step: 0,
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
             file: redacted(&start.file),
             spec,
@@ -214,12 +218,17 @@ impl RolloutReport {
                 RolloutEvent::Started { .. } => {
                     self.judge = Judge::new(&self.spec.analysis, self.spec.planned_seconds());
                 }
+                RolloutEvent::EpochRenewed { .. } => {
+                    self.judge = Judge::new(&self.spec.analysis, self.spec.planned_seconds());
+                    self.judge.begin_step(self.spec.certificate_margin(self.step));
+                }
                 RolloutEvent::Step { step, .. } => {
+                    self.step = *step;
                     self.judge.begin_step(self.spec.certificate_margin(*step));
                 }
                 RolloutEvent::Aborting { reason }
-                | RolloutEvent::Completed { reason }
-                | RolloutEvent::Degraded { reason } => {
+                | RolloutEvent::Completed { reason, .. }
+                | RolloutEvent::Degraded { reason, .. } => {
                     self.reason = Some(reason.to_string());
                 }
                 _ => {}

@@ -127,7 +127,7 @@ pub fn decide<H: Headers>(
         Decision::Assigned(Assignment { role, reason, client, cookie: None })
     };
     if let Some(role) =
-        rollout.forced.as_ref().and_then(|rule| override_role(rule, request, &cookies))
+        rollout.overriding.as_ref().and_then(|rule| override_role(rule, request, &cookies))
     {
         return fixed(role, Reason::Override, None);
     }

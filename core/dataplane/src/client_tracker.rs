@@ -40,7 +40,7 @@ pub(crate) struct ClientIncrements {
 impl ClientTracker {
     /// The memory of a rollout's clients.
     pub(crate) fn new(rollout: &Rollout, vm: &mut Vm, host: &impl Host) -> Self {
-        Self(rollout.keyed().then(|| {
+        Self(rollout.sticky().then(|| {
             let failed = ClientSet::failed_record(&rollout.name);
             failed.create(host, ClientSet::default);
             StickyClients { seen: vm.seen_clients(&rollout.name), failed }

@@ -34,7 +34,7 @@ impl GuardHandle {
             stable_successes: 0,
         };
         handle.score.create(host, || Guard::new(control.epoch_generation()));
-        if rollout.keyed() {
+        if rollout.sticky() {
             handle.recent.create(host, RecentFailures::default);
         }
         handle

@@ -133,7 +133,7 @@ impl RoleMetrics {
         let overridden = counter(Metric::RqForced);
         let signals = signals(rollout, |signal, bin| counter(Metric::Signal { signal, bin }));
         let time_us = Samples::new(vm, host, &role_metric(rollout, role, Metric::RqTimeUs));
-        let clients = rollout.keyed().then(|| ClientMetrics::new(rollout, role, vm, host));
+        let clients = rollout.sticky().then(|| ClientMetrics::new(rollout, role, vm, host));
         Self { total, failure, classes, abandoned, rescued, overridden, time_us, signals, clients }
     }
 

@@ -276,7 +276,7 @@ impl FilterWorker {
         let mut other_versions = Vec::new();
         for state in &mut self.rollouts {
             let name = state.rollout.name.clone();
-            let runtime = RolloutRuntime::of(snapshot, &name);
+            let runtime = RolloutRuntime::new(snapshot, &name);
             let faults = state.apply(&runtime, now_ns, host);
             stored &= faults.is_some();
             for value in faults.unwrap_or_default() {

@@ -33,7 +33,7 @@ fn runtime(settings: &[(&str, &str)]) -> RolloutRuntime {
         |(key, value): &(&str, &str)| (format!("canary.r.{key}"), json!({"final_value": value}));
     let entries: serde_json::Map<_, _> = settings.iter().map(entry).collect();
     let answer = json!({"layers": [], "entries": entries}).to_string();
-    RolloutRuntime::of(&Snapshot::read(answer.as_bytes(), |_| true).unwrap(), "r")
+    RolloutRuntime::new(&Snapshot::read(answer.as_bytes(), |_| true).unwrap(), "r")
 }
 
 fn client(number: u32) -> KeyHash {

@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
         };
         for rollout in snapshot.rollouts() {
             assert!(canary_model::names::is_rollout_name(rollout));
-            let runtime = RolloutRuntime::of(&snapshot, rollout);
+            let runtime = RolloutRuntime::new(&snapshot, rollout);
             for fault in control.apply(&runtime, now as u64) {
                 let key = RuntimeKey::new(rollout, fault.setting).to_string();
                 assert!(RuntimeKey::parse(&key).is_some() && !fault.error.to_string().is_empty());

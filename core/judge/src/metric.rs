@@ -166,7 +166,7 @@ impl MetricState {
         &self.name
     }
 
-    /// What it concludes now.
+    /// What the metric concludes now.
     pub(crate) fn conclusion(&self) -> Conclusion {
         match &self.test {
             Test::Prometheus(test) => test.conclusion(),

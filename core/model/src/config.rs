@@ -53,7 +53,7 @@ pub struct Rollout {
     /// Where a client's key comes from, in order.
     pub affinity: Vec<Affinity>,
     /// How a tester picks a version; `None`: nobody can.
-    pub forced: Option<Override>,
+    pub overriding: Option<Override>,
     /// What counts as a failure.
     pub failure: FailureRule,
     /// Whether the guard watches.
@@ -69,7 +69,7 @@ pub struct Rollout {
 /// One version and where it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// The version's label.
+    /// The version's label, unless Envoy's runtime names another.
     pub version: String,
     /// Envoy's name for the cluster.
     pub cluster: String,
@@ -82,7 +82,7 @@ pub enum Affinity {
     Header(String),
     /// A cookie's value; a missing one is made and set.
     Cookie {
-        /// The cookie's name.
+        /// The name of the cookie that carries the cohort id.
         name: String,
         /// How long the client keeps a cookie that the filter made.
         max_age: Duration,
@@ -97,15 +97,15 @@ pub struct Override {
     /// The cookie that says so.
     pub cookie: Option<String>,
     /// What a request must carry to be heard.
-    pub token: Option<Token>,
+    pub token: Option<OverrideToken>,
 }
 
 /// A shared secret of testers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
+pub struct OverrideToken {
     /// The header that carries it.
     pub header: String,
-    /// Its value.
+    /// The value that a request must carry, compared in constant time.
     pub value: String,
 }
 
@@ -161,7 +161,7 @@ impl Config {
     /// The headers that carry testers' tokens, each once.
     pub fn token_headers(&self) -> Vec<String> {
         let mut headers = Vec::new();
-        let forced = self.rollouts.iter().filter_map(|rollout| rollout.forced.as_ref());
+        let forced = self.rollouts.iter().filter_map(|rollout| rollout.overriding.as_ref());
         for token in forced.filter_map(|forced| forced.token.as_ref()) {
             if !headers.contains(&token.header) {
                 headers.push(token.header.clone());
@@ -189,7 +189,7 @@ impl Rollout {
     }
 
     /// Whether the judge's unit is the client: whether there is an affinity source at all.
-    pub fn keyed(&self) -> bool {
+    pub fn sticky(&self) -> bool {
         !self.affinity.is_empty()
     }
 

@@ -74,7 +74,7 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// The document's root.
+    /// The root of a document, whose path is empty.
     pub fn root(value: &'a Value) -> Self {
         Self { value, path: String::new() }
     }
@@ -84,7 +84,7 @@ impl<'a> Node<'a> {
         &self.path
     }
 
-    /// The raw value.
+    /// The JSON value as it was read.
     pub fn value(&self) -> &'a Value {
         self.value
     }

@@ -15,7 +15,7 @@ pub struct Match {
 /// A host name, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// Exactly this host.
+    /// Exactly this host, in lower case and without a port.
     Exact(String),
     /// Any host that ends in this suffix (`.example.com`) and has something before it.
     Suffix(String),

@@ -11,7 +11,7 @@ const MAX_TOKENS: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer(Vec<Step>);
 
-/// One reference token.
+/// One reference token between two slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     /// A field's name, or an array's index.

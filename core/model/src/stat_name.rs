@@ -25,20 +25,20 @@ const PREFIX: &str = "canary.";
 pub enum StatName<'a> {
     /// What one version of a rollout did.
     Role {
-        /// The rollout's name.
+        /// The name of the rollout that it belongs to.
         rollout: &'a str,
         /// The side of the rollout.
         role: Role,
-        /// The version's label.
+        /// The label of the version that answered.
         version: &'a str,
-        /// What is counted.
+        /// What the statistic counts.
         metric: Metric<'a>,
     },
     /// The state of a rollout.
     Rollout {
-        /// The rollout's name.
+        /// The name of the rollout that it belongs to.
         rollout: &'a str,
-        /// Which state.
+        /// Which of the rollout's gauges.
         gauge: RolloutGauge,
     },
     /// The state of the filter as a whole.

@@ -6,6 +6,7 @@ use super::event::RolloutEvent;
 use super::spec::Topic;
 use super::state::WeightTarget;
 use canary_model::runtime::{Lease, Setting, Update, WeightValue};
+use canary_model::weight::Weight;
 
 /// One thing to do. The shell journals it first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,34 @@ pub enum Action {
     Notify(Notification),
 }
 
+/// What an Envoy lost in a restart after the rollout's end, and what it gets back: only keys that are
+/// missing, without lease and owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoration {
+    /// The Envoy, by the name under which it was seen.
+    pub envoy: String,
+    /// The final weight, if the key is missing.
+    pub weight: Option<Weight>,
+    /// The canary version that the weight names.
+    pub version: Option<String>,
+    /// The kill switch, if the key is missing.
+    pub enabled: Option<bool>,
+}
+
+impl Restoration {
+    /// The update that sets the missing keys and no others.
+    pub fn update(&self, rollout: &str) -> Update {
+        let mut update = Update::new();
+        if let Some(weight) = self.weight {
+            update = update.weight(rollout, &WeightValue::new(weight, self.version.as_deref()));
+        }
+        if let Some(enabled) = self.enabled {
+            update = update.enabled(rollout, enabled);
+        }
+        update
+    }
+}
+
 /// A notification on its way. It may arrive twice: the number tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
@@ -55,7 +84,7 @@ pub struct Notification {
 /// The update that makes an Envoy show a target.
 pub fn update(rollout: &str, target: &WeightTarget, nonce: &str) -> Update {
     let update = Update::new()
-        .weight(rollout, &WeightValue::new(target.weight, None))
+        .weight(rollout, &WeightValue::new(target.weight, target.version.as_deref()))
         .enabled(rollout, target.enabled)
         .epoch(rollout, target.epoch)
         .window(rollout, target.window);

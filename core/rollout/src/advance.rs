@@ -77,6 +77,9 @@ pub(crate) fn pausing(spec: &Spec, state: &State) -> Option<PauseReason> {
     if state.progress.stopped {
         return Some(PauseReason::Command);
     }
+    if let Some(metric) = state.judge.inconclusive().first() {
+        return Some(PauseReason::Inconclusive { metric: (*metric).to_owned() });
+    }
     if state.progress.timed_out {
         return Some(PauseReason::Timeout);
     }

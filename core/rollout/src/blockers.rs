@@ -1,13 +1,16 @@
 //! What a rollout waits for, as data: what, how much of it there is, and how long it will take at
 //! this traffic. [`Blockers`] also renders it as a sentence.
 
+pub(crate) mod checks;
 mod find;
 mod text;
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::mismatch::EnvoyMismatch;
+use canary_model::role::Role;
 use canary_model::weight::Weight;
 
 pub use find::blockers;
@@ -42,9 +45,47 @@ pub struct StepPosition {
 pub enum Blocker {
     /// An Envoy that can be reached.
     AnyEnvoy,
+    /// The canary's version: no Envoy says which it is, and a weight names its version.
+    CanaryVersion,
+    /// Envoys whose canary is of another version than the rollout's.
+    OtherVersion {
+        /// The rollout's version.
+        expected: String,
+        /// Which, and the version there.
+        envoys: Vec<(String, String)>,
+    },
+    /// A signal that a metric names and a filter doesn't have.
+    Signal {
+        /// The metric.
+        metric: String,
+        /// The signal.
+        signal: String,
+        /// The Envoys whose filters don't have it.
+        envoys: Vec<String>,
+        /// The signals that they have instead.
+        known: Vec<String>,
+    },
+    /// A cluster without an endpoint.
+    Endpoints {
+        /// Whose cluster.
+        #[serde(serialize_with = "role_name")]
+        role: Role,
+        /// On which Envoys.
+        envoys: Vec<String>,
+    },
+    /// Envoys that refuse a pushed configuration, with what they say.
+    RefusedConfiguration {
+        /// Which, and what they say.
+        envoys: Vec<(String, String)>,
+    },
     /// Envoys that do not show what they should yet, with what they show instead.
     Confirmation {
-        /// Which, and what is mismatch there.
+        /// Which, and what differs there.
+        envoys: Vec<(String, EnvoyMismatch)>,
+    },
+    /// Envoys that must be reached to confirm the rollback, with what was said.
+    Reachable {
+        /// Which, and why they can't be reached.
         envoys: Vec<(String, String)>,
     },
     /// The leases of Envoys that can't be reached, before all traffic is surely back on stable.
@@ -118,7 +159,7 @@ pub enum Blocker {
 }
 
 /// Why a rollout is paused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PauseReason {
     /// The file says so: `pause: {}`.
@@ -127,6 +168,19 @@ pub enum PauseReason {
     Command,
     /// The pause's timeout passed.
     Timeout,
+    /// More of an external metric's measurements were neither good nor bad than its
+    /// `inconclusiveLimit` allows.
+    Inconclusive {
+        /// The metric.
+        metric: String,
+    },
+    /// A sentence of an older version's journal.
+    #[serde(untagged)]
+    Sentence(String),
+}
+
+fn role_name<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(role.as_str())
 }
 
 fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -98,6 +98,10 @@ pub struct EnvoyReading {
     pub guard_tripped: Option<bool>,
     /// Whether the lease ran out.
     pub lease_expired: Option<bool>,
+    /// Keys that have a value which can't be read, such as `weight`: the field above is `None`, and yet
+    /// the key isn't missing.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub unreadable: BTreeSet<String>,
     /// The version labels in force on this Envoy: those of the configuration that it runs, or what
     /// `stable_version` and `canary_version` say instead. A canary version other than the rollout's
     /// holds the rollout.
@@ -159,6 +163,8 @@ impl EnvoyReading {
                 Reading::Set(owner) | Reading::Unreadable(owner, _) => Some(owner.clone()),
                 Reading::Absent => None,
             },
+            weight_version: runtime.weight.value().and_then(|value| value.version.clone()),
+            unreadable: runtime.unreadable().into_iter().map(|(key, ..)| key.to_string()).collect(),
             ..Self::default()
         }
     }

@@ -12,9 +12,12 @@
 
 pub mod action;
 mod advance;
+pub mod after_end;
 pub mod blockers;
 pub mod event;
+pub mod fingerprint;
 pub mod inputs;
+pub mod mismatch;
 pub mod plan;
 pub mod replay;
 pub mod schema;
@@ -23,4 +26,5 @@ pub mod state;
 pub mod step;
 pub mod termination;
 
+pub use after_end::after_end;
 pub use step::{HostClocks, StepResult, step};

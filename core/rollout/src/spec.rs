@@ -135,6 +135,8 @@ pub enum Topic {
     Completed,
     /// It was rolled back, or given up.
     Aborted,
+    /// Counts or an external metric can't be read.
+    Outage,
 }
 
 impl Spec {
@@ -213,8 +215,15 @@ impl PauseSpec {
 
 impl Topic {
     /// All of them, in the order of a rollout's life.
-    pub const ALL: [Self; 6] =
-        [Self::Started, Self::Step, Self::Paused, Self::Resumed, Self::Completed, Self::Aborted];
+    pub const ALL: [Self; 7] = [
+        Self::Started,
+        Self::Step,
+        Self::Paused,
+        Self::Resumed,
+        Self::Completed,
+        Self::Aborted,
+        Self::Outage,
+    ];
 
     /// The topic's word in the file.
     pub const fn as_str(self) -> &'static str {
@@ -225,6 +234,7 @@ impl Topic {
             Self::Resumed => "resumed",
             Self::Completed => "completed",
             Self::Aborted => "aborted",
+            Self::Outage => "outage",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Written as JSON and resumed it goes on exactly as if it had never stopped.
 
 mod fleet_member;
+mod older;
 mod progress;
 mod transitions;
 
@@ -11,9 +12,9 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh64::xxh64;
 
 use super::action::Notification;
+use super::fingerprint::fingerprint;
 use super::spec::Spec;
 use super::termination::TerminationReason;
 use canary_judge::Judge;
@@ -48,6 +49,10 @@ pub enum Phase {
 pub struct WeightTarget {
     /// The weight.
     pub weight: Weight,
+    /// The canary version that the weight is for; `None` if it isn't known, which only a weight of 0
+    /// may be.
+    #[serde(default)]
+    pub version: Option<String>,
     /// The kill switch; true lets requests pass to the canary.
     pub enabled: bool,
     /// The guard's epoch.
@@ -60,7 +65,14 @@ pub struct WeightTarget {
     pub owner: Option<String>,
 }
 
-/// A rollout's whole state.
+/// A rollout's whole state: everything that survives a restart of the controller.
+///
+/// [`step`](super::step()) alone changes it, and each change goes into the journal before it takes effect. Three
+/// groups of fields:
+/// - what was decided: `phase`, `attempt`, `epoch`, `window`, `target`, `progress`, `gates`, `outbox`,
+///   `ending`. A state of an older canaryctl keeps these ([`State::resume_older`]).
+/// - the evidence: `judge`, `totals`, `measured`, `due`, `outage`. It starts again in each epoch.
+/// - the Envoys as they were last seen: `members`, `tripped`, `shown_epoch`. The next look replaces it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Of which file.
@@ -69,6 +81,12 @@ pub struct State {
     pub(crate) owner: String,
     /// Whether it takes the rollout from another owner.
     pub(crate) takeover: bool,
+    /// An owner whose controller has ended: its name on an Envoy is a leftover, not a competitor.
+    #[serde(default)]
+    pub(crate) predecessor: Option<String>,
+    /// The canary version that this rollout is about; every weight names it.
+    #[serde(default)]
+    pub(crate) canary_version: Option<String>,
     pub(crate) attempt: u32,
     pub(crate) phase: Phase,
     pub(crate) clock: RolloutClock,
@@ -91,6 +109,9 @@ pub struct State {
     pub(crate) totals: Pair<Trials>,
     /// Since when there have been no counts, on the rollout's clock.
     pub(crate) outage: Option<Duration>,
+    /// The external metrics whose last measurement says nothing, and why.
+    #[serde(default)]
+    pub(crate) metric_outages: BTreeMap<String, String>,
     /// When each external metric is due, by name, on the rollout's clock.
     pub(crate) due: BTreeMap<String, Duration>,
     /// Measurements that wait for a line of counts.
@@ -107,6 +128,9 @@ pub struct State {
     pub(crate) aborting_since: Duration,
     /// Whether the promotion's lease is being given up.
     pub(crate) releasing: bool,
+    /// Whether the next step has to tell that an older state goes on in a new epoch.
+    #[serde(default)]
+    pub(crate) epoch_renewed: bool,
 }
 
 /// The rollout's own clock: it only adds what a step may add.
@@ -175,6 +199,8 @@ impl State {
             fingerprint: fingerprint(spec),
             owner: owner.to_owned(),
             takeover,
+            predecessor: None,
+            canary_version: None,
             attempt: 1,
             phase: Phase::Pending,
             clock: RolloutClock::default(),
@@ -191,6 +217,7 @@ impl State {
             keyed: None,
             totals: Pair::default(),
             outage: None,
+            metric_outages: BTreeMap::new(),
             due: BTreeMap::new(),
             measured: BTreeMap::new(),
             gates: BTreeMap::new(),
@@ -200,6 +227,7 @@ impl State {
             ending: None,
             aborting_since: Duration::ZERO,
             releasing: false,
+            epoch_renewed: false,
         }
     }
 
@@ -214,6 +242,37 @@ impl State {
             return Err(ResumeStateError::OtherFile);
         }
         Ok(state)
+    }
+
+    /// For a canary version that the caller knows; otherwise the first Envoys that are
+    /// looked at say which it is.
+    #[must_use]
+    pub fn with_canary_version(self, version: Option<String>) -> Self {
+        Self { canary_version: version, ..self }
+    }
+
+    /// Following an owner whose controller has ended: Envoys that still show that owner
+    /// are taken over without `takeover`.
+    #[must_use]
+    pub fn with_predecessor(self, owner: Option<String>) -> Self {
+        Self { predecessor: owner, ..self }
+    }
+
+    /// The canary version that the rollout is about, as far as it is known.
+    pub fn canary_version(&self) -> Option<&str> {
+        self.canary_version.as_deref()
+    }
+
+    /// Notifications that have not been delivered.
+    pub fn undelivered(&self) -> impl Iterator<Item = &Notification> {
+        self.outbox.iter().map(|out| &out.notice)
+    }
+
+    /// Envoys that could not be reached at the last look, each with what went wrong.
+    pub fn unreachable(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.members.iter().filter_map(move |(name, member)| {
+            member.lost.as_deref().map(|why| (name.as_str(), why))
+        })
     }
 
     /// Where the rollout stands.
@@ -297,12 +356,4 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// What tells one file from another: everything that decides. Where the Envoys are, whom to tell and
-/// how long a lease is may change under a running rollout.
-fn fingerprint(spec: &Spec) -> String {
-    let Spec { rollout, steps, analysis, gates, harm_budget, manual, .. } = spec;
-    let text = format!("{rollout} {steps:?} {analysis:?} {gates:?} {harm_budget:?} {manual}");
-    format!("{:016x}", xxh64(text.as_bytes(), 0))
 }

@@ -110,6 +110,10 @@ impl<'s> StepContext<'s> {
         let (before, confirmed_before) = (state.phase, state.confirmed());
         let (actions, events, replies, verdicts) = Default::default();
         let (rollback, line) = Default::default();
+        let mut events: Vec<RolloutEvent> = events;
+        if std::mem::take(&mut state.epoch_renewed) {
+            events.push(RolloutEvent::EpochRenewed { epoch: state.epoch });
+        }
         Self {
             spec,
             state,

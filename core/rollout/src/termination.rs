@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use canary_judge::counts::{Pair, Trials};
 use serde::{Deserialize, Serialize};
 
 /// Why a rollout ended or is being ended.
@@ -24,6 +25,10 @@ pub enum TerminationReason {
     Guard {
         /// On which.
         envoys: Vec<String>,
+        /// Requests and failures of both versions since the epoch's start, when the rollback began.
+        /// The guard itself counts in each Envoy; these are the fleet's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counts: Option<Pair<Trials>>,
     },
     /// A person asked for it.
     #[serde(rename = "person")]
@@ -42,13 +47,6 @@ pub enum TerminationReason {
     },
 }
 
-impl TerminationReason {
-    /// Whether the canary has all traffic.
-    pub const fn is_good(&self) -> bool {
-        matches!(self, Self::Completed | Self::PromotedByOperator)
-    }
-}
-
 /// The reason in a sentence, without its full stop.
 impl fmt::Display for TerminationReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,7 +54,15 @@ impl fmt::Display for TerminationReason {
             Self::Completed => f.write_str("every step's conditions held"),
             Self::PromotedByOperator => f.write_str("promoted by a person, past the steps"),
             Self::Metric { verdict, .. } => f.write_str(verdict),
-            Self::Guard { envoys } => write!(f, "the guard tripped on {}", envoys.join(", ")),
+            Self::Guard { envoys, counts } => {
+                write!(f, "the guard tripped on {}", envoys.join(", "))?;
+                let Some(Pair { canary, stable }) = counts else { return Ok(()) };
+                write!(
+                    f,
+                    ": so far the canary failed {} of {} requests, stable {} of {}",
+                    canary.events, canary.trials, stable.events, stable.trials
+                )
+            }
             Self::Operator => f.write_str("aborted by a person"),
             Self::KillSwitch { envoy } => {
                 write!(f, "the kill switch was thrown on {envoy}, past this controller")

@@ -13,11 +13,12 @@ use crate::observe::{FleetView, Scrapes};
 use crate::rollout_file;
 
 /// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
-/// Gives the versions' labels.
+/// `ended` is an owner whose controller has ended. Gives the versions' labels.
 pub(super) async fn check(
     fleet: &Fleet,
     rollout: &str,
     takeover: bool,
+    ended: Option<&str>,
 ) -> Result<Pair<Option<String>>, Failure> {
     let reports = fleet.each(async |admin: &Admin| scrape(admin, rollout).await).await;
     let (answers, errors) = split(reports);
@@ -29,7 +30,7 @@ pub(super) async fn check(
     }
     let owned = observed.iter().filter_map(|(url, one)| {
         let (url, rollout) = (url.clone(), rollout.to_owned());
-        let owner = one.runtime.owner.value()?.clone();
+        let owner = one.runtime.owner.value().filter(|owner| ended != Some(owner))?.clone();
         Some(Error::OtherOwner { url, rollout, owner })
     });
     let owned: Vec<Error> = owned.filter(|_| !takeover).collect();
@@ -38,6 +39,13 @@ pub(super) async fn check(
     }
     let view = FleetView::new(rollout, &observed, None);
     Ok(Pair { stable: view.stable.version, canary: view.canary.version })
+}
+
+/// As whom the controller wrote that began the rollout at a position of a journal.
+pub(super) fn owner(journal: &Journal, begin: u64) -> Result<Option<String>, Error> {
+    let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
+    let Some(Record::Start(start)) = first else { return Ok(None) };
+    Ok(Some(start.owner))
 }
 
 /// Whether the finished rollout of a journal was this one: the same plan for the same versions. A

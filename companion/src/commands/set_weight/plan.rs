@@ -141,7 +141,7 @@ mod tests {
         let one = Before {
             rollouts: rollouts.iter().map(|name| (*name).to_owned()).collect(),
             gauges: Gauges { epoch: Some(6), ..Gauges::default() },
-            runtime: RolloutRuntime::of(&snapshot, "scorer"),
+            runtime: RolloutRuntime::new(&snapshot, "scorer"),
             canary: Some("3.2".to_owned()),
         };
         EnvoyReply { url: "http://a:1".to_owned(), result: Ok(one) }

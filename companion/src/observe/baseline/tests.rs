@@ -24,7 +24,7 @@ fn report(url: &str, ppm: u32, total: u64, failure: u64) -> EnvoyReply<Scrape> {
     let scrape = Scrape {
         gauges: Gauges { in_force: Weight::from_ppm(ppm), ..Gauges::default() },
         counters,
-        runtime: RolloutRuntime::of(&Snapshot::default(), "scorer"),
+        runtime: RolloutRuntime::new(&Snapshot::default(), "scorer"),
         configuration: Configuration::default(),
         endpoints: Pair::default(),
     };

@@ -21,7 +21,7 @@ fn scrape(counts: &[(Role, &str, u64)]) -> Scrape {
     Scrape {
         gauges: Gauges::default(),
         counters: RolloutCounters { versions: versions.collect(), uptime: None },
-        runtime: RolloutRuntime::of(&Snapshot::default(), "scorer"),
+        runtime: RolloutRuntime::new(&Snapshot::default(), "scorer"),
         configuration: Configuration::default(),
         endpoints: Pair::default(),
     }

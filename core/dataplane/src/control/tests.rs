@@ -12,7 +12,7 @@ fn runtime(settings: &[(&str, &str)]) -> RolloutRuntime {
         .map(|(key, value)| (format!("canary.r.{key}"), json!({"final_value": value})))
         .collect();
     let answer = json!({"layers": [], "entries": entries}).to_string();
-    RolloutRuntime::of(&Snapshot::read(answer.as_bytes(), |_| true).unwrap(), "r")
+    RolloutRuntime::new(&Snapshot::read(answer.as_bytes(), |_| true).unwrap(), "r")
 }
 
 fn rollout(weight: f64) -> Rollout {

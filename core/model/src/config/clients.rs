@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::header_names::{own_header, request_header};
-use super::read::read_duration;
-use super::rules::{COOKIE, TOKEN_VALUE};
-use super::{Affinity, Override, Token};
+use super::rules::{COOKIE, TOKEN_VALUE, read_duration};
+use super::{Affinity, Override, OverrideToken};
 use crate::document::{ConfigErrors, Node, Object};
 
 /// The most affinity sources of a rollout.
@@ -57,10 +56,10 @@ pub(super) fn read_override(rollout: &Object<'_>, problems: &mut ConfigErrors) -
     Some(Override { header, cookie, token: read_token(&object, problems) })
 }
 
-fn read_token(object: &Object<'_>, problems: &mut ConfigErrors) -> Option<Token> {
+fn read_token(object: &Object<'_>, problems: &mut ConfigErrors) -> Option<OverrideToken> {
     let object = object.get("token")?.object(&["header", "value"], problems)?;
     let header = object.require("header", problems);
-    Some(Token {
+    Some(OverrideToken {
         header: header.map(|header| own_header(&header, problems)).unwrap_or_default(),
         value: object.ruled("value", &TOKEN_VALUE, problems),
     })

@@ -99,7 +99,7 @@ pub(super) fn response_header(node: &Node<'_>, problems: &mut ConfigErrors) -> S
     lower_case(node, problems)
 }
 
-/// Reads `headers`.
+/// Reads the object `headers`; a name that other parts of HTTP need is an error.
 pub(super) fn read(root: &Object<'_>, problems: &mut ConfigErrors) -> HeaderNames {
     let mut names =
         HeaderNames { route: "x-canary-route".to_owned(), version: "x-canary-version".to_owned() };
@@ -132,7 +132,7 @@ pub(super) fn check_uses(config: &Config, problems: &mut ConfigErrors) {
         for (field, header) in affinity_headers(rollout) {
             check_token(config, &format!("{path}.{field}"), header, problems);
         }
-        let rule = rollout.forced.as_ref();
+        let rule = rollout.overriding.as_ref();
         let token = rule.and_then(|rule| rule.token.as_ref()).map(|token| token.header.as_str());
         if token.is_some() && token == rule.and_then(|rule| rule.header.as_deref()) {
             let message = "override.header has this name, and one header can't carry both";
@@ -152,7 +152,7 @@ pub(super) fn check_uses(config: &Config, problems: &mut ConfigErrors) {
 /// The request headers that a rollout reads, each with its field.
 fn request_uses(rollout: &Rollout) -> Vec<(String, &str)> {
     let mut uses = affinity_headers(rollout);
-    if let Some(rule) = &rollout.forced {
+    if let Some(rule) = &rollout.overriding {
         let header = rule.header.as_deref();
         uses.extend(header.map(|header| ("override.header".to_owned(), header)));
         let token = rule.token.as_ref().map(|token| token.header.as_str());
@@ -185,7 +185,7 @@ fn check_own(config: &Config, path: &str, header: &str, problems: &mut ConfigErr
 /// Testers' tokens are removed before the upstream, whichever rollout they belong to.
 fn check_token(config: &Config, path: &str, header: &str, problems: &mut ConfigErrors) {
     let token = |rollout: &Rollout| {
-        let token = rollout.forced.as_ref().and_then(|rule| rule.token.as_ref());
+        let token = rollout.overriding.as_ref().and_then(|rule| rule.token.as_ref());
         token.is_some_and(|token| token.header == header)
     };
     if let Some(place) = config.rollouts.iter().position(token) {

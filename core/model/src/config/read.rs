@@ -10,11 +10,10 @@ use serde_json::Value;
 use super::{
     Backend, Config, FailureRule, MAX_ROLLOUTS, Rollout, RuntimeSource, Signal, clients,
     header_names,
-    rules::{CLUSTER, PATH_PREFIX, ROLLOUT_NAME, SALT, VERSION},
+    rules::{CLUSTER, PATH_PREFIX, ROLLOUT_NAME, SALT, VERSION, read_duration},
     signal::MAX_SIGNALS,
 };
 use crate::document::{ConfigError, ConfigErrors, Node, Object};
-use crate::duration;
 use crate::matching::{self, Authority, Match};
 use crate::weight::Weight;
 
@@ -89,7 +88,7 @@ fn read_rollout(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Rollout>
         weight: read_weight(&object, problems),
         salt,
         affinity: clients::read_affinity(&object, problems),
-        forced: clients::read_override(&object, problems),
+        overriding: clients::read_override(&object, problems),
         failure: failure.map(|node| FailureRule::read(&node, problems)).unwrap_or_default(),
         guard: read_guard(&object, problems),
         signals: read_signals(&object, problems),
@@ -210,16 +209,6 @@ fn read_runtime(root: &Object<'_>, problems: &mut ConfigErrors) -> RuntimeSource
         runtime.interval = read_duration(&interval, expected, is_poll_interval, problems);
     }
     runtime
-}
-
-pub(super) fn read_duration(
-    node: &Node<'_>,
-    expected: &str,
-    fits: fn(Duration) -> bool,
-    problems: &mut ConfigErrors,
-) -> Duration {
-    let parse = |text: &str| duration::parse(text).filter(|duration| fits(*duration));
-    node.parsed(expected, parse, problems).unwrap_or_default()
 }
 
 fn is_poll_interval(interval: Duration) -> bool {

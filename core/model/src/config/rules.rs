@@ -1,6 +1,9 @@
 //! What the texts of a configuration look like.
 
+use std::time::Duration;
+
 use crate::document::{ConfigErrors, Node, TextRule};
+use crate::duration;
 use crate::names;
 
 /// The longest text of a salt, cluster name or token, in bytes.
@@ -66,4 +69,14 @@ fn is_path_prefix(text: &str) -> bool {
 
 fn is_listed_bin(text: &str) -> bool {
     names::is_bin(text) && !["other", "unreadable"].contains(&text)
+}
+
+pub(super) fn read_duration(
+    node: &Node<'_>,
+    expected: &str,
+    fits: fn(Duration) -> bool,
+    problems: &mut ConfigErrors,
+) -> Duration {
+    let parse = |text: &str| duration::parse(text).filter(|duration| fits(*duration));
+    node.parsed(expected, parse, problems).unwrap_or_default()
 }

@@ -35,7 +35,7 @@ pub enum Source {
         /// A larger body is unreadable, in bytes.
         max_body: usize,
     },
-    /// A response header.
+    /// The first line of a response header, by its lower-case name.
     ResponseHeader(String),
     /// The request itself; what it is counts, not a value of it.
     Request {
@@ -60,9 +60,9 @@ pub enum SignalBins {
 /// A listed value and the bin it counts in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Category {
-    /// The value's text.
+    /// The text that a value must have, after JSON's escapes are decoded.
     pub value: String,
-    /// The bin's name.
+    /// The name of the bin that it counts in, as it appears in the statistic.
     pub bin: String,
 }
 

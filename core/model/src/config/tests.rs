@@ -30,7 +30,7 @@ fn defaults() {
     assert_eq!(rollout.weight, Weight::ZERO);
     assert_eq!(rollout.salt, "scorer/3.2");
     assert_eq!(rollout.matches, Match::default());
-    assert!(rollout.guard && !rollout.inherit && !rollout.propagate && !rollout.keyed());
+    assert!(rollout.guard && !rollout.inherit && !rollout.propagate && !rollout.sticky());
     assert!(rollout.failure.http(500) && rollout.failure.http(599) && !rollout.failure.http(499));
     let grpc: Vec<u32> = (0..=17).filter(|code| rollout.failure.grpc(*code)).collect();
     assert_eq!(grpc, [2, 4, 13, 14, 15, 17]);
@@ -74,7 +74,7 @@ fn the_whole_of_it() {
     assert_eq!(rollout.affinity[0], Affinity::Header("x-user-id".into()));
     let failures: Vec<u16> = (400..=599).filter(|code| rollout.failure.http(*code)).collect();
     assert_eq!(failures[..5], [408, 410, 411, 412, 429]);
-    assert!(rollout.reads_bodies() && rollout.keyed());
+    assert!(rollout.reads_bodies() && rollout.sticky());
     assert_eq!(config.headers.route, "x-r");
 }
 

@@ -94,11 +94,11 @@ impl Snapshot {
 /// Where in the answer the reader stands.
 #[derive(Clone, Copy)]
 enum Position {
-    /// The whole answer.
+    /// The whole response of `GET /runtime`.
     Answer,
     /// `entries`: the keys of the whole runtime.
     Entries,
-    /// A wanted key.
+    /// A key below `canary.`, as opposed to one that is skipped.
     Entry,
     /// A wanted key's `final_value`.
     Value,

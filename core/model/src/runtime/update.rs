@@ -146,9 +146,9 @@ impl Update {
 /// A key that Envoy's runtime does not show as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unconfirmed {
-    /// The runtime key.
+    /// The runtime key whose value differs.
     pub key: String,
-    /// What was written.
+    /// The value that was written; `None` if the key was removed.
     pub written: String,
     /// What the runtime shows; `None` for nothing.
     pub shown: Option<String>,

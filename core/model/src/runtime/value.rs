@@ -18,17 +18,17 @@ pub const MAX_VALUE: usize = 256;
 /// Why a value of the runtime can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueError {
-    /// Not a weight.
+    /// Not a weight of the grammar `5` or `5@3.2`.
     Weight(WeightError),
     /// A weight, and after its `@` something that isn't a version.
     WeightVersion,
-    /// Not `<seconds>:<nonce>`.
+    /// Not a lease of the form `<seconds>:<nonce>`.
     Lease,
     /// Not a non-negative integer that fits 64 bits.
     Count,
     /// Neither `100` nor `0`.
     Enabled,
-    /// Longer than [`MAX_VALUE`].
+    /// Longer than [`MAX_VALUE`] bytes.
     TooLong,
     /// Not a text that `canaryctl` writes as an owner.
     Owner,
@@ -182,7 +182,7 @@ pub struct RolloutRuntime {
     pub weight: Reading<WeightValue>,
     /// How long it holds.
     pub lease: Reading<Lease>,
-    /// The guard's epoch.
+    /// The generation of the guard's count.
     pub epoch: Reading<u64>,
     /// The window of first observations.
     pub window: Reading<u64>,
@@ -194,7 +194,7 @@ pub struct RolloutRuntime {
 
 impl RolloutRuntime {
     /// Reads a rollout's settings out of an answer of Envoy.
-    pub fn of(snapshot: &Snapshot, rollout: &str) -> Self {
+    pub fn new(snapshot: &Snapshot, rollout: &str) -> Self {
         let text = |setting| snapshot.get(rollout, setting);
         Self {
             weight: Reading::read(text(Setting::Weight), WeightValue::parse),

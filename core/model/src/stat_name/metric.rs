@@ -10,7 +10,7 @@ use crate::role::Role;
 /// in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric<'a> {
-    /// Compared requests.
+    /// Compared requests, counted when they end.
     RqTotal,
     /// Compared requests that failed, as the rollout defines failure.
     RqFailure,
@@ -40,14 +40,14 @@ pub enum Metric<'a> {
     RqTimeFirstUs,
     /// Values of a signal that fell into a bin.
     Signal {
-        /// The signal's name.
+        /// The name of the signal that was read.
         signal: &'a str,
         /// The bin its value fell into.
         bin: &'a str,
     },
     /// As `Signal`, but of each client's first request in the window only.
     SignalFirst {
-        /// The signal's name.
+        /// The name of the signal that was read.
         signal: &'a str,
         /// The bin its value fell into.
         bin: &'a str,

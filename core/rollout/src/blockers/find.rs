@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Blocker, Blockers, PauseReason, StepPosition};
+use super::{Blocker, Blockers, PauseReason, StepPosition, checks};
 use crate::advance;
+use crate::mismatch::EnvoyMismatch;
 use crate::spec::{Conditions, GatePosition, PauseSpec, Spec};
 use crate::state::{FleetMember, Phase, State, StepProgress};
 use canary_judge::Tolerated;
@@ -18,15 +19,18 @@ pub fn blockers(spec: &Spec, state: &State) -> Blockers {
     let waits = match state.phase {
         Phase::Pending => pending(spec, state),
         Phase::Progressing | Phase::Paused => running(spec, state),
-        Phase::Promoting => confirmation(state).into_iter().collect(),
+        Phase::Promoting => {
+            let mut waits = checks::while_under_way(state);
+            waits.extend(confirmation(state));
+            waits
+        }
         Phase::Aborting => rollback(spec, state),
         Phase::Healthy | Phase::Degraded => Vec::new(),
     };
     let lost = |(name, member): (&String, &FleetMember)| {
         member.lost.as_ref().map(|why| (name.clone(), why.clone()))
     };
-    let over = state.phase.is_end();
-    let lost = state.members.iter().filter(|_| !over).filter_map(lost).collect();
+    let lost = state.members.iter().filter_map(lost).collect();
     Blockers { step: place(spec, state), waiting_for: waits, unreachable: lost }
 }
 
@@ -40,7 +44,8 @@ fn pending(spec: &Spec, state: &State) -> Vec<Blocker> {
     if state.reachable().next().is_none() {
         return vec![Blocker::AnyEnvoy];
     }
-    gates(spec, state, GatePosition::Step(0))
+    let failing = checks::before_first_weight(spec, state);
+    if failing.is_empty() { gates(spec, state, GatePosition::Step(0)) } else { failing }
 }
 
 fn confirmation(state: &State) -> Option<Blocker> {
@@ -55,13 +60,21 @@ fn confirmation(state: &State) -> Option<Blocker> {
 }
 
 fn rollback(spec: &Spec, state: &State) -> Vec<Blocker> {
-    let mismatch = |member: &FleetMember| member.lost.clone().or_else(|| member.mismatch.clone());
-    let open = state.unconfirmed_rollback().into_iter();
-    let envoys: Vec<_> =
-        open.map(|(name, member)| (name.clone(), mismatch(member).unwrap_or_default())).collect();
+    let open = state.unconfirmed_rollback();
+    let (mut lost, mut envoys) = (Vec::new(), Vec::new());
+    for (name, member) in open {
+        match (&member.lost, &member.mismatch) {
+            (Some(why), _) => lost.push((name.clone(), why.clone())),
+            (None, Some(mismatch)) => envoys.push((name.clone(), mismatch.clone())),
+            (None, None) => envoys.push((name.clone(), EnvoyMismatch::NotConfirmed)),
+        }
+    }
     let mut waits = Vec::new();
     if !envoys.is_empty() {
         waits.push(Blocker::Confirmation { envoys });
+    }
+    if !lost.is_empty() {
+        waits.push(Blocker::Reachable { envoys: lost });
     }
     let left = state.leases_left(spec);
     if !left.is_zero() {
@@ -81,7 +94,8 @@ pub(crate) fn of_step(spec: &Spec, state: &State) -> Blockers {
 fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
     let pausing = advance::pausing(spec, state);
     let mut waits: Vec<Blocker> =
-        pausing.map(|why| Blocker::Operator { why }).into_iter().collect();
+        pausing.clone().map(|why| Blocker::Operator { why }).into_iter().collect();
+    waits.extend(checks::while_under_way(state));
     waits.extend(confirmation(state));
     waits.extend(
         state

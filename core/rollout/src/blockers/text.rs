@@ -6,6 +6,9 @@ use std::time::Duration;
 use canary_judge::verdict::reason::figure;
 
 use super::{Blocker, Blockers, PauseReason, StepPosition};
+use crate::event::Refusal;
+use crate::mismatch::EnvoyMismatch;
+use crate::state::Phase;
 
 /// `step 2 of 4 (5 %) waits for 312 of 500 canary requests (4 min more at this traffic)`; empty where
 /// there is nothing to wait for.
@@ -41,6 +44,31 @@ impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AnyEnvoy => f.write_str("an Envoy that can be reached"),
+            Self::CanaryVersion => {
+                f.write_str("the canary's version: no Envoy that answers says which it is")
+            }
+            Self::OtherVersion { expected, envoys } => {
+                write!(f, "version {expected} of the canary: {}", listed(envoys, "runs"))
+            }
+            Self::Signal { metric, signal, envoys, known } => {
+                write!(f, "signal {signal}, which metric {metric} names: ")?;
+                write!(f, "the filter of {} doesn't have it", envoys.join(", "))?;
+                match known.as_slice() {
+                    [] => f.write_str(" and has no signals"),
+                    known => write!(f, "; it has {}", known.join(", ")),
+                }
+            }
+            Self::Endpoints { role, envoys } => {
+                write!(f, "an endpoint in {role}'s cluster: {} has none", envoys.join(", "))
+            }
+            Self::RefusedConfiguration { envoys } => {
+                write!(f, "a configuration that Envoy accepts: {}", listed(envoys, "refuses one:"))
+            }
+            Self::Reachable { envoys } => {
+                let each: Vec<String> =
+                    envoys.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+                write!(f, "confirmation by {}", each.join(", "))
+            }
             Self::Confirmation { envoys } => {
                 let each: Vec<String> =
                     envoys.iter().map(|(name, mismatch)| format!("{name} ({mismatch})")).collect();
@@ -74,7 +102,7 @@ impl fmt::Display for Blocker {
                 write!(f, "the gate {url}, asked {attempts} times")?;
                 said.as_ref().map_or(Ok(()), |said| write!(f, " (it said: {said})"))
             }
-            Self::Operator { why } => f.write_str(why.sentence()),
+            Self::Operator { why } => f.write_str(&why.sentence()),
         }
     }
 }
@@ -85,12 +113,83 @@ fn more(left: Option<Duration>) -> String {
 
 impl PauseReason {
     /// The reason in words.
-    pub const fn sentence(self) -> &'static str {
-        match self {
+    pub fn sentence(&self) -> String {
+        let text = match self {
+            Self::Inconclusive { metric } => {
+                return format!(
+                    "an operator: more measurements of {metric} were neither good nor bad than its \
+                     inconclusiveLimit allows"
+                );
+            }
+            Self::Sentence(text) => text,
             Self::File => "a person to promote it, as the file says",
             Self::Command => "a person to resume it",
             Self::Timeout => "a person: the timeout passed before the pause's conditions held",
+        };
+        text.to_owned()
+    }
+}
+
+fn listed(envoys: &[(String, String)], verb: &str) -> String {
+    let each: Vec<String> =
+        envoys.iter().map(|(name, what)| format!("{name} {verb} {what}")).collect();
+    each.join(", ")
+}
+
+impl fmt::Display for EnvoyMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConfirmed => f.write_str("not confirmed yet"),
+            Self::Runtime { key, shown: Some(shown), wanted } => {
+                write!(f, "its runtime shows {key} {shown} instead of {wanted}")
+            }
+            Self::Runtime { key, shown: None, wanted } => {
+                write!(f, "its runtime shows {key} nothing instead of {wanted}")
+            }
+            Self::OwnerLeft { owner } => write!(f, "its runtime still shows owner {owner}"),
+            Self::LeaseMissing => f.write_str("its runtime does not show our lease"),
+            Self::LeaseLeft => f.write_str("its runtime still shows our lease"),
+            Self::NoWeightReported => f.write_str("its filter reports no weight"),
+            Self::LeaseExpired => f.write_str("its lease ran out"),
+            Self::InForce { weight, wanted } => {
+                write!(f, "weight {weight} is still in force, {wanted} is set")
+            }
         }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::NotInPhase(phase) => return write!(f, "not while {phase}: {}", next(*phase)),
+            Self::NotRolledBack(phase) => {
+                return write!(
+                    f,
+                    "only a rollout that was rolled back can be retried; it is {phase}"
+                );
+            }
+            Self::NoPauseLeft => {
+                "no pause left to skip in this step, and its remaining conditions cannot be \
+                 skipped; use `promote --full` to bypass them"
+            }
+            Self::PausedByFile => "the rollout file asks for this pause; `promote` ends it",
+            Self::NotPaused => "it is not paused",
+            Self::RollbackUnfinished => "the rollback is not over yet; try again in a moment",
+            Self::Sentence(text) => text,
+        };
+        f.write_str(text)
+    }
+}
+
+/// What an operator can do in a phase in which a command has no meaning.
+const fn next(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Pending => "it has not started; `abort` ends it",
+        Phase::Promoting => "all traffic is being sent to the canary; `abort` still works",
+        Phase::Healthy => "the canary has all traffic already; `abort` takes it back",
+        Phase::Aborting => "it is being rolled back; `retry` starts again after that",
+        Phase::Degraded => "it was rolled back; `retry` starts again",
+        Phase::Progressing | Phase::Paused => "it can't do that now",
     }
 }
 

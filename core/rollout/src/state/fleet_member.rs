@@ -1,6 +1,11 @@
 //! What is known of one Envoy of the fleet.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
+
+use crate::mismatch::EnvoyMismatch;
+use canary_judge::counts::Pair;
 
 /// One Envoy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -8,7 +13,7 @@ pub(crate) struct FleetMember {
     /// Why it could not be reached at the last look.
     pub(crate) lost: Option<String>,
     /// What it does not show as it should; `None`: it confirmed the target.
-    pub(crate) mismatch: Option<String>,
+    pub(crate) mismatch: Option<EnvoyMismatch>,
     /// Whether its runtime has to be written.
     pub(crate) stale: bool,
     /// The epoch in which it last confirmed a target of ours.
@@ -17,4 +22,16 @@ pub(crate) struct FleetMember {
     pub(crate) free: bool,
     /// Whether it has confirmed the rollback.
     pub(crate) stable: bool,
+    /// The version labels in force, when last read.
+    #[serde(default)]
+    pub(crate) versions: Pair<Option<String>>,
+    /// The signals that its filter has for this rollout, when last read.
+    #[serde(default)]
+    pub(crate) signals: Option<BTreeSet<String>>,
+    /// How many endpoints each role's cluster has, when last read.
+    #[serde(default)]
+    pub(crate) endpoints: Pair<Option<u64>>,
+    /// The pushed configuration that it refuses, in its words.
+    #[serde(default)]
+    pub(crate) refused: Option<String>,
 }

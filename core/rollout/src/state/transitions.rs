@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{FleetMember, State, StepProgress, WeightTarget};
+use crate::mismatch::EnvoyMismatch;
 use crate::spec::Spec;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
@@ -39,7 +40,9 @@ impl State {
 
     /// Back to before the start, for another attempt. Time and notifications go on.
     pub(crate) fn reset(&mut self, spec: &Spec, attempt: u32) {
-        let fresh = Self::new(spec, &self.owner, self.takeover);
+        let fresh = Self::new(spec, &self.owner, self.takeover)
+            .with_canary_version(self.canary_version.clone())
+            .with_predecessor(self.predecessor.clone());
         let old = std::mem::replace(self, fresh);
         self.attempt = attempt;
         self.epoch = old.epoch;
@@ -55,6 +58,7 @@ impl State {
     pub(crate) fn driven(&self, spec: &Spec, weight: Weight) -> WeightTarget {
         WeightTarget {
             weight,
+            version: self.canary_version.clone(),
             enabled: true,
             epoch: self.epoch,
             window: self.window,
@@ -66,7 +70,7 @@ impl State {
     /// From now on every Envoy should show this.
     pub(crate) fn set_target(&mut self, target: WeightTarget) {
         for member in self.members.values_mut() {
-            member.mismatch = Some("not confirmed yet".to_owned());
+            member.mismatch = Some(EnvoyMismatch::NotConfirmed);
             member.stale = true;
         }
         self.target = Some(target);

@@ -1,7 +1,7 @@
 //! What persons ask for: each command is obeyed or refused with a reason.
 
 use super::StepContext;
-use crate::event::{CommandReply, RolloutEvent};
+use crate::event::{CommandReply, Refusal, RolloutEvent};
 use crate::inputs::OperatorCommand;
 use crate::state::Phase;
 use crate::termination::TerminationReason;
@@ -24,15 +24,18 @@ impl StepContext<'_> {
     }
 
     /// Ends the pause it is in, whatever that waits for.
-    fn promote(&mut self) -> Result<(), String> {
-        self.running("promote")?;
+    fn promote(&mut self) -> Result<(), Refusal> {
+        self.running()?;
+        if !self.state.judge.inconclusive().is_empty() {
+            self.state.judge.accept_inconclusive();
+            self.state.progress.stopped = false;
+            return Ok(());
+        }
         let progress = &mut self.state.progress;
         let paused = progress.stopped || progress.timed_out;
         let pauses = self.spec.steps.get(progress.step).map_or(0, |step| step.pauses.len());
         if progress.pauses >= pauses && !paused {
-            let what = "the step's pauses are over, and what it still waits for can't be skipped; \
-                        `promote --full` waits for nothing";
-            return Err(what.to_owned());
+            return Err(Refusal::NoPauseLeft);
         }
         progress.stopped = false;
         if progress.pauses < pauses {
@@ -41,7 +44,7 @@ impl StepContext<'_> {
         Ok(())
     }
 
-    fn promote_full(&mut self) -> Result<(), String> {
+    fn promote_full(&mut self) -> Result<(), Refusal> {
         match self.state.phase {
             Phase::Promoting | Phase::Healthy => Ok(()),
             Phase::Progressing | Phase::Paused => {
@@ -49,37 +52,39 @@ impl StepContext<'_> {
                 Ok(())
             }
             phase @ (Phase::Pending | Phase::Aborting | Phase::Degraded) => {
-                Err(refusal("promote", phase))
+                Err(Refusal::NotInPhase(phase))
             }
         }
     }
 
-    fn pause(&mut self) -> Result<(), String> {
-        self.running("pause")?;
+    fn pause(&mut self) -> Result<(), Refusal> {
+        self.running()?;
         self.state.progress.stopped = true;
         Ok(())
     }
 
-    fn resume(&mut self) -> Result<(), String> {
-        self.running("resume")?;
+    fn resume(&mut self) -> Result<(), Refusal> {
+        self.running()?;
+        let inconclusive = !self.state.judge.inconclusive().is_empty();
+        if inconclusive {
+            self.state.judge.accept_inconclusive();
+        }
         let progress = &mut self.state.progress;
-        if progress.stopped || progress.timed_out {
+        if progress.stopped || progress.timed_out || inconclusive {
             progress.resume();
             return Ok(());
         }
         Err(match self.state.phase {
-            Phase::Paused => "this pause is the file's; `promote` ends it".to_owned(),
-            _ => "it is not paused".to_owned(),
+            Phase::Paused => Refusal::PausedByFile,
+            _ => Refusal::NotPaused,
         })
     }
 
-    fn retry(&mut self) -> Result<(), String> {
+    fn retry(&mut self) -> Result<(), Refusal> {
         if self.state.phase != Phase::Degraded {
             return Err(match self.state.phase {
-                Phase::Aborting => "the rollback is not over yet; try again in a moment".to_owned(),
-                phase => {
-                    format!("only a rollout that was rolled back can be retried; it is {phase}")
-                }
+                Phase::Aborting => Refusal::RollbackUnfinished,
+                phase => Refusal::NotRolledBack(phase),
             });
         }
         let attempt = self.state.attempt.saturating_add(1);
@@ -87,10 +92,10 @@ impl StepContext<'_> {
         Ok(())
     }
 
-    fn running(&self, command: &str) -> Result<(), String> {
+    fn running(&self) -> Result<(), Refusal> {
         match self.state.phase {
             Phase::Progressing | Phase::Paused => Ok(()),
-            phase => Err(refusal(command, phase)),
+            phase => Err(Refusal::NotInPhase(phase)),
         }
     }
 
@@ -104,18 +109,6 @@ impl StepContext<'_> {
         self.state.phase = Phase::Degraded;
         self.state.target = None;
         self.state.ending = Some(reason.clone());
-        self.events.push(RolloutEvent::Degraded { reason });
+        self.events.push(RolloutEvent::Degraded { reason, unreachable: Vec::new() });
     }
-}
-
-fn refusal(command: &str, phase: Phase) -> String {
-    let next = match phase {
-        Phase::Pending => "it has not begun",
-        Phase::Promoting => "all traffic is being sent to the canary; `abort` still works",
-        Phase::Healthy => "the canary has all traffic already",
-        Phase::Aborting => "it is being rolled back; `retry` begins anew after that",
-        Phase::Degraded => "it was rolled back; `retry` begins anew",
-        Phase::Progressing | Phase::Paused => "it can't do that now",
-    };
-    format!("can't {command} while {phase}: {next}")
 }

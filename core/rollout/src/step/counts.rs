@@ -6,6 +6,7 @@ use super::StepContext;
 use crate::event::RolloutEvent;
 use crate::termination::TerminationReason;
 use canary_judge::observation::{Measurement, Observation};
+use canary_judge::verdict::Findings;
 
 impl StepContext<'_> {
     pub(super) fn count(
@@ -72,6 +73,7 @@ impl StepContext<'_> {
         line.window = Some(target.window);
         line.measurements.append(&mut self.state.measured);
         self.state.observe(&line);
+        self.note_metric_outages();
         self.verdicts = self.state.judge.verdicts();
         self.line = Some(line);
         if let Some(verdict) = self.state.judge.abort() {
@@ -79,6 +81,29 @@ impl StepContext<'_> {
             self.request_rollback(TerminationReason::Metric { metric, verdict });
         }
         self.check_split();
+    }
+
+    /// Tells when an external metric stops or starts saying something.
+    fn note_metric_outages(&mut self) {
+        let verdicts = self.state.judge.verdicts();
+        for verdict in verdicts {
+            let Findings::Query { outage, .. } = verdict.findings else { continue };
+            let metric = verdict.metric;
+            let known = &mut self.state.metric_outages;
+            match outage {
+                Some(why) => {
+                    let why = why.sentence();
+                    if known.insert(metric.clone(), why.clone()).is_none() {
+                        self.events.push(RolloutEvent::MetricOutage { metric, why });
+                    }
+                }
+                None => {
+                    if known.remove(&metric).is_some() {
+                        self.events.push(RolloutEvent::MetricOutageOver { metric });
+                    }
+                }
+            }
+        }
     }
 
     fn check_split(&mut self) {

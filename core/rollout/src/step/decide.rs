@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::StepContext;
 use crate::advance;
-use crate::blockers::PauseReason;
+use crate::blockers::checks;
 use crate::event::RolloutEvent;
 use crate::spec::GatePosition;
 use crate::state::{Phase, WeightTarget};
@@ -43,7 +43,10 @@ impl StepContext<'_> {
         }
     }
 
-    fn begin_rollback(&mut self, reason: TerminationReason) {
+    fn begin_rollback(&mut self, mut reason: TerminationReason) {
+        if let TerminationReason::Guard { counts, .. } = &mut reason {
+            *counts = Some(self.state.totals);
+        }
         self.state.phase = Phase::Aborting;
         self.state.aborting_since = self.state.clock.passed;
         self.state.ending = Some(reason.clone());
@@ -52,6 +55,7 @@ impl StepContext<'_> {
         let (epoch, window) = (self.state.epoch, self.state.window);
         self.state.set_target(WeightTarget {
             weight: Weight::ZERO,
+            version: self.state.canary_version.clone(),
             enabled: false,
             epoch,
             window,
@@ -71,15 +75,20 @@ impl StepContext<'_> {
         self.state.phase = Phase::Degraded;
         self.state.target = None;
         let reason = self.state.ending.clone().unwrap_or(TerminationReason::Operator);
-        self.events.push(RolloutEvent::Degraded { reason });
+        let unreachable = self.unreachable();
+        self.events.push(RolloutEvent::Degraded { reason, unreachable });
     }
 
     /// The rollout begins when somebody was looked at since it could: who owns it shows then.
     fn begin(&mut self) {
         let looked = self.before == Phase::Pending && self.state.reachable().next().is_some();
-        if !looked || !self.passes(GatePosition::Step(0)) {
+        if !looked || !checks::before_first_weight(self.spec, &self.state).is_empty() {
             return;
         }
+        if !self.passes(GatePosition::Step(0)) {
+            return;
+        }
+        self.state.canary_version = checks::canary_version(&self.state);
         let last = self.state.epoch.max(self.state.shown_epoch);
         let epoch = self.now.unix.max(last.saturating_add(1));
         self.state.begin(self.spec, epoch);
@@ -98,12 +107,13 @@ impl StepContext<'_> {
 
     fn progress(&mut self) {
         self.renew_window();
-        if self.state.outage.is_none() {
+        let held = self.state.outage.is_some() || !checks::while_under_way(&self.state).is_empty();
+        if !held {
             advance::pauses(self.spec, &mut self.state, advance::People::Decide);
         }
         self.update_phase();
         let ready = advance::ready(self.spec, &self.state);
-        if !ready || self.state.outage.is_some() || !self.state.confirmed() {
+        if !ready || held || !self.state.confirmed() {
             return;
         }
         let next = self.state.progress.step.saturating_add(1);
@@ -131,7 +141,6 @@ impl StepContext<'_> {
         let before = std::mem::replace(&mut self.state.phase, phase);
         match (before, pausing) {
             (Phase::Progressing | Phase::Pending, Some(why)) => {
-                let why = PauseReason::sentence(why).to_owned();
                 self.events.push(RolloutEvent::Paused { why });
             }
             (Phase::Paused, None) => self.events.push(RolloutEvent::Resumed),
@@ -155,7 +164,7 @@ impl StepContext<'_> {
         if self.gap {
             self.state.next_window();
         }
-        if !self.state.confirmed() {
+        if !self.state.confirmed() || !checks::while_under_way(&self.state).is_empty() {
             return;
         }
         if !self.state.releasing {
@@ -170,6 +179,11 @@ impl StepContext<'_> {
         self.state.phase = Phase::Healthy;
         self.state.target = None;
         let reason = self.state.ending.clone().unwrap_or(TerminationReason::Completed);
-        self.events.push(RolloutEvent::Completed { reason });
+        let unreachable = self.unreachable();
+        self.events.push(RolloutEvent::Completed { reason, unreachable });
+    }
+
+    fn unreachable(&self) -> Vec<String> {
+        self.state.unreachable().map(|(name, _)| name.to_owned()).collect()
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::StepContext;
 use crate::event::RolloutEvent;
 use crate::inputs::{EnvoyInput, EnvoyReading};
-use crate::state::{FleetMember, Phase, WeightTarget};
+use crate::mismatch;
+use crate::state::{FleetMember, Phase};
 use crate::termination::TerminationReason;
-use canary_model::runtime::Lease;
 
 /// A larger epoch is none that counts on; nothing has to lie above it.
 const LARGEST_EPOCH: u64 = 1 << 53;
@@ -48,7 +48,33 @@ impl StepContext<'_> {
         self.check_switch(name, &member, shown);
         self.check_guard(name, shown);
         self.compare(&mut member, shown);
+        self.note_configuration(name, &member, shown);
+        member.versions.clone_from(&shown.versions);
+        member.signals.clone_from(&shown.signals);
+        member.endpoints = shown.endpoints;
+        member.refused.clone_from(&shown.refused);
         self.state.members.insert(name.to_owned(), member);
+    }
+
+    /// Tells when an Envoy begins or stops refusing a configuration, and when its canary changes.
+    fn note_configuration(&mut self, name: &str, member: &FleetMember, shown: &EnvoyReading) {
+        let envoy = name.to_owned();
+        match (&member.refused, &shown.refused) {
+            (None, Some(why)) => {
+                let why = why.clone();
+                self.events.push(RolloutEvent::ConfigurationRefused { envoy, why });
+            }
+            (Some(_), None) => self.events.push(RolloutEvent::ConfigurationAccepted { envoy }),
+            _ => {}
+        }
+        let (before, now) = (&member.versions.canary, &shown.versions.canary);
+        if let (Some(version), Some(expected)) = (now, &self.state.canary_version)
+            && version != expected
+            && before != now
+        {
+            let (envoy, version) = (name.to_owned(), version.clone());
+            self.events.push(RolloutEvent::OtherVersion { envoy, version });
+        }
     }
 
     /// Two controllers never fight: who sees another's name stops writing.
@@ -63,7 +89,9 @@ impl StepContext<'_> {
         let Some(owner) = shown.owner.as_ref().filter(|owner| **owner != state.owner) else {
             return;
         };
-        if settled {
+        // The name of a controller that has ended, on an Envoy that this one hasn't written yet.
+        let leftover = state.predecessor.as_ref() == Some(owner) && !state.took(member);
+        if settled && !leftover {
             let (envoy, owner) = (name.to_owned(), owner.clone());
             self.give_up(TerminationReason::OtherOwner { envoy, owner });
         }
@@ -94,7 +122,7 @@ impl StepContext<'_> {
         let tripped = &self.state.tripped;
         if !tripped.is_empty() && tripped.len() >= quorum.min(reachable) && self.under_way() {
             let envoys = tripped.iter().cloned().collect();
-            self.request_rollback(TerminationReason::Guard { envoys });
+            self.request_rollback(TerminationReason::Guard { envoys, counts: None });
         }
     }
 
@@ -103,71 +131,14 @@ impl StepContext<'_> {
             (member.mismatch, member.stale) = (None, false);
             return;
         };
-        let runtime = runtime_amiss(target, shown, self.state.releasing);
+        let runtime = mismatch::in_runtime(target, shown, self.state.releasing);
         let lapsed = target.lease_seconds.is_some() && shown.lease_expired == Some(true);
         member.stale = runtime.is_some() || lapsed;
-        member.mismatch = runtime.or_else(|| filter_amiss(target, shown));
+        member.mismatch = runtime.or_else(|| mismatch::in_filter(target, shown));
         if member.mismatch.is_none() {
             member.took = Some(target.epoch);
             member.free &= target.lease_seconds.is_none();
             member.stable |= !target.enabled;
         }
     }
-}
-
-/// What the runtime does not show as written.
-fn runtime_amiss(target: &WeightTarget, shown: &EnvoyReading, releasing: bool) -> Option<String> {
-    fn differs<T: PartialEq + std::fmt::Display>(
-        what: &str,
-        shown: Option<T>,
-        wanted: &T,
-    ) -> Option<String> {
-        let is = match shown {
-            Some(shown) if shown == *wanted => return None,
-            Some(shown) => shown.to_string(),
-            None => "nothing".to_owned(),
-        };
-        Some(format!("its runtime shows {what} {is} instead of {wanted}"))
-    }
-    let switch = |enabled: bool| if enabled { 100 } else { 0 };
-    let owner = || match (&target.owner, &shown.owner) {
-        (Some(wanted), shown) => differs("owner", shown.as_ref(), &wanted),
-        // Whoever came after us may be there already.
-        (None, Some(owner)) if !releasing => Some(format!("its runtime still shows owner {owner}")),
-        (None, _) => None,
-    };
-    differs("weight", shown.weight, &target.weight)
-        .or_else(|| differs("enabled", shown.enabled.map(switch), &switch(target.enabled)))
-        .or_else(|| differs("epoch", shown.epoch, &target.epoch))
-        .or_else(|| differs("window", shown.window, &target.window))
-        .or_else(owner)
-        .or_else(|| lease_amiss(target, shown.lease.as_deref()))
-}
-
-fn lease_amiss(target: &WeightTarget, shown: Option<&str>) -> Option<String> {
-    let shown = shown.and_then(|text| Lease::parse(text).ok());
-    let ours = |lease: &Lease| lease.nonce().starts_with(&format!("{}-", target.epoch));
-    match (target.lease_seconds, shown) {
-        (Some(seconds), Some(lease)) if lease.seconds() == seconds && ours(&lease) => None,
-        (Some(_), _) => Some("its runtime does not show our lease".to_owned()),
-        (None, Some(lease)) if ours(&lease) => Some("its runtime still shows our lease".to_owned()),
-        (None, _) => None,
-    }
-}
-
-/// What the filter has not taken up. With the kill switch thrown the filter isn't needed.
-fn filter_amiss(target: &WeightTarget, shown: &EnvoyReading) -> Option<String> {
-    if !target.enabled || shown.in_force == Some(target.weight) {
-        return None;
-    }
-    // A tripped guard keeps the weight at 0, whatever is set; the quorum decides what that means.
-    let tripped = shown.guard_tripped == Some(true) && shown.epoch_in_force == Some(target.epoch);
-    if tripped {
-        return None;
-    }
-    Some(match shown.in_force {
-        None => "its filter reports no weight".to_owned(),
-        Some(_) if shown.lease_expired == Some(true) => "its lease ran out".to_owned(),
-        Some(weight) => format!("weight {weight} is still in force, {} is set", target.weight),
-    })
 }

@@ -83,9 +83,10 @@ impl StepContext<'_> {
             out.again = now.saturating_add(wait_after(out.notice.attempt));
             return;
         }
+        let lost = RolloutEvent::notice_lost(&out.notice);
         outbox.remove(at);
         if !delivery.delivered {
-            self.events.push(RolloutEvent::NoticeLost { notice: delivery.notice });
+            self.events.push(lost);
         }
     }
 
@@ -97,7 +98,7 @@ impl StepContext<'_> {
         }
         let excess = self.state.outbox.len().saturating_sub(MOST_NOTICES);
         for out in self.state.outbox.drain(..excess) {
-            self.events.push(RolloutEvent::NoticeLost { notice: out.notice.number });
+            self.events.push(RolloutEvent::notice_lost(&out.notice));
         }
         for out in self.state.outbox.iter_mut().filter(|out| out.again <= now) {
             out.notice.attempt = out.notice.attempt.saturating_add(1);

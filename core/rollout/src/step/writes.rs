@@ -63,7 +63,12 @@ impl StepContext<'_> {
             let MetricRule::Prometheus(query) = &metric.rule else { continue };
             let due = self.state.due.entry(metric.name.clone()).or_insert(now);
             if *due <= now {
-                *due = now.saturating_add(query.interval);
+                // From the time when it was due, or delays would add up. One measurement that is
+                // missed is caught up with at the next step; after a longer gap the schedule starts
+                // again.
+                let next = due.saturating_add(query.interval);
+                let behind = next.saturating_add(query.interval) <= now;
+                *due = if behind { now.saturating_add(query.interval) } else { next };
                 self.actions.push(Action::Measure { metric: metric.name.clone() });
             }
         }

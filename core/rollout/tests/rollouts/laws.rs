@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use canary_judge::counts::Pair;
 use canary_judge::observation::{Measurement, Observation};
 use canary_judge::verdict::{Conclusion, Verdict};
 use canary_model::weight::Weight;
@@ -129,9 +130,13 @@ fn round() -> impl Strategy<Value = Round> {
 
 /// An Envoy that has done what it was told.
 fn obedient(target: Option<&WeightTarget>) -> EnvoyReading {
-    let Some(target) = target else { return EnvoyReading::default() };
+    let versions = Pair { stable: Some("1".to_owned()), canary: Some("2".to_owned()) };
+    let Some(target) = target else {
+        return EnvoyReading { versions, ..EnvoyReading::default() };
+    };
     EnvoyReading {
         weight: Some(target.weight),
+        weight_version: target.version.clone(),
         enabled: Some(target.enabled),
         lease: target.lease_seconds.map(|seconds| format!("{seconds}:{}-1", target.epoch)),
         epoch: Some(target.epoch),
@@ -141,6 +146,7 @@ fn obedient(target: Option<&WeightTarget>) -> EnvoyReading {
         epoch_in_force: Some(target.epoch),
         guard_tripped: Some(false),
         lease_expired: Some(false),
+        versions,
         ..EnvoyReading::default()
     }
 }

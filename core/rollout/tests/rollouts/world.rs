@@ -1,6 +1,6 @@
 //! The world around a controller: Envoys with a runtime, a filter and counters, and traffic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
@@ -34,14 +34,32 @@ pub(crate) struct Proxy {
     lease: Option<(String, u64)>,
     tripped: Option<Option<u64>>,
     pub(crate) counters: Pair<Trials>,
+    pub(crate) configuration: Configuration,
     /// Parts of requests and failures that are not whole yet.
     rest: Pair<[f64; 2]>,
+}
+
+/// What an Envoy's configuration says.
+#[derive(Clone)]
+pub(crate) struct Configuration {
+    pub(crate) canary: String,
+    pub(crate) signals: Option<BTreeSet<String>>,
+    pub(crate) endpoints: Pair<Option<u64>>,
+    pub(crate) refused: Option<String>,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        let endpoints = Pair { stable: Some(1), canary: Some(1) };
+        Self { canary: "2".to_owned(), signals: Some(BTreeSet::new()), endpoints, refused: None }
+    }
 }
 
 /// The runtime's keys of the rollout.
 #[derive(Clone, Default)]
 pub(crate) struct Runtime {
     pub(crate) weight: Option<Weight>,
+    pub(crate) version: Option<String>,
     pub(crate) enabled: Option<bool>,
     pub(crate) lease: Option<(u64, String)>,
     pub(crate) epoch: Option<u64>,
@@ -82,6 +100,7 @@ impl World {
         }
         proxy.runtime = Runtime {
             weight: Some(target.weight),
+            version: target.version.clone(),
             enabled: Some(target.enabled),
             lease: target.lease_seconds.map(|seconds| (seconds.into(), nonce.to_owned())),
             epoch: Some(target.epoch),
@@ -138,8 +157,8 @@ impl Proxy {
     /// A restart: the runtime and the filter's memory are gone. That its counters begin at zero is
     /// evened out before the controller sees them.
     pub(crate) fn restart(&mut self) {
-        let counters = self.counters;
-        *self = Self { counters, ..Self::default() };
+        let (counters, configuration) = (self.counters, self.configuration.clone());
+        *self = Self { counters, configuration, ..Self::default() };
     }
 
     /// The guard trips in the filter's present epoch.
@@ -169,18 +188,25 @@ impl Proxy {
         if self.tripped() || self.lapsed(now) || switched_off {
             return Weight::ZERO;
         }
-        self.filter.weight.unwrap_or_default()
+        self.filter_weight()
+    }
+
+    /// What the filter makes of the runtime's weight: 0 if it is another version's.
+    fn filter_weight(&self) -> Weight {
+        let version = self.filter.version.as_ref();
+        let ours = version.is_none_or(|version| *version == self.configuration.canary);
+        self.filter.weight.filter(|_| ours).unwrap_or_default()
     }
 
     fn shown(&self, now: u64) -> EnvoyReading {
-        let Runtime { weight, enabled, lease, epoch, window, owner } = self.runtime.clone();
-        let gauge = if self.tripped() || self.lapsed(now) {
-            Weight::ZERO
-        } else {
-            self.filter.weight.unwrap_or_default()
-        };
+        let Runtime { weight, version, enabled, lease, epoch, window, owner } =
+            self.runtime.clone();
+        let Configuration { canary, signals, endpoints, refused } = self.configuration.clone();
+        let gauge =
+            if self.tripped() || self.lapsed(now) { Weight::ZERO } else { self.filter_weight() };
         EnvoyReading {
             weight,
+            weight_version: version,
             enabled,
             lease: lease.map(|(seconds, nonce)| format!("{seconds}:{nonce}")),
             epoch,
@@ -190,7 +216,11 @@ impl Proxy {
             epoch_in_force: self.filter.epoch,
             guard_tripped: Some(self.tripped()),
             lease_expired: Some(self.lapsed(now)),
-            ..EnvoyReading::default()
+            versions: Pair { stable: Some("1".to_owned()), canary: Some(canary) },
+            signals,
+            endpoints,
+            refused,
+            unreadable: BTreeSet::new(),
         }
     }
 

@@ -26,11 +26,11 @@ fn reads_what_envoy_prints() {
     assert_eq!(snapshot.get("scorer", Setting::Weight), Some("0.25"));
     assert_eq!(snapshot.get("scorer", Setting::Lease), None, "empty is absent");
     assert_eq!(snapshot.get("scorer", Setting::Owner), Some("a \"b\" é\n"));
-    let scorer = RolloutRuntime::of(&snapshot, "scorer");
+    let scorer = RolloutRuntime::new(&snapshot, "scorer");
     assert_eq!(scorer.weight.value().map(|value| value.weight.ppm()), Some(2_500));
     assert_eq!(scorer.lease, Reading::Absent);
     assert_eq!(scorer.unreadable(), []);
-    assert_eq!(RolloutRuntime::of(&snapshot, "other").epoch, Reading::Set(7));
+    assert_eq!(RolloutRuntime::new(&snapshot, "other").epoch, Reading::Set(7));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn long_values_and_many_keys_are_bounded() {
     let answer = format!(r#"{{"entries":{{"canary.a.owner":{{"final_value":"{long}"}}}}}}"#);
     let snapshot = Snapshot::read(answer.as_bytes(), |_| true).unwrap();
     assert!(snapshot.get("a", Setting::Owner).unwrap().len() <= MAX_VALUE + 4);
-    let owner = RolloutRuntime::of(&snapshot, "a").owner;
+    let owner = RolloutRuntime::new(&snapshot, "a").owner;
     assert!(matches!(owner, Reading::Unreadable(_, ValueError::TooLong)));
 
     let entry = |number| format!(r#""canary.r{number}.weight":{{"final_value":"1"}}"#);

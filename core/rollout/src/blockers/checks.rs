@@ -1,0 +1,96 @@
+//! What keeps a rollout from moving a weight although time and data would let it: the checks before
+//! the first weight, and what holds it on the way.
+
+use std::collections::BTreeSet;
+
+use super::Blocker;
+use crate::spec::Spec;
+use crate::state::{FleetMember, State};
+use canary_judge::spec::MetricRule;
+use canary_model::role::Role;
+
+/// The checks that must pass before the first weight (DESIGN 7.1), as far as the Envoys' configuration
+/// is known; empty if they all pass.
+pub(crate) fn before_first_weight(spec: &Spec, state: &State) -> Vec<Blocker> {
+    let mut failing = while_under_way(state);
+    if state.reachable().next().is_some() && canary_version(state).is_none() {
+        failing.push(Blocker::CanaryVersion);
+    }
+    failing.extend(missing_signals(spec, state));
+    failing.extend(Role::ALL.into_iter().filter_map(|role| no_endpoints(state, role)));
+    failing
+}
+
+/// What holds a rollout that has begun: a refused configuration, another version.
+pub(crate) fn while_under_way(state: &State) -> Vec<Blocker> {
+    let mut holding = Vec::new();
+    let refused = named(state, |member| member.refused.clone());
+    if !refused.is_empty() {
+        holding.push(Blocker::RefusedConfiguration { envoys: refused });
+    }
+    if let Some(expected) = canary_version(state) {
+        let other = |member: &FleetMember| {
+            member.versions.canary.clone().filter(|version| *version != expected)
+        };
+        let envoys = named(state, other);
+        if !envoys.is_empty() {
+            holding.push(Blocker::OtherVersion { expected, envoys });
+        }
+    }
+    holding
+}
+
+/// The canary version that the rollout is about; before its start, if the caller didn't know it, what
+/// the first Envoy that says anything says. Envoys that say something else hold the rollout.
+pub(crate) fn canary_version(state: &State) -> Option<String> {
+    let shown = || state.reachable().find_map(|(_, member)| member.versions.canary.clone());
+    state.canary_version.clone().or_else(shown)
+}
+
+/// The reachable Envoys about which there is something to say, with what it is.
+fn named(state: &State, say: impl Fn(&FleetMember) -> Option<String>) -> Vec<(String, String)> {
+    let of_member =
+        |(name, member): (&String, &FleetMember)| say(member).map(|what| (name.clone(), what));
+    state.reachable().filter_map(of_member).collect()
+}
+
+fn missing_signals(spec: &Spec, state: &State) -> Vec<Blocker> {
+    let signal = |rule: &MetricRule| match rule {
+        MetricRule::Distribution { signal, .. } | MetricRule::Conversion { signal, .. } => {
+            Some(signal.clone())
+        }
+        MetricRule::FailureRate { .. } | MetricRule::Latency { .. } | MetricRule::Prometheus(_) => {
+            None
+        }
+    };
+    let mut missing = Vec::new();
+    for metric in &spec.analysis.metrics {
+        let Some(signal) = signal(&metric.rule) else { continue };
+        let lacking = |member: &FleetMember| {
+            member.signals.as_ref().filter(|known| !known.contains(&signal)).cloned()
+        };
+        let lacking: Vec<(String, BTreeSet<String>)> = state
+            .reachable()
+            .filter_map(|(name, member)| Some((name.clone(), lacking(member)?)))
+            .collect();
+        if lacking.is_empty() {
+            continue;
+        }
+        let known: BTreeSet<String> =
+            lacking.iter().flat_map(|(_, known)| known.iter().cloned()).collect();
+        missing.push(Blocker::Signal {
+            metric: metric.name.clone(),
+            signal,
+            envoys: lacking.into_iter().map(|(name, _)| name).collect(),
+            known: known.into_iter().collect(),
+        });
+    }
+    missing
+}
+
+fn no_endpoints(state: &State, role: Role) -> Option<Blocker> {
+    let empty = |(_, member): &(&String, &FleetMember)| *member.endpoints.get(role) == Some(0);
+    let envoys: Vec<String> =
+        state.reachable().filter(empty).map(|(name, _)| name.clone()).collect();
+    (!envoys.is_empty()).then_some(Blocker::Endpoints { role, envoys })
+}
