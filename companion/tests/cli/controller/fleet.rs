@@ -101,7 +101,7 @@ fn an_envoy_that_restarts_after_the_end_gets_the_final_state_back() {
     controller.comes_to(|status| status["phase"] == "Healthy");
     std::thread::sleep(Duration::from_millis(500));
     envoy.envoy().restart();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     let weight = || envoy.envoy().merged().get("canary.scorer.weight").cloned();
     while weight().as_deref() != Some("100@3.2") {
         assert!(Instant::now() < end, "{:?} {:#?}", weight(), controller.said);
