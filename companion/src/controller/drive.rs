@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use canary_model::redact::redacted;
 use canary_model::weight::Weight;
 use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::inputs::{Inputs, OperatorCommand};
+use canary_rollout::inputs::{EnvoyInput, Inputs, OperatorCommand};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,6 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::act::{Actor, Written};
 use super::engine::{Effects, Engine};
 use super::status::{Parts, Status};
+use crate::envoy::Admin;
 use crate::error::{Error, Failure, LeftBehind};
 use crate::observe::{FleetScrape, FleetScraper, MeasuredShare};
 
@@ -218,11 +220,35 @@ impl<A: Reporter> Controller<A> {
         notes.iter().for_each(|note| self.audience.remark(note));
         if self.ended {
             // Nothing is decided any more, and so there is nothing to write down.
+            self.restore(&envoys).await;
             self.publish();
             return Ok(self.audience.looked(&self.lines.status.borrow())?);
         }
         self.step(Inputs { envoys, observation, ..Inputs::default() }).await?;
         Ok(self.audience.looked(&self.lines.status.borrow())?)
+    }
+
+    /// Gives Envoys that have restarted since the end their final state back, only where it is missing. What
+    /// differs otherwise is shown.
+    async fn restore(&mut self, envoys: &BTreeMap<String, EnvoyInput>) {
+        let after = self.engine.after_end(envoys);
+        self.failed = after
+            .differing
+            .into_iter()
+            .map(|(url, mismatch)| (url, format!("{mismatch}; it was changed after the end")))
+            .collect();
+        let rollout = &self.engine.spec().rollout;
+        for restoration in &after.restore {
+            let update = restoration.update(rollout);
+            let this = |url: &str| url == restoration.envoy;
+            let write = async |admin: &Admin| admin.modify(&update).await;
+            for reply in self.scraper.fleet().some(this, write).await {
+                if let Err(error) = reply.result {
+                    self.envoy_errors += 1;
+                    self.failed.insert(reply.url, error.to_string());
+                }
+            }
+        }
     }
 
     async fn handle_command(&mut self, order: CommandRequest) -> Result<(), Failure> {
@@ -235,7 +261,7 @@ impl<A: Reporter> Controller<A> {
             .map(|refusal| refusal.to_string());
         let status = Arc::clone(&self.lines.status.borrow());
         // Who asked may have gone away.
-        let _ = order.reply.send(refused.map_or(Ok(status), Err));
+        let _ = order.reply.send(refused.map_or(Ok(status), |why| Err(why.to_string())));
         Ok(())
     }
 
@@ -302,16 +328,15 @@ impl<A: Reporter> Controller<A> {
         Ok(over)
     }
 
-    /// What an operator should know about the end: the Envoys that it didn't reach, and notifications that
-    /// never arrived.
+    /// Names the notifications that weren't delivered in time.
     fn report_end(&mut self) {
-        let status = Arc::clone(&self.lines.status.borrow());
-        status.unreached().iter().for_each(|warning| self.audience.remark(warning));
-        if !self.engine.state().is_over() {
-            let seconds = DRAIN.as_secs();
-            let text =
-                format!("a notification could not be delivered within {seconds} s of the end");
-            self.audience.remark(&text);
+        let (spec, seconds) = (self.engine.spec(), DRAIN.as_secs());
+        for notice in self.engine.state().undelivered() {
+            let (topic, hook) = (notice.topic.as_str(), spec.notify.get(notice.hook));
+            let to = hook.map_or_else(String::new, |hook| format!(" to {}", redacted(&hook.url)));
+            self.audience.remark(&format!(
+                "notification \"{topic}\"{to} could not be delivered within {seconds} s of the end"
+            ));
         }
     }
 

@@ -14,6 +14,7 @@ use canary_judge::observation::Observation;
 use canary_model::histogram::Histogram;
 use canary_model::role::Role;
 use canary_rollout::action::Action;
+use canary_rollout::after_end::{AfterEnd, after_end};
 use canary_rollout::blockers::Blockers;
 use canary_rollout::event::{CommandReply, RolloutEvent};
 use canary_rollout::fingerprint::fingerprint;
@@ -193,6 +194,12 @@ impl Engine {
         let at = timestamp(SystemTime::now());
         let (phase, reason) = (self.state.phase(), self.state.ending().cloned());
         self.write(vec![Record::End(End { at, phase, reason })])
+    }
+
+    /// Compares the Envoys with the final state after the end. Nothing of it is written down.
+    pub fn after_end(&mut self, envoys: &BTreeMap<String, EnvoyInput>) -> AfterEnd {
+        self.looked(envoys);
+        after_end(&self.state, envoys)
     }
 
     /// The file.

@@ -194,19 +194,6 @@ impl Status {
         }
     }
 
-    /// The Envoys that the rollout's end didn't reach, a sentence each.
-    pub fn unreached(&self) -> Vec<String> {
-        let serves = match self.phase {
-            Phase::Healthy => "it may still send requests to the old version",
-            _ => "its lease brings it back to stable",
-        };
-        let sentence = |envoy: &EnvoyStatus| {
-            let error = envoy.error.as_deref()?;
-            Some(format!("{}: not reached at the rollout's end: {error}; {serves}", envoy.url))
-        };
-        self.envoys.iter().filter_map(sentence).collect()
-    }
-
     /// Whether the rollout has ended.
     pub const fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Healthy | Phase::Degraded)

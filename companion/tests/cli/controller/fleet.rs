@@ -50,7 +50,7 @@ fn a_restarted_envoy_is_set_again_and_nothing_is_lost() {
     let after = controller.comes_to(|status| status["weight"]["in_force"] == 5);
     assert!(after["canary"]["requests"].as_u64() >= before["canary"]["requests"].as_u64());
     assert_eq!(after["phase"], "Paused");
-    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5");
+    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5@3.2");
 }
 
 #[test]
@@ -91,4 +91,60 @@ fn what_must_be_right_before_the_start() {
     envoy.envoy().admin_layer = false;
     let (code, said) = ends(&quick(&[&envoy]));
     assert!(code == 4 && said.contains("no admin layer"), "{code} {said}");
+}
+
+#[test]
+fn an_envoy_that_restarts_after_the_end_gets_the_final_state_back() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&quick(&[&envoy])), &["--stay"]);
+    controller.hears("Healthy");
+    controller.comes_to(|status| status["phase"] == "Healthy");
+    std::thread::sleep(Duration::from_millis(500));
+    envoy.envoy().restart();
+    let end = Instant::now() + patience();
+    let weight = || envoy.envoy().merged().get("canary.scorer.weight").cloned();
+    while weight().as_deref() != Some("100@3.2") {
+        assert!(Instant::now() < end, "{:?} {:#?}", weight(), controller.said);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let runtime = envoy.envoy().merged();
+    assert!(!runtime.contains_key("canary.scorer.lease"), "{runtime:?}");
+    assert!(!runtime.contains_key("canary.scorer.owner"), "{runtime:?}");
+    envoy.envoy().runtime.insert("canary.scorer.weight".to_owned(), "7@3.2".to_owned());
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(weight().as_deref(), Some("7@3.2"), "an operator's weight is never overwritten");
+}
+
+#[test]
+fn a_refused_configuration_holds_the_rollout_before_the_first_weight() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let filter = "extension_config_discovery.http_filter.canary";
+    {
+        let mut envoy = envoy.envoy();
+        envoy.configure("2", "3.1", "3.3", 0.0);
+        envoy.texts.insert(format!("{filter}.version_text"), "1".to_owned());
+    }
+    let mut controller = Controller::start(&place, &place.file(&quick(&[&envoy])), &[]);
+    let held = controller.comes_to(|status| {
+        status["waits_for"].as_str().is_some_and(|waits| waits.contains("is refused"))
+    });
+    assert_eq!((&held["phase"], &held["weight"]["set"]), (&json!("Pending"), &Value::Null));
+    assert!(!envoy.envoy().merged().contains_key("canary.scorer.weight"), "no weight moves");
+    envoy.envoy().configure("1", "3.1", "3.2", 0.0);
+    controller.hears("step 1 of 2");
+    assert_eq!(controller.ends(), 0, "{:#?}", controller.said);
+}
+
+#[test]
+fn a_cluster_without_endpoints_holds_the_rollout() {
+    let (place, envoy) = (Place::new(), busy(0));
+    envoy.envoy().configure("1", "3.1", "3.2", 0.0);
+    envoy.envoy().clusters.insert("b".to_owned(), 0);
+    let mut controller = Controller::start(&place, &place.file(&quick(&[&envoy])), &[]);
+    controller.comes_to(|status| {
+        status["phase"] == "Pending"
+            && status["waits_for"].as_str().is_some_and(|waits| waits.contains("endpoint"))
+    });
+    envoy.envoy().clusters.insert("b".to_owned(), 1);
+    controller.hears("step 1 of 2");
 }

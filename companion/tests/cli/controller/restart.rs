@@ -93,7 +93,7 @@ fn killed_while_it_rolls_back_it_goes_on_rolling_back() {
     let mut last = resumed(&place, &file);
     assert_eq!(last.ends(), 1, "{:#?}", last.said);
     assert!(last.said("Degraded: failures"), "{:#?}", last.said);
-    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "0");
+    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "0@3.2");
 }
 
 /// The next controller, which goes on.
@@ -146,7 +146,7 @@ fn a_signal_stops_it_and_changes_no_weight() {
         "{:#?}",
         controller.said
     );
-    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5");
+    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5@3.2");
     let in_force = || ctl_get(&envoy)["weight"]["in_force"].clone();
     let end = Instant::now() + patience();
     while in_force() != json!(0) {
@@ -213,7 +213,7 @@ fn nothing_is_done_that_the_full_disk_does_not_hold() {
     run(&mut limited).exits(4).says("can't write the journal").says("free some space");
     let records = place.records();
     assert_ne!(records.last().unwrap()["record"], "end");
-    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5", "the lease brings it back");
+    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "5@3.2", "the lease brings it back");
     let again = Controller::start(&place, &file, &[]);
     assert!(again.said("continuing the unfinished rollout"), "{:#?}", again.said);
     again.comes_to(|status| status["phase"] == "Paused");

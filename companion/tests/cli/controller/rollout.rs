@@ -11,7 +11,7 @@ fn a_good_version_gets_all_traffic() {
     controller.hears("Healthy");
     assert_eq!(controller.ends(), 0, "{:#?}", controller.said);
     let runtime = envoy.envoy().merged();
-    assert_eq!(runtime["canary.scorer.weight"], "100");
+    assert_eq!(runtime["canary.scorer.weight"], "100@3.2");
     assert_eq!(runtime["canary.scorer.enabled"], "100");
     assert!(!runtime.contains_key("canary.scorer.lease"), "it is to stay: {runtime:?}");
     assert!(!runtime.contains_key("canary.scorer.owner"), "nobody drives it any more");
@@ -26,7 +26,7 @@ fn a_bad_version_is_rolled_back() {
     assert_eq!(controller.ends(), 1);
     assert!(controller.said("Degraded"), "{:#?}", controller.said);
     let runtime = envoy.envoy().merged();
-    assert_eq!(runtime["canary.scorer.weight"], "0");
+    assert_eq!(runtime["canary.scorer.weight"], "0@3.2");
     assert_eq!(runtime["canary.scorer.enabled"], "0");
     let end = place.records().last().unwrap().clone();
     assert_eq!((&end["record"], &end["phase"]), (&json!("end"), &json!("Degraded")));

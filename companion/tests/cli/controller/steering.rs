@@ -35,7 +35,10 @@ fn abort_and_retry() {
     controller.hears("paused");
     controller.ctl(&["abort", "scorer"]).exits(0);
     let runtime = envoy.envoy().merged();
-    assert_eq!((&*runtime["canary.scorer.weight"], &*runtime["canary.scorer.enabled"]), ("0", "0"));
+    assert_eq!(
+        (&*runtime["canary.scorer.weight"], &*runtime["canary.scorer.enabled"]),
+        ("0@3.2", "0")
+    );
     controller.hears("Degraded");
     let degraded = controller.ctl(&["status", "scorer", "--watch"]).exits(1);
     assert_eq!(degraded.stdout, "Degraded\n");
@@ -53,7 +56,7 @@ fn the_controller_aborts_when_somebody_else_does() {
     ctl(&[&envoy], &["abort", "scorer"]).exits(0).says("drives this rollout");
     assert_eq!(controller.ends(), 1);
     assert!(controller.said("the kill switch was thrown"), "{:#?}", controller.said);
-    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "0");
+    assert_eq!(envoy.envoy().merged()["canary.scorer.weight"], "0@3.2");
 }
 
 #[test]
