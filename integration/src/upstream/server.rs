@@ -65,7 +65,7 @@ impl Server {
         server
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn at(&self) -> SocketAddr {
         self.at
@@ -102,7 +102,7 @@ impl Server {
         }
     }
 
-    /// Accepts connections again.
+    /// Lets new connections in again.
     pub fn up(&mut self) {
         self.mode = match std::mem::replace(&mut self.mode, Mode::Up(JoinSet::new())) {
             Mode::Down(socket) => {
