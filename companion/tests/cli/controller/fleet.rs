@@ -15,6 +15,8 @@ fn an_envoy_that_cannot_be_reached_is_named_and_does_not_hold_the_others() {
     let named = status["envoys"].as_array().unwrap().iter().find(|one| one["url"] == json!(gone));
     assert_eq!(named.unwrap()["ok"], false, "{status:#}");
     assert_eq!(controller.ends(), 0, "{:#?}", controller.said);
+    let last = format!("Out of reach: {gone}, which may serve the stable version");
+    assert!(controller.said(&last), "the closing message: {:#?}", controller.said);
 }
 
 #[test]
