@@ -62,9 +62,9 @@ pub struct Engine {
 /// What has to be done after a step, and what is to be told.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// What to do.
+    /// Actions to carry out, in this order.
     pub actions: Vec<Action>,
-    /// What happened.
+    /// Events to report to operators, in this order.
     pub events: Vec<RolloutEvent>,
     /// What became of the commands, in their order.
     pub replies: Vec<CommandReply>,
@@ -202,12 +202,12 @@ impl Engine {
         after_end(&self.state, envoys)
     }
 
-    /// The file.
+    /// The rollout file that is being run.
     pub const fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// The state.
+    /// The state machine's state after the last step.
     pub const fn state(&self) -> &State {
         &self.state
     }
@@ -222,7 +222,7 @@ impl Engine {
         &self.envoys
     }
 
-    /// The versions' labels.
+    /// Both versions' labels as they were at the start.
     pub const fn versions(&self) -> &Pair<Option<String>> {
         &self.versions
     }
@@ -237,7 +237,7 @@ impl Engine {
         self.decisions
     }
 
-    /// The journal.
+    /// The journal that every step is written to.
     pub const fn journal(&self) -> &Journal {
         &self.journal
     }

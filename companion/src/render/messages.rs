@@ -21,14 +21,7 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::Paused { why } => format!("paused: {}", why.sentence()),
         RolloutEvent::Resumed => "resumed".to_owned(),
         RolloutEvent::Promoting => "promoting: weight 100 %".to_owned(),
-        RolloutEvent::Completed { reason, unreachable } if unreachable.is_empty() => {
-            format!("Healthy: all traffic on the canary; {reason}")
-        }
-        RolloutEvent::Completed { reason, unreachable } => format!(
-            "Healthy: all traffic of the Envoys that can be reached is on the canary; {reason}. Out of \
-             reach: {}, which may serve the stable version",
-            unreachable.join(", ")
-        ),
+        RolloutEvent::Completed { reason, unreachable } => completed(Some(reason), unreachable),
         RolloutEvent::Aborting { reason } => format!("rolling back to stable: {reason}"),
         // No rollback came before, which would have said why.
         RolloutEvent::Degraded {
@@ -36,14 +29,7 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         } => {
             format!("Degraded: {reason}")
         }
-        RolloutEvent::Degraded { unreachable, .. } if unreachable.is_empty() => {
-            "Degraded: all traffic is back on stable".to_owned()
-        }
-        RolloutEvent::Degraded { unreachable, .. } => format!(
-            "Degraded: all traffic of the Envoys that can be reached is back on stable. Out of reach: {}, \
-             whose leases have run out",
-            unreachable.join(", ")
-        ),
+        RolloutEvent::Degraded { unreachable, .. } => degraded(unreachable),
         RolloutEvent::GuardTripped { envoy } => format!("the guard tripped on {envoy}"),
         RolloutEvent::EnvoyLost { envoy, why } => {
             let why = why
@@ -87,14 +73,38 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
     }
 }
 
+/// The end of a rollout with all traffic on the canary, and the Envoys that can't confirm it.
+fn completed(reason: Option<&TerminationReason>, unreachable: &[String]) -> String {
+    let reason = reason.map_or_else(String::new, |reason| format!("; {reason}"));
+    if unreachable.is_empty() {
+        return format!("Healthy: all traffic on the canary{reason}");
+    }
+    format!(
+        "Healthy: all traffic of the Envoys that can be reached is on the canary{reason}. Out of reach: \
+         {}, which may serve the stable version",
+        unreachable.join(", ")
+    )
+}
+
+/// The end of a rollback, and the Envoys that can't confirm it.
+fn degraded(unreachable: &[String]) -> String {
+    if unreachable.is_empty() {
+        return "Degraded: all traffic is back on stable".to_owned();
+    }
+    format!(
+        "Degraded: all traffic of the Envoys that can be reached is back on stable. Out of reach: {}, \
+         whose leases have run out",
+        unreachable.join(", ")
+    )
+}
+
 /// The events that end a rollout without their reason, for where the reason is shown already; `None` for
 /// all others.
 pub(crate) fn brief(event: &RolloutEvent) -> Option<String> {
-    let text = match event {
-        RolloutEvent::Completed { .. } => "Healthy: all traffic on the canary",
-        RolloutEvent::Aborting { .. } => "rolling back to stable",
-        RolloutEvent::Degraded { .. } => "Degraded: all traffic is back on stable",
+    Some(match event {
+        RolloutEvent::Completed { unreachable, .. } => completed(None, unreachable),
+        RolloutEvent::Aborting { .. } => "rolling back to stable".to_owned(),
+        RolloutEvent::Degraded { unreachable, .. } => degraded(unreachable),
         _ => return None,
-    };
-    Some(text.to_owned())
+    })
 }
