@@ -8,7 +8,7 @@ mod shadow;
 #[cfg(test)]
 mod tests;
 
-use canary_judge::prometheus::condition::ConstantCondition;
+use canary_judge::condition::ConstantCondition;
 use canary_judge::spec::{ConditionWarning, MetricRule, PrometheusSpec};
 use canary_model::config::Config;
 use canary_model::document::ConfigError;

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use canary_dataplane::host::{Host, MetricId, MetricKind};
+use canary_dataplane::host::{Host, HostMetricKind, MetricId};
 
 use proxy_wasm::{
     hostcalls,
@@ -38,11 +38,11 @@ impl Host for EnvoyHost {
         hostcalls::set_shared_data(key, Some(value), mark).is_ok()
     }
 
-    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
+    fn define_metric(&self, kind: HostMetricKind, name: &str) -> Option<MetricId> {
         let kind = match kind {
-            MetricKind::Counter => MetricType::Counter,
-            MetricKind::Gauge => MetricType::Gauge,
-            MetricKind::Histogram => MetricType::Histogram,
+            HostMetricKind::Counter => MetricType::Counter,
+            HostMetricKind::Gauge => MetricType::Gauge,
+            HostMetricKind::Histogram => MetricType::Histogram,
         };
         hostcalls::define_metric(kind, name).ok().map(MetricId)
     }

@@ -17,7 +17,7 @@ pub trait Host {
     fn set_shared(&self, key: &str, value: &[u8], mark: Option<u32>) -> bool;
 
     /// The host's number for a metric, defined if it is new; `None` if the host refuses it.
-    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId>;
+    fn define_metric(&self, kind: HostMetricKind, name: &str) -> Option<MetricId>;
 }
 
 /// A request's headers. Each answer costs a call into the host, so ask only for what the
@@ -49,7 +49,7 @@ pub struct MetricId(pub u32);
 
 /// The kinds of metrics that Envoy has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MetricKind {
+pub enum HostMetricKind {
     /// A sum that only grows.
     Counter,
     /// A number that is set.

@@ -10,7 +10,7 @@ use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
 use crate::client_tracker::ClientIncrements;
 use crate::effect::Effect;
-use crate::host::{Host, MetricId, MetricKind};
+use crate::host::{Host, HostMetricKind, MetricId};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult};
 use crate::signal::{SignalReading, bin_names};
 use crate::vm::Vm;
@@ -28,7 +28,7 @@ pub(crate) struct PendingCounter {
 
 impl PendingCounter {
     fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: vm.define(host, MetricKind::Counter, name), pending: 0 }
+        Self { id: vm.define(host, HostMetricKind::Counter, name), pending: 0 }
     }
 
     /// Adds to the counter.
@@ -53,7 +53,7 @@ pub(crate) struct Gauge {
 
 impl Gauge {
     fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: vm.define(host, MetricKind::Gauge, name), last: None }
+        Self { id: vm.define(host, HostMetricKind::Gauge, name), last: None }
     }
 
     /// Sets the gauge; an unchanged value costs nothing.
@@ -74,7 +74,7 @@ struct Samples {
 
 impl Samples {
     fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: vm.define(host, MetricKind::Histogram, name), pending: Vec::new() }
+        Self { id: vm.define(host, HostMetricKind::Histogram, name), pending: Vec::new() }
     }
 
     fn record(&mut self, value: u64, effects: &mut Vec<Effect>) {

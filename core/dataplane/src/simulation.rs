@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::effect::{Effect, RequestChange, ResponseChange};
-use crate::host::{Headers, Host, MetricId, MetricKind, Response};
+use crate::host::{Headers, Host, HostMetricKind, MetricId, Response};
 use crate::messages::Message;
 use crate::request::MatchedRequest;
 use crate::vm::Vm;
@@ -20,7 +20,7 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) struct Process {
     pub(crate) now_ns: Cell<u64>,
     shared: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
-    metrics: RefCell<Vec<(MetricKind, String)>>,
+    metrics: RefCell<Vec<(HostMetricKind, String)>>,
     values: RefCell<BTreeMap<String, u64>>,
     log: RefCell<Vec<Message>>,
     polls: RefCell<Vec<&'static str>>,
@@ -67,7 +67,7 @@ impl Process {
                 Effect::Record(id, value) => {
                     let kind = self.metrics.borrow()[id.0 as usize].0;
                     let mut known = self.value(id);
-                    *known = if kind == MetricKind::Gauge { value } else { *known + 1 };
+                    *known = if kind == HostMetricKind::Gauge { value } else { *known + 1 };
                 }
             }
         }
@@ -119,7 +119,7 @@ impl Host for Process {
         true
     }
 
-    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
+    fn define_metric(&self, kind: HostMetricKind, name: &str) -> Option<MetricId> {
         let mut metrics = self.metrics.borrow_mut();
         let known = metrics.iter().position(|metric| *metric == (kind, name.to_owned()));
         let place = known.unwrap_or_else(|| {

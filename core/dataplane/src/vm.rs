@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 use canary_model::stat_name::StatName;
 
 use crate::clients::ClientSet;
-use crate::host::{Host, MetricId, MetricKind};
+use crate::host::{Host, HostMetricKind, MetricId};
 
 /// The state of one VM; created once, owned by the shell.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub struct SeenClients {
 #[derive(Debug)]
 struct DefinedMetric {
     name: String,
-    kind: MetricKind,
+    kind: HostMetricKind,
     id: MetricId,
 }
 
@@ -82,7 +82,7 @@ impl Vm {
     pub(crate) fn define(
         &mut self,
         host: &impl Host,
-        kind: MetricKind,
+        kind: HostMetricKind,
         name: &StatName<'_>,
     ) -> Option<MetricId> {
         let name = name.defined();

@@ -2,7 +2,7 @@
 //! sense can be asked of every result.
 #![no_main]
 
-use canary_judge::prometheus::condition::Condition;
+use canary_judge::condition::Condition;
 use libfuzzer_sys::fuzz_target;
 
 const RESULTS: [&[f64]; 5] = [

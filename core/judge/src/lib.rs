@@ -13,6 +13,7 @@
 
 mod blocks;
 mod combination;
+pub mod condition;
 mod conversion;
 pub mod counts;
 mod drift;
@@ -26,7 +27,7 @@ mod mixture;
 mod non_inferiority;
 mod numerics;
 pub mod observation;
-pub mod prometheus;
+mod prometheus;
 mod rate;
 mod sample_ratio;
 pub mod spec;
@@ -57,7 +58,7 @@ use test_status::AlphaShare;
 use verdict::{Conclusion, Verdict};
 
 /// The layout of a judge's state. Another layout is another number, and has its golden file.
-const STATE_VERSION: u32 = 2;
+const STATE_VERSION: u32 = 3;
 
 /// Judges one rollout: one epoch of one canary.
 ///

@@ -50,9 +50,7 @@ impl MetricState {
             MetricRule::Distribution { signal, tolerance } => {
                 Test::Drift(Box::new(Drift::new(signal, *tolerance, planned)))
             }
-            MetricRule::Prometheus(spec) => {
-                Test::Prometheus(Box::new(PrometheusTest::new(spec.clone())))
-            }
+            MetricRule::Prometheus(spec) => Test::Prometheus(Box::new(PrometheusTest::new(spec))),
         };
         let (name, kind) = (spec.name.clone(), spec.rule.kind());
         Self { name, kind, test, status: TestStatus::default() }

@@ -6,7 +6,7 @@
 //! measurements, not necessarily in a row, *exceeds* `failureLimit`.
 //!
 //! A measurement takes the failure that a condition proves even where the other condition is undecided
-//! (NaN: see [`condition`]); anything less than that is no data.
+//! (NaN: see [`super::condition`]); anything less than that is no data.
 //!
 //! Unlike in Argo, an outage never fails the metric: no data, an unreachable server or a result of the
 //! wrong shape holds the rollout until the next good answer (so there is no
@@ -18,34 +18,17 @@
 //! **What voids it.** Nothing is guaranteed here: a threshold on a single version, looked at again and
 //! again, has no error rate, and so no share of the rollout's `falseAbort`.
 
-pub mod condition;
-
 use serde::{Deserialize, Serialize};
 
+use super::condition::Condition;
 use super::observation::Measurement;
 use super::spec::PrometheusSpec;
-use super::verdict::{Conclusion, Findings, InsufficientData};
-use condition::Undecided;
-
-/// Why a measurement says nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "camelCase")]
-pub enum NoAnswer {
-    /// It could not be taken.
-    Outage {
-        /// What happened, in the words of whoever asked.
-        error: String,
-    },
-    /// The query answered without any series.
-    NoSeries,
-    /// A condition could not be decided by the result.
-    Undecided(Undecided),
-}
+use super::verdict::{Conclusion, Findings, InsufficientData, NoAnswer};
 
 /// A Prometheus metric's measurements; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PrometheusTest {
-    spec: PrometheusSpec,
+    limits: Limits,
     measured: u64,
     failures: u64,
     inconclusive: u64,
@@ -57,6 +40,20 @@ pub(crate) struct PrometheusTest {
     failed_at: Option<f64>,
 }
 
+/// What measurements are held against: of a [`PrometheusSpec`] what judges, and not whom to ask. State is
+/// journaled, and an address may hold a password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Limits {
+    /// After how many measurements the metric is done; `None`: never.
+    count: Option<u64>,
+    /// How many measurements may fail.
+    failure_limit: u64,
+    /// How many may be inconclusive.
+    inconclusive_limit: u64,
+    success_condition: Option<Condition>,
+    failure_condition: Option<Condition>,
+}
+
 /// What one measurement says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MeasurementPhase {
@@ -66,9 +63,16 @@ enum MeasurementPhase {
 }
 
 impl PrometheusTest {
-    pub(crate) const fn new(spec: PrometheusSpec) -> Self {
+    pub(crate) fn new(spec: &PrometheusSpec) -> Self {
+        let limits = Limits {
+            count: spec.count,
+            failure_limit: spec.failure_limit,
+            inconclusive_limit: spec.inconclusive_limit,
+            success_condition: spec.success_condition.clone(),
+            failure_condition: spec.failure_condition.clone(),
+        };
         Self {
-            spec,
+            limits,
             measured: 0,
             failures: 0,
             inconclusive: 0,
@@ -91,7 +95,7 @@ impl PrometheusTest {
         }
         let phase = match measurement {
             Measurement::Outage(error) => Err(NoAnswer::Outage { error: error.clone() }),
-            Measurement::Values(values) => assess(&self.spec, values),
+            Measurement::Values(values) => assess(&self.limits, values),
         };
         match phase {
             Err(why) => {
@@ -110,14 +114,14 @@ impl PrometheusTest {
         if let Measurement::Values(values) = measurement {
             self.values = values.iter().map(|value| value.is_finite().then_some(*value)).collect();
         }
-        if self.failed_at.is_none() && self.failures > self.spec.failure_limit {
+        if self.failed_at.is_none() && self.failures > self.limits.failure_limit {
             self.failed_at = Some(t);
         }
     }
 
     /// Whether all measurements that were asked for are taken.
     fn done(&self) -> bool {
-        self.spec.count.is_some_and(|count| self.measured >= count)
+        self.limits.count.is_some_and(|count| self.measured >= count)
     }
 
     pub(crate) fn conclusion(&self) -> Conclusion {
@@ -133,7 +137,7 @@ impl PrometheusTest {
 
     /// Whether more measurements were inconclusive than may be.
     pub(crate) const fn is_inconclusive(&self) -> bool {
-        self.inconclusive > self.spec.inconclusive_limit
+        self.inconclusive > self.limits.inconclusive_limit
     }
 
     /// An operator goes on all the same: inconclusive measurements count from zero again.
@@ -144,7 +148,7 @@ impl PrometheusTest {
     /// What it needs, when it is insufficient.
     pub(crate) const fn missing(&self) -> InsufficientData {
         if self.is_inconclusive() {
-            let (inconclusive, limit) = (self.inconclusive, self.spec.inconclusive_limit);
+            let (inconclusive, limit) = (self.inconclusive, self.limits.inconclusive_limit);
             return InsufficientData::ConclusiveMeasurements { inconclusive, limit };
         }
         if self.outage.is_some() {
@@ -154,8 +158,8 @@ impl PrometheusTest {
     }
 
     pub(crate) fn findings(&self) -> Findings {
-        let conditions = [&self.spec.failure_condition, &self.spec.success_condition];
-        let text = |name: &str, condition: &Option<condition::Condition>| {
+        let conditions = [&self.limits.failure_condition, &self.limits.success_condition];
+        let text = |name: &str, condition: &Option<Condition>| {
             condition.as_ref().map(|condition| format!("{name} {}", condition.text()))
         };
         let texts = ["failureCondition", "successCondition"].into_iter().zip(conditions);
@@ -164,26 +168,26 @@ impl PrometheusTest {
             values: self.values.clone(),
             condition: texts.join(" and "),
             failures: self.failures,
-            failure_limit: self.spec.failure_limit,
+            failure_limit: self.limits.failure_limit,
             outage: self.outage.clone(),
         }
     }
 }
 
 /// The measurement's phase, or why it says nothing.
-fn assess(spec: &PrometheusSpec, values: &[f64]) -> Result<MeasurementPhase, NoAnswer> {
+fn assess(limits: &Limits, values: &[f64]) -> Result<MeasurementPhase, NoAnswer> {
     if values.is_empty() {
         return Err(NoAnswer::NoSeries);
     }
-    let holds = |given: &Option<condition::Condition>| {
+    let holds = |given: &Option<Condition>| {
         given.as_ref().map(|condition| condition.holds(values)).transpose()
     };
     // A proven failure counts whatever the other condition can't say.
-    let failure = holds(&spec.failure_condition).map_err(NoAnswer::Undecided)?;
+    let failure = holds(&limits.failure_condition).map_err(NoAnswer::Undecided)?;
     if failure == Some(true) {
         return Ok(MeasurementPhase::Failure);
     }
-    let success = holds(&spec.success_condition).map_err(NoAnswer::Undecided)?;
+    let success = holds(&limits.success_condition).map_err(NoAnswer::Undecided)?;
     Ok(match (success, failure) {
         (Some(false), None) => MeasurementPhase::Failure,
         (Some(false), Some(_)) => MeasurementPhase::Inconclusive,

@@ -9,7 +9,7 @@ use super::failure_abort::{RequestAbort, Tolerated};
 use super::failure_abort_sticky::{ClientAbort, ClientTick};
 use super::non_inferiority::{NonInferiority, NonInferiorityTick};
 use super::observation::Observation;
-use super::verdict::{CountingUnit, Findings, InsufficientData, NonInferiorityFigures};
+use super::verdict::{FindingUnit, Findings, InsufficientData, NonInferiorityFigures};
 
 /// A test of shares of events, with its non-inferiority test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,8 +104,8 @@ impl Rate {
     /// Both versions' figures since the test's start or the window's.
     pub(crate) const fn findings(&self) -> Findings {
         let unit = match self.abort {
-            Abort::Requests(_) => CountingUnit::Requests,
-            Abort::Clients(_) => CountingUnit::Clients,
+            Abort::Requests(_) => FindingUnit::Requests,
+            Abort::Clients(_) => FindingUnit::Clients,
         };
         let Tolerated { ratio, margin } = self.tolerated;
         Findings::Shares { unit, counts: self.counts, ratio, margin }

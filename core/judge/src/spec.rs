@@ -23,9 +23,10 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::prometheus::condition::{Condition, ConstantCondition};
+use super::condition::{Condition, ConstantCondition};
+use canary_model::redact::redacted;
 
 pub use read::metric_fields;
 pub use read::{FALSE_ABORT, percentage};
@@ -103,10 +104,12 @@ pub enum MetricRule {
 }
 
 /// A metric that Prometheus measures, with the fields of Argo Rollouts' analysis.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrometheusSpec {
-    /// The base URL of Prometheus.
+    /// The base URL of Prometheus. Its user and password are not written out: they are secrets, and
+    /// another password is no other analysis.
+    #[serde(serialize_with = "without_secrets")]
     pub address: String,
     /// The query, in PromQL.
     pub query: String,
@@ -124,6 +127,10 @@ pub struct PrometheusSpec {
     pub success_condition: Option<Condition>,
     /// What a bad result is. Without it: any that is not a success.
     pub failure_condition: Option<Condition>,
+}
+
+fn without_secrets<S: Serializer>(address: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&redacted(address))
 }
 
 impl Analysis {

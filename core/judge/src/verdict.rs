@@ -8,8 +8,8 @@ mod tests;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use super::condition::Undecided;
 use super::counts::{Pair, Trials};
-use super::prometheus::NoAnswer;
 use super::spec::MetricKind;
 
 /// What a metric says of the canary now.
@@ -100,7 +100,7 @@ pub enum Findings {
     /// Shares of failures or conversions since the test's start (with affinity: the window's).
     Shares {
         /// Whether requests or clients were counted.
-        unit: CountingUnit,
+        unit: FindingUnit,
         /// How often it failed or converted, by version.
         counts: Pair<Trials>,
         /// How many times stable's share is tolerated.
@@ -146,10 +146,25 @@ pub enum Findings {
     },
 }
 
+/// Why a measurement of Prometheus says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(tag = "what", rename_all = "camelCase")]
+pub enum NoAnswer {
+    /// It could not be taken.
+    Outage {
+        /// What happened, in the words of whoever asked.
+        error: String,
+    },
+    /// The query answered without any series.
+    NoSeries,
+    /// A condition could not be decided by the result.
+    Undecided(Undecided),
+}
+
 /// What is counted: the unit of randomisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum CountingUnit {
+pub enum FindingUnit {
     /// Requests, in rollouts without affinity.
     Requests,
     /// Clients, in rollouts with affinity.

@@ -238,3 +238,6 @@ impl Topic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod figures;
 mod forecast;
 mod latency;
 mod non_inferiority;
+mod outcome;
 mod power;
 mod restarts;
 mod rig;

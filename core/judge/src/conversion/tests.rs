@@ -3,7 +3,7 @@ use crate::blocks::{BlockUpdate, Change, TickContext};
 use crate::failure_abort::Tolerated;
 use crate::observation::ClassCounts;
 use crate::rate::Rate;
-use crate::verdict::{CountingUnit, Findings};
+use crate::verdict::{FindingUnit, Findings};
 use canary_model::weight::Weight;
 
 const STILL: TickContext =
@@ -122,7 +122,7 @@ fn the_figures_are_those_of_the_window() {
     let Findings::Shares { unit, counts, .. } = test.findings() else { panic!("shares") };
     assert_eq!(
         (unit, counts.canary, counts.stable),
-        (CountingUnit::Clients, trials(3, 1), trials(20, 2))
+        (FindingUnit::Clients, trials(3, 1), trials(20, 2))
     );
     test.observe(&TickContext { change: Some(Change::Window), ..sticky }, &line);
     let Findings::Shares { counts, .. } = test.findings() else { panic!("shares") };

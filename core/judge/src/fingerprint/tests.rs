@@ -1,14 +1,14 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Judge;
 use crate::observation::Observation;
+use crate::{Judge, ResumeError};
 use canary_model::document::{ConfigErrors, Node};
 
 /// What version 1 makes of [`everything`]. Never edit it: a change of it is version 2.
 const V1: &str = include_str!("v1.json");
-/// A judge's state of layout 2. Never edit it: another layout is layout 3 (`STATE_VERSION`).
-const STATE_2: &str = include_str!("state-2.json");
+/// A judge's state of layout 3. Never edit it: another layout is layout 4 (`STATE_VERSION`).
+const STATE_3: &str = include_str!("state-3.json");
 
 fn read(metrics: &Value, false_abort: &str) -> Analysis {
     let value = json!({"falseAbort": false_abort, "metrics": metrics});
@@ -63,6 +63,26 @@ fn a_state_of_this_layout_resumes() {
         "measurements": {"gpu": ["NaN", 0.25]}});
     judge.take(&Observation::read(&line.to_string()).unwrap());
     let state = serde_json::to_string(&judge).unwrap();
-    assert_eq!(state, STATE_2.trim_end(), "another layout? then STATE_VERSION must grow");
-    assert_eq!(Judge::resume(STATE_2, &everything(), 3_600), Ok(judge));
+    assert_eq!(state, STATE_3.trim_end(), "another layout? then STATE_VERSION must grow");
+    assert_eq!(Judge::resume(STATE_3, &everything(), 3_600), Ok(judge));
+}
+
+/// A password goes into no state, and another one is no other analysis; another server is.
+#[test]
+fn secrets_in_an_address_are_neither_written_nor_part_of_it() {
+    let at = |address: &str| {
+        let gpu = json!({"name": "gpu", "kind": "prometheus", "address": address, "query": "up",
+            "failureCondition": "result > 0.9"});
+        read(&json!([gpu]), "1%")
+    };
+    let (before, after) = (at("http://ann:hunter2@p:9090"), at("http://ann:other@p:9090"));
+    let judge = Judge::new(&before, 60);
+    let state = serde_json::to_string(&judge).unwrap();
+    for text in [&state, &canonical_json(&before)] {
+        assert!(!text.contains("hunter2") && !text.contains("ann"), "{text}");
+    }
+    assert_eq!(fingerprint(&before, 60), fingerprint(&after, 60));
+    assert_eq!(Judge::resume(&state, &after, 60), Ok(judge));
+    let elsewhere = Judge::resume(&state, &at("http://ann:hunter2@q:9090"), 60);
+    assert_eq!(elsewhere, Err(ResumeError::OtherAnalysis));
 }

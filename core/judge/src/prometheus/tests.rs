@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::condition::Condition;
 use super::*;
+use crate::condition::{Condition, Undecided};
 
 fn spec(success: Option<&str>, failure: Option<&str>) -> PrometheusSpec {
     let condition = |text: &str| Condition::parse(text).unwrap();
@@ -19,7 +19,7 @@ fn spec(success: Option<&str>, failure: Option<&str>) -> PrometheusSpec {
 }
 
 fn after(spec: PrometheusSpec, values: &[f64]) -> PrometheusTest {
-    let mut test = PrometheusTest::new(spec);
+    let mut test = PrometheusTest::new(&spec);
     for value in values {
         test.measure(1.0, &Measurement::Values(vec![*value]));
     }
@@ -55,7 +55,7 @@ fn one_condition_decides_alone_and_two_leave_room_between() {
 
 #[test]
 fn outages_and_no_data_hold_and_never_fail() {
-    let mut test = PrometheusTest::new(spec(None, Some("result > 0.9")));
+    let mut test = PrometheusTest::new(&spec(None, Some("result > 0.9")));
     assert_eq!(test.conclusion(), Conclusion::Insufficient);
     assert_eq!(test.missing(), InsufficientData::Measurement);
     test.measure(1.0, &Measurement::Values(vec![0.5]));
@@ -129,7 +129,7 @@ fn a_condition_sees_only_the_values_that_it_names() {
         (None, Some("isInf(result[0])"), [f64::INFINITY, NAN], Ok(MeasurementPhase::Failure)),
         (None, Some("isInf(result[0])"), [NAN, 1.0], first_is_nan()),
     ] {
-        let found = assess(&spec(success, failure), &values);
+        let found = assess(&PrometheusTest::new(&spec(success, failure)).limits, &values);
         assert_eq!(found, phase, "success {success:?}, failure {failure:?} of {values:?}");
     }
 }

@@ -129,7 +129,7 @@ fn share(
         return Some(0.0);
     }
     let below_all = |text| percentage(text).filter(|share| *share < 1.0);
-    node.parsed("a percentage such as 0.1%, below 100%", below_all, problems)
+    node.parsed("a percentage below 100%, such as 0.1%", below_all, problems)
 }
 
 fn factor(node: &Node<'_>, least: f64, problems: &mut ConfigErrors) -> Option<f64> {

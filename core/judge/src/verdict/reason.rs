@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Conclusion, CountingUnit, Evidence, Findings, InsufficientData, Verdict};
+use super::{Conclusion, Evidence, FindingUnit, Findings, InsufficientData, NoAnswer, Verdict};
+use crate::condition::Undecided;
 use crate::counts::Trials;
-use crate::prometheus::NoAnswer;
-use crate::prometheus::condition::Undecided;
 use crate::spec::MetricKind;
 
 impl Verdict {
@@ -97,8 +96,8 @@ impl Findings {
                     _ => ("failed", '+'),
                 };
                 let unit = match unit {
-                    CountingUnit::Requests => "requests",
-                    CountingUnit::Clients => "clients",
+                    FindingUnit::Requests => "requests",
+                    FindingUnit::Clients => "clients",
                 };
                 format!(
                     "the canary {verb} {} {unit}, stable {}; tolerated is {} {sign} {}",

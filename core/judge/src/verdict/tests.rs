@@ -18,7 +18,7 @@ fn verdict(conclusion: Conclusion, log_e: f64) -> Verdict {
         }),
         non_inferiority: None,
         findings: Findings::Shares {
-            unit: CountingUnit::Requests,
+            unit: FindingUnit::Requests,
             counts,
             ratio: 1.0,
             margin: 0.001,

@@ -60,3 +60,35 @@ fn equal_and_tolerated_distributions_are_left_alone() {
     let tolerated = shifted(100, "3%", 500, &[0.43, 0.27, 0.2, 0.07, 0.03], &shares);
     assert!(decided(&tolerated) <= most(100, 0.01), "{} of 100", decided(&tolerated));
 }
+
+/// Runs of identical versions whose bodies hold ten equal labels each, of which `counted` are.
+fn ten_equal_labels(counted: u64) -> Vec<Run> {
+    let judge = judge(&json!([{"name": "d", "kind": "distribution", "signal": "s"}]));
+    let shares = [0.4, 0.3, 0.2, 0.07, 0.03];
+    runs(200, |rng| {
+        let lines = (0..300).map(|t| {
+            let nc = binomial(rng, 100, 0.1);
+            let weight = Weight::from_ppm(100_000).unwrap();
+            let mut line = Observation { t: t as f64, weight, ..Observation::default() };
+            line.roles.canary.total = Some(nc);
+            let mut labels = |bodies| {
+                let mut classes = classes(rng, bodies, &shares)?;
+                classes.values_mut().for_each(|count| *count *= counted);
+                Some(classes)
+            };
+            let signal = Pair { stable: labels(100 - nc), canary: labels(nc) };
+            line.signals.insert("s".to_owned(), signal);
+            line
+        });
+        until_abort(judge.clone(), lines)
+    })
+}
+
+/// One request is one observation. Ten labels of one body are no ten independent ones: with all of them
+/// counted, nearly every rollout of identical versions is rolled back, at a nominal 1 %.
+#[test]
+fn of_equal_labels_in_a_body_one_is_an_observation() {
+    let one = decided(&ten_equal_labels(1));
+    assert!(one <= most(200, 0.01), "{one} of 200");
+    assert_eq!(decided(&ten_equal_labels(10)), 200, "what counting all ten would do");
+}

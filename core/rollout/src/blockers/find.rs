@@ -10,8 +10,8 @@ use crate::state::{FleetMember, Phase, State, StepProgress};
 use canary_judge::Tolerated;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::forecast::{self, Rates};
-use canary_judge::prometheus::NoAnswer;
 use canary_judge::spec::MetricKind;
+use canary_judge::verdict::NoAnswer;
 use canary_judge::verdict::{Conclusion, Findings, NonInferiorityFigures, Verdict};
 
 /// What a rollout waits for.

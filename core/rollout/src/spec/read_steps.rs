@@ -177,6 +177,6 @@ fn time(field: &str, fields: &Object<'_>, problems: &mut ConfigErrors) -> Option
     let Some(node) = fields.get(field) else { return Some(None) };
     let sound =
         |text: &str| duration::parse(text).filter(|time| !time.is_zero() && *time <= MAX_PAUSE);
-    node.parsed(&format!("{}, above 0 and at most 366d", duration::EXPECTED), sound, problems)
-        .map(Some)
+    let what = "a duration above 0 and at most 366d, such as 30s, 10m, 7d or 1h30m";
+    node.parsed(what, sound, problems).map(Some)
 }

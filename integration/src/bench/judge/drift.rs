@@ -4,9 +4,8 @@ use canary_judge::counts::Pair;
 use canary_judge::observation::ClassCounts;
 use canary_judge::spec::MetricRule;
 
-use super::false_abort::judge_other;
 use super::figures::{Beside, speed_row};
-use super::rig::{Race, Rng, aborts, binomial, blank, race, runs};
+use super::rig::{Race, Rng, aborts, binomial, blank, judge, race, runs};
 use super::rivals::Rivals;
 use super::{Extent, told};
 use crate::bench::Sheet;
@@ -14,6 +13,8 @@ use crate::bench::Sheet;
 const SIGNAL: &str = "label";
 const REQUESTS: u64 = 100;
 const WEIGHT: f64 = 0.1;
+/// How long a rollout is planned to take.
+const SECONDS: u64 = 1_200;
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 pub(super) fn tell(extent: Extent) -> Sheet {
@@ -36,7 +37,7 @@ pub(super) fn tell(extent: Extent) -> Sheet {
         let [from, to] = [stable, canary].map(shares);
         let name = format!("{from} → {to} %, tolerance {} %", 100.0 * tolerance);
         let runs = if limit.is_some() { extent.runs } else { extent.few };
-        let races = shifted(runs, tolerance, stable, canary, 1_200);
+        let races = shifted(runs, tolerance, stable, canary, SECONDS);
         sheet.row(speed_row(told(name), &races, [limit, None], Beside::Requests));
     }
     sheet
@@ -45,11 +46,12 @@ pub(super) fn tell(extent: Extent) -> Sheet {
 /// Runs of a canary that answers as stable does.
 pub(super) fn identical(count: u64) -> Vec<Race> {
     let shares = [0.4, 0.3, 0.2, 0.07, 0.03];
-    shifted(count, 0.0, &shares, &shares, 600)
+    shifted(count, 0.0, &shares, &shares, SECONDS / 2)
 }
 
 fn shifted(count: u64, tolerance: f64, stable: &[f64], canary: &[f64], seconds: u64) -> Vec<Race> {
-    let judge = judge_other(MetricRule::Distribution { signal: SIGNAL.to_owned(), tolerance });
+    let rule = MetricRule::Distribution { signal: SIGNAL.to_owned(), tolerance };
+    let judge = judge(rule, SECONDS);
     runs(count, |rng| {
         let lines = (0..seconds).map(|t| {
             let nc = binomial(rng, REQUESTS, WEIGHT);

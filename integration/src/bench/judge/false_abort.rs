@@ -3,7 +3,6 @@
 
 use canary_judge::Judge;
 use canary_judge::observation::Observation;
-use canary_judge::spec::MetricRule;
 use rand::RngExt;
 
 use super::clients::{Population, SimulatedClient};
@@ -144,9 +143,4 @@ fn sticky(count: u64, weight: f64, as_seen: fn(Observation) -> Observation) -> V
         let lines = (0..800).map(|t| as_seen(all.line(rng, t, weight, 1 + t / 200, 250)));
         race(judge.clone(), Rivals::of_failures(), aborts, lines)
     })
-}
-
-/// A judge of something else than failures.
-pub(super) fn judge_other(rule: MetricRule) -> Judge {
-    judge(rule, SECONDS)
 }

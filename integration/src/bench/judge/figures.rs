@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::rig::{Ending, Race};
+use super::outcome::RunOutcome;
+use super::rig::Race;
 use super::rivals::NAMES;
 use crate::bench::Row;
 
@@ -10,28 +11,28 @@ use crate::bench::Row;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
     hits: usize,
-    of: usize,
+    total: usize,
 }
 
 impl Share {
-    /// How many endings are decisions.
-    pub(super) fn decided<'e>(endings: impl Iterator<Item = &'e Ending>) -> Self {
-        let (mut hits, mut of) = (0, 0);
-        for ending in endings {
-            of += 1;
-            hits += usize::from(ending.decided);
+    /// How many outcomes are decisions.
+    pub(super) fn decided<'o>(outcomes: impl Iterator<Item = &'o RunOutcome>) -> Self {
+        let (mut hits, mut total) = (0, 0);
+        for outcome in outcomes {
+            total += 1;
+            hits += usize::from(outcome.decided);
         }
-        Self { hits, of }
+        Self { hits, total }
     }
 
     pub(super) fn fraction(self) -> f64 {
-        self.hits as f64 / self.of as f64
+        self.hits as f64 / self.total as f64
     }
 
     /// The interval that holds the true share with 95 % confidence (Wilson 1927).
     pub(super) fn interval(self) -> [f64; 2] {
         const Z: f64 = 1.959_963_985;
-        let (n, p) = (self.of as f64, self.fraction());
+        let (n, p) = (self.total as f64, self.fraction());
         let middle = p + Z * Z / (2.0 * n);
         let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
         let scale = 1.0 + Z * Z / n;
@@ -41,9 +42,9 @@ impl Share {
 
 /// Median and 95th percentile of canary requests until the decision. Runs without one come after all
 /// others; `None` where the quantile is among them.
-pub(super) fn canary_quantiles(endings: &[Ending]) -> [Option<u64>; 2] {
-    let until = |ending: &Ending| if ending.decided { ending.canary } else { u64::MAX };
-    let mut counts: Vec<u64> = endings.iter().map(until).collect();
+pub(super) fn canary_quantiles(outcomes: &[RunOutcome]) -> [Option<u64>; 2] {
+    let until = |outcome: &RunOutcome| if outcome.decided { outcome.canary } else { u64::MAX };
+    let mut counts: Vec<u64> = outcomes.iter().map(until).collect();
     counts.sort_unstable();
     [50, 95].map(|percent| {
         let at = counts[(counts.len() * percent / 100).min(counts.len() - 1)];
@@ -52,35 +53,36 @@ pub(super) fn canary_quantiles(endings: &[Ending]) -> [Option<u64>; 2] {
 }
 
 /// The median of a count until the decision; without one, until the stream's end.
-fn median(endings: &[Ending], count: fn(&Ending) -> u64) -> u64 {
-    let mut counts: Vec<u64> = endings.iter().map(count).collect();
+fn median(outcomes: &[RunOutcome], count: fn(&RunOutcome) -> u64) -> u64 {
+    let mut counts: Vec<u64> = outcomes.iter().map(count).collect();
     counts.sort_unstable();
     counts[counts.len() / 2]
 }
 
-/// The judge's own endings.
-pub(super) fn ours(races: &[Race]) -> Vec<Ending> {
+/// The judge's own outcomes.
+pub(super) fn ours(races: &[Race]) -> Vec<RunOutcome> {
     races.iter().map(|race| race.ours).collect()
 }
 
-fn of_rival(races: &[Race], rival: usize) -> Option<Vec<Ending>> {
+fn of_rival(races: &[Race], rival: usize) -> Option<Vec<RunOutcome>> {
     races.iter().map(|race| race.rivals[rival]).collect()
 }
 
-/// A cell for each rival: what `text` makes of its endings, a dash for those without a rule.
-fn rivals(races: &[Race], text: impl Fn(&[Ending]) -> String) -> [String; 3] {
-    [0, 1, 2].map(|rival| of_rival(races, rival).map_or("–".to_owned(), |endings| text(&endings)))
+/// A cell for each rival: what `text` makes of its outcomes, a dash for those without a rule.
+fn rivals(races: &[Race], text: impl Fn(&[RunOutcome]) -> String) -> [String; 3] {
+    [0, 1, 2]
+        .map(|rival| of_rival(races, rival).map_or("–".to_owned(), |outcomes| text(&outcomes)))
 }
 
-fn medians(endings: &[Ending]) -> [u64; 2] {
-    [median(endings, |ending| ending.failed), median(endings, |ending| ending.canary)]
+fn medians(outcomes: &[RunOutcome]) -> [u64; 2] {
+    [median(outcomes, |outcome| outcome.failed), median(outcomes, |outcome| outcome.canary)]
 }
 
 fn rivals_json(races: &[Race]) -> Value {
     let figures = |rival: usize| {
-        let endings = of_rival(races, rival)?;
-        let share = Share::decided(endings.iter());
-        let [failed, requests] = medians(&endings);
+        let outcomes = of_rival(races, rival)?;
+        let share = Share::decided(outcomes.iter());
+        let [failed, requests] = medians(&outcomes);
         Some(
             json!({"decided": share.fraction(), "failed_median": failed, "requests_median": requests}),
         )
@@ -114,11 +116,11 @@ impl Beside {
         columns
     }
 
-    fn of(self, endings: &[Ending]) -> String {
-        let share = Share::decided(endings.iter()).fraction();
+    fn cell(self, outcomes: &[RunOutcome]) -> String {
+        let share = Share::decided(outcomes.iter()).fraction();
         let harm = match self {
-            Self::Failed => median(endings, |ending| ending.failed),
-            Self::Requests | Self::Nothing => median(endings, |ending| ending.canary),
+            Self::Failed => median(outcomes, |outcome| outcome.failed),
+            Self::Requests | Self::Nothing => median(outcomes, |outcome| outcome.canary),
         };
         format!("{harm} / {}", percent(share))
     }
@@ -138,13 +140,13 @@ pub(super) fn share_row(
     let mut cells = vec![
         percent(share.fraction()),
         format!("{} – {}", percent(low), percent(high)),
-        share.of.to_string(),
+        share.total.to_string(),
         target,
     ];
-    let of_rivals = |endings: &[Ending]| percent(of_rivals(Share::decided(endings.iter())));
+    let of_rivals = |outcomes: &[RunOutcome]| percent(of_rivals(Share::decided(outcomes.iter())));
     cells.extend(rivals(races, of_rivals));
     let figures = json!({
-        "share": share.fraction(), "interval95": [low, high], "runs": share.of, "target": limit,
+        "share": share.fraction(), "interval95": [low, high], "runs": share.total, "target": limit,
         "rivals": rivals_json(races),
     });
     Row { name, cells, met: limit.map(|limit| share.fraction() <= limit), figures }
@@ -158,13 +160,13 @@ pub(super) fn speed_row(
     limits: [Option<u64>; 2],
     beside: Beside,
 ) -> Row {
-    let endings = ours(races);
-    let quantiles = canary_quantiles(&endings);
+    let outcomes = ours(races);
+    let quantiles = canary_quantiles(&outcomes);
     let within = |(at, limit): (&Option<u64>, &Option<u64>)| {
         limit.is_none_or(|limit| at.is_some_and(|at| at <= limit))
     };
     let met = limits[0].is_some().then(|| quantiles.iter().zip(&limits).all(within));
-    let [failed, _] = medians(&endings);
+    let [failed, _] = medians(&outcomes);
     let shown = |count: Option<u64>| count.map_or("never".to_owned(), |count| count.to_string());
     let target = match limits {
         [Some(median), Some(p95)] => format!("≤ {median} / {p95}"),
@@ -177,7 +179,7 @@ pub(super) fn speed_row(
         cells.push(failed.to_string());
     }
     if beside != Beside::Nothing {
-        cells.extend(rivals(races, |endings| beside.of(endings)));
+        cells.extend(rivals(races, |outcomes| beside.cell(outcomes)));
     }
     let figures = json!({
         "median": quantiles[0], "p95": quantiles[1], "target": limits, "failed_median": failed,
@@ -199,29 +201,29 @@ mod tests {
     #[test]
     fn intervals_as_tabulated() {
         // Wilson's interval for 0 and 10 of 2,000, and for 1 of 2.
-        for (hits, of, expected) in
+        for (hits, total, expected) in
             [(0, 2_000, [0.0, 0.001_917]), (10, 2_000, [0.002_72, 0.009_18])]
         {
-            let interval = Share { hits, of }.interval();
+            let interval = Share { hits, total }.interval();
             for (end, expected) in interval.into_iter().zip(expected) {
-                assert!((end - expected).abs() < 2e-5, "{hits} of {of}: {interval:?}");
+                assert!((end - expected).abs() < 2e-5, "{hits} of {total}: {interval:?}");
             }
         }
-        let [low, high] = Share { hits: 1, of: 2 }.interval();
+        let [low, high] = Share { hits: 1, total: 2 }.interval();
         assert!((low + high - 1.0).abs() < 1e-12);
     }
 
     #[test]
     fn the_undecided_come_last() {
-        let ending = |decided, canary| Ending { decided, canary, failed: canary / 10 };
-        let endings = [ending(true, 50), ending(false, 10), ending(true, 30)];
-        assert_eq!(canary_quantiles(&endings), [Some(50), None]);
-        assert_eq!(medians(&endings), [3, 30]);
+        let outcome = |decided, canary| RunOutcome { decided, canary, failed: canary / 10 };
+        let outcomes = [outcome(true, 50), outcome(false, 10), outcome(true, 30)];
+        assert_eq!(canary_quantiles(&outcomes), [Some(50), None]);
+        assert_eq!(medians(&outcomes), [3, 30]);
     }
 
     #[test]
     fn limits_hold_for_both_quantiles() {
-        let ours = Ending { decided: true, canary: 100, failed: 1 };
+        let ours = RunOutcome { decided: true, canary: 100, failed: 1 };
         let races = [Race { ours, rivals: [None; 3] }];
         let met = |limits| speed_row(String::new(), &races, limits, Beside::Nothing).met;
         assert_eq!(met([Some(100), Some(100)]), Some(true));

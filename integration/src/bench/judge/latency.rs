@@ -7,9 +7,8 @@ use canary_model::histogram::{Bin, Histogram};
 use rand::RngExt;
 use rand_distr::{Distribution, LogNormal};
 
-use super::false_abort::judge_other;
 use super::figures::{Beside, speed_row};
-use super::rig::{Race, Rng, aborts, binomial, blank, race, runs};
+use super::rig::{Race, Rng, aborts, binomial, blank, judge, race, runs};
 use super::rivals::Rivals;
 use super::{Extent, told};
 use crate::bench::Sheet;
@@ -65,7 +64,7 @@ fn slowed(
     seconds: u64,
     slower: impl Fn(&mut Rng, f64) -> f64 + Sync,
 ) -> Vec<Race> {
-    let judge = judge_other(MetricRule::Latency { tolerances: [tolerance; 9] });
+    let judge = judge(MetricRule::Latency { tolerances: [tolerance; 9] }, SECONDS);
     runs(count, |rng| {
         let judge = warmed(rng, judge.clone(), weight);
         let lines = (2..2 + seconds).map(|t| {

@@ -10,6 +10,7 @@ use rand::SeedableRng;
 use rand_distr::{Binomial, Distribution};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::outcome::RunOutcome;
 use super::rivals::Rivals;
 use crate::bench::process;
 
@@ -33,21 +34,11 @@ pub(super) const fn failures(margin: f64) -> MetricRule {
     MetricRule::FailureRate { ratio: 1.0, margin }
 }
 
-/// Where a rule decided, or where the stream ended without that.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ending {
-    pub(super) decided: bool,
-    /// Canary requests until then.
-    pub(super) canary: u64,
-    /// Failed ones among them.
-    pub(super) failed: u64,
-}
-
 /// How one stream ended for the judge and for each of the [`Rivals`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Race {
-    pub(super) ours: Ending,
-    pub(super) rivals: [Option<Ending>; 3],
+    pub(super) ours: RunOutcome,
+    pub(super) rivals: [Option<RunOutcome>; 3],
 }
 
 /// Runs of the same simulation on at most two threads; the order is that of the seeds.
@@ -75,20 +66,20 @@ pub(super) fn race(
     decided: fn(&Judge) -> bool,
     lines: impl Iterator<Item = Observation>,
 ) -> Race {
-    let (mut now, mut ours) = (Ending::default(), None);
+    let (mut now, mut ours) = (RunOutcome::default(), None);
     for line in lines {
         now.canary += line.roles.canary.total.unwrap_or(0);
         now.failed += line.roles.canary.failure.unwrap_or(0);
         if ours.is_none() {
             judge.observe(&line);
-            ours = decided(&judge).then_some(Ending { decided: true, ..now });
+            ours = decided(&judge).then_some(RunOutcome { decided: true, ..now });
         }
         rivals.second(&line, now);
         if ours.is_some() && rivals.all_decided() {
             break;
         }
     }
-    Race { ours: ours.unwrap_or(now), rivals: rivals.endings(now) }
+    Race { ours: ours.unwrap_or(now), rivals: rivals.outcomes(now) }
 }
 
 /// The judge rolls back.
@@ -158,7 +149,7 @@ mod tests {
         let lines = (0..3_600).map(|t| broken.line(&mut rng, t));
         let race = race(judge(failures(0.0), 3_600), Rivals::of_failures(), aborts, lines);
         assert!(race.ours.decided && race.ours.failed < 100, "{race:?}");
-        let minutes = race.rivals.map(|ending| ending.unwrap().failed as f64 / 3_000.0);
+        let minutes = race.rivals.map(|outcome| outcome.unwrap().failed as f64 / 3_000.0);
         for (measured, expected) in minutes.into_iter().zip([6.0, 4.0, 10.0]) {
             assert!((measured - expected).abs() < 0.2, "{minutes:?}");
         }

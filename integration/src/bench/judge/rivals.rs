@@ -18,7 +18,7 @@ use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::{Observation, RoleCounts};
 use canary_model::histogram::Histogram;
 
-use super::rig::Ending;
+use super::outcome::RunOutcome;
 use kayenta::Kayenta;
 
 /// The names, in the order of all columns.
@@ -46,7 +46,7 @@ pub(super) struct Rivals {
     flagger: Option<Flagger>,
     argo: Option<Argo>,
     kayenta: Kayenta,
-    endings: [Option<Ending>; 3],
+    outcomes: [Option<RunOutcome>; 3],
 }
 
 /// What one version did in the minute.
@@ -65,7 +65,7 @@ impl Rivals {
             flagger: flagger.map(|worst| Flagger { worst, failed: 0 }),
             argo: argo.map(|worst| Argo { worst, failed: 0 }),
             kayenta: Kayenta::default(),
-            endings: [None; 3],
+            outcomes: [None; 3],
         }
     }
 
@@ -92,11 +92,11 @@ impl Rivals {
     }
 
     /// One second; `now` is what the canary did until now.
-    pub(super) fn second(&mut self, line: &Observation, now: Ending) {
+    pub(super) fn second(&mut self, line: &Observation, now: RunOutcome) {
         if self.all_decided() {
             return;
         }
-        self.gather(line);
+        self.count(line);
         self.seconds += 1;
         if !self.seconds.is_multiple_of(MINUTE) {
             return;
@@ -108,14 +108,14 @@ impl Rivals {
             self.argo.as_mut().is_some_and(|rule| rule.minute(values.canary)),
             self.kayenta.minute(values),
         ];
-        for (ending, decided) in self.endings.iter_mut().zip(decided) {
-            if ending.is_none() && decided {
-                *ending = Some(Ending { decided: true, ..now });
+        for (outcome, decided) in self.outcomes.iter_mut().zip(decided) {
+            if outcome.is_none() && decided {
+                *outcome = Some(RunOutcome { decided: true, ..now });
             }
         }
     }
 
-    fn gather(&mut self, line: &Observation) {
+    fn count(&mut self, line: &Observation) {
         let roles = [
             (&mut self.minute.stable, &line.roles.stable),
             (&mut self.minute.canary, &line.roles.canary),
@@ -155,16 +155,16 @@ impl Rivals {
 
     /// Whether nobody is left to decide.
     pub(super) fn all_decided(&self) -> bool {
-        self.endings.iter().zip(self.present()).all(|(ending, there)| ending.is_some() || !there)
+        self.outcomes.iter().zip(self.present()).all(|(outcome, there)| outcome.is_some() || !there)
     }
 
     /// Where each decided, or the end; none for those without a rule.
-    pub(super) fn endings(&self, end: Ending) -> [Option<Ending>; 3] {
-        let mut endings = self.endings;
-        for (ending, there) in endings.iter_mut().zip(self.present()) {
-            *ending = there.then(|| ending.unwrap_or(end));
+    pub(super) fn outcomes(&self, end: RunOutcome) -> [Option<RunOutcome>; 3] {
+        let mut outcomes = self.outcomes;
+        for (outcome, there) in outcomes.iter_mut().zip(self.present()) {
+            *outcome = there.then(|| outcome.unwrap_or(end));
         }
-        endings
+        outcomes
     }
 }
 

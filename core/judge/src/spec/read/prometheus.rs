@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::prometheus::condition::Condition;
+use crate::condition::Condition;
 use crate::spec::PrometheusSpec;
 use canary_model::document::{ConfigErrors, Object};
 use canary_model::duration;
@@ -13,6 +13,8 @@ const MAX_QUERY: usize = 8_192;
 const MAX_LIMIT: u64 = 1_000_000;
 /// How often is measured when the file doesn't say.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// The shortest time from one measurement to the next.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The fields beside `name` and `kind`.
 pub(super) const FIELDS: [&str; 9] = [
@@ -48,12 +50,11 @@ pub(super) fn read(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<P
         problems.add(fields.path(), message);
         return None;
     }
-    let interval = span("interval", INTERVAL, fields, problems);
-    let initial_delay = span("initialDelay", Duration::ZERO, fields, problems);
-    if interval.is_some_and(|interval| interval < Duration::from_secs(1)) {
-        problems.add(&format!("{}.interval", fields.path()), "at least 1s");
-        return None;
-    }
+    let interval = interval(fields, problems);
+    let initial_delay = match fields.get("initialDelay") {
+        None => Some(Duration::ZERO),
+        Some(node) => node.parsed(duration::EXPECTED, duration::parse, problems),
+    };
     let mut limit = |field: &str, least: u64| match fields.get(field) {
         None => Some(None),
         Some(node) => node.whole(least, MAX_LIMIT, problems).map(Some),
@@ -80,16 +81,10 @@ fn http_url(text: &str) -> Option<&str> {
     (sound && bare && text.bytes().all(|c| c.is_ascii_graphic())).then_some(text)
 }
 
-fn span(
-    field: &str,
-    default: Duration,
-    fields: &Object<'_>,
-    problems: &mut ConfigErrors,
-) -> Option<Duration> {
-    match fields.get(field) {
-        None => Some(default),
-        Some(node) => node.parsed(duration::EXPECTED, duration::parse, problems),
-    }
+fn interval(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<Duration> {
+    let Some(node) = fields.get("interval") else { return Some(INTERVAL) };
+    let sound = |text: &str| duration::parse(text).filter(|interval| *interval >= MIN_INTERVAL);
+    node.parsed("a duration of at least 1s, such as 30s or 5m", sound, problems)
 }
 
 /// `Some(None)` where there is none.
