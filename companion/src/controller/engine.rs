@@ -62,9 +62,9 @@ pub struct Engine {
 /// What has to be done after a step, and what is to be told.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// What core wants done, in order.
+    /// Actions to carry out, in this order.
     pub actions: Vec<Action>,
-    /// The events of the step, in order.
+    /// Events to report to operators, in this order.
     pub events: Vec<RolloutEvent>,
     /// What became of the commands, in their order.
     pub replies: Vec<CommandReply>,
@@ -206,12 +206,12 @@ impl Engine {
         after_end(&self.state, envoys)
     }
 
-    /// The rollout file as checked types.
+    /// The rollout file that is being run.
     pub const fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// Core's state after the last step.
+    /// The state machine's state after the last step.
     pub const fn state(&self) -> &State {
         &self.state
     }
@@ -226,7 +226,7 @@ impl Engine {
         &self.envoys
     }
 
-    /// The version labels at the rollout's start.
+    /// Both versions' labels as they were at the start.
     pub const fn versions(&self) -> &Pair<Option<String>> {
         &self.versions
     }
@@ -241,7 +241,7 @@ impl Engine {
         self.decisions
     }
 
-    /// The journal that this engine writes.
+    /// The journal that every step is written to.
     pub const fn journal(&self) -> &Journal {
         &self.journal
     }

@@ -15,7 +15,7 @@ use canary_rollout::state::Phase;
 use serde::Serialize;
 
 use crate::controller::record::{JournalRecord, Start, StepRecord};
-use crate::controller::status::{self, Metric, Side};
+use crate::controller::status::{self, MetricProgress, Side};
 use crate::rollout_file;
 
 /// The most points of a chart; beyond, neighbours are put together.
@@ -43,7 +43,7 @@ pub struct RolloutReport {
     /// Both versions over the whole rollout.
     pub versions: Pair<Side>,
     /// Every metric as it stands.
-    pub metrics: Vec<Metric>,
+    pub metrics: Vec<MetricProgress>,
     /// Everything that happened, in order.
     #[serde(skip)]
     pub decisions: Vec<DecisionRow>,
