@@ -21,15 +21,7 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::Paused { why } => format!("paused: {}", why.sentence()),
         RolloutEvent::Resumed => "resumed".to_owned(),
         RolloutEvent::Promoting => "promoting: weight 100 %".to_owned(),
-        RolloutEvent::Completed { reason, unreachable } => {
-            let all = completed(unreachable);
-            match out_of_reach(unreachable) {
-                None => format!("{all}; {reason}"),
-                Some(lost) => {
-                    format!("{all}; {reason}. {lost}, which may serve the stable version")
-                }
-            }
-        }
+        RolloutEvent::Completed { reason, unreachable } => completed_because(reason, unreachable),
         RolloutEvent::Aborting { reason } => format!("rolling back to stable: {reason}"),
         // No rollback came before, which would have said why.
         RolloutEvent::Degraded {
@@ -78,6 +70,14 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
             let to = hook.map_or(String::new(), |hook| format!(" to {}", redacted(&hook.url)));
             format!("notification {notice}{about}{to} could not be delivered")
         }
+    }
+}
+
+fn completed_because(reason: &TerminationReason, unreachable: &[String]) -> String {
+    let all = completed(unreachable);
+    match out_of_reach(unreachable) {
+        None => format!("{all}; {reason}"),
+        Some(lost) => format!("{all}; {reason}. {lost}, which may serve the stable version"),
     }
 }
 

@@ -15,7 +15,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
-use super::answer::{self, ResponseBody};
+use super::answer::{self, UpstreamBody};
 use super::{Behavior, Fault, RecordedRequest, TestUpstream, relay};
 
 /// How many requests are remembered; of older ones only the count.
@@ -143,7 +143,7 @@ async fn accept(listener: TcpListener, state: Arc<ServerState>) {
 async fn serve(
     state: Arc<ServerState>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, io::Error> {
+) -> Result<Response<UpstreamBody>, io::Error> {
     if answer::wants_upgrade(&request) {
         state.note(&head(&request));
         return Ok(answer::upgrade(&state.version, request));
