@@ -10,6 +10,11 @@ use canary_model::duration;
 
 use crate::journal::JournalError;
 
+/// A reason as the end of a message; nothing without one.
+fn after_colon(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
 /// The exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -196,11 +201,11 @@ pub enum Error {
     #[error("stopped before the end: {0}")]
     Stopped(LeftBehind),
     /// The rollout was rolled back.
-    #[error("rollout \"{rollout}\" is Degraded: {reason}")]
+    #[error("rollout \"{rollout}\" is Degraded{}", after_colon(.reason))]
     Degraded {
         /// The name of the rollout.
         rollout: String,
-        /// Why it was rolled back.
+        /// Why it was rolled back; empty if it was said already.
         reason: String,
     },
     /// The result could not be written.

@@ -54,7 +54,7 @@ pub enum ControllerLocation {
 pub struct Istio {
     /// The filter's configuration as it was given.
     filter: Value,
-    /// The same, read.
+    /// The same configuration, parsed and checked.
     config: Config,
     /// The rollouts that have a rollout file, in the order of the filter's configuration; at least one.
     rollouts: Vec<DeployedRollout>,
@@ -80,7 +80,7 @@ struct DeployedRollout {
 pub struct Section {
     /// What they do, one line each.
     pub about: &'static [&'static str],
-    /// The documents.
+    /// The manifests as YAML documents, in order.
     pub documents: Vec<Value>,
 }
 
@@ -119,7 +119,7 @@ impl DeployedRollout {
     }
 }
 
-/// A document's head.
+/// A document's `apiVersion`, `kind` and `metadata`.
 fn object(api: &str, kind: &str, name: &str, namespace: &str) -> Value {
     json!({"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": namespace}})
 }

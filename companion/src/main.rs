@@ -1,4 +1,4 @@
-//! `canaryctl`, the command.
+//! `canaryctl`: the command line of the release system.
 
 use std::process::ExitCode;
 

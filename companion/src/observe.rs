@@ -4,7 +4,8 @@
 //! [`scrape`] asks one Envoy and [`fleet`] all of them, again and again. [`counters`] reads what was
 //! counted, [`baseline`] compares it with the last reading, and [`aggregate`] sums the fleet for the
 //! judge. [`configuration`] says what the filter's configuration is, [`fleet_view`] puts the Envoys
-//! together for operators, and [`share`] measures the canary's share. Only [`scrape`] and [`fleet`]
+//! together for operators, [`share`] measures the canary's share, and [`totals`]
+//! counts on across restarts. Only [`scrape`] and [`fleet`]
 //! do IO.
 
 pub mod aggregate;
@@ -16,6 +17,7 @@ pub mod fleet_view;
 pub mod gauges;
 pub mod scrape;
 pub mod share;
+pub mod totals;
 
 pub use baseline::CounterBaseline;
 pub use configuration::Configuration;
@@ -24,3 +26,4 @@ pub use fleet_view::{FleetView, Scrapes, VersionView};
 pub use gauges::{Gauges, filter_metric, gauges, rollouts};
 pub use scrape::Scrape;
 pub use share::MeasuredShare;
+pub use totals::RequestTotals;

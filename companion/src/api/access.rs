@@ -13,14 +13,14 @@ use subtle::ConstantTimeEq;
 
 use crate::error::Error;
 
-/// The environment's token.
+/// The environment variable that holds the controller's token.
 pub const TOKEN_VARIABLE: &str = "CANARYCTL_TOKEN";
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Shorter tokens could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
-/// The rules.
+/// The rules that decide who may use the interface.
 #[derive(Debug, Default)]
 pub struct Access {
     token: Option<Token>,
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Token {
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AccessRefusal {
     /// A page of another origin sent it.
     Origin,
     /// It was sent to a name that is not this controller's.
@@ -48,7 +48,7 @@ pub enum Refusal {
     Token,
 }
 
-impl Refusal {
+impl AccessRefusal {
     /// What the client is told.
     pub const fn message(self) -> &'static str {
         match self {
@@ -82,16 +82,16 @@ impl Access {
     /// Whether a request may go on. `open` paths need no token.
     ///
     /// # Errors
-    /// [`Refusal`] where it may not.
-    pub fn check(&self, headers: &HeaderMap, open: bool) -> Result<(), Refusal> {
+    /// [`AccessRefusal`] where it may not.
+    pub fn check(&self, headers: &HeaderMap, open: bool) -> Result<(), AccessRefusal> {
         let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let host = text(header::HOST).unwrap_or("").to_ascii_lowercase();
         if !self.is_ours(&host) {
-            return Err(Refusal::Host);
+            return Err(AccessRefusal::Host);
         }
         let site = text(SEC_FETCH_SITE);
         if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
-            return Err(Refusal::Origin);
+            return Err(AccessRefusal::Origin);
         }
         let own = |origin: &str| {
             let origin = origin.to_ascii_lowercase();
@@ -99,11 +99,11 @@ impl Access {
             rest == Some(host.as_str())
         };
         if text(header::ORIGIN).is_some_and(|origin| !own(origin)) {
-            return Err(Refusal::Origin);
+            return Err(AccessRefusal::Origin);
         }
         match &self.token {
             Some(token) if !open && !token.opens(text(header::AUTHORIZATION)) => {
-                Err(Refusal::Token)
+                Err(AccessRefusal::Token)
             }
             _ => Ok(()),
         }
@@ -200,11 +200,11 @@ mod tests {
             ["", "evil.example", "evil.example:8411", "localhost.evil.example", "127.0.0.1.x"]
         {
             let refused = open(&["canary.example"]).check(&headers(&[("host", host)]), true);
-            assert_eq!(refused, Err(Refusal::Host), "{host}");
+            assert_eq!(refused, Err(AccessRefusal::Host), "{host}");
         }
         let listed = headers(&[("host", "Canary.Example:80")]);
         assert_eq!(open(&["canary.example"]).check(&listed, false), Ok(()));
-        assert_eq!(open(&[]).check(&HeaderMap::new(), false), Err(Refusal::Host));
+        assert_eq!(open(&[]).check(&HeaderMap::new(), false), Err(AccessRefusal::Host));
     }
 
     #[test]
@@ -214,12 +214,12 @@ mod tests {
         assert_eq!(check("origin", "http://127.0.0.1:8411"), Ok(()));
         for origin in ["http://evil.example", "null", "http://127.0.0.1:9000", "127.0.0.1:8411", ""]
         {
-            assert_eq!(check("origin", origin), Err(Refusal::Origin), "{origin}");
+            assert_eq!(check("origin", origin), Err(AccessRefusal::Origin), "{origin}");
         }
         assert_eq!(check("sec-fetch-site", "same-origin"), Ok(()));
         assert_eq!(check("sec-fetch-site", "none"), Ok(()));
         for site in ["cross-site", "same-site", ""] {
-            assert_eq!(check("sec-fetch-site", site), Err(Refusal::Origin), "{site}");
+            assert_eq!(check("sec-fetch-site", site), Err(AccessRefusal::Origin), "{site}");
         }
     }
 
@@ -237,7 +237,7 @@ mod tests {
         for wrong in
             ["", "Bearer", "Bearer x", &format!("Basic {SECRET}"), "Bearer 0123456789abcdeg"]
         {
-            assert_eq!(access.check(&with(wrong), false), Err(Refusal::Token), "{wrong}");
+            assert_eq!(access.check(&with(wrong), false), Err(AccessRefusal::Token), "{wrong}");
         }
         assert_eq!(access.check(&headers(&[("host", "10.0.0.1")]), true), Ok(()), "an open path");
     }

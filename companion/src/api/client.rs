@@ -22,7 +22,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// The most bytes that are read of an answer.
 const LIMIT: usize = 16 << 20;
 
-/// A controller.
+/// A client of one controller's HTTP interface.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use canary_rollout::state::Phase;
 
-use crate::controller::status::Status;
+use crate::controller::status::{MetricProgress, Status};
 
 const PHASES: [Phase; 7] = [
     Phase::Pending,
@@ -34,81 +34,122 @@ pub(super) fn text(status: &Status) -> String {
     text
 }
 
+/// The samples of one rollout's families, each with its labels.
+struct MetricFamilySamples<'a> {
+    status: &'a Status,
+    rollout: String,
+}
+
+impl MetricFamilySamples<'_> {
+    fn label(&self, name: &str, value: &str) -> String {
+        format!("{},{name}=\"{}\"", self.rollout, escaped(value))
+    }
+
+    fn one(&self, value: f64) -> Vec<(String, f64)> {
+        vec![(self.rollout.clone(), value)]
+    }
+
+    fn phases(&self) -> Vec<(String, f64)> {
+        let sample = |phase: Phase| {
+            let now = f64::from(u8::from(phase == self.status.phase));
+            (self.label("phase", phase.as_str()), now)
+        };
+        PHASES.map(sample).into()
+    }
+
+    fn weights(&self) -> Vec<(String, f64)> {
+        let weight = self.status.weight;
+        let kinds =
+            [("set", weight.set), ("in_force", weight.in_force), ("measured", weight.measured)];
+        kinds
+            .iter()
+            .filter_map(|(kind, value)| Some((self.label("kind", kind), (*value)?)))
+            .collect()
+    }
+
+    fn metrics(&self, share: fn(&MetricProgress) -> Option<f64>) -> Vec<(String, f64)> {
+        let metrics = self.status.metrics.iter();
+        let sample = |one| Some((self.label("metric", metric_name(one)), share(one)?));
+        metrics.filter_map(sample).collect()
+    }
+
+    fn envoys(&self) -> Vec<(String, f64)> {
+        let envoys = self.status.envoys.iter();
+        envoys
+            .map(|envoy| (self.label("envoy", &envoy.url), f64::from(u8::from(envoy.ok))))
+            .collect()
+    }
+}
+
 fn families(status: &Status) -> Vec<Family<'_>> {
     let rollout = format!("rollout=\"{}\"", escaped(&status.rollout));
-    let label = |name: &str, value: &str| format!("{rollout},{name}=\"{}\"", escaped(value));
-    let one = |value: f64| vec![(rollout.clone(), value)];
-    let phases = PHASES
-        .map(|phase| (label("phase", phase.as_str()), f64::from(u8::from(phase == status.phase))));
-    let weights = [
-        ("set", status.weight.set),
-        ("in_force", status.weight.in_force),
-        ("measured", status.weight.measured),
-    ];
-    let weights =
-        weights.iter().filter_map(|(kind, value)| Some((label("kind", kind), (*value)?))).collect();
-    let of = |share: fn(&crate::controller::status::Metric) -> Option<f64>| {
-        let sample = |metric| Some((label("metric", &metric_name(metric)), share(metric)?));
-        status.metrics.iter().filter_map(sample).collect::<Vec<_>>()
-    };
-    let envoys = status.envoys.iter();
-    let up = envoys.map(|envoy| (label("envoy", &envoy.url), f64::from(u8::from(envoy.ok))));
+    let samples = MetricFamilySamples { status, rollout };
     vec![
         Family(
             "canaryctl_phase",
             "gauge",
             "1 for the phase that the rollout is in.",
-            phases.into(),
+            samples.phases(),
         ),
         Family(
             "canaryctl_step",
             "gauge",
             "The step that the rollout is in, from 1; 0 outside of the steps.",
-            one(status.step.unwrap_or(0) as f64),
+            samples.one(status.step.unwrap_or(0) as f64),
         ),
-        Family("canaryctl_steps", "gauge", "How many steps there are.", one(status.steps as f64)),
-        Family("canaryctl_weight_percent", "gauge", "The canary's share of traffic.", weights),
+        Family(
+            "canaryctl_steps",
+            "gauge",
+            "How many steps there are.",
+            samples.one(status.steps as f64),
+        ),
+        Family(
+            "canaryctl_weight_percent",
+            "gauge",
+            "The canary's share of traffic.",
+            samples.weights(),
+        ),
         Family(
             "canaryctl_evidence_ratio",
             "gauge",
             "The evidence against the canary, as a part of what rolls it back.",
-            of(|metric| Some(metric.evidence)),
+            samples.metrics(|metric| Some(metric.evidence)),
         ),
         Family(
             "canaryctl_certificate_ratio",
             "gauge",
             "The certificate that the canary is good enough, as a part of what it must reach.",
-            of(|metric| metric.certificate),
+            samples.metrics(|metric| metric.non_inferiority),
         ),
         Family(
             "canaryctl_split_mismatch",
             "gauge",
             "1 where the canary's measured share contradicts its weight.",
-            one(f64::from(u8::from(status.split_mismatch))),
+            samples.one(f64::from(u8::from(status.split_mismatch))),
         ),
         Family(
             "canaryctl_decisions_total",
             "counter",
             "Decisions since the rollout's start.",
-            one(status.decisions as f64),
+            samples.one(status.decisions as f64),
         ),
         Family(
             "canaryctl_envoy_errors_total",
             "counter",
             "Requests to Envoys that failed since this process began.",
-            one(status.envoy_errors as f64),
+            samples.one(status.envoy_errors as f64),
         ),
         Family(
             "canaryctl_envoy_up",
             "gauge",
             "1 where the Envoy answered last and took what was written last.",
-            up.collect(),
+            samples.envoys(),
         ),
     ]
 }
 
-fn metric_name(metric: &crate::controller::status::Metric) -> String {
-    metric.name.clone()
+fn metric_name(metric: &MetricProgress) -> &str {
+    &metric.name
 }
 
 /// A label's value, escaped as the format asks.

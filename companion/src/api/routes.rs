@@ -13,7 +13,7 @@ use canary_rollout::inputs::OperatorCommand;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::access::Refusal;
+use super::access::AccessRefusal;
 use super::{Api, metrics};
 use crate::controller::drive::CommandRequest;
 use crate::controller::status::Status;
@@ -45,10 +45,10 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
     let open = request.uri().path() == HEALTHZ;
     let mut response = match api.access.check(request.headers(), open) {
         Ok(()) => next.run(request).await,
-        Err(refusal @ (Refusal::Origin | Refusal::Host)) => {
+        Err(refusal @ (AccessRefusal::Origin | AccessRefusal::Host)) => {
             error(StatusCode::FORBIDDEN, refusal.message())
         }
-        Err(refusal @ Refusal::Token) => {
+        Err(refusal @ AccessRefusal::Token) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
             (challenge, error(StatusCode::UNAUTHORIZED, refusal.message())).into_response()
         }

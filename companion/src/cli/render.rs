@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-/// `render …`.
+/// `render`: what is rendered is a subcommand.
 #[derive(Debug, Args)]
 #[command(subcommand_required = true)]
 pub struct Render {
-    /// What to print.
+    /// The kind of manifests to render.
     #[command(subcommand)]
     pub what: RenderWhat,
 }
@@ -103,12 +103,12 @@ pub enum ControllerPlace {
     Sidecar,
 }
 
-/// A service's address.
+/// A service's address inside the cluster, with its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// `NAME.NAMESPACE`.
+    /// The service as `NAME.NAMESPACE`, as DNS spells it.
     pub name: String,
-    /// Its port.
+    /// The port that the service listens on.
     pub port: u16,
 }
 

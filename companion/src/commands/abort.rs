@@ -11,7 +11,8 @@ use super::{Context, conclude, split};
 use crate::controller::status::{EnvoyStatus, Status};
 use crate::envoy::{Admin, EnvoyReply, Fleet};
 use crate::error::{Error, Failure};
-use crate::observe::scrape::{confirm, known_rollouts};
+use crate::observe::scrape::{confirm, known_rollouts, scrape};
+use crate::observe::{FleetView, Scrapes};
 use crate::render::{self, EnvoyState};
 
 /// The longest that an abort waits to learn whether there is such a rollout.
@@ -54,9 +55,10 @@ pub(crate) async fn run(context: &Context, rollout: &str) -> Result<(), Failure>
 fn aborted(context: &Context, status: &Status) -> Result<(), Failure> {
     let state = |one: &EnvoyStatus| EnvoyState { url: one.url.clone(), error: one.error.clone() };
     let envoys: Vec<EnvoyState> = status.envoys.iter().map(state).collect();
+    let version = status.stable.version.as_deref();
     context.output.print(
-        || render::aborted(&status.rollout, &envoys),
-        |paint| render::aborted_text(&status.rollout, &envoys, paint),
+        || render::aborted(&status.rollout, version, &envoys),
+        |paint| render::aborted_text(&status.rollout, version, &envoys, paint),
     )?;
     let error = |one: &EnvoyState| {
         let cause = one.error.clone()?;
@@ -81,14 +83,27 @@ async fn directly(context: &Context, rollout: &str, controlled: bool) -> Result<
     let envoys = EnvoyState::from_replies(&reports);
     let (stopped, errors) = split(reports);
     if !stopped.is_empty() {
-        let (json, text) = (render::aborted, render::aborted_text);
-        context.output.print(|| json(rollout, &envoys), |paint| text(rollout, &envoys, paint))?;
+        let version = stable_version(&fleet, rollout).await;
+        let version = version.as_deref();
+        context.output.print(
+            || render::aborted(rollout, version, &envoys),
+            |paint| render::aborted_text(rollout, version, &envoys, paint),
+        )?;
         let owners = if controlled { BTreeSet::new() } else { owners(&seen, rollout) };
         owners.iter().for_each(|owner| {
             render::remark(&format!("{owner} drives this rollout and may set its weight again"));
         });
     }
     conclude(errors, envoys.len())
+}
+
+/// The version that serves all traffic after an abort; `None` if the Envoys don't say within a second. Asked
+/// last, because it must not delay the abort.
+async fn stable_version(fleet: &Fleet, rollout: &str) -> Option<String> {
+    let scrapes = fleet.each(async |admin| scrape(admin, rollout).await);
+    let replies = tokio::time::timeout(LOOK_FOR, scrapes).await.ok()?;
+    let scrapes: Scrapes = split(replies).0.into_iter().collect();
+    FleetView::new(rollout, &scrapes, None).stable.version
 }
 
 async fn look_briefly(admin: &Admin) -> Result<KnownState, Error> {

@@ -1,4 +1,4 @@
-//! `render`: deployment manifests.
+//! `render`: prints deployment manifests for Istio.
 
 use std::path::Path;
 

@@ -19,13 +19,13 @@ use super::Context;
 use crate::api::access::{Access, Token};
 use crate::api::{self, Api};
 use crate::cli::RunArgs;
-use crate::controller::drive::{Controller, Lines, QUEUE, first_status};
+use crate::controller::drive::{Channels, Controller, QUEUE, first_status};
 use crate::controller::engine::Engine;
 use crate::controller::record::{FORMAT, Start};
 use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::identity;
-use crate::journal::{self, Found, Journal, timestamp};
+use crate::journal::{self, Journal, JournalContents, timestamp};
 use crate::observe::FleetScraper;
 use crate::report::{self, RolloutReport};
 use crate::{render, rollout_file};
@@ -69,7 +69,7 @@ async fn engine(
     source: String,
     spec: Spec,
     journal: Journal,
-    found: &Found,
+    found: &JournalContents,
     scraper: &FleetScraper,
 ) -> Result<(Engine, Vec<Action>), Failure> {
     if let Some(begin) = found.unfinished {
@@ -130,8 +130,8 @@ async fn serve(
     let (stop, stopped) = oneshot::channel();
     let teller = ProgressSink::new(context.output, &listener, &engine);
     let server = tokio::spawn(api::serve(listener, api, stopped));
-    let lines = Lines { orders: queue, status: sender };
-    let controller = Controller::new(engine, scraper, lines, teller, args.stay);
+    let channels = Channels { orders: queue, status: sender };
+    let controller = Controller::new(engine, scraper, channels, teller, args.stay);
     let result = controller.run(args.tick, under_way).await;
     let ended = result.as_ref().map_or_else(|failure| failure.is_degraded(), |()| true);
     if ended {

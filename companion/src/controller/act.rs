@@ -25,11 +25,11 @@ const QUEUE: usize = 256;
 /// What came of a question or a message.
 #[derive(Debug)]
 pub enum Completion {
-    /// A gate's.
+    /// A gate was asked; this is its answer.
     Gate(GateAnswer),
     /// A metric's, by its name.
     Measured(String, Measurement),
-    /// A notification's.
+    /// A notification was sent, or could not be.
     Told(DeliveryReport),
 }
 
@@ -57,8 +57,8 @@ impl HttpClients {
         Self { plain: built(client().tls_certs_only(Vec::new())), tls: built(client()) }
     }
 
-    /// The one for an address.
-    fn of(&self, url: &str) -> &Result<Client, String> {
+    /// The client that can ask this address.
+    fn for_url(&self, url: &str) -> &Result<Client, String> {
         if url.starts_with("http://") { &self.plain } else { &self.tls }
     }
 }
@@ -126,7 +126,7 @@ impl Actor {
         state: &State,
         describe: &impl Fn(&RolloutEvent) -> String,
     ) {
-        let http = match self.clients.of(address(action, spec)) {
+        let http = match self.clients.for_url(address(action, spec)) {
             Ok(http) => http.clone(),
             Err(why) => return self.answer(without_client(action, why)),
         };

@@ -21,7 +21,7 @@ use super::engine::{Effects, Engine};
 use super::status::{Parts, Status};
 use crate::envoy::Admin;
 use crate::error::{Error, Failure, LeftBehind};
-use crate::observe::{FleetScrape, FleetScraper, MeasuredShare};
+use crate::observe::{FleetScrape, FleetScraper, MeasuredShare, RequestTotals};
 
 /// How long the controller waits after the rollout's end for notifications to be delivered.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -60,25 +60,28 @@ pub trait Reporter {
     /// If the report can't be written any more.
     fn looked(&mut self, status: &Status) -> Result<(), Error>;
 
-    /// Reports a warning.
+    /// Whether the report shows why a rollout ended, so that the closing message needn't say it again.
+    fn shows_reason(&self) -> bool;
+
+    /// Reports a warning outside of the events.
     fn remark(&mut self, text: &str);
 }
 
 /// Where commands come from, and where the status goes.
 #[derive(Debug)]
-pub struct Lines {
-    /// Commands.
+pub struct Channels {
+    /// Operators' commands, from the API to the loop.
     pub orders: mpsc::Receiver<CommandRequest>,
-    /// The status.
+    /// The current status, from the loop to the API.
     pub status: watch::Sender<Arc<Status>>,
 }
 
-/// A controller.
+/// The loop of one rollout, with everything it owns.
 pub struct Controller<A> {
     engine: Engine,
     scraper: FleetScraper,
     actor: Actor,
-    lines: Lines,
+    channels: Channels,
     audience: A,
     stay: bool,
     ended: bool,
@@ -87,6 +90,7 @@ pub struct Controller<A> {
     share: MeasuredShare,
     failed: BTreeMap<String, String>,
     envoy_errors: u64,
+    totals: RequestTotals,
 }
 
 enum Next {
@@ -119,7 +123,7 @@ impl Signals {
 
 /// The status of a rollout that has just begun or goes on.
 pub fn first_status(engine: &Engine) -> Status {
-    status(engine, &BTreeMap::new(), 0, None)
+    status(engine, &BTreeMap::new(), 0, None, &RequestTotals::default())
 }
 
 fn status(
@@ -127,9 +131,10 @@ fn status(
     failed: &BTreeMap<String, String>,
     envoy_errors: u64,
     measured: Option<f64>,
+    totals: &RequestTotals,
 ) -> Status {
     let waits = engine.blockers().to_string();
-    Status::of(&Parts {
+    Status::new(&Parts {
         spec: engine.spec(),
         state: engine.state(),
         waits_for: Some(waits).filter(|waits| !waits.is_empty()),
@@ -140,6 +145,7 @@ fn status(
         decisions: engine.decisions(),
         envoy_errors,
         measured,
+        totals,
     })
 }
 
@@ -148,7 +154,7 @@ impl<A: Reporter> Controller<A> {
     pub fn new(
         engine: Engine,
         scraper: FleetScraper,
-        lines: Lines,
+        channels: Channels,
         audience: A,
         stay: bool,
     ) -> Self {
@@ -157,7 +163,7 @@ impl<A: Reporter> Controller<A> {
             engine,
             scraper,
             actor: Actor::default(),
-            lines,
+            channels,
             audience,
             stay,
             ended,
@@ -165,6 +171,7 @@ impl<A: Reporter> Controller<A> {
             share: MeasuredShare::default(),
             failed: BTreeMap::new(),
             envoy_errors: 0,
+            totals: RequestTotals::default(),
         }
     }
 
@@ -207,13 +214,14 @@ impl<A: Reporter> Controller<A> {
         tokio::select! {
             biased;
             () = signals.any() => Next::Stop,
-            Some(order) = self.lines.orders.recv() => Next::Ordered(order),
+            Some(order) = self.channels.orders.recv() => Next::Ordered(order),
             scrape = scrape => Next::Scraped(Box::new(scrape)),
         }
     }
 
     async fn observe_fleet(&mut self, scrape: FleetScrape) -> Result<(), Failure> {
-        let FleetScrape { envoys, observation, requests, errors, notes } = scrape;
+        let FleetScrape { envoys, observation, requests, totals, errors, notes } = scrape;
+        self.totals = totals;
         self.envoy_errors += errors.len() as u64;
         let weight = expected_weight(self.engine.state());
         self.share.add(Instant::now(), Some(weight), requests.unwrap_or_default());
@@ -222,10 +230,10 @@ impl<A: Reporter> Controller<A> {
             // Nothing is decided any more, and so there is nothing to write down.
             self.restore(&envoys).await;
             self.publish();
-            return Ok(self.audience.looked(&self.lines.status.borrow())?);
+            return Ok(self.audience.looked(&self.channels.status.borrow())?);
         }
         self.step(Inputs { envoys, observation, ..Inputs::default() }).await?;
-        Ok(self.audience.looked(&self.lines.status.borrow())?)
+        Ok(self.audience.looked(&self.channels.status.borrow())?)
     }
 
     /// Gives Envoys that have restarted since the end their final state back, only where it is missing. What
@@ -259,7 +267,7 @@ impl<A: Reporter> Controller<A> {
             .into_iter()
             .find_map(|reply| reply.refused)
             .map(|refusal| refusal.to_string());
-        let status = Arc::clone(&self.lines.status.borrow());
+        let status = Arc::clone(&self.channels.status.borrow());
         // Who asked may have gone away.
         let _ = order.reply.send(refused.map_or(Ok(status), |why| Err(why.to_string())));
         Ok(())
@@ -272,7 +280,7 @@ impl<A: Reporter> Controller<A> {
         self.act(&effects.actions).await?;
         self.publish();
         if !effects.events.is_empty() {
-            let (spec, status) = (self.engine.spec(), self.lines.status.borrow());
+            let (spec, status) = (self.engine.spec(), self.channels.status.borrow());
             self.audience.happened(&effects.events, spec, &status)?;
         }
         Ok(effects)
@@ -304,8 +312,9 @@ impl<A: Reporter> Controller<A> {
     }
 
     fn publish(&self) {
-        let status = status(&self.engine, &self.failed, self.envoy_errors, self.share.share());
-        self.lines.status.send_replace(Arc::new(status));
+        let share = self.share.share();
+        let status = status(&self.engine, &self.failed, self.envoy_errors, share, &self.totals);
+        self.channels.status.send_replace(Arc::new(status));
     }
 
     /// Whether it is over; the first time that goes into the journal. Notifications are waited for, but
@@ -344,12 +353,13 @@ impl<A: Reporter> Controller<A> {
         if self.engine.state().phase() == Phase::Healthy {
             return Ok(());
         }
-        let reason = self.engine.state().ending().map(ToString::to_string).unwrap_or_default();
+        let reason = self.engine.state().ending().map(ToString::to_string);
+        let reason = reason.filter(|_| !self.audience.shows_reason()).unwrap_or_default();
         Err(Error::Degraded { rollout: self.engine.spec().rollout.clone(), reason }.into())
     }
 
     fn stopped(&self) -> Error {
-        let status = self.lines.status.borrow();
+        let status = self.channels.status.borrow();
         let left = match (status.phase, status.weight.set) {
             (Phase::Pending, _) | (_, None) => LeftBehind::Nothing,
             (_, Some(percent)) => {

@@ -82,7 +82,7 @@ pub async fn ask(http: &Client, index: usize, gate: &Gate, payload: &Payload) ->
     GateAnswer { gate: index, passed, said }
 }
 
-/// Tells a hook.
+/// Sends a notification; any 2xx counts as delivered.
 pub async fn tell(http: &Client, number: u64, url: &str, payload: &Payload) -> DeliveryReport {
     let answer = post(http, url, TELL_WITHIN, payload).await;
     DeliveryReport { notice: number, delivered: answer.is_ok_and(|status| status.is_success()) }

@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::verdict::{Conclusion, Verdict};
 use canary_model::histogram::Histogram;
+use canary_model::role::Role;
 use canary_model::weight::Weight;
 use canary_rollout::inputs::{EnvoyInput, EnvoyReading};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State};
 use serde::{Deserialize, Serialize};
 
+use crate::observe::RequestTotals;
+
 /// Everything that is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// The rollout's name.
+    /// The rollout's name, as in its file.
     pub rollout: String,
-    /// Where it stands.
+    /// The phase that the state machine is in.
     pub phase: Phase,
     /// The step it is in, from 1; `None` before the first and behind the last.
     pub step: Option<usize>,
@@ -39,10 +42,10 @@ pub struct Status {
     /// Why it ended or is being rolled back.
     pub reason: Option<String>,
     /// Every metric as it stands.
-    pub metrics: Vec<Metric>,
+    pub metrics: Vec<MetricProgress>,
     /// Whether the canary's share contradicts the weight.
     pub split_mismatch: bool,
-    /// Every Envoy.
+    /// Every Envoy of the fleet, reachable or not.
     pub envoys: Vec<EnvoyStatus>,
     /// As whom the controller writes.
     pub owner: Option<String>,
@@ -57,7 +60,7 @@ pub struct Status {
 /// The weights, in percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Weights {
-    /// What was written.
+    /// The weight that was written to the Envoys last.
     pub set: Option<f64>,
     /// What the filters say; `None` where they differ.
     pub in_force: Option<f64>,
@@ -66,14 +69,14 @@ pub struct Weights {
     pub measured: Option<f64>,
 }
 
-/// One version.
+/// One version's side of the comparison.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Side {
-    /// Its label.
+    /// The version's label; `None` if it is unknown.
     pub version: Option<String>,
-    /// Requests.
+    /// Compared requests, `rq_total`, summed over the fleet.
     pub requests: u64,
-    /// Those that failed.
+    /// Compared requests that failed, `rq_failure`.
     pub failures: u64,
     /// The median time, in milliseconds.
     pub p50_ms: Option<f64>,
@@ -89,7 +92,7 @@ pub struct Side {
 pub enum MetricStatus {
     /// Judged since the step's start, and not worse than tolerated as far as can be told.
     Pass,
-    /// Worse than tolerated.
+    /// Worse than the file tolerates, with enough evidence.
     Fail,
     /// Not enough data since the step's start.
     Insufficient,
@@ -108,7 +111,7 @@ impl MetricStatus {
 
 /// One metric of the rollout file as it stands now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Metric {
+pub struct MetricProgress {
     /// Its name in the file.
     pub name: String,
     /// Its kind, as in the file.
@@ -119,31 +122,31 @@ pub struct Metric {
     pub reason: String,
     /// The evidence against the canary, as a part of what rolls it back: 1 does. 0 where there is none.
     pub evidence: f64,
-    /// The certificate, as a part of what it must reach; `None` where the kind has none.
-    pub certificate: Option<f64>,
+    /// Progress of the non-inferiority test: 1 certifies; `None` for kinds without such a test.
+    pub non_inferiority: Option<f64>,
 }
 
-/// One Envoy.
+/// One Envoy as the controller sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvoyStatus {
     /// How results call it.
     pub url: String,
     /// Whether it answered last and took what was written last.
     pub ok: bool,
-    /// What went wrong.
+    /// What went wrong, without the Envoy's address.
     pub error: Option<String>,
 }
 
 /// What a status is made of.
 #[derive(Debug)]
 pub struct Parts<'a> {
-    /// The file.
+    /// The rollout file that is being run.
     pub spec: &'a Spec,
-    /// The state.
+    /// The state machine's state after the last step.
     pub state: &'a State,
     /// What it waits for.
     pub waits_for: Option<String>,
-    /// The versions' labels.
+    /// Both versions' labels, where they are known.
     pub versions: &'a Pair<Option<String>>,
     /// Times since the rollout's start.
     pub times: &'a Pair<Histogram>,
@@ -151,20 +154,27 @@ pub struct Parts<'a> {
     pub envoys: &'a BTreeMap<String, EnvoyInput>,
     /// What went wrong in writing, by Envoy.
     pub failed: &'a BTreeMap<String, String>,
-    /// See [`Status::decisions`].
+    /// How much was decided; see [`Status::decisions`].
     pub decisions: u64,
-    /// See [`Status::envoy_errors`].
+    /// Failed requests to Envoys; see [`Status::envoy_errors`].
     pub envoy_errors: u64,
     /// The canary's share since the weight changed, 0 to 1; see [`crate::observe::MeasuredShare`].
     pub measured: Option<f64>,
+    /// Requests and failures as the Envoys count them.
+    pub totals: &'a RequestTotals,
 }
 
 impl Status {
     /// Puts the parts together.
-    pub fn of(parts: &Parts<'_>) -> Self {
+    pub fn new(parts: &Parts<'_>) -> Self {
         let Parts { spec, state, .. } = parts;
-        let totals = state.totals();
-        let side = |version: &Option<String>, trials, times| side(version.clone(), trials, times);
+        let side = |role: Role| {
+            let version = parts.versions.get(role);
+            let counted = parts.totals.role(role, version.as_deref());
+            // Until the first scrape, the journal's counts are the best there is.
+            let trials = counted.unwrap_or(*state.totals().get(role));
+            side(version.clone(), trials, parts.times.get(role))
+        };
         let split = state.judge().split();
         let all = || parts.envoys.values().filter_map(shown);
         Self {
@@ -178,8 +188,8 @@ impl Status {
                 in_force: common(all().map(|shown| shown.in_force)).map(Weight::percent),
                 measured: parts.measured.map(|share| rounded(share * 100.0, 4)),
             },
-            stable: side(&parts.versions.stable, totals.stable, &parts.times.stable),
-            canary: side(&parts.versions.canary, totals.canary, &parts.times.canary),
+            stable: side(Role::Stable),
+            canary: side(Role::Canary),
             guard_tripped: any(all().map(|shown| shown.guard_tripped)),
             lease_expired: any(all().map(|shown| shown.lease_expired)),
             waits_for: parts.waits_for.clone(),
@@ -223,11 +233,11 @@ pub(crate) fn side(version: Option<String>, trials: Trials, times: &Histogram) -
     }
 }
 
-pub(crate) fn metric(verdict: &Verdict) -> Metric {
+pub(crate) fn metric(verdict: &Verdict) -> MetricProgress {
     let share = |log: f64, limit: f64| rounded((log / limit).clamp(0.0, 1.0), 4);
     let failed = verdict.conclusion == Conclusion::Fail;
     let evidence = verdict.evidence.map(|evidence| share(evidence.log_e, evidence.log_needed()));
-    Metric {
+    MetricProgress {
         name: verdict.metric.clone(),
         kind: verdict.kind.to_string(),
         verdict: match verdict.conclusion {
@@ -237,12 +247,8 @@ pub(crate) fn metric(verdict: &Verdict) -> Metric {
         },
         reason: verdict.reason(),
         evidence: if failed { 1.0 } else { evidence.unwrap_or(0.0) },
-        certificate: verdict.non_inferiority.map(|certificate| {
-            if certificate.certified_at.is_some() {
-                1.0
-            } else {
-                share(certificate.log_e, certificate.log_limit)
-            }
+        non_inferiority: verdict.non_inferiority.map(|test| {
+            if test.certified_at.is_some() { 1.0 } else { share(test.log_e, test.log_limit) }
         }),
     }
 }

@@ -11,9 +11,9 @@ use reqwest::Url;
 /// What an operator names: one admin interface, or a DNS name that stands for all its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnvoyUrl {
-    /// `http://host:port`.
+    /// An admin listener on TCP, `http://host:port`.
     Http(Url),
-    /// `unix:///path`.
+    /// An admin listener on a unix socket, `unix:///path`.
     Unix(PathBuf),
 }
 
@@ -22,7 +22,7 @@ pub enum EnvoyUrl {
 pub struct Address {
     /// How messages and results call it.
     pub url: String,
-    /// How to connect.
+    /// How to connect to this one Envoy.
     pub(super) route: Route,
 }
 

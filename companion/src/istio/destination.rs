@@ -21,9 +21,9 @@ pub struct Subset {
 /// A service with two subsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// The service's name.
+    /// The Kubernetes service's name, without its namespace.
     pub service: String,
-    /// The service's namespace.
+    /// The namespace that the service is in.
     pub namespace: String,
     /// Its host name, `SERVICE.NAMESPACE.svc.DOMAIN`.
     pub host: String,

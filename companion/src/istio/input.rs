@@ -15,7 +15,7 @@ pub struct Images {
     pub wasm: Option<String>,
     /// The digest of the image's manifest (of the file, for `http://` and `file://`), in hex.
     pub sha256: Option<String>,
-    /// canaryctl's image.
+    /// The container image of canaryctl for the controller.
     pub canaryctl: String,
     /// The stable version's image; `None`: an example registry's. Only with one rollout.
     pub stable: Option<String>,
@@ -38,12 +38,12 @@ pub struct Options {
     pub controller: ControllerLocation,
 }
 
-/// A rollout file.
+/// A rollout file with the text it came from.
 #[derive(Clone, Debug)]
 pub struct RolloutText {
     /// The name of its rollout.
     pub rollout: String,
-    /// The whole file.
+    /// The whole text, for the controller's ConfigMap.
     pub text: String,
 }
 

@@ -6,7 +6,7 @@ use canary_model::weight::Weight;
 use canary_rollout::inputs::EnvoyInput;
 
 use super::counters::{Difference, RolloutCounters};
-use super::{FleetScrape, Scrape, aggregate};
+use super::{FleetScrape, RequestTotals, Scrape, aggregate};
 use crate::envoy::EnvoyReply;
 
 /// After this many impossible readings in a row, the counting starts again.
@@ -16,6 +16,7 @@ const MAX_IMPOSSIBLE: u32 = 10;
 #[derive(Debug, Default)]
 pub struct CounterBaseline {
     envoys: BTreeMap<String, LastReading>,
+    totals: RequestTotals,
     /// The weight at the last scrape.
     weight: Option<Weight>,
 }
@@ -57,6 +58,7 @@ impl CounterBaseline {
             fleet.envoys.insert(url, EnvoyInput::Reached(Box::new(scrape.input())));
         }
         fleet.requests = sum.as_ref().map(RolloutCounters::requests);
+        fleet.totals = self.totals.clone();
         fleet.observation = sum.as_ref().map(aggregate::observation);
         fleet
     }
@@ -76,6 +78,7 @@ impl CounterBaseline {
         let zeros = || Some(counters.zeroed());
         let Some(entry) = self.envoys.get_mut(url) else {
             self.envoys.insert(url.to_owned(), fresh());
+            self.totals.update(url, counters, false);
             return zeros();
         };
         let takes_part = takes_part(entry.in_force);
@@ -98,6 +101,7 @@ impl CounterBaseline {
             notes.push(format!("{url}: Envoy has restarted; its counters started again"));
         }
         *entry = fresh();
+        self.totals.update(url, counters, restarted);
         if takes_part { Some(delta) } else { zeros() }
     }
 }

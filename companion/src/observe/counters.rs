@@ -1,8 +1,8 @@
 //! What one Envoy has counted of a rollout, and what it counted between two readings. Pure.
 //!
-//! RolloutCounters only grow, until their Envoy restarts. If any of them holds less than in the reading before,
+//! Counters only grow, until their Envoy restarts. If any of them holds less than in the reading before,
 //! the Envoy has restarted, and everything in this reading is new; what was counted before the restart
-//! went into earlier differences. RolloutCounters aren't read at one instant: if a difference is impossible
+//! went into earlier differences. Counters aren't read at one instant: if a difference is impossible
 //! (more failures than requests), it waits for the next reading, which holds both parts. Waiting loses
 //! nothing, because readings are absolute.
 
@@ -21,7 +21,7 @@ pub const UPTIME: &str = "server.uptime";
 /// One thing that is counted of a role.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Counter {
-    /// Compared requests, `rq_total`.
+    /// Compared requests, abandoned ones included, `rq_total`.
     Total,
     /// Compared requests that failed, `rq_failure`.
     Failure,
@@ -37,7 +37,7 @@ pub enum Counter {
     Signal {
         /// Whether of first observations alone.
         first: bool,
-        /// The signal's name.
+        /// The signal's name in the filter's configuration.
         signal: String,
         /// The category or bin that was counted.
         class: String,
@@ -56,7 +56,7 @@ pub enum Times {
 /// What one version of a role has counted, absolute or between two readings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionCounters {
-    /// RolloutCounters.
+    /// How often each thing was counted.
     pub counts: BTreeMap<Counter, u64>,
     /// Durations in microseconds, by which requests they are about.
     pub times: BTreeMap<Times, Histogram>,

@@ -8,8 +8,8 @@ use canary_judge::observation::Observation;
 use canary_model::weight::Weight;
 use canary_rollout::inputs::EnvoyInput;
 
-use super::CounterBaseline;
 use super::scrape::{Known, scrape_with};
+use super::{CounterBaseline, RequestTotals};
 use crate::envoy::{EnvoyUrl, Fleet};
 use crate::error::Error;
 
@@ -27,6 +27,8 @@ pub struct FleetScrape {
     pub observation: Option<Observation>,
     /// The compared requests among it, of both roles.
     pub requests: Option<Pair<u64>>,
+    /// Requests and failures of every version so far.
+    pub totals: RequestTotals,
     /// The errors of the Envoys that couldn't be asked.
     pub errors: Vec<Error>,
     /// What an operator should know.

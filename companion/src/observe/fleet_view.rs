@@ -1,6 +1,6 @@
 //! A rollout as an operator sees it: the scrapes of many Envoys made into one view. Pure.
 //!
-//! VersionCounts are since the start of each Envoy.
+//! Counts are since the start of each Envoy.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -135,9 +135,15 @@ pub(crate) fn set_text(
 }
 
 /// The text of `abort`.
-pub(crate) fn aborted_text(name: &str, envoys: &[EnvoyState], paint: Paint) -> String {
+pub(crate) fn aborted_text(
+    name: &str,
+    version: Option<&str>,
+    envoys: &[EnvoyState],
+    paint: Paint,
+) -> String {
     let done = each(envoys, "switched off", paint);
-    format!("{}: aborted, all traffic goes to stable\n{done}", paint.bold(name))
+    let version = version.map_or(String::new(), |version| format!(", version {version}"));
+    format!("{}: aborted, all traffic goes to stable{version}\n{done}", paint.bold(name))
 }
 
 fn each(envoys: &[EnvoyState], done: &str, paint: Paint) -> String {

@@ -11,7 +11,7 @@ use canary_rollout::state::Phase;
 use super::chart::{Chart, ChartLine, time};
 use super::markup::escaped;
 use super::messages;
-use crate::controller::status::{Metric, MetricStatus, Side};
+use crate::controller::status::{MetricProgress, MetricStatus, Side};
 use crate::report::{DecisionRow, Point, RolloutReport, VersionSample};
 
 const STYLE: &str = include_str!("style.css");
@@ -107,7 +107,7 @@ fn versions(versions: &Pair<Side>) -> String {
     table + "</table>\n"
 }
 
-fn metrics(metrics: &[Metric]) -> String {
+fn metrics(metrics: &[MetricProgress]) -> String {
     if metrics.is_empty() {
         return String::new();
     }
@@ -209,7 +209,7 @@ fn measured(point: &Point) -> Option<f64> {
 
 fn evidence(report: &RolloutReport) -> Vec<ChartLine> {
     let lines = report.metrics.iter().enumerate().filter(|(_, metric)| metric.kind != "prometheus");
-    let draw = |(index, metric): (usize, &Metric)| {
+    let draw = |(index, metric): (usize, &MetricProgress)| {
         let class = METRICS.get(index).or(METRICS.last()).copied().unwrap_or_default();
         line(&metric.name, class, &report.points, |point| {
             point.evidence.get(index).map(|part| 100.0 * part)

@@ -91,6 +91,8 @@ pub(crate) struct AbortedJson<'v> {
     rollout: &'v str,
     weight: Decimal,
     enabled: bool,
+    /// The version that serves all traffic now; null if it is unknown.
+    version: Option<&'v str>,
     envoys: Vec<EnvoyJson<'v>>,
 }
 
@@ -180,7 +182,9 @@ fn step(status: &Status) -> Option<StepJson> {
 }
 
 fn metrics(status: &Status) -> Vec<MetricJson<'_>> {
-    let json = |metric: &'_ controller::Metric| (metric.verdict.as_str(), Decimal(metric.evidence));
+    let json = |metric: &'_ controller::MetricProgress| {
+        (metric.verdict.as_str(), Decimal(metric.evidence))
+    };
     let all = status.metrics.iter().map(|metric| {
         let (status, evidence) = json(metric);
         MetricJson {
@@ -227,8 +231,13 @@ pub(crate) fn set<'v>(
     SetJson { rollout, weight: percent(weight), lease, envoys: each(envoys) }
 }
 
-pub(crate) fn aborted<'v>(rollout: &'v str, envoys: &'v [EnvoyState]) -> AbortedJson<'v> {
-    AbortedJson { rollout, weight: percent(Weight::ZERO), enabled: false, envoys: each(envoys) }
+pub(crate) fn aborted<'v>(
+    rollout: &'v str,
+    version: Option<&'v str>,
+    envoys: &'v [EnvoyState],
+) -> AbortedJson<'v> {
+    let (weight, envoys) = (percent(Weight::ZERO), each(envoys));
+    AbortedJson { rollout, weight, enabled: false, version, envoys }
 }
 
 fn side(side: &VersionView) -> SideJson<'_> {

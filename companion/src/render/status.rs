@@ -2,7 +2,7 @@
 
 use super::output::Paint;
 use super::table::{Table, UNKNOWN};
-use crate::controller::status::{Metric, MetricStatus, Side, Status, Weights};
+use crate::controller::status::{MetricProgress, MetricStatus, Side, Status, Weights};
 use canary_rollout::state::Phase;
 
 /// How wide a bar of evidence is, in characters.
@@ -66,7 +66,7 @@ fn table_with(status: &Status, paint: Paint, shown: usize) -> String {
     text.push_str(&side_by_side(&status.stable, &status.canary));
     if !status.metrics.is_empty() {
         text.push('\n');
-        text.push_str(&metrics(&status.metrics, paint, shown));
+        text.push_str(&metrics(status, paint, shown));
     }
     text
 }
@@ -77,7 +77,7 @@ pub(crate) fn progress(status: &Status, paint: Paint) -> String {
     for line in [&status.reason, &status.waits_for].into_iter().flatten() {
         text.push_str(&format!("  {line}\n"));
     }
-    text.push_str(&metrics(&status.metrics, paint, status.metrics.len()));
+    text.push_str(&metrics(status, paint, status.metrics.len()));
     text
 }
 
@@ -85,7 +85,11 @@ pub(crate) fn progress(status: &Status, paint: Paint) -> String {
 pub(crate) fn controlled_text(all: &[Status], paint: Paint) -> String {
     let line = |status: &Status| {
         let (name, phase) = (paint.bold(&status.rollout), phase(status.phase, paint));
-        format!("{name}  {phase}{}  {}\n", step(status), weights(&status.weight))
+        let missing = status.envoys.iter().filter(|envoy| !envoy.ok);
+        let missing: Vec<&str> = missing.map(|envoy| envoy.url.as_str()).collect();
+        let without = format!("  without {}", missing.join(", "));
+        let without = if missing.is_empty() { String::new() } else { paint.bad(&without) };
+        format!("{name}  {phase}{}  {}{without}\n", step(status), weights(&status.weight))
     };
     all.iter().map(line).collect()
 }
@@ -141,12 +145,14 @@ fn side_by_side(stable: &Side, canary: &Side) -> String {
     table.render(1)
 }
 
-/// The metrics, those with the strongest evidence first.
-fn metrics(metrics: &[Metric], paint: Paint, shown: usize) -> String {
-    let mut sorted: Vec<&Metric> = metrics.iter().collect();
+/// The metrics, those with the strongest evidence first. A sentence that the rollout's reason says
+/// already isn't said again.
+fn metrics(status: &Status, paint: Paint, shown: usize) -> String {
+    let metrics = &status.metrics;
+    let mut sorted: Vec<&MetricProgress> = metrics.iter().collect();
     sorted.sort_by(|one, other| other.evidence.total_cmp(&one.evidence));
     let width = metrics.iter().map(|metric| metric.name.len()).max().unwrap_or(0);
-    let line = |metric: &&Metric| {
+    let line = |metric: &&MetricProgress| {
         let verdict = match metric.verdict {
             MetricStatus::Fail => paint.bad("fail"),
             MetricStatus::Pass => paint.good("pass"),
@@ -155,6 +161,8 @@ fn metrics(metrics: &[Metric], paint: Paint, shown: usize) -> String {
         let (name, bar) = (&metric.name, bar(metric.evidence));
         // The sentence begins with the metric's name, which the line has already.
         let reason = metric.reason.strip_prefix(&format!("{name}: ")).unwrap_or(&metric.reason);
+        let said = status.reason.as_ref().is_some_and(|said| said.contains(reason));
+        let reason = if said { "see the reason above" } else { reason };
         format!(
             "  {name:<width$}  {verdict}  [{bar}] {:>3.0} %  {reason}\n",
             metric.evidence * 100.0
@@ -180,14 +188,14 @@ mod tests {
 
     use super::*;
 
-    fn metric(number: usize) -> Metric {
-        Metric {
+    fn metric(number: usize) -> MetricProgress {
+        MetricProgress {
             name: format!("m{number:02}"),
             kind: "failureRate".to_owned(),
             verdict: MetricStatus::Pass,
             reason: format!("m{number:02}: fine"),
             evidence: number as f64 / 100.0,
-            certificate: None,
+            non_inferiority: None,
         }
     }
 

@@ -14,8 +14,8 @@ use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use serde::Serialize;
 
-use crate::controller::record::{Record, Start, StepRecord};
-use crate::controller::status::{self, Metric, Side};
+use crate::controller::record::{JournalRecord, Start, StepRecord};
+use crate::controller::status::{self, MetricProgress, Side};
 use crate::rollout_file;
 
 /// The most points of a chart; beyond, neighbours are put together.
@@ -43,7 +43,7 @@ pub struct RolloutReport {
     /// Both versions over the whole rollout.
     pub versions: Pair<Side>,
     /// Every metric as it stands.
-    pub metrics: Vec<Metric>,
+    pub metrics: Vec<MetricProgress>,
     /// Everything that happened, in order.
     #[serde(skip)]
     pub decisions: Vec<DecisionRow>,
@@ -162,16 +162,16 @@ impl RolloutReport {
     }
 
     /// Adds the next record of the journal.
-    pub fn take(&mut self, record: Record) {
+    pub fn take(&mut self, record: JournalRecord) {
         match record {
-            Record::Observation(line) => self.observe(&line),
-            Record::Step(step) => self.step(&step),
-            Record::End(end) => {
+            JournalRecord::Observation(line) => self.observe(&line),
+            JournalRecord::Step(step) => self.step(&step),
+            JournalRecord::End(end) => {
                 self.ended = Some(end.at);
                 self.phase = end.phase;
                 self.reason = end.reason.map(|reason| reason.to_string());
             }
-            Record::Start(_) | Record::State(_) => {}
+            JournalRecord::Start(_) | JournalRecord::State(_) => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! `abort`.
+//! `abort` with and without a controller.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn one_update_stops_everything() {
     assert_snapshot!(plain(&aborted, &[&fake]), @r"
     exit 0
     --- stdout
-    scorer: aborted, all traffic goes to stable
+    scorer: aborted, all traffic goes to stable, version 3.1
       http://envoy-0:9901  switched off
     --- stderr
     ");
@@ -26,7 +26,10 @@ fn one_update_stops_everything() {
     assert_eq!(fake.envoy().updates.last().unwrap(), of_version);
     let json = ctl(&[&fake], &["abort", "scorer", "-o", "json"]).exits(0).json();
     let envoys = json!([{"url": fake.url, "ok": true, "error": null}]);
-    assert_eq!(json, json!({"rollout": "scorer", "weight": 0, "enabled": false, "envoys": envoys}));
+    assert_eq!(
+        json,
+        json!({"rollout": "scorer", "weight": 0, "enabled": false, "version": "3.1", "envoys": envoys})
+    );
 }
 
 #[test]

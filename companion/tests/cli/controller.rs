@@ -6,6 +6,7 @@ mod interface;
 mod restart;
 mod rollout;
 mod steering;
+mod terminal;
 mod tls;
 
 use std::io::{BufRead, BufReader, Read};

@@ -35,13 +35,13 @@ pub(crate) enum Filter {
 
 /// Everything a test may set, and what the fake saw.
 pub(crate) struct Envoy {
-    /// The admin layer.
+    /// The runtime's admin layer, by key.
     pub(crate) runtime: BTreeMap<String, String>,
     /// A layer above it.
     pub(crate) above: BTreeMap<String, String>,
     pub(crate) admin_layer: bool,
     pub(crate) filter: Filter,
-    /// Counters and gauges.
+    /// Counters and gauges, by their full names.
     pub(crate) numbers: BTreeMap<String, u64>,
     pub(crate) texts: BTreeMap<String, String>,
     /// Histograms: [lower, width, count].

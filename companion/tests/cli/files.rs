@@ -142,3 +142,20 @@ fn a_plan_reads_the_traffic_of_running_envoys() {
 fn alone(arguments: &[&str]) -> Run {
     ctl(&[], arguments)
 }
+
+/// A query or fragment in Prometheus' address would swallow the path of its API.
+#[test]
+fn a_prometheus_address_with_a_query_or_fragment_is_refused() {
+    let dir = TempDir::new().unwrap();
+    for address in ["http://p:9090/?tenant=1", "http://p:9090/#up", "http://p:9090?", "ftp://p"] {
+        let metric = format!(
+            "    - {{name: gpu, kind: prometheus, address: \"{address}\", query: up, failureCondition: \
+             result > 1}}\n"
+        );
+        let bad = file(&dir, "bad.yaml", &format!("{ROLLOUT}{metric}"));
+        let found = ctl(&[], &["lint", "-f", bad.to_str().unwrap()]).exits(2);
+        let all = format!("{}{}", found.stdout, found.stderr);
+        assert!(all.contains("metrics[1].address") && all.contains("no query (?)"), "{all}");
+        assert!(all.contains(address), "it names what it found: {all}");
+    }
+}

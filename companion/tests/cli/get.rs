@@ -1,4 +1,4 @@
-//! `get rollout`.
+//! `get rollout`, read from Envoys without a controller.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};

@@ -1,4 +1,4 @@
-//! `list`.
+//! `list`, read from Envoys without a controller.
 
 use insta::assert_snapshot;
 use serde_json::json;

@@ -77,6 +77,10 @@ impl Reporter for ProgressSink {
         self.screen.show(&self.output, || status, text)
     }
 
+    fn shows_reason(&self) -> bool {
+        self.output.redraws()
+    }
+
     fn remark(&mut self, text: &str) {
         self.screen.leave();
         render::remark(text);

@@ -15,6 +15,75 @@ fn an_envoy_that_cannot_be_reached_is_named_and_does_not_hold_the_others() {
     let named = status["envoys"].as_array().unwrap().iter().find(|one| one["url"] == json!(gone));
     assert_eq!(named.unwrap()["ok"], false, "{status:#}");
     assert_eq!(controller.ends(), 0, "{:#?}", controller.said);
+    let named = format!("Out of reach: {gone}, which may serve the stable version");
+    assert!(controller.said(&named), "{:#?}", controller.said);
+}
+
+#[test]
+fn an_envoy_that_is_gone_at_the_end_is_named_by_get_and_list() {
+    let (place, envoy, gone) = (Place::new(), busy(0), nobody());
+    let mut rollout = quick(&[&envoy]);
+    rollout["envoys"].as_array_mut().unwrap().push(json!(gone));
+    let mut controller = Controller::start(&place, &place.file(&rollout), &["--stay"]);
+    controller.hears("Healthy");
+    let names = |status: &Value| {
+        let envoys = status["envoys"].as_array().unwrap();
+        envoys.iter().any(|one| one["url"] == json!(gone) && one["ok"] == false)
+    };
+    controller.comes_to(|status| status["phase"] == "Healthy" && names(status));
+    let get = controller.ctl(&["get", "rollout", "scorer"]).exits(0).stdout;
+    assert!(get.contains(&gone), "{get}");
+    let list = controller.ctl(&["list"]).exits(0).stdout;
+    assert!(list.contains("Healthy") && list.contains(&format!("without {gone}")), "{list}");
+    let list = controller.ctl(&["list", "-o", "json"]).exits(0).json();
+    assert!(names(&list[0]), "{list:#}");
+}
+
+#[test]
+fn list_shows_the_phase_of_its_controller() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &[]);
+    controller.hears("paused");
+    let table = controller.ctl(&["list", "--envoy", &envoy.url]).exits(0).stdout;
+    let row = table.lines().nth(1).unwrap();
+    assert!(row.contains("Paused") && !row.contains(" ok "), "{table}");
+    let list = controller.ctl(&["list"]).exits(0).stdout;
+    assert!(list.contains("Paused"), "{list}");
+}
+
+/// `get` and `list` show `rq_total` and `rq_failure`, with a controller, too: abandoned requests are
+/// requests, although they are no trials.
+#[test]
+fn requests_and_failures_are_as_the_envoys_count_them() {
+    let (place, envoy) = (Place::new(), busy(0));
+    {
+        let mut envoy = envoy.envoy();
+        let traffic = envoy.traffic.as_mut().unwrap();
+        (traffic.canary_answers, traffic.stable_fails) = (false, 1);
+    }
+    let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &[]);
+    controller.hears("step 1 of 1");
+    let status = controller.comes_to(|status| {
+        status["canary"]["requests"].as_u64() > Some(40) && status["stable"]["failures"] != 0
+    });
+    // Time stands still from here on: nothing flows any more.
+    envoy.envoy().traffic = None;
+    let number = |role: &str, version: &str, metric: &str| {
+        json!(envoy.envoy().numbers[&format!("wasmcustom.canary.scorer.{role}.{version}.{metric}")])
+    };
+    let expected = |side: &Value, role: &str, version: &str| {
+        side["requests"] == number(role, version, "rq_total")
+            && side["failures"] == number(role, version, "rq_failure")
+    };
+    let same = |shown: &Value| {
+        expected(&shown["stable"], "stable", "3.1") && expected(&shown["canary"], "canary", "3.2")
+    };
+    controller.comes_to(same);
+    let list = controller.ctl(&["list", "-o", "json"]).exits(0).json();
+    assert!(same(&list[0]), "{list:#}");
+    let get = ["get", "rollout", "scorer", "-o", "json", "--envoy", &envoy.url];
+    let get = controller.ctl(&get).exits(0).json();
+    assert!(same(&get) && get["canary"]["failures"] == status["canary"]["failures"], "{get:#}");
 }
 
 #[test]

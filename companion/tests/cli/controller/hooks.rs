@@ -16,6 +16,10 @@ struct Said {
     status: u16,
     body: String,
     location: Option<String>,
+    /// A `content-encoding` that it claims.
+    encoding: Option<&'static str>,
+    /// Whether the body is repeated without an end.
+    endless: bool,
     /// Method, path with query, and body.
     asked: Vec<(String, String)>,
 }
@@ -36,7 +40,7 @@ impl Drop for Web {
 impl Web {
     pub(super) fn start(status: u16, body: &str) -> Self {
         let (body, asked) = (body.to_owned(), Vec::new());
-        let said = Said { status, body, location: None, asked };
+        let said = Said { status, body, location: None, encoding: None, endless: false, asked };
         let said = Arc::new(Mutex::new(said));
         let listener = runtime().block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -62,8 +66,21 @@ async fn answer(State(said): State<Arc<Mutex<Said>>>, request: Request) -> Respo
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let mut said = said.lock().unwrap();
     said.asked.push((path, String::from_utf8(body.to_vec()).unwrap()));
-    let mut response =
-        (StatusCode::from_u16(said.status).unwrap(), said.body.clone()).into_response();
+    let body = said.body.clone();
+    let body = if said.endless {
+        axum::body::Body::from_stream(futures_util::stream::repeat_with(move || {
+            Ok::<_, std::convert::Infallible>(body.clone())
+        }))
+    } else {
+        body.into()
+    };
+    let status = StatusCode::from_u16(said.status).unwrap();
+    let mut response = ([("content-type", "text/html; charset=utf-8")], body).into_response();
+    *response.status_mut() = status;
+    if let Some(encoding) = said.encoding {
+        let name = axum::http::header::CONTENT_ENCODING;
+        response.headers_mut().insert(name, encoding.parse().unwrap());
+    }
     if let Some(to) = &said.location {
         response.headers_mut().insert(axum::http::header::LOCATION, to.parse().unwrap());
     }
@@ -182,7 +199,9 @@ fn whatever_prometheus_answers_is_named_and_cut() {
             std::thread::sleep(Duration::from_millis(50));
         }
     };
-    names("404 Not Found (content type text/plain");
+    names(
+        "404 Not Found (content type text/html; charset=utf-8) instead of an answer of the query API",
+    );
     prometheus.answers(401, "");
     names("401 Unauthorized");
     prometheus.said.lock().unwrap().location = Some("https://elsewhere/?secret=1".to_owned());
@@ -191,6 +210,15 @@ fn whatever_prometheus_answers_is_named_and_cut() {
     let long = json!({"status": "error", "error": "x".repeat(1_500_000)}).to_string();
     prometheus.answers(500, &long);
     names("500 Internal Server Error: xxx");
+    prometheus.said.lock().unwrap().encoding = Some("gzip");
+    prometheus.answers(200, "\u{1f}\u{8b}");
+    names("200 OK, and the answer is compressed (gzip), which was not asked for");
+    prometheus.said.lock().unwrap().encoding = None;
+    prometheus.said.lock().unwrap().endless = true;
+    prometheus.answers(200, &"<p>".repeat(20_000));
+    names("200 OK, and an answer of more than 4194304 bytes");
+    let status = controller.comes_to(|status| status["phase"] == "Paused");
+    assert_eq!(status["lease_expired"], false, "the lease is renewed all along: {status:#}");
     let records = place.records();
     let others = records.iter().filter(|record| record["record"] == "step");
     assert!(others.map(longest).max().unwrap() <= 300);
@@ -232,18 +260,125 @@ fn secrets_in_urls_appear_nowhere() {
     assert!(asked.iter().any(|(path, _)| path == "/ok?token=hunter2"), "but the gate gets it");
 }
 
+/// An answer whose end never comes is cut off by the deadline, and the rollout goes on holding.
+#[test]
+fn a_prometheus_that_never_ends_its_answer_is_harmless() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{";
+            let _ = std::io::Write::write_all(&mut stream, head.as_bytes());
+            held.push(stream);
+        }
+    });
+    let mut controller = Controller::start(&place, &place.file(&with_gpu(&envoy, &address)), &[]);
+    controller.hears("metric gpu can't be measured");
+    assert!(controller.said("no answer in time"), "{:#?}", controller.said);
+    let status = controller.comes_to(|status| status["phase"] == "Paused");
+    assert_eq!(
+        (&status["weight"]["in_force"], &status["lease_expired"]),
+        (&json!(5), &json!(false))
+    );
+}
+
+#[test]
+fn a_metric_outage_is_logged_notified_and_in_the_history() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let (prometheus, hook) = (Web::start(503, "down"), Web::start(200, ""));
+    let mut rollout = with_gpu(&envoy, &prometheus.url);
+    rollout["notify"] = json!([{"on": ["outage"], "url": hook.url}]);
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears("metric gpu can't be measured: Prometheus at http://127.0.0.1");
+    let value = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"0.5"]}}"#;
+    prometheus.answers(200, value);
+    controller.hears("metric gpu is measured again");
+    crate::until("a notification", || !hook.bodies().is_empty());
+    let told = &hook.bodies()[0]["metadata"];
+    assert_eq!(told["topic"], "outage");
+    assert!(told["eventMessage"].as_str().unwrap().contains("503 Service Unavailable"), "{told}");
+    let journal = place.journal();
+    let history = ["history", "scorer", "--journal", journal.to_str().unwrap()];
+    let history = run(&mut command(&history)).exits(0).stdout;
+    assert!(history.contains("metric gpu can't be measured: Prometheus at"), "{history}");
+    assert!(history.contains("metric gpu is measured again"), "{history}");
+}
+
+#[test]
+fn an_undeliverable_notification_of_the_end_is_mentioned_at_the_end() {
+    let (place, envoy, dead) = (Place::new(), busy(0), super::super::nobody());
+    let mut rollout = quick(&[&envoy]);
+    rollout["notify"] = json!([{"on": ["completed"], "url": format!("{dead}/?token=hunter2")}]);
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears("Healthy");
+    assert_eq!(controller.ends(), 0, "{:#?}", controller.said);
+    let lost =
+        |line: &String| line.contains("completed") && line.contains("could not be delivered");
+    let line = controller.said.iter().find(|line| lost(line)).unwrap_or_else(|| {
+        panic!("{:#?}", controller.said);
+    });
+    assert!(line.contains(&dead) && !line.contains("hunter2"), "{line}");
+}
+
 /// A proxy of the environment: gates, notifications and Prometheus go through it, Envoys don't.
 #[test]
 fn proxies_are_for_the_world_outside() {
     let (place, envoy, proxy) = (Place::new(), busy(0), Web::start(200, ""));
-    let mut rollout = patient(&[&envoy]);
+    let mut rollout = with_gpu(&envoy, "http://prometheus.example:9090");
     rollout["gates"] = json!([{"before": 5, "url": "http://gate.example/ok", "timeout": "2s"}]);
+    rollout["notify"] = json!([
+        {"on": ["started"], "url": "http://hook.example/n"},
+        {"on": ["started"], "url": format!("{}/near", Web::start(200, "").url)},
+    ]);
     let file = place.file(&rollout);
-    let set = [("HTTP_PROXY", proxy.url.as_str()), ("http_proxy", proxy.url.as_str())];
+    let set = [
+        ("HTTP_PROXY", proxy.url.as_str()),
+        ("http_proxy", proxy.url.as_str()),
+        ("NO_PROXY", "127.0.0.2"),
+    ];
     let mut controller = Controller::spawn_with(&place, &file, &[], &set);
+    let interface = controller.line("interface: http");
     controller.hears("lets it pass");
     controller.hears("paused");
-    let asked = proxy.said.lock().unwrap().asked.clone();
-    let hosts: Vec<&str> = asked.iter().map(|(path, _)| path.as_str()).collect();
-    assert_eq!(hosts, ["http://gate.example/ok"], "an Envoy was asked through the proxy");
+    let hosts = || {
+        let asked = proxy.said.lock().unwrap().asked.clone();
+        let url = |(path, _): &(String, String)| path.split('?').next().unwrap().to_owned();
+        asked.iter().map(url).collect::<std::collections::BTreeSet<String>>()
+    };
+    let outside = |host: &String| host.contains(".example") || host.ends_with("/near");
+    crate::until("everything outside is asked", || {
+        ["gate.example/ok", "hook.example/n", "prometheus.example:9090/api/v1/query", "/near"]
+            .iter()
+            .all(|part| hosts().iter().any(|host| host.ends_with(part)))
+    });
+    let url = interface.split_whitespace().nth(1).unwrap();
+    for direct in [
+        command(&["get", "rollout", "scorer", "--controller", url]),
+        command(&["list", "--envoy", &envoy.url]),
+    ] {
+        let mut direct = direct;
+        run(direct.envs(set)).exits(0);
+    }
+    assert!(
+        hosts().iter().all(outside),
+        "an Envoy or the controller went through the proxy: {:?}",
+        hosts()
+    );
+}
+
+/// `NO_PROXY` holds for gates, notifications and Prometheus.
+#[test]
+fn no_proxy_is_honored() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let (gate, proxy) = (Web::start(200, ""), Web::start(502, ""));
+    let mut rollout = patient(&[&envoy]);
+    rollout["gates"] = json!([{"before": 5, "url": format!("{}/ok", gate.url), "timeout": "2s"}]);
+    let file = place.file(&rollout);
+    let set = [("HTTP_PROXY", proxy.url.as_str()), ("NO_PROXY", "127.0.0.1")];
+    let mut controller = Controller::spawn_with(&place, &file, &[], &set);
+    controller.hears("lets it pass");
+    assert!(proxy.said.lock().unwrap().asked.is_empty());
+    assert_eq!(gate.said.lock().unwrap().asked[0].0, "/ok");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Envoy;
 
-/// Steady traffic.
+/// Steady traffic through one fake Envoy.
 pub(crate) struct Traffic {
     per_second: f64,
     /// How many of a hundred of each version's requests fail.
