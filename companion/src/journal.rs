@@ -35,9 +35,9 @@ pub enum JournalError {
     /// It can't be opened, read or written.
     #[error("{path}: can't {what} the journal: {cause}", path = .path.display())]
     Io {
-        /// The journal.
+        /// The path of the journal's file.
         path: PathBuf,
-        /// What was tried.
+        /// The attempt, as a verb: open, read, write.
         what: &'static str,
         /// What the system said.
         cause: io::Error,
@@ -45,7 +45,7 @@ pub enum JournalError {
     /// Another controller on this host has it open.
     #[error("{path}: another controller{} writes this journal", holder(*.pid), path = .path.display())]
     Locked {
-        /// The journal.
+        /// The path of the journal's file.
         path: PathBuf,
         /// Its process, where it said so.
         pid: Option<u32>,
@@ -53,7 +53,7 @@ pub enum JournalError {
     /// A line other than the last is no record.
     #[error("{path}: line {line} is no record: {cause}", path = .path.display())]
     Broken {
-        /// The journal.
+        /// The path of the journal's file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
@@ -63,7 +63,7 @@ pub enum JournalError {
     /// A record is longer than any reader takes.
     #[error("{path}: a record of {length} bytes; at most {MAX_RECORD} are written", path = .path.display())]
     TooLong {
-        /// The journal.
+        /// The path of the journal's file.
         path: PathBuf,
         /// The record's length in bytes.
         length: usize,
@@ -88,7 +88,7 @@ pub struct Journal {
 
 /// What a journal held when it was opened.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct JournalContents {
     /// Where the last rollout begins, if there is one that has not ended.
     pub unfinished: Option<u64>,
     /// Where the last rollout begins, if there is one that has ended.
@@ -104,7 +104,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError`] where it can't be written or locked, or holds something else than records.
-    pub fn open(path: &Path) -> Result<(Self, Found), JournalError> {
+    pub fn open(path: &Path) -> Result<(Self, JournalContents), JournalError> {
         let failed = |what, cause| JournalError::Io { path: path.to_owned(), what, cause };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|cause| failed("make the folder of", cause))?;
@@ -112,7 +112,7 @@ impl Journal {
         let (lock, killed) = Lock::take(path)?;
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
         let file = file.map_err(|cause| failed("open", cause))?;
-        let scan = Scan::of(path)?;
+        let scan = Scan::read(path)?;
         let mut notes = Vec::new();
         if let Some(torn) = scan.torn {
             file.set_len(scan.end).map_err(|cause| failed("cut the torn line off", cause))?;
@@ -124,7 +124,7 @@ impl Journal {
         }
         let last = scan.starts.last().copied();
         let finished = last.filter(|_| scan.unfinished.is_none());
-        let found = Found { unfinished: scan.unfinished, finished, killed, notes };
+        let found = JournalContents { unfinished: scan.unfinished, finished, killed, notes };
         let (path, lock) = (path.to_owned(), Arc::new(lock));
         Ok((Self { file, path, end: scan.end, torn: false, lock }, found))
     }
@@ -134,7 +134,7 @@ impl Journal {
         Arc::clone(&self.lock)
     }
 
-    /// Where it lies.
+    /// The path under which the journal was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }

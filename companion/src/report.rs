@@ -9,7 +9,7 @@ use std::path::Path;
 pub(crate) use data::{DecisionRow, Point, RolloutReport, VersionSample};
 pub(crate) use past::{PastRollout, past};
 
-use crate::controller::record::Record;
+use crate::controller::record::JournalRecord;
 use crate::journal::{self, JournalError, Scan};
 
 /// The last rollout of a journal, of this name if one is given; `None` where there is none.
@@ -20,9 +20,9 @@ pub(crate) fn of_journal(
     path: &Path,
     name: Option<&str>,
 ) -> Result<Option<RolloutReport>, JournalError> {
-    for begin in Scan::of(path)?.starts.into_iter().rev() {
-        let mut records = journal::records::<Record>(path, begin)?;
-        let Some(Record::Start(start)) = records.next().transpose()? else { continue };
+    for begin in Scan::read(path)?.starts.into_iter().rev() {
+        let mut records = journal::records::<JournalRecord>(path, begin)?;
+        let Some(JournalRecord::Start(start)) = records.next().transpose()? else { continue };
         if name.is_some_and(|name| name != start.rollout) {
             continue;
         }

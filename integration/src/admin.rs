@@ -18,7 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 pub enum AdminAddress {
     /// A unix socket, which Envoy makes with mode 0600.
     Unix(PathBuf),
-    /// A TCP port.
+    /// A TCP port of the loopback address.
     Tcp(SocketAddr),
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for AdminAddress {
     }
 }
 
-/// An Envoy's admin.
+/// Client of one Envoy's admin interface.
 #[derive(Clone, Debug)]
 pub struct EnvoyAdmin {
     address: AdminAddress,
@@ -59,7 +59,7 @@ impl EnvoyAdmin {
         Self { address }
     }
 
-    /// Where it is.
+    /// The address that it asks.
     #[must_use]
     pub fn address(&self) -> &AdminAddress {
         &self.address

@@ -2,18 +2,10 @@
 //! command that makes it.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+pub use crate::checkout::root;
 use crate::sources;
-
-/// The root of the checkout.
-#[must_use]
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the crate lies in the checkout")
-        .to_path_buf()
-}
 
 /// Envoy: `$ENVOY`, or `envoy` on the `PATH`, or the one that `./scripts/get-envoy` fetched.
 ///

@@ -47,7 +47,7 @@ impl Bootstrap {
     }
 
     /// A bootstrap of another origin.
-    pub(crate) fn of(document: Value, names: BootstrapNames) -> Self {
+    pub(crate) fn from_document(document: Value, names: BootstrapNames) -> Self {
         Self { document, names }
     }
 

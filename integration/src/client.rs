@@ -63,7 +63,7 @@ impl ClientRequest {
         self
     }
 
-    /// The body.
+    /// The bytes of the body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
@@ -77,7 +77,7 @@ impl ClientRequest {
         self
     }
 
-    /// Another path.
+    /// Replaces the path of the request.
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);
@@ -106,16 +106,16 @@ impl ClientRequest {
     }
 }
 
-/// What came back.
+/// A response as the client saw it.
 #[derive(Clone, Debug)]
 pub struct ClientResponse {
-    /// The status.
+    /// The HTTP status code.
     pub status: u16,
-    /// The headers.
+    /// The headers of the response.
     pub headers: HeaderMap,
     /// The trailers, if there were any.
     pub trailers: HeaderMap,
-    /// The body.
+    /// The bytes of the body.
     pub body: Bytes,
     /// From the first byte sent to the last one read.
     pub took: Duration,
@@ -134,7 +134,7 @@ impl ClientResponse {
         Some(value.to_str().expect("a header as text"))
     }
 
-    /// The version stamp.
+    /// The value of the version header.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.header("x-canary-version")

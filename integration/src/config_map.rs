@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// A mounted ConfigMap.
+/// A folder that behaves like a mounted ConfigMap.
 #[derive(Clone, Debug)]
 pub struct ConfigMap {
     root: PathBuf,

@@ -47,7 +47,7 @@ impl Crds {
         Ok(Self(schemas))
     }
 
-    /// Checks a manifest.
+    /// Checks a manifest against its kind's definition.
     #[must_use]
     pub fn check(&self, manifest: &Value) -> Checked {
         let is = |(api, kind, _): &&(String, String, Validator)| {

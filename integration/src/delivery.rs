@@ -13,9 +13,9 @@ use crate::plugin::FilterPlugin;
 /// By which of Envoy's discovery services.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum By {
-    /// The extension's own.
+    /// The filter's configuration comes by ECDS.
     Ecds,
-    /// The listener's.
+    /// The filter's configuration comes with the listener.
     Lds,
     /// The extension's own, from a ConfigMap.
     ConfigMap,

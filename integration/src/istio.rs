@@ -69,7 +69,7 @@ pub(crate) fn bootstrap(carrier: Carrier, manifests: &[Value]) -> Bootstrap {
         admin: "prometheus_stats".to_owned(),
         endpoints_say: false,
     };
-    Bootstrap::of(document, names)
+    Bootstrap::from_document(document, names)
 }
 
 /// The extension as it comes by ECDS, the module fetched already.
@@ -100,7 +100,7 @@ pub(crate) fn plugin(carrier: Carrier, manifests: &[Value]) -> FilterPlugin {
             "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": ""},
         }},
     }]});
-    FilterPlugin::of(document, wasm["pluginConfig"].clone())
+    FilterPlugin::from_document(document, wasm["pluginConfig"].clone())
 }
 
 /// What Istio's agent delivers in the filter's place when the module can't be had and FAIL_OPEN is

@@ -21,6 +21,7 @@ mod admin;
 pub mod artifacts;
 pub mod bench;
 mod bootstrap;
+mod checkout;
 mod client;
 mod config_map;
 pub mod crds;

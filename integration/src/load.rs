@@ -164,7 +164,7 @@ impl Worker {
             let result = self.client.send((self.shape)(number)).await;
             let mut tally = self.tally.lock().expect("no holder panics");
             match result {
-                Ok(answer) => tally.outcomes.push(RequestOutcome::of(at, &answer)),
+                Ok(answer) => tally.outcomes.push(RequestOutcome::new(at, &answer)),
                 Err(error) => tally.broken.push(error),
             }
         }
@@ -178,16 +178,16 @@ pub struct RequestOutcome {
     pub at: Duration,
     /// How long it took.
     pub took: Duration,
-    /// The status.
+    /// The HTTP status code.
     pub status: u16,
-    /// The version stamp.
+    /// The value of the version header.
     pub version: Option<String>,
     /// Who answered; none for a local reply of Envoy's.
     pub upstream: Option<String>,
 }
 
 impl RequestOutcome {
-    fn of(at: Duration, answer: &ClientResponse) -> Self {
+    fn new(at: Duration, answer: &ClientResponse) -> Self {
         let (version, upstream) =
             (answer.version().map(str::to_owned), answer.upstream().map(str::to_owned));
         Self { at, took: answer.took, status: answer.status, version, upstream }

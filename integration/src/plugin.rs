@@ -31,7 +31,7 @@ impl FilterPlugin {
     }
 
     /// One of another origin.
-    pub(crate) fn of(document: Value, configuration: Value) -> Self {
+    pub(crate) fn from_document(document: Value, configuration: Value) -> Self {
         Self { document, configuration }
     }
 

@@ -29,7 +29,7 @@ const INTERVAL: &str = "500ms";
 pub struct PrometheusSample {
     /// Its labels, the metric's name among them as `__name__`.
     pub labels: BTreeMap<String, String>,
-    /// The value.
+    /// The value at the time of the query.
     pub value: f64,
 }
 
@@ -60,7 +60,7 @@ impl PrometheusProcess {
         prometheus
     }
 
-    /// Its base URL.
+    /// The base URL of its API.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.at)

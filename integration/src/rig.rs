@@ -26,7 +26,7 @@ pub enum AdminOn {
     Unix,
     /// A free TCP port.
     Tcp,
-    /// This TCP port.
+    /// A TCP port of the loopback address.
     At(SocketAddr),
 }
 
@@ -139,7 +139,7 @@ impl Rig {
         self
     }
 
-    /// Envoy's worker threads.
+    /// How many worker threads Envoy starts.
     pub fn workers(self, workers: u32) -> Self {
         Self { workers, ..self }
     }

@@ -71,7 +71,7 @@ impl Running {
         &mut self.stable
     }
 
-    /// Envoy's admin.
+    /// The admin interface of this Envoy.
     #[must_use]
     pub fn admin(&self) -> &EnvoyAdmin {
         &self.admin
@@ -88,7 +88,7 @@ impl Running {
         envoy::listener(&self.admin, name).await
     }
 
-    /// Envoy's process id.
+    /// The process id of this Envoy.
     #[must_use]
     pub fn envoy_pid(&self) -> Option<u32> {
         self.envoy.id()
@@ -121,7 +121,7 @@ impl Running {
         TcpStream::connect(self.address()).await.expect("Envoy accepts connections")
     }
 
-    /// This many requests.
+    /// Prepares a load of this many requests.
     pub fn load(&self, requests: u64) -> Load {
         Load::to(self.address(), requests)
     }
@@ -206,8 +206,9 @@ impl Running {
     /// When they never do.
     pub async fn counted(&self, requests: u64) -> FilterStats {
         let probe = async || self.stats().await;
-        let total =
-            |stats: &FilterStats| stats.of("stable", "rq_total") + stats.of("canary", "rq_total");
+        let total = |stats: &FilterStats| {
+            stats.metric_of("stable", "rq_total") + stats.metric_of("canary", "rq_total")
+        };
         eventually(&format!("{requests} requests are counted"), probe, |stats| {
             total(stats) == requests
         })
@@ -225,7 +226,7 @@ impl Running {
 
     /// Waits until this many canary requests are counted.
     pub async fn counted_on_canary(&self, requests: u64) {
-        let probe = async || self.stats().await.of("canary", "rq_total");
+        let probe = async || self.stats().await.metric_of("canary", "rq_total");
         eventually("the canary's requests are counted", probe, |total| *total == requests).await;
     }
 

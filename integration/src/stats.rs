@@ -15,9 +15,9 @@ const PREFIX: &str = "wasmcustom.canary.";
 /// A bin of a histogram: `count` values from `lower` up to, without it, `lower + width`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScrapedBin {
-    /// Its lower bound.
+    /// The lower bound of the bin.
     pub lower: f64,
-    /// Its width.
+    /// The width of the bin.
     pub width: f64,
     /// How many values lie in it.
     pub count: u64,
@@ -26,7 +26,7 @@ pub struct ScrapedBin {
 /// The filter's statistics at one moment, by their names without `wasmcustom.canary.`.
 #[derive(Clone, Debug, Default)]
 pub struct FilterStats {
-    /// Counters and gauges.
+    /// Counters and gauges by their names.
     pub values: BTreeMap<String, u64>,
     /// Histograms, since Envoy's start.
     pub histograms: BTreeMap<String, Vec<ScrapedBin>>,
@@ -66,7 +66,7 @@ impl FilterStats {
 
     /// A metric of a role of the rollout `demo`, whatever the version.
     #[must_use]
-    pub fn of(&self, role: &str, metric: &str) -> u64 {
+    pub fn metric_of(&self, role: &str, metric: &str) -> u64 {
         let (start, end) = (format!("demo.{role}."), format!(".{metric}"));
         let of_role =
             self.values.iter().filter(|(name, _)| name.starts_with(&start) && name.ends_with(&end));

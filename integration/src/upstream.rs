@@ -21,27 +21,27 @@ pub const FAIL: &str = "x-fail";
 /// A request as the upstream saw it.
 #[derive(Clone, Debug)]
 pub struct RecordedRequest {
-    /// The method.
+    /// The method of the request.
     pub method: Method,
-    /// Path and query.
+    /// The path with its query.
     pub path: String,
     /// By which protocol Envoy sent it.
     pub version: Version,
     /// The headers, Envoy's own among them.
     pub headers: HeaderMap,
-    /// The body.
+    /// The bytes of the body.
     pub body: Bytes,
 }
 
 /// What goes wrong below HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// Answers as it is told, without a fault.
     #[default]
     None,
     /// The connection is closed instead of an answer.
     Reset,
-    /// No answer ever.
+    /// Reads the request and never answers.
     Hang,
     /// The connection is closed in the middle of the body.
     Truncate,
@@ -125,7 +125,7 @@ impl TestUpstream {
         Self { behavior, at: SocketAddr::from(([127, 0, 0, 1], 0)), down: false }
     }
 
-    /// Refuses connections.
+    /// Closes the listener, so connections are refused.
     #[must_use]
     pub fn down() -> Self {
         Self { down: true, ..Self::ok() }
@@ -207,7 +207,7 @@ impl TestUpstream {
         Server::start(self, version)
     }
 
-    /// At this address.
+    /// Uses the given address instead of an ephemeral port.
     #[must_use]
     pub fn at(self, at: SocketAddr) -> Self {
         Self { at, ..self }

@@ -35,12 +35,12 @@ pub(super) fn text(status: &Status) -> String {
 }
 
 /// The samples of one rollout's families, each with its labels.
-struct Samples<'a> {
+struct MetricFamilySamples<'a> {
     status: &'a Status,
     rollout: String,
 }
 
-impl Samples<'_> {
+impl MetricFamilySamples<'_> {
     fn label(&self, name: &str, value: &str) -> String {
         format!("{},{name}=\"{}\"", self.rollout, escaped(value))
     }
@@ -83,7 +83,7 @@ impl Samples<'_> {
 
 fn families(status: &Status) -> Vec<Family<'_>> {
     let rollout = format!("rollout=\"{}\"", escaped(&status.rollout));
-    let samples = Samples { status, rollout };
+    let samples = MetricFamilySamples { status, rollout };
     vec![
         Family(
             "canaryctl_phase",

@@ -15,7 +15,7 @@ const MAX_JOURNALS: usize = 1_000;
 pub(crate) fn run(context: &Context, args: &HistoryArgs) -> Result<(), Failure> {
     let mut all = Vec::new();
     for path in journals(args)? {
-        let scan = Scan::of(&path).map_err(Error::Journal)?;
+        let scan = Scan::read(&path).map_err(Error::Journal)?;
         for begin in scan.starts {
             all.extend(report::past(&path, begin).map_err(Error::Journal)?);
         }

@@ -25,7 +25,7 @@ use crate::controller::record::{FORMAT, Start};
 use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::identity;
-use crate::journal::{self, Found, Journal, timestamp};
+use crate::journal::{self, Journal, JournalContents, timestamp};
 use crate::observe::FleetScraper;
 use crate::report::{self, RolloutReport};
 use crate::{render, rollout_file};
@@ -69,7 +69,7 @@ async fn engine(
     source: String,
     spec: Spec,
     journal: Journal,
-    found: &Found,
+    found: &JournalContents,
     scraper: &FleetScraper,
 ) -> Result<(Engine, Vec<Action>), Failure> {
     if let Some(begin) = found.unfinished {

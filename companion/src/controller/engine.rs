@@ -23,7 +23,7 @@ use canary_rollout::spec::Spec;
 use canary_rollout::state::{ResumeStateError, State};
 use canary_rollout::{HostClocks, StepResult, step};
 
-use super::record::{End, FORMAT, Record, Snapshot, Start, StepRecord};
+use super::record::{End, FORMAT, JournalRecord, Start, StateSnapshot, StepRecord};
 use crate::error::Error;
 use crate::journal::{self, Journal, JournalError, timestamp};
 use crate::rollout_file;
@@ -32,7 +32,7 @@ use crate::rollout_file;
 const SNAPSHOT_EVERY: u32 = 600;
 
 /// Is given every record that is on the disk.
-struct RecordObserver(Box<dyn FnMut(Record) + Send>);
+struct RecordObserver(Box<dyn FnMut(JournalRecord) + Send>);
 
 impl std::fmt::Debug for RecordObserver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,7 +80,7 @@ impl Engine {
         let versions = start.versions.clone();
         let mut engine = Self::with(spec, journal, state, versions);
         let snapshot = engine.snapshot();
-        engine.journal.append(&[Record::Start(start), snapshot])?;
+        engine.journal.append(&[JournalRecord::Start(start), snapshot])?;
         Ok(engine)
     }
 
@@ -94,28 +94,32 @@ impl Engine {
         let state = State::new(&spec, "", false);
         let mut engine = Self::with(spec, journal, state, Pair::default());
         let snapshot = journal::last_snapshot(&path, begin)?;
-        let start = journal::records::<Record>(&path, begin)?.take(1);
+        let start = journal::records::<JournalRecord>(&path, begin)?.take(1);
         let (mut line, mut last) = (None, Vec::new());
         let mut older = false;
         let mut began_with = None;
-        for record in start.chain(journal::records::<Record>(&path, snapshot.unwrap_or(begin))?) {
+        for record in
+            start.chain(journal::records::<JournalRecord>(&path, snapshot.unwrap_or(begin))?)
+        {
             match record? {
-                Record::Start(start) => {
+                JournalRecord::Start(start) => {
                     engine.state = started(&engine.spec, &start);
                     began_with = rollout_file::recorded(&start.file);
                     engine.versions = start.versions;
                 }
-                Record::State(snapshot) => older = engine.restore(snapshot, began_with.as_ref())?,
-                Record::Observation(counts) => line = Some(*counts),
-                Record::Step(record) if older => {
+                JournalRecord::State(snapshot) => {
+                    older = engine.restore(snapshot, began_with.as_ref())?
+                }
+                JournalRecord::Observation(counts) => line = Some(*counts),
+                JournalRecord::Step(record) if older => {
                     engine.ended = false;
                     engine.repeat_commands(*record);
                 }
-                Record::Step(record) => {
+                JournalRecord::Step(record) => {
                     engine.ended = false;
                     last = engine.repeat(*record, line.take());
                 }
-                Record::End(_) => engine.ended = true,
+                JournalRecord::End(_) => engine.ended = true,
             }
         }
         if older && !engine.ended {
@@ -165,11 +169,11 @@ impl Engine {
     }
 
     /// Has every further record given to an observer, once it is on the disk.
-    pub fn observe_records(&mut self, observer: impl FnMut(Record) + Send + 'static) {
+    pub fn observe_records(&mut self, observer: impl FnMut(JournalRecord) + Send + 'static) {
         self.observer = Some(RecordObserver(Box::new(observer)));
     }
 
-    fn write(&mut self, records: Vec<Record>) -> Result<(), JournalError> {
+    fn write(&mut self, records: Vec<JournalRecord>) -> Result<(), JournalError> {
         self.journal.append(&records)?;
         if let Some(RecordObserver(observer)) = &mut self.observer {
             records.into_iter().for_each(observer);
@@ -193,7 +197,7 @@ impl Engine {
         self.ended = true;
         let at = timestamp(SystemTime::now());
         let (phase, reason) = (self.state.phase(), self.state.ending().cloned());
-        self.write(vec![Record::End(End { at, phase, reason })])
+        self.write(vec![JournalRecord::End(End { at, phase, reason })])
     }
 
     /// Compares the Envoys with the final state after the end. Nothing of it is written down.
@@ -295,8 +299,8 @@ impl Engine {
         Effects { actions, events, replies }
     }
 
-    fn snapshot(&self) -> Record {
-        Record::State(Snapshot {
+    fn snapshot(&self) -> JournalRecord {
+        JournalRecord::State(StateSnapshot {
             format: FORMAT,
             // Maps with text keys and finite numbers: this cannot fail.
             state: serde_json::to_value(&self.state).unwrap_or_default(),
@@ -306,7 +310,11 @@ impl Engine {
     }
 
     /// Takes a snapshot over. Gives whether an older version wrote it, whose steps can't be repeated.
-    fn restore(&mut self, snapshot: Snapshot, began_with: Option<&Spec>) -> Result<bool, Error> {
+    fn restore(
+        &mut self,
+        snapshot: StateSnapshot,
+        began_with: Option<&Spec>,
+    ) -> Result<bool, Error> {
         let other = |error: &ResumeStateError| Error::OtherFile {
             journal: self.journal.path().display().to_string(),
             why: error.to_string(),
@@ -355,10 +363,10 @@ fn records(
     now: HostClocks,
     stepped: &StepResult,
     before: Option<&BTreeMap<String, EnvoyInput>>,
-) -> Vec<Record> {
+) -> Vec<JournalRecord> {
     let mut records = Vec::new();
     if let (Some(line), true) = (&stepped.line, seen.observation.is_some()) {
-        records.push(Record::Observation(Box::new(line.clone())));
+        records.push(JournalRecord::Observation(Box::new(line.clone())));
         seen.observation = None;
     }
     let counted = !records.is_empty();
@@ -368,7 +376,7 @@ fn records(
     }
     let happened = !stepped.events.is_empty();
     let verdicts = stepped.verdicts.iter().filter(|_| happened).map(StepRecord::verdict);
-    records.push(Record::Step(Box::new(StepRecord {
+    records.push(JournalRecord::Step(Box::new(StepRecord {
         at: timestamp(SystemTime::now()),
         now,
         seen,
@@ -382,3 +390,6 @@ fn records(
     })));
     records
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,18 +26,18 @@ const fn first_format() -> u32 {
     1
 }
 
-/// One record.
+/// A line of a controller's journal, by its `record` field.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "camelCase")]
-pub enum Record {
-    /// A rollout begins.
+pub enum JournalRecord {
+    /// A rollout begins with this file.
     Start(Start),
     /// What was counted; belongs to the step record behind it.
     Observation(Box<Observation>),
     /// Core took a step.
     Step(Box<StepRecord>),
     /// Everything that the rollout knows.
-    State(Snapshot),
+    State(StateSnapshot),
     /// The rollout is over.
     End(End),
 }
@@ -49,9 +49,9 @@ pub struct Start {
     /// The version of the records' meaning; see [`FORMAT`].
     #[serde(default = "first_format")]
     pub format: u32,
-    /// When, for people.
+    /// The time of day, for people; no decision reads it.
     pub at: String,
-    /// Its name.
+    /// The rollout's name, as in the file.
     pub rollout: String,
     /// The rollout file, as it was.
     pub file: String,
@@ -62,7 +62,7 @@ pub struct Start {
     /// The owner that Envoys may still show, of a controller that has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predecessor: Option<String>,
-    /// The versions' labels.
+    /// The version labels of both roles at the start.
     pub versions: Pair<Option<String>>,
     /// The version of `canaryctl`.
     pub canaryctl: String,
@@ -72,9 +72,9 @@ pub struct Start {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepRecord {
-    /// When, for people.
+    /// The time of day, for people; no decision reads it.
     pub at: String,
-    /// The clocks.
+    /// The host's clocks, from which the step was taken.
     pub now: HostClocks,
     /// What was seen; the counts are in the record before this one if `counted` says so, and the
     /// Envoys are left out if they are as they were.
@@ -87,7 +87,7 @@ pub struct StepRecord {
     pub same_envoys: bool,
     /// The phase after it.
     pub phase: Phase,
-    /// What happened.
+    /// The events of the step, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<RolloutEvent>,
     /// What is being done.
@@ -104,11 +104,11 @@ pub struct StepRecord {
 /// Everything that the rollout knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Snapshot {
+pub struct StateSnapshot {
     /// The version of the records' meaning; see [`FORMAT`].
     #[serde(default = "first_format")]
     pub format: u32,
-    /// Core's state.
+    /// Core's state (`canary_rollout::state::State`) as JSON.
     pub state: Value,
     /// Times since the rollout's start.
     pub times: Pair<Histogram>,
@@ -120,11 +120,11 @@ pub struct Snapshot {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct End {
-    /// When, for people.
+    /// The time of day, for people; no decision reads it.
     pub at: String,
-    /// Healthy or Degraded.
+    /// The last phase: Healthy or Degraded.
     pub phase: Phase,
-    /// Why.
+    /// Why the rollout ended there.
     pub reason: Option<TerminationReason>,
 }
 

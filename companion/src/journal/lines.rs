@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::{JournalError, MAX_RECORD};
 
-/// One whole line.
+/// A line of a journal, with or without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct JournalLine {
     /// Its number, from 1, counted from where reading began.
     pub number: usize,
     /// Where it begins in the file, in bytes.
@@ -24,19 +24,19 @@ pub struct Line {
 
 /// The lines of a journal.
 #[derive(Debug)]
-pub struct Lines {
+pub struct JournalLines {
     path: PathBuf,
     reader: BufReader<File>,
     at: u64,
     number: usize,
 }
 
-impl Lines {
+impl JournalLines {
     /// The lines from a position on that begins one.
     ///
     /// # Errors
     /// [`JournalError`] where the file can't be opened.
-    pub fn from(path: &Path, begin: u64) -> Result<Self, JournalError> {
+    pub fn starting_at(path: &Path, begin: u64) -> Result<Self, JournalError> {
         let open = || {
             let mut file = File::open(path)?;
             file.seek(SeekFrom::Start(begin))?;
@@ -47,7 +47,7 @@ impl Lines {
         Ok(Self { path: path.to_owned(), reader, at: begin, number: 0 })
     }
 
-    fn next_line(&mut self) -> io::Result<Option<Line>> {
+    fn next_line(&mut self) -> io::Result<Option<JournalLine>> {
         let mut bytes = Vec::new();
         let limit = MAX_RECORD as u64 + 1;
         let read = io::Read::take(&mut self.reader, limit).read_until(b'\n', &mut bytes)?;
@@ -68,12 +68,12 @@ impl Lines {
             bytes.pop();
         }
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Some(Line { number: self.number, begin, text, whole }))
+        Ok(Some(JournalLine { number: self.number, begin, text, whole }))
     }
 }
 
-impl Iterator for Lines {
-    type Item = Result<Line, JournalError>;
+impl Iterator for JournalLines {
+    type Item = Result<JournalLine, JournalError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.next_line();
@@ -91,18 +91,19 @@ pub fn records<R: DeserializeOwned>(
     path: &Path,
     begin: u64,
 ) -> Result<impl Iterator<Item = Result<R, JournalError>>, JournalError> {
-    let read = |line: Line| {
+    let read = |line: JournalLine| {
         serde_json::from_str(&line.text).map_err(|error| JournalError::Broken {
             path: path.to_owned(),
             line: line.number,
             cause: error.to_string(),
         })
     };
-    let of_this = move |line: &Result<Line, JournalError>| {
+    let of_this = move |line: &Result<JournalLine, JournalError>| {
         line.as_ref().map_or(true, |line| line.begin == begin || kind(&line.text) != Kind::Start)
     };
-    let whole = |line: &Result<Line, JournalError>| line.as_ref().map_or(true, |line| line.whole);
-    let lines = Lines::from(path, begin)?.take_while(of_this).filter(whole);
+    let whole =
+        |line: &Result<JournalLine, JournalError>| line.as_ref().map_or(true, |line| line.whole);
+    let lines = JournalLines::starting_at(path, begin)?.take_while(of_this).filter(whole);
     Ok(lines.map(move |line| line.and_then(read)))
 }
 
@@ -112,7 +113,7 @@ pub fn records<R: DeserializeOwned>(
 /// Where the journal can't be read.
 pub fn last_snapshot(path: &Path, begin: u64) -> Result<Option<u64>, JournalError> {
     let mut last = None;
-    for line in Lines::from(path, begin)? {
+    for line in JournalLines::starting_at(path, begin)? {
         let line = line?;
         // Records are written with this field first; a snapshot that is passed over costs time alone.
         let is = |record: &str| line.text.starts_with(&format!("{{\"record\":\"{record}\""));
@@ -135,7 +136,7 @@ pub struct Scan {
     pub unfinished: Option<u64>,
     /// Where the last whole record ends.
     pub end: u64,
-    /// How many bytes stand after it.
+    /// How many bytes of an unfinished record come after it.
     pub torn: Option<u64>,
 }
 
@@ -144,10 +145,10 @@ impl Scan {
     ///
     /// # Errors
     /// [`JournalError`] where it can't be read, or a line before the last is no record.
-    pub fn of(path: &Path) -> Result<Self, JournalError> {
+    pub fn read(path: &Path) -> Result<Self, JournalError> {
         let mut scan = Self::default();
         let mut bad: Option<(usize, String)> = None;
-        for line in Lines::from(path, 0)? {
+        for line in JournalLines::starting_at(path, 0)? {
             let line = line?;
             if let Some((line, cause)) = bad {
                 return Err(JournalError::Broken { path: path.to_owned(), line, cause });
@@ -184,12 +185,12 @@ enum Kind {
 
 fn kind(text: &str) -> Kind {
     #[derive(Deserialize)]
-    struct Record<'a> {
+    struct RecordKind<'a> {
         record: &'a str,
     }
-    match serde_json::from_str::<Record<'_>>(text) {
-        Ok(Record { record: "start", .. }) => Kind::Start,
-        Ok(Record { record: "end", .. }) => Kind::End,
+    match serde_json::from_str::<RecordKind<'_>>(text) {
+        Ok(RecordKind { record: "start", .. }) => Kind::Start,
+        Ok(RecordKind { record: "end", .. }) => Kind::End,
         Ok(_) => Kind::Other,
         Err(error) => Kind::None(error.to_string()),
     }

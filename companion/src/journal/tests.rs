@@ -10,7 +10,7 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-fn open(path: &Path) -> (Journal, Found) {
+fn open(path: &Path) -> (Journal, JournalContents) {
     Journal::open(path).unwrap()
 }
 
@@ -39,7 +39,7 @@ fn what_was_written_is_read() {
     let (_journal, found) = open(&path);
     let second = found.unfinished.unwrap();
     assert_eq!((all(&path, 0).len(), all(&path, second).len()), (4, 1));
-    assert_eq!(Scan::of(&path).unwrap().starts, [0, second]);
+    assert_eq!(Scan::read(&path).unwrap().starts, [0, second]);
 }
 
 #[test]

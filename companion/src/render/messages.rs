@@ -21,7 +21,7 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::Paused { why } => format!("paused: {}", why.sentence()),
         RolloutEvent::Resumed => "resumed".to_owned(),
         RolloutEvent::Promoting => "promoting: weight 100 %".to_owned(),
-        RolloutEvent::Completed { reason, unreachable } => completed(Some(reason), unreachable),
+        RolloutEvent::Completed { reason, unreachable } => completed_because(reason, unreachable),
         RolloutEvent::Aborting { reason } => format!("rolling back to stable: {reason}"),
         // No rollback came before, which would have said why.
         RolloutEvent::Degraded {
@@ -29,7 +29,7 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         } => {
             format!("Degraded: {reason}")
         }
-        RolloutEvent::Degraded { unreachable, .. } => degraded(unreachable),
+        RolloutEvent::Degraded { unreachable, .. } => rolled_back(unreachable),
         RolloutEvent::GuardTripped { envoy } => format!("the guard tripped on {envoy}"),
         RolloutEvent::EnvoyLost { envoy, why } => {
             let why = why
@@ -73,38 +73,83 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
     }
 }
 
-/// The end of a rollout with all traffic on the canary, and the Envoys that can't confirm it.
-fn completed(reason: Option<&TerminationReason>, unreachable: &[String]) -> String {
-    let reason = reason.map_or_else(String::new, |reason| format!("; {reason}"));
-    if unreachable.is_empty() {
-        return format!("Healthy: all traffic on the canary{reason}");
+fn completed_because(reason: &TerminationReason, unreachable: &[String]) -> String {
+    let all = completed(unreachable);
+    match out_of_reach(unreachable) {
+        None => format!("{all}; {reason}"),
+        Some(lost) => format!("{all}; {reason}. {lost}, which may serve the stable version"),
     }
-    format!(
-        "Healthy: all traffic of the Envoys that can be reached is on the canary{reason}. Out of reach: \
-         {}, which may serve the stable version",
-        unreachable.join(", ")
+}
+
+fn completed(unreachable: &[String]) -> String {
+    if unreachable.is_empty() {
+        return "Healthy: all traffic on the canary".to_owned();
+    }
+    "Healthy: all traffic of the Envoys that can be reached is on the canary".to_owned()
+}
+
+fn rolled_back(unreachable: &[String]) -> String {
+    out_of_reach(unreachable).map_or_else(
+        || "Degraded: all traffic is back on stable".to_owned(),
+        |lost| {
+            format!(
+                "Degraded: all traffic of the Envoys that can be reached is back on stable. {lost}, whose \
+                 leases have run out"
+            )
+        },
     )
 }
 
-/// The end of a rollback, and the Envoys that can't confirm it.
-fn degraded(unreachable: &[String]) -> String {
-    if unreachable.is_empty() {
-        return "Degraded: all traffic is back on stable".to_owned();
-    }
-    format!(
-        "Degraded: all traffic of the Envoys that can be reached is back on stable. Out of reach: {}, \
-         whose leases have run out",
-        unreachable.join(", ")
-    )
+fn out_of_reach(envoys: &[String]) -> Option<String> {
+    (!envoys.is_empty()).then(|| format!("Out of reach: {}", envoys.join(", ")))
 }
 
 /// The events that end a rollout without their reason, for where the reason is shown already; `None` for
 /// all others.
 pub(crate) fn brief(event: &RolloutEvent) -> Option<String> {
-    Some(match event {
-        RolloutEvent::Completed { unreachable, .. } => completed(None, unreachable),
-        RolloutEvent::Aborting { .. } => "rolling back to stable".to_owned(),
-        RolloutEvent::Degraded { unreachable, .. } => degraded(unreachable),
-        _ => return None,
-    })
+    match event {
+        RolloutEvent::Completed { unreachable, .. } => {
+            let all = completed(unreachable);
+            Some(out_of_reach(unreachable).map_or(all.clone(), |lost| format!("{all}. {lost}")))
+        }
+        RolloutEvent::Aborting { .. } => Some("rolling back to stable".to_owned()),
+        RolloutEvent::Degraded { reason: TerminationReason::OtherOwner { .. }, .. } => None,
+        RolloutEvent::Degraded { unreachable, .. } => Some(rolled_back(unreachable)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A closing message never claims an Envoy that nobody could ask, on a terminal or elsewhere.
+    #[test]
+    fn closing_messages_name_unreachable_envoys() {
+        let file = serde_json::json!({
+            "rollout": "r", "steps": [{"setWeight": 5}, {"pause": {}}], "manual": true,
+        });
+        let spec = Spec::read(&file).unwrap();
+        let texts =
+            |closing: &RolloutEvent| [event(closing, &spec), brief(closing).unwrap_or_default()];
+        let lost = || vec!["http://gone:9901".to_owned()];
+        let reason = || TerminationReason::Completed;
+        for closing in [
+            RolloutEvent::Completed { reason: reason(), unreachable: lost() },
+            RolloutEvent::Degraded { reason: reason(), unreachable: lost() },
+        ] {
+            for text in texts(&closing) {
+                assert!(text.contains("Out of reach: http://gone:9901"), "{text}");
+                assert!(text.contains("all traffic of the Envoys that can be reached"), "{text}");
+            }
+        }
+        let all = RolloutEvent::Completed { reason: reason(), unreachable: Vec::new() };
+        for text in texts(&all) {
+            assert!(text.starts_with("Healthy: all traffic on the canary"), "{text}");
+        }
+        let (envoy, owner) = ("a".to_owned(), "bob".to_owned());
+        let taken = TerminationReason::OtherOwner { envoy, owner };
+        let taken = RolloutEvent::Degraded { reason: taken, unreachable: Vec::new() };
+        assert_eq!(brief(&taken), None, "nothing is known about where its traffic goes");
+    }
 }

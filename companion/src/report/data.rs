@@ -14,7 +14,7 @@ use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use serde::Serialize;
 
-use crate::controller::record::{Record, Start, StepRecord};
+use crate::controller::record::{JournalRecord, Start, StepRecord};
 use crate::controller::status::{self, MetricProgress, Side};
 use crate::rollout_file;
 
@@ -162,16 +162,16 @@ impl RolloutReport {
     }
 
     /// Adds the next record of the journal.
-    pub fn take(&mut self, record: Record) {
+    pub fn take(&mut self, record: JournalRecord) {
         match record {
-            Record::Observation(line) => self.observe(&line),
-            Record::Step(step) => self.step(&step),
-            Record::End(end) => {
+            JournalRecord::Observation(line) => self.observe(&line),
+            JournalRecord::Step(step) => self.step(&step),
+            JournalRecord::End(end) => {
                 self.ended = Some(end.at);
                 self.phase = end.phase;
                 self.reason = end.reason.map(|reason| reason.to_string());
             }
-            Record::Start(_) | Record::State(_) => {}
+            JournalRecord::Start(_) | JournalRecord::State(_) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use canary_rollout::termination::TerminationReason;
 
-use crate::controller::record::Record;
+use crate::controller::record::JournalRecord;
 use crate::journal::{self, JournalError};
 use crate::rollout_file;
 
@@ -39,9 +39,9 @@ pub(crate) struct PastRollout {
 /// If the journal can't be read.
 pub(crate) fn past(path: &Path, begin: u64) -> Result<Option<PastRollout>, JournalError> {
     let mut past: Option<PastRollout> = None;
-    for record in journal::records::<Record>(path, begin)? {
+    for record in journal::records::<JournalRecord>(path, begin)? {
         match (record?, &mut past) {
-            (Record::Start(start), none) => {
+            (JournalRecord::Start(start), none) => {
                 *none = Some(PastRollout {
                     rollout: start.rollout,
                     started: start.at,
@@ -55,11 +55,11 @@ pub(crate) fn past(path: &Path, begin: u64) -> Result<Option<PastRollout>, Journ
                     spec: rollout_file::recorded(&start.file),
                 });
             }
-            (Record::Step(step), Some(past)) => {
+            (JournalRecord::Step(step), Some(past)) => {
                 past.phase = Some(step.phase);
                 past.events.extend(step.events.into_iter().map(|event| (step.at.clone(), event)));
             }
-            (Record::End(end), Some(past)) => {
+            (JournalRecord::End(end), Some(past)) => {
                 past.ended = Some(end.at);
                 past.phase = Some(end.phase);
                 past.reason = end.reason;

@@ -95,6 +95,35 @@ fn another_rollout_file() {
     assert!(envoy.envoy().merged()["canary.scorer.weight"].starts_with("100"));
 }
 
+/// A controller runs, and the operator has another file: after the hinted abort, which the controller
+/// carries out, `run` takes the other file to its end, with the same journal.
+#[test]
+fn another_rollout_file_while_a_controller_runs() {
+    let envoy = Fake::start().with(|envoy| envoy.traffic = Some(Traffic::new(400.0, 0)));
+    let folder = tempfile::tempdir().unwrap();
+    let (file, journal) = (folder.path().join("rollout.yaml"), folder.path().join("a.jsonl"));
+    std::fs::write(&file, rollout(&envoy, 3_600)).unwrap();
+    let controller = crate::nobody();
+    let mut first = command(&["run", "-f", file.to_str().unwrap(), "--tick", "100ms", "--listen"]);
+    first.args([controller.trim_start_matches("http://"), "--journal", journal.to_str().unwrap()]);
+    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    crate::until("the first step", || {
+        let envoy = envoy.envoy();
+        envoy.merged().get("canary.scorer.weight").is_some_and(|weight| weight.starts_with("50"))
+    });
+    std::fs::write(&file, rollout(&envoy, 1)).unwrap();
+    let locked = run(&mut run_rollout(&file, &journal));
+    assert_ne!(locked.code, 0, "{locked:?}");
+    let hints = hinted(&locked);
+    let abort = hints.iter().find(|words| words[0] == "abort").unwrap();
+    let here = [("CANARYCTL_CONTROLLER", controller.as_str())];
+    typed(abort, &[("NAME", "scorer")], &here).exits(0);
+    assert_eq!(first.wait().unwrap().code(), Some(1), "it was rolled back");
+    assert!(envoy.envoy().merged()["canary.scorer.weight"].starts_with('0'));
+    run(&mut run_rollout(&file, &journal)).exits(0);
+    assert!(envoy.envoy().merged()["canary.scorer.weight"].starts_with("100"));
+}
+
 #[test]
 fn no_controller() {
     let gone = crate::nobody();

@@ -33,8 +33,7 @@ pub fn redacted(text: &str) -> String {
 
 /// Where a URL ends: at its quote, or where a plain scalar of YAML and a word of a sentence end.
 fn end(text: &str, quote: Option<char>) -> usize {
-    let mut characters = text.char_indices().peekable();
-    while let Some((at, character)) = characters.next() {
+    for (at, character) in text.char_indices() {
         let next_is_space =
             || text.get(at + 1..).is_none_or(|rest| rest.starts_with(char::is_whitespace));
         let ends = match quote {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::RolloutEvent;
 use super::spec::Topic;
-use super::state::WeightTarget;
+use super::target::WeightTarget;
 use canary_model::runtime::{Lease, Setting, Update, WeightValue};
 use canary_model::weight::Weight;
 
@@ -31,7 +31,7 @@ pub enum Action {
     },
     /// Ask Prometheus for a metric; the answer is a measurement under the metric's name.
     Measure {
-        /// The metric's name.
+        /// The metric's name, as in the file.
         metric: String,
     },
     /// Tell a web hook; what came of it is a [`super::inputs::DeliveryReport`].
@@ -75,10 +75,18 @@ pub struct Notification {
     pub hook: usize,
     /// Under what it is told.
     pub topic: Topic,
-    /// What happened.
+    /// The event that is told.
     pub event: RolloutEvent,
     /// How often it was tried, this time included.
     pub attempt: u32,
+}
+
+impl Notification {
+    /// The event that this notification was given up.
+    pub const fn lost(&self) -> RolloutEvent {
+        let (topic, hook) = (Some(self.topic), Some(self.hook));
+        RolloutEvent::NoticeLost { notice: self.number, topic, hook }
+    }
 }
 
 /// The update that makes an Envoy show a target.

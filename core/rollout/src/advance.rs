@@ -3,7 +3,7 @@
 //! The controller and the replay of recordings share this; they differ in who answers where a person
 //! is asked.
 
-use super::blockers::PauseReason;
+use super::pause::PauseReason;
 use super::spec::{Conditions, PauseSpec, Spec, StepSpec};
 use super::state::{State, StepProgress};
 use canary_judge::Judge;

@@ -7,9 +7,10 @@ mod text;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use super::mismatch::EnvoyMismatch;
+use super::pause::PauseReason;
 use canary_model::role::Role;
 use canary_model::weight::Weight;
 
@@ -34,8 +35,9 @@ pub struct StepPosition {
     /// Its number, from 1.
     pub number: usize,
     /// How many there are.
-    pub of: usize,
-    /// Its weight.
+    #[serde(rename = "of")]
+    pub total: usize,
+    /// The weight that the step sets.
     pub weight: Weight,
 }
 
@@ -49,16 +51,16 @@ pub enum Blocker {
     CanaryVersion,
     /// Envoys whose canary is of another version than the rollout's.
     OtherVersion {
-        /// The rollout's version.
+        /// The version that the rollout is about.
         expected: String,
         /// Which, and the version there.
         envoys: Vec<(String, String)>,
     },
     /// A signal that a metric names and a filter doesn't have.
     Signal {
-        /// The metric.
+        /// The metric that names the signal.
         metric: String,
-        /// The signal.
+        /// The signal's name, as the metric writes it.
         signal: String,
         /// The Envoys whose filters don't have it.
         envoys: Vec<String>,
@@ -67,10 +69,10 @@ pub enum Blocker {
     },
     /// A cluster without an endpoint.
     Endpoints {
-        /// Whose cluster.
+        /// The version whose cluster it is.
         #[serde(serialize_with = "role_name")]
         role: Role,
-        /// On which Envoys.
+        /// The Envoys on which the cluster is empty.
         envoys: Vec<String>,
     },
     /// Envoys that refuse a pushed configuration, with what they say.
@@ -90,7 +92,7 @@ pub enum Blocker {
     },
     /// The leases of Envoys that can't be reached, before all traffic is surely back on stable.
     Leases {
-        /// Which Envoys.
+        /// The Envoys that can't be reached.
         envoys: Vec<String>,
         /// The longest that may take.
         #[serde(serialize_with = "seconds")]
@@ -98,13 +100,13 @@ pub enum Blocker {
     },
     /// Counts: none could be read for so long.
     Counts {
-        /// How long.
+        /// How long there have been no counts.
         #[serde(serialize_with = "seconds")]
         missing: Duration,
     },
     /// Time at this weight.
     Time {
-        /// What has passed.
+        /// Time at this weight so far.
         #[serde(serialize_with = "seconds")]
         have: Duration,
         /// What the pause asks for.
@@ -121,16 +123,16 @@ pub enum Blocker {
         #[serde(serialize_with = "maybe_seconds")]
         left: Option<Duration>,
     },
-    /// A metric's data.
+    /// Data that a metric still lacks.
     Data {
-        /// The metric.
+        /// The metric's name, as in the file.
         metric: String,
         /// What it lacks, in words.
         lacks: String,
     },
-    /// A metric's certificate.
+    /// The certificate that a metric is within its margin (non-inferiority).
     Certificate {
-        /// The metric.
+        /// The metric's name, as in the file.
         metric: String,
         /// The evidence there is, as a natural logarithm.
         log_e: f64,
@@ -142,41 +144,20 @@ pub enum Blocker {
         #[serde(serialize_with = "maybe_seconds")]
         left: Option<Duration>,
     },
-    /// A gate's consent.
+    /// The consent of a gate.
     Gate {
-        /// Whom it asks.
+        /// The gate's URL, without secrets.
         url: String,
         /// How often it was asked.
         attempts: u32,
         /// What it said last.
         said: Option<String>,
     },
-    /// A person.
+    /// An operator who lets the rollout go on.
     Operator {
-        /// Why.
+        /// Why the rollout is paused.
         why: PauseReason,
     },
-}
-
-/// Why a rollout is paused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PauseReason {
-    /// The file says so: `pause: {}`.
-    File,
-    /// A person said so.
-    Command,
-    /// The pause's timeout passed.
-    Timeout,
-    /// More of an external metric's measurements were neither good nor bad than its
-    /// `inconclusiveLimit` allows.
-    Inconclusive {
-        /// The metric.
-        metric: String,
-    },
-    /// A sentence of an older version's journal.
-    #[serde(untagged)]
-    Sentence(String),
 }
 
 fn role_name<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {

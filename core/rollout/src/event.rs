@@ -2,44 +2,43 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::action::Notification;
-use super::blockers::PauseReason;
 use super::inputs::OperatorCommand;
+use super::pause::PauseReason;
+use super::refusal::CommandRefusal;
 use super::spec::Topic;
-use super::state::Phase;
 use super::termination::TerminationReason;
 use canary_model::weight::Weight;
 
-/// Something that happened.
+/// Something that happened in a rollout, as the journal, notifications and reports get it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 pub enum RolloutEvent {
     /// The rollout began, or began again.
     Started {
-        /// The guard's epoch.
+        /// The guard's epoch from now on.
         epoch: u64,
         /// 1 at first, one more at each retry.
         attempt: u32,
     },
-    /// A step began.
+    /// A step of the file began.
     Step {
         /// Its index, from 0.
         step: usize,
-        /// The weight.
+        /// The weight that the step sets.
         weight: Weight,
     },
     /// It waits for a person.
     Paused {
-        /// Why.
+        /// Why the rollout is paused.
         why: PauseReason,
     },
-    /// It goes on.
+    /// It goes on after a pause.
     Resumed,
     /// All traffic goes to the canary now; it is not confirmed yet.
     Promoting,
     /// The canary has all traffic, confirmed.
     Completed {
-        /// Why.
+        /// Why the rollout ended there.
         reason: TerminationReason,
         /// Envoys that couldn't be reached then: they may serve something else.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -47,12 +46,12 @@ pub enum RolloutEvent {
     },
     /// It is being rolled back.
     Aborting {
-        /// Why.
+        /// Why it is being rolled back.
         reason: TerminationReason,
     },
     /// All traffic is back on stable, or the rollout is no longer ours.
     Degraded {
-        /// Why.
+        /// Why it was rolled back or given up.
         reason: TerminationReason,
         /// Envoys that couldn't be reached then; their leases have brought them back to stable.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,19 +59,19 @@ pub enum RolloutEvent {
     },
     /// The guard tripped on an Envoy.
     GuardTripped {
-        /// Which.
+        /// The Envoy's name, as it is listed.
         envoy: String,
     },
     /// An Envoy can't be reached.
     EnvoyLost {
-        /// Which.
+        /// The Envoy's name, as it is listed.
         envoy: String,
-        /// What was said.
+        /// What the connection or Envoy said.
         why: String,
     },
     /// An Envoy that could not be reached answers again.
     EnvoyBack {
-        /// Which.
+        /// The Envoy's name, as it is listed.
         envoy: String,
     },
     /// No counts could be read.
@@ -81,38 +80,38 @@ pub enum RolloutEvent {
     OutageOver,
     /// An external metric has no usable measurement; the rollout holds.
     MetricOutage {
-        /// The metric.
+        /// The metric's name, as in the file.
         metric: String,
-        /// Why.
+        /// Why there is no measurement.
         why: String,
     },
     /// An external metric has a usable measurement again.
     MetricOutageOver {
-        /// The metric.
+        /// The metric's name, as in the file.
         metric: String,
     },
     /// An Envoy refuses a configuration that was pushed to it; the rollout holds.
     ConfigurationRefused {
-        /// Which.
+        /// The Envoy's name, as it is listed.
         envoy: String,
-        /// What it says.
+        /// Envoy's own words for the refusal.
         why: String,
     },
     /// An Envoy no longer refuses a configuration.
     ConfigurationAccepted {
-        /// Which.
+        /// The Envoy's name, as it is listed.
         envoy: String,
     },
     /// An Envoy's canary is of another version than the rollout's; the rollout holds.
     OtherVersion {
-        /// Which.
+        /// The Envoy's name, as it is listed.
         envoy: String,
-        /// The version there.
+        /// The canary version that this Envoy runs.
         version: String,
     },
     /// A rollout of an older canaryctl goes on: the judge starts again, in a new epoch.
     EpochRenewed {
-        /// The new epoch.
+        /// The guard's epoch from now on.
         epoch: u64,
     },
     /// The canary does not get the share of requests that its weight says.
@@ -131,12 +130,12 @@ pub enum RolloutEvent {
     GateHeld {
         /// Its index in the file.
         gate: usize,
-        /// What it said.
+        /// What the gate answered, or why it didn't.
         said: String,
     },
     /// A notification was given up.
     NoticeLost {
-        /// Its number.
+        /// The number of the notification.
         notice: u64,
         /// What it was about; `None` in journals of older versions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,40 +149,13 @@ pub enum RolloutEvent {
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandReply {
-    /// The command.
+    /// The command that was given.
     pub command: OperatorCommand,
     /// Why it was refused; `None` if it was obeyed.
-    pub refused: Option<Refusal>,
-}
-
-/// Why a command was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Refusal {
-    /// The command has no meaning in this phase.
-    NotInPhase(Phase),
-    /// The step's pauses are over, and its other conditions can't be skipped one by one.
-    NoPauseLeft,
-    /// `resume` at a pause of the file, which `promote` ends.
-    PausedByFile,
-    /// `resume` of a rollout that is not paused.
-    NotPaused,
-    /// `retry` of a rollback that is not over yet.
-    RollbackUnfinished,
-    /// `retry` of a rollout that was not rolled back.
-    NotRolledBack(Phase),
-    /// A sentence of an older version's journal.
-    #[serde(untagged)]
-    Sentence(String),
+    pub refused: Option<CommandRefusal>,
 }
 
 impl RolloutEvent {
-    /// A notification was given up.
-    pub const fn notice_lost(notice: &Notification) -> Self {
-        let (topic, hook) = (Some(notice.topic), Some(notice.hook));
-        Self::NoticeLost { notice: notice.number, topic, hook }
-    }
-
     /// Under what the event is told to web hooks, if at all.
     pub const fn topic(&self) -> Option<Topic> {
         match self {

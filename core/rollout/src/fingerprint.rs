@@ -2,10 +2,11 @@
 //!
 //! A journal says with which file its rollout was started, and a rollout goes on only with the same
 //! file. Where the Envoys are, which hooks are notified and how long a lease is may change under a
-//! running rollout, so they aren't part of it; secrets in URLs aren't, either.
+//! running rollout, so they aren't part of it; neither are the guard's quorum (an operator may have to lower
+//! it in an incident) and secrets in URLs.
 //!
 //! The canonical form is versioned. Its names and values are spelled out here, independent of the names
-//! in Rust, and a golden file pins every version (`tests/golden`). If the form has to change, add a
+//! in Rust, and a golden file pins each version (`tests/golden/fingerprint-2.json`). If the form has to change, add a
 //! version; a journal with another version is compared by reading its file again.
 
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub fn fingerprint(spec: &Spec) -> String {
 /// What decides in a rollout file. Weights are in parts per million, times in milliseconds, shares are
 /// fractions.
 pub fn canonical(spec: &Spec) -> Value {
-    let Spec { rollout, steps, analysis, gates, harm_budget, manual, guard_quorum, .. } = spec;
+    let Spec { rollout, steps, analysis, gates, harm_budget, manual, .. } = spec;
     json!({
         "rollout": rollout,
         "steps": steps.iter().map(step).collect::<Vec<_>>(),
@@ -40,7 +41,6 @@ pub fn canonical(spec: &Spec) -> Value {
         "gates": gates.iter().map(gate).collect::<Vec<_>>(),
         "harmBudget": harm_budget,
         "manual": manual,
-        "guardQuorum": guard_quorum,
     })
 }
 

@@ -32,7 +32,7 @@ pub struct Inputs {
     /// missing here has left the fleet; if the map is empty, no Envoy was looked at.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub envoys: BTreeMap<String, EnvoyInput>,
-    /// What gates answered.
+    /// What gates answered since the last step.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateAnswer>,
     /// What happened to notifications.
@@ -52,7 +52,7 @@ pub enum OperatorCommand {
     Pause,
     /// Go on after a pause.
     Resume,
-    /// Back to stable.
+    /// Send all traffic back to stable.
     Abort,
     /// Start again from the first step, after a rollback.
     Retry,
@@ -75,7 +75,7 @@ pub enum EnvoyInput {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EnvoyReading {
-    /// The runtime's weight.
+    /// The weight that the runtime holds.
     pub weight: Option<Weight>,
     /// The version that the runtime's weight names: `3.2` of `5@3.2`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,9 +84,9 @@ pub struct EnvoyReading {
     pub enabled: Option<bool>,
     /// The lease, as it is written.
     pub lease: Option<String>,
-    /// The guard's epoch.
+    /// The guard's epoch in the runtime.
     pub epoch: Option<u64>,
-    /// The window.
+    /// The window of first observations in the runtime.
     pub window: Option<u64>,
     /// Who drives the rollout.
     pub owner: Option<String>,
@@ -143,7 +143,7 @@ pub struct GateAnswer {
 /// What happened to a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryReport {
-    /// The notification's number.
+    /// The number of the notification.
     pub notice: u64,
     /// Whether the answer was a 2xx.
     pub delivered: bool,

@@ -18,12 +18,16 @@ pub mod event;
 pub mod fingerprint;
 pub mod inputs;
 pub mod mismatch;
+pub mod pause;
+pub mod phase;
 pub mod plan;
+pub mod refusal;
 pub mod replay;
 pub mod schema;
 pub mod spec;
 pub mod state;
 pub mod step;
+pub mod target;
 pub mod termination;
 
 pub use after_end::after_end;

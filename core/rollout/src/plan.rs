@@ -38,7 +38,7 @@ pub struct TrafficEstimate {
 /// A file's forecast. `None` is unknown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolloutPlan {
-    /// Each step's.
+    /// The forecast of each step, in order.
     pub steps: Vec<StepPlan>,
     /// All steps together, in seconds.
     pub seconds: Option<u64>,
@@ -66,7 +66,7 @@ pub struct AbortForecast {
 /// A step's forecast. `None` is unknown: it waits for a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepPlan {
-    /// The weight.
+    /// The weight that the step sets.
     pub weight: Weight,
     /// How many canary requests it sees.
     pub canary_requests: Option<u64>,
@@ -82,22 +82,22 @@ pub struct StepPlan {
 pub enum PlanWarning {
     /// The step waits for an operator, so that its length is unknown.
     AsksOperator {
-        /// Which step.
+        /// The step's index, from 0.
         step: usize,
     },
     /// The step's timeout passes before the average canary is certified: it then waits for an operator.
     TimesOut {
-        /// Which step.
+        /// The step's index, from 0.
         step: usize,
     },
     /// The step never becomes confident: the baseline leaves nothing to prove the margin with.
     NeverConfident {
-        /// Which step.
+        /// The step's index, from 0.
         step: usize,
     },
 }
 
-/// Plans a file.
+/// Forecasts what a file's rollout takes at this traffic.
 pub fn plan(spec: &Spec, traffic: TrafficEstimate) -> RolloutPlan {
     let mut planner = Planner { spec, traffic, canary_so_far: 0.0, warnings: Vec::new() };
     let steps: Vec<(StepPlan, PlannedStep)> =

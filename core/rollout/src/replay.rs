@@ -22,7 +22,7 @@ use canary_judge::observation::{LineError, Observation};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReplayOutcome {
-    /// A metric failed.
+    /// A metric failed, so the canary is rolled back.
     Aborted,
     /// Every step's conditions held.
     Completed,
@@ -33,7 +33,7 @@ pub enum ReplayOutcome {
 /// What a replay came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replayed {
-    /// How it ended.
+    /// How the replayed rollout ended.
     pub outcome: ReplayOutcome,
     /// The time of the line that decided, or of the last one; `None` for an empty recording.
     pub at: Option<f64>,

@@ -47,7 +47,7 @@ pub struct Spec {
     pub analysis: Analysis,
     /// Whom to ask before going on.
     pub gates: Vec<Gate>,
-    /// Whom to tell.
+    /// The web hooks that are told what happens.
     pub notify: Vec<Notify>,
     /// Failures that the canary may add, as a fraction of *all* traffic: each step certifies
     /// this, divided by the next step's weight.
@@ -62,7 +62,7 @@ pub struct Spec {
 /// One weight and what must have been before the next one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepSpec {
-    /// The canary's share.
+    /// The canary's share of requests in this step.
     pub weight: Weight,
     /// The pauses at this weight, in order.
     pub pauses: Vec<PauseSpec>,
@@ -73,7 +73,7 @@ pub struct StepSpec {
 pub enum PauseSpec {
     /// A person who promotes: `pause: {}`.
     Operator,
-    /// All of these.
+    /// Conditions, all of which must hold.
     Until(Conditions),
 }
 
@@ -95,7 +95,7 @@ pub struct Conditions {
 pub struct Gate {
     /// What it stands before.
     pub before: GatePosition,
-    /// Whom to ask.
+    /// The URL that is asked; it may hold secrets.
     pub url: String,
     /// How long an answer may take; 10 s by default.
     pub timeout: Duration,
@@ -115,7 +115,7 @@ pub enum GatePosition {
 pub struct Notify {
     /// What it is told.
     pub on: Vec<Topic>,
-    /// Whom to tell.
+    /// The URL that is told; it may hold secrets.
     pub url: String,
 }
 
@@ -123,13 +123,13 @@ pub struct Notify {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Topic {
-    /// The rollout began.
+    /// The rollout began, or began again.
     Started,
-    /// A step began.
+    /// A step of the file began.
     Step,
     /// It waits for a person.
     Paused,
-    /// It goes on.
+    /// It goes on after a pause.
     Resumed,
     /// The canary has all traffic.
     Completed,

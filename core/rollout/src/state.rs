@@ -20,50 +20,11 @@ use super::termination::TerminationReason;
 use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Measurement;
-use canary_model::weight::Weight;
 
+pub use super::phase::Phase;
+pub use super::target::WeightTarget;
 pub(crate) use fleet_member::FleetMember;
 pub(crate) use progress::StepProgress;
-
-/// Where a rollout stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Phase {
-    /// Nothing was written yet: it waits for an Envoy, or for a gate before the first step.
-    Pending,
-    /// It goes from step to step.
-    Progressing,
-    /// It holds at a weight until a person says more.
-    Paused,
-    /// The last step is done; all Envoys are being set to 100 %.
-    Promoting,
-    /// The canary has all traffic. The end.
-    Healthy,
-    /// All Envoys are being set back to stable.
-    Aborting,
-    /// Everything is back on stable. The end, unless it is tried again.
-    Degraded,
-}
-
-/// What every Envoy should show.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WeightTarget {
-    /// The weight.
-    pub weight: Weight,
-    /// The canary version that the weight is for; `None` if it isn't known, which only a weight of 0
-    /// may be.
-    #[serde(default)]
-    pub version: Option<String>,
-    /// The kill switch; true lets requests pass to the canary.
-    pub enabled: bool,
-    /// The guard's epoch.
-    pub epoch: u64,
-    /// The window of first observations.
-    pub window: u64,
-    /// The lease under which the weight stands, in seconds; `None`: no lease.
-    pub lease_seconds: Option<u32>,
-    /// Who drives the rollout; `None`: nobody any more.
-    pub owner: Option<String>,
-}
 
 /// A rollout's whole state: everything that survives a restart of the controller.
 ///
@@ -75,7 +36,7 @@ pub struct WeightTarget {
 /// - the Envoys as they were last seen: `members`, `tripped`, `shown_epoch`. The next look replaces it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Of which file.
+    /// The fingerprint of the file that the rollout began with.
     fingerprint: String,
     /// As whom it writes.
     pub(crate) owner: String,
@@ -104,7 +65,8 @@ pub struct State {
     pub(crate) progress: StepProgress,
     pub(crate) judge: Judge,
     /// Whether clients are judged, as soon as a line said so.
-    pub(crate) keyed: Option<bool>,
+    #[serde(rename = "keyed")]
+    pub(crate) sticky: Option<bool>,
     /// Requests and failures since the epoch's start.
     pub(crate) totals: Pair<Trials>,
     /// Since when there have been no counts, on the rollout's clock.
@@ -214,7 +176,7 @@ impl State {
             tripped: BTreeSet::new(),
             progress: StepProgress::default(),
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
-            keyed: None,
+            sticky: None,
             totals: Pair::default(),
             outage: None,
             metric_outages: BTreeMap::new(),
@@ -329,31 +291,5 @@ impl State {
     /// given up. Commands are still heard.
     pub fn is_over(&self) -> bool {
         self.phase.is_end() && self.outbox.is_empty()
-    }
-}
-
-impl Phase {
-    /// Whether it is an end.
-    pub const fn is_end(self) -> bool {
-        matches!(self, Self::Healthy | Self::Degraded)
-    }
-
-    /// The phase's word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Progressing => "Progressing",
-            Self::Paused => "Paused",
-            Self::Promoting => "Promoting",
-            Self::Healthy => "Healthy",
-            Self::Aborting => "Aborting",
-            Self::Degraded => "Degraded",
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

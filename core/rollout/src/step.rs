@@ -42,7 +42,7 @@ pub struct HostClocks {
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepResult {
-    /// The new state.
+    /// The state after the step.
     pub state: State,
     /// What to do, in order, after all of this is journaled.
     pub actions: Vec<Action>,

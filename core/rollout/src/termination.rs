@@ -14,16 +14,16 @@ pub enum TerminationReason {
     /// A person sent all traffic to the canary without waiting for the steps.
     #[serde(rename = "promotedByPerson")]
     PromotedByOperator,
-    /// A metric failed.
+    /// A metric's test found the canary worse than tolerated.
     Metric {
-        /// The metric's name.
+        /// The metric's name, as in the file.
         metric: String,
         /// Its verdict in a sentence, with both versions' figures.
         verdict: String,
     },
     /// The guard tripped on enough Envoys.
     Guard {
-        /// On which.
+        /// The Envoys whose guard tripped.
         envoys: Vec<String>,
         /// Requests and failures of both versions since the epoch's start, when the rollback began.
         /// The guard itself counts in each Envoy; these are the fleet's.
@@ -35,14 +35,14 @@ pub enum TerminationReason {
     Operator,
     /// Somebody threw the kill switch on an Envoy, past this controller.
     KillSwitch {
-        /// On which.
+        /// The Envoy whose switch was thrown.
         envoy: String,
     },
     /// Somebody else drives the rollout now; nothing is written any more.
     OtherOwner {
         /// As which Envoy shows.
         envoy: String,
-        /// Who.
+        /// The name in the owner key.
         owner: String,
     },
 }

@@ -57,7 +57,7 @@ const QUICK: BlastExtent = BlastExtent {
     healthy: Healthy { at_least: Duration::from_secs(3), canary_requests: 200 },
 };
 
-/// Runs it.
+/// Runs every cell of the benchmark.
 pub(super) fn run(quick: bool) -> BenchReport {
     let extent = if quick { QUICK } else { FULL };
     let circumstances = format!("; {} requests a second, 2 workers", trial::PER_SECOND);

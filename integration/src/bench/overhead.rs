@@ -44,7 +44,7 @@ const QUICK: OverheadExtent = OverheadExtent {
     pushes: 30,
 };
 
-/// Runs it.
+/// Runs every variant of the benchmark.
 pub(super) fn run(quick: bool) -> BenchReport {
     let extent = if quick { QUICK } else { FULL };
     let has_wrk = Command::new("wrk").arg("-v").output().is_ok();

@@ -12,9 +12,9 @@ pub use sheet::{Row, Sheet};
 /// What a cell's median must keep to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum BenchTarget {
-    /// Not above this.
+    /// Met if the median is not above this.
     AtMost(f64),
-    /// Not below this.
+    /// Met if the median is not below this.
     AtLeast(f64),
 }
 
@@ -30,7 +30,7 @@ impl BenchTarget {
 struct Cell {
     name: String,
     unit: &'static str,
-    /// Sorted.
+    /// The measured values, in ascending order.
     values: Vec<f64>,
     target: Option<BenchTarget>,
 }
@@ -88,7 +88,7 @@ impl BenchReport {
             && self.sheets.iter().all(Sheet::all_met)
     }
 
-    /// For programs.
+    /// The report as JSON for programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let sheets = self.sheets.iter().flat_map(Sheet::to_json);

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 
 use super::{Behavior, Fault, RecordedRequest};
 
-pub(super) type ResponseBody = BoxBody<Bytes, io::Error>;
+pub(super) type UpstreamBody = BoxBody<Bytes, io::Error>;
 
 /// The answer of this version, to this request. `error`: it's this request's turn to fail.
 pub(super) fn answer(
@@ -20,7 +20,7 @@ pub(super) fn answer(
     behavior: &Behavior,
     seen: &RecordedRequest,
     error: bool,
-) -> Response<ResponseBody> {
+) -> Response<UpstreamBody> {
     let whole = |status, body| match behavior.chunks {
         Some(size) => chunked(status, body, size, behavior.pause),
         None => plain(status, body),
@@ -55,7 +55,7 @@ pub(super) fn wants_upgrade(request: &Request<Incoming>) -> bool {
 }
 
 /// Agrees to an upgrade and echoes from then on.
-pub(super) fn upgrade(version: &str, request: Request<Incoming>) -> Response<ResponseBody> {
+pub(super) fn upgrade(version: &str, request: Request<Incoming>) -> Response<UpstreamBody> {
     let protocol = request.headers().get(UPGRADE).cloned().unwrap_or_else(|| value("websocket"));
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
@@ -70,14 +70,14 @@ pub(super) fn upgrade(version: &str, request: Request<Incoming>) -> Response<Res
     response
 }
 
-fn plain(status: u16, body: Bytes) -> Response<ResponseBody> {
+fn plain(status: u16, body: Bytes) -> Response<UpstreamBody> {
     let mut response = Response::new(Full::new(body).map_err(never).boxed());
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     response
 }
 
 /// Sends the body piece by piece.
-fn chunked(status: u16, body: Bytes, size: usize, pause: Duration) -> Response<ResponseBody> {
+fn chunked(status: u16, body: Bytes, size: usize, pause: Duration) -> Response<UpstreamBody> {
     let (mut sender, channel) = Channel::<Bytes, io::Error>::new(1);
     tokio::spawn(async move {
         let mut rest = body;
@@ -98,7 +98,7 @@ fn chunked(status: u16, body: Bytes, size: usize, pause: Duration) -> Response<R
 }
 
 /// Sends half of the body and breaks off. The pause lets that half leave first.
-fn truncated(body: &Bytes) -> Response<ResponseBody> {
+fn truncated(body: &Bytes) -> Response<UpstreamBody> {
     let half = body.slice(..body.len() / 2);
     let (mut sender, body) = Channel::new(1);
     tokio::spawn(async move {
@@ -116,7 +116,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// A gRPC answer: 200 and one empty message, the status in the trailers or, without a message, in
 /// the headers.
-fn grpc(behavior: &Behavior, error: bool) -> Response<ResponseBody> {
+fn grpc(behavior: &Behavior, error: bool) -> Response<UpstreamBody> {
     let status = status_trailers(behavior, error);
     let mut response = if behavior.grpc_trailers_only {
         let mut response = plain(200, Bytes::new());
@@ -141,7 +141,7 @@ pub(super) fn stream(
     behavior: &Behavior,
     error: bool,
     request: Request<Incoming>,
-) -> Response<ResponseBody> {
+) -> Response<UpstreamBody> {
     let trailers = status_trailers(behavior, error);
     let echo = request.into_body().map_err(io::Error::other);
     let mut response = Response::new(echo.with_trailers(async { Some(Ok(trailers)) }).boxed());

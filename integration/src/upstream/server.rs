@@ -15,7 +15,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
-use super::answer::{self, ResponseBody};
+use super::answer::{self, UpstreamBody};
 use super::{Behavior, Fault, RecordedRequest, TestUpstream, relay};
 
 /// How many requests are remembered; of older ones only the count.
@@ -65,7 +65,7 @@ impl Server {
         server
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn at(&self) -> SocketAddr {
         self.at
@@ -102,7 +102,7 @@ impl Server {
         }
     }
 
-    /// Accepts connections again.
+    /// Lets new connections in again.
     pub fn up(&mut self) {
         self.mode = match std::mem::replace(&mut self.mode, Mode::Up(JoinSet::new())) {
             Mode::Down(socket) => {
@@ -143,7 +143,7 @@ async fn accept(listener: TcpListener, state: Arc<ServerState>) {
 async fn serve(
     state: Arc<ServerState>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, io::Error> {
+) -> Result<Response<UpstreamBody>, io::Error> {
     if answer::wants_upgrade(&request) {
         state.note(&head(&request));
         return Ok(answer::upgrade(&state.version, request));

@@ -35,5 +35,8 @@ async fn what_the_kill_switch_sends_to_stable_is_stamped_stable_and_counted_for_
     let tally = rig.load(50).await;
     assert_eq!(tally.of_version("1.1.0"), 50, "{tally:?}");
     let stats = rig.counted(150).await;
-    assert_eq!((stats.of("canary", "rq_total"), stats.of("stable", "rq_total")), (150, 0));
+    assert_eq!(
+        (stats.metric_of("canary", "rq_total"), stats.metric_of("stable", "rq_total")),
+        (150, 0)
+    );
 }

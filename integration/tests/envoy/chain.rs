@@ -59,8 +59,8 @@ async fn one_user_stays_on_one_version_all_the_way() {
         assert!((3..=27).contains(&on_canary), "both versions were tried: {on_canary}");
         // What was inherited counts like any other.
         let stats = back.counted(60).await;
-        assert_eq!(stats.of("canary", "rq_total"), 2 * on_canary);
-        assert_eq!(front.counted(60).await.of("canary", "rq_total"), 2 * on_canary);
+        assert_eq!(stats.metric_of("canary", "rq_total"), 2 * on_canary);
+        assert_eq!(front.counted(60).await.metric_of("canary", "rq_total"), 2 * on_canary);
     }
 }
 

@@ -39,7 +39,7 @@ fn on_canary(user: u64) -> bool {
 
 /// Both roles' clients: total, failed, failed at once.
 fn clients(stats: &FilterStats) -> [[u64; 3]; 2] {
-    ["stable", "canary"].map(|role| FIRST.map(|metric| stats.of(role, metric)))
+    ["stable", "canary"].map(|role| FIRST.map(|metric| stats.metric_of(role, metric)))
 }
 
 /// A new window, in force on every worker.
@@ -80,7 +80,10 @@ async fn a_client_counts_once_a_window_and_fails_once() {
         assert_eq!(clients(&stats), [of_role(0), of_role(1)], "window {turn}");
         // Times and outputs are each client's first, too; only a success has an output.
         for (role, name) in [(0, "stable"), (1, "canary")] {
-            assert_eq!(stats.of(name, "signal_first.label.cat"), turn * users(role, &[0, 2]));
+            assert_eq!(
+                stats.metric_of(name, "signal_first.label.cat"),
+                turn * users(role, &[0, 2])
+            );
             let samples = async || rig.stats().await.samples(name, "rq_time_first_us");
             let expected = turn * users(role, &[0, 1, 2, 3]);
             rig.eventually("first times", samples, |samples| *samples == expected).await;
@@ -88,7 +91,7 @@ async fn a_client_counts_once_a_window_and_fails_once() {
         window(&rig, &turn.to_string()).await;
     }
     let stats = rig.stats().await;
-    assert_eq!(stats.of("stable", "rq_total") + stats.of("canary", "rq_total"), 600);
+    assert_eq!(stats.metric_of("stable", "rq_total") + stats.metric_of("canary", "rq_total"), 600);
     // An epoch isn't a window: it clears the guard, not the memory.
     rig.runtime_modify(&[("canary.demo.epoch", "1"), ("canary.demo.window", "4")]).await;
     rig.polled(3).await;
@@ -125,15 +128,15 @@ async fn a_broken_client_moves_client_failure_by_one_and_trips_nothing() {
     assert_eq!((retries.with_status(500), retries.of_version("1.1.0")), (25, 25), "{retries:?}");
     let healthy = healthy.finished().await;
     let stats = rig.counted(1_025).await;
-    assert_eq!(stats.of("canary", "rq_failure"), 25);
-    assert_eq!(stats.of("canary", "client_failure"), 1);
-    assert_eq!(stats.of("stable", "client_failure"), 0);
+    assert_eq!(stats.metric_of("canary", "rq_failure"), 25);
+    assert_eq!(stats.metric_of("canary", "client_failure"), 1);
+    assert_eq!(stats.metric_of("stable", "client_failure"), 0);
     assert_eq!((healthy.with_status(200), rig.stat("demo.guard_tripped").await), (1_000, 0));
     assert_eq!(rig.request(of_user(broken, false)).await.version(), Some("1.1.0"));
     window(&rig, "1").await;
     rig.load(20).each(move |_| of_user(broken, true)).await;
     assert_eq!(
-        rig.counted(1_046).await.of("canary", "client_failure"),
+        rig.counted(1_046).await.metric_of("canary", "client_failure"),
         2,
         "a new window counts it again"
     );
@@ -148,11 +151,14 @@ async fn a_request_without_a_key_is_a_client_of_its_own() {
     let tally = tally.await;
     let stats = rig.counted(120).await;
     for (role, [total, failed, at_once]) in ["stable", "canary"].iter().zip(clients(&stats)) {
-        assert_eq!(total, stats.of(role, "rq_total"));
-        assert_eq!(failed, stats.of(role, "rq_failure"));
+        assert_eq!(total, stats.metric_of(role, "rq_total"));
+        assert_eq!(failed, stats.metric_of(role, "rq_failure"));
         assert_eq!(at_once, failed);
     }
-    assert_eq!(stats.of("stable", "client_failure") + stats.of("canary", "client_failure"), 40);
+    assert_eq!(
+        stats.metric_of("stable", "client_failure") + stats.metric_of("canary", "client_failure"),
+        40
+    );
     assert_eq!(tally.with_status(500), 40);
 }
 
@@ -208,7 +214,7 @@ async fn a_request_that_outlives_its_window_is_no_client_of_the_next() {
     rig.eventually("they are under way", seen, |seen| *seen == 10).await;
     latency(0);
     window(&rig, "1").await;
-    assert_eq!(rig.stats().await.of("stable", "rq_total"), 0, "still under way");
+    assert_eq!(rig.stats().await.metric_of("stable", "rq_total"), 0, "still under way");
     traffic.finished().await;
     let stats = rig.counted(10).await;
     assert_eq!(clients(&stats), [[0; 3]; 2]);

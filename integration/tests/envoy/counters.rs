@@ -25,13 +25,13 @@ async fn classes_and_failures_are_the_clients_per_version() {
         };
         for class in 2..=5 {
             assert_eq!(
-                stats.of(role, &format!("rq_{class}xx")),
+                stats.metric_of(role, &format!("rq_{class}xx")),
                 of_class(class),
                 "{role} {class}xx, {tally:?}"
             );
         }
-        assert_eq!(stats.of(role, "rq_failure"), of_class(5), "{role}, {tally:?}");
-        assert_eq!(stats.of(role, "rq_total"), tally.of_version(version));
+        assert_eq!(stats.metric_of(role, "rq_failure"), of_class(5), "{role}, {tally:?}");
+        assert_eq!(stats.metric_of(role, "rq_total"), tally.of_version(version));
         assert!(tally.of_version(version) > 300, "both roles were tried");
     }
 }
@@ -73,7 +73,7 @@ async fn a_broken_off_body_is_counted_once() {
     let tally = rig.load(10).await;
     assert_eq!(tally.broken.len(), 10, "{tally:?}");
     let stats = rig.counted(10).await;
-    assert_eq!(stats.of("canary", "rq_total"), 10);
+    assert_eq!(stats.metric_of("canary", "rq_total"), 10);
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn prometheus_gets_labels_and_none_of_the_names_parts() {
     let stats = rig.counted(100).await;
     for (role, version) in [("stable", "3.1.0"), ("canary", "3.2.0-rc.1")] {
         let labels = [("rollout", "demo"), ("role", role), ("version", version)];
-        let total = Some(stats.of(role, "rq_total").to_string());
+        let total = Some(stats.metric_of(role, "rq_total").to_string());
         assert_eq!(value_of(&rig.prometheus().await, "canary_rq_total", &labels), total);
         let times = async || value_of(&rig.prometheus().await, "canary_rq_time_us_count", &labels);
         rig.eventually("as many times", times, |times| *times == total).await;

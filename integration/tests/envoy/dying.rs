@@ -121,7 +121,7 @@ async fn beyond_what_was_under_way_nothing_fails() {
     rig.eventually("24 sent", seen, |seen| *seen == 24).await;
     let sent_to_canary = rig.canary().seen();
     // Stable's are answered by now, or soon.
-    let answered = async || rig.stats().await.of("stable", "rq_total");
+    let answered = async || rig.stats().await.metric_of("stable", "rq_total");
     rig.eventually("stable's are over", answered, |over| *over == rig.stable().seen()).await;
     let traffic = rig.load(Load::ENDLESS).concurrency(8).rate(300.0).spawn();
     let died = rig.request(ClientRequest::get("/").header("x-panic", "now")).await;

@@ -19,7 +19,7 @@ fn rig() -> Rig {
 }
 
 fn of_canary(stats: &FilterStats) -> (u64, u64) {
-    (stats.of("canary", "rq_total"), stats.of("canary", "rq_failure"))
+    (stats.metric_of("canary", "rq_total"), stats.metric_of("canary", "rq_failure"))
 }
 
 /// Which of these statuses are failures by a rule.
@@ -70,7 +70,7 @@ async fn calls(rule: Option<Value>, trailers_only: bool) -> (u64, u64, u64) {
     let stats = rig.counted(18).await;
     let (total, failed) = of_canary(&stats);
     assert_eq!(total, 18);
-    (failed, stats.of("canary", "rq_2xx"), stats.of("canary", "rq_5xx"))
+    (failed, stats.metric_of("canary", "rq_2xx"), stats.metric_of("canary", "rq_5xx"))
 }
 
 fn call(content_type: &str) -> ClientRequest {
@@ -151,8 +151,8 @@ async fn local_replies_are_the_canarys_failures() {
     rig.canary().change(|behavior| behavior.fault = Fault::Hang);
     local(&rig, "timeout", 504).await;
     let stats = rig.stats().await;
-    assert_eq!((stats.of("canary", "rq_5xx"), stats.of("canary", "rq_2xx")), (6, 3));
-    assert_eq!(stats.of("stable", "rq_total"), 0);
+    assert_eq!((stats.metric_of("canary", "rq_5xx"), stats.metric_of("canary", "rq_2xx")), (6, 3));
+    assert_eq!(stats.metric_of("stable", "rq_total"), 0);
 }
 
 #[tokio::test]

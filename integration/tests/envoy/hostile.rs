@@ -98,7 +98,7 @@ async fn counted_once(rig: &Running, asks: Vec<ClientRequest>) -> u64 {
 /// All that were decided, the overridden ones among them.
 async fn total(rig: &Running) -> u64 {
     let stats = rig.stats().await;
-    let of = |metric| stats.of("stable", metric) + stats.of("canary", metric);
+    let of = |metric| stats.metric_of("stable", metric) + stats.metric_of("canary", metric);
     of("rq_total") + of("rq_forced")
 }
 
@@ -347,7 +347,7 @@ async fn a_hundred_thousand_keys_take_no_memory() {
     println!("resident memory: {before} KiB before, {after} KiB after 100,000 keys");
     assert!(after < before + 4_096, "{before} KiB before, {after} KiB after");
     let stats = rig.counted(105_000).await;
-    let of = |metric| stats.of("stable", metric) + stats.of("canary", metric);
+    let of = |metric| stats.metric_of("stable", metric) + stats.metric_of("canary", metric);
     // 105,000 keys fall on 52,300 of 65,536 places where one worker sees them all, and on 36,100 of
     // each worker's where two see half of them.
     assert!((52_000..=73_000).contains(&of("client_total")), "{}", of("client_total"));

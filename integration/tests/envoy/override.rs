@@ -108,7 +108,7 @@ async fn it_is_counted_apart_and_compared_nowhere() {
     assert_eq!(answer.header("set-cookie"), None, "a tester gets no cohort cookie");
     let forced = async || {
         let stats = rig.stats().await;
-        (stats.of("stable", "rq_forced"), stats.of("canary", "rq_forced"))
+        (stats.metric_of("stable", "rq_forced"), stats.metric_of("canary", "rq_forced"))
     };
     rig.eventually("201 and 200 are counted", forced, |counts| *counts == (200, 201)).await;
     let stats = rig.stats().await;
@@ -124,7 +124,10 @@ async fn it_is_counted_apart_and_compared_nowhere() {
     let own = ClientRequest::get("/").header("x-user-id", "3");
     rig.request(own).await;
     let stats = rig.counted(1).await;
-    assert_eq!(stats.of("stable", "client_total") + stats.of("canary", "client_total"), 1);
+    assert_eq!(
+        stats.metric_of("stable", "client_total") + stats.metric_of("canary", "client_total"),
+        1
+    );
 }
 
 #[tokio::test]
@@ -155,7 +158,7 @@ async fn forced_failures_are_not_the_guards() {
     rig.canary().change(|behavior| behavior.errors = 1.0);
     let tally = rig.load(200).each(|_| says("always")).await;
     assert_eq!(tally.with_status(503), 200, "{tally:?}");
-    let forced = async || rig.stats().await.of("canary", "rq_forced");
+    let forced = async || rig.stats().await.metric_of("canary", "rq_forced");
     rig.eventually("they are counted", forced, |count| *count == 200).await;
     assert_eq!(rig.stat("demo.guard_tripped").await, 0);
 }
@@ -168,7 +171,7 @@ async fn the_kill_switch_sends_a_tester_to_stable_and_counts_it_there() {
     assert_eq!(version(&rig, says("always")).await, "1.0.0");
     let forced = async || {
         let stats = rig.stats().await;
-        (stats.of("stable", "rq_forced"), stats.of("canary", "rq_forced"))
+        (stats.metric_of("stable", "rq_forced"), stats.metric_of("canary", "rq_forced"))
     };
     rig.eventually("as stable's", forced, |counts| *counts == (2, 0)).await;
 }

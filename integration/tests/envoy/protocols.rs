@@ -15,7 +15,7 @@ use crate::hostile::{prompt, reads_everything, unharmed};
 /// The canary's: requests, failures, by class, and clients.
 pub(crate) async fn canary(rig: &Running, metrics: &[&str]) -> Vec<u64> {
     let stats = rig.stats().await;
-    metrics.iter().map(|metric| stats.of("canary", metric)).collect()
+    metrics.iter().map(|metric| stats.metric_of("canary", metric)).collect()
 }
 
 /// Everything goes to the canary, and everything that can be read of it is.

@@ -95,7 +95,7 @@ async fn what_is_shared_and_counted_stays() {
         rig.load(100).each(by_user).await;
         let clients = |stats: &canary_integration::FilterStats| {
             ["client_total", "client_failure", "client_first_failure"]
-                .map(|metric| stats.of("stable", metric) + stats.of("canary", metric))
+                .map(|metric| stats.metric_of("stable", metric) + stats.metric_of("canary", metric))
         };
         assert_eq!(clients(&rig.counted(100).await), [20; 3]);
         rig.push_config(|config| config["rollouts"][0]["weight"] = 7.0.into());

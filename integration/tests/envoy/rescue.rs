@@ -28,7 +28,7 @@ fn rig() -> Rig {
 /// Of the canary: total, failed, rescued, 2xx, 5xx.
 fn canary(stats: &FilterStats) -> [u64; 5] {
     ["rq_total", "rq_failure", "rq_rescued", "rq_2xx", "rq_5xx"]
-        .map(|metric| stats.of("canary", metric))
+        .map(|metric| stats.metric_of("canary", metric))
 }
 
 fn signals(stats: &FilterStats) -> u64 {
@@ -51,7 +51,7 @@ async fn the_clients_of_a_canary_that_fails_everything_see_nothing_of_it() {
     assert_eq!((tally.with_status(200), tally.of_version("1.0.0")), (600, 600), "{tally:?}");
     let stats = rig.counted(600).await;
     assert_eq!(canary(&stats), [600, 600, 600, 600, 0]);
-    assert_eq!((signals(&stats), stats.of("stable", "rq_total")), (0, 0));
+    assert_eq!((signals(&stats), stats.metric_of("stable", "rq_total")), (0, 0));
     assert_eq!((rig.canary().seen(), rig.stable().seen()), (600, 600));
     let times = async || rig.stats().await.samples("canary", "rq_time_us");
     rig.eventually("its times are the clients'", times, |times| *times == 600).await;
@@ -144,7 +144,7 @@ async fn a_canary_without_a_healthy_endpoint_is_rescued_at_the_first_try() {
             by(&rig.request(ask).await, "1.0.0");
         }
         let stats = rig.counted(3).await;
-        assert_eq!((canary(&stats), stats.of("stable", "rq_total")), ([3, 3, 3, 3, 0], 0));
+        assert_eq!((canary(&stats), stats.metric_of("stable", "rq_total")), ([3, 3, 3, 3, 0], 0));
         assert_eq!((rig.canary().seen(), signals(&stats)), (0, 0));
         // What stable then fails at has failed twice.
         rig.stable().change(|behavior| (behavior.errors, behavior.error_status) = (1.0, 500));
@@ -172,7 +172,7 @@ async fn a_tester_is_rescued_and_counted_apart() {
     let rig = rig.rollout(|rollout| rollout["override"] = json!({"header": "x-canary"}));
     let rig = rig.start().await;
     by(&rig.request(ClientRequest::get("/").header("x-canary", "always")).await, "1.0.0");
-    let forced = async || rig.stats().await.of("canary", "rq_forced");
+    let forced = async || rig.stats().await.metric_of("canary", "rq_forced");
     rig.eventually("it is counted", forced, |forced| *forced == 1).await;
     assert_eq!(canary(&rig.stats().await), [0; 5]);
 }

@@ -56,7 +56,7 @@ async fn rig(service: &Scorer, scorer: Value) -> Running {
 async fn both_counted(rig: &Running, demo: u64, scorer: u64) -> FilterStats {
     let stats = async || rig.stats().await;
     let counts = |stats: &FilterStats| {
-        (stats.of("stable", "rq_total"), stats.value("scorer.canary.3.2.rq_total"))
+        (stats.metric_of("stable", "rq_total"), stats.value("scorer.canary.3.2.rq_total"))
     };
     rig.eventually("both are counted", stats, |stats| counts(stats) == (demo, scorer)).await
 }

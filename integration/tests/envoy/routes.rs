@@ -21,7 +21,7 @@ async fn a_route_can_be_kept_free_of_the_filter() {
     rig.all_go_to("1.1.0").await;
     let before = rig.stats().await;
     let requests = |stats: &canary_integration::FilterStats| {
-        stats.of("stable", "rq_total") + stats.of("canary", "rq_total")
+        stats.metric_of("stable", "rq_total") + stats.metric_of("canary", "rq_total")
     };
     for _ in 0..20 {
         let answer = rig.request(ClientRequest::get("/healthz")).await;

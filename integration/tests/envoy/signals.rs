@@ -192,7 +192,7 @@ async fn failures_are_not_read() {
     let cat = || post(r#"{"predictions": [{"label": "cat"}]}"#);
     let asks = vec![cat().path("/500"), cat().path("/503"), cat().path("/404"), cat()];
     assert_eq!(of_canary(&rig, asks).await, expected(&[("label.cat", 2)]));
-    assert_eq!(rig.stats().await.of("canary", "rq_failure"), 2);
+    assert_eq!(rig.stats().await.metric_of("canary", "rq_failure"), 2);
 }
 
 #[tokio::test]

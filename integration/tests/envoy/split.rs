@@ -39,10 +39,17 @@ async fn share_is(rig: &Running, percent: f64, requests: u64) -> bool {
         "the stamp names who answered"
     );
 
-    let seen_before = before.of("stable", "rq_total") + before.of("canary", "rq_total");
+    let seen_before =
+        before.metric_of("stable", "rq_total") + before.metric_of("canary", "rq_total");
     let stats = rig.counted(seen_before + requests).await;
-    assert_eq!(stats.of("canary", "rq_total") - before.of("canary", "rq_total"), canary);
-    assert_eq!(stats.of("stable", "rq_total") - before.of("stable", "rq_total"), stable);
+    assert_eq!(
+        stats.metric_of("canary", "rq_total") - before.metric_of("canary", "rq_total"),
+        canary
+    );
+    assert_eq!(
+        stats.metric_of("stable", "rq_total") - before.metric_of("stable", "rq_total"),
+        stable
+    );
 
     let (n, p) = (requests as f64, percent / 100.0);
     (canary as f64 - n * p).abs() <= 3.2905 * (n * p * (1.0 - p)).sqrt()

@@ -4,7 +4,7 @@ use canary_judge::counts::Pair;
 use canary_model::redact::redacted;
 
 use crate::commands::split;
-use crate::controller::record::Record;
+use crate::controller::record::JournalRecord;
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
 use crate::journal::{self, Journal};
@@ -43,8 +43,8 @@ pub(super) async fn check(
 
 /// As whom the controller wrote that began the rollout at a position of a journal.
 pub(super) fn owner(journal: &Journal, begin: u64) -> Result<Option<String>, Error> {
-    let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
-    let Some(Record::Start(start)) = first else { return Ok(None) };
+    let first = journal::records::<JournalRecord>(journal.path(), begin)?.next().transpose()?;
+    let Some(JournalRecord::Start(start)) = first else { return Ok(None) };
     Ok(Some(start.owner))
 }
 
@@ -57,8 +57,8 @@ pub(super) fn is_decided(
     source: &str,
     versions: &Pair<Option<String>>,
 ) -> Result<bool, Error> {
-    let first = journal::records::<Record>(journal.path(), begin)?.next().transpose()?;
-    let Some(Record::Start(start)) = first else { return Ok(false) };
+    let first = journal::records::<JournalRecord>(journal.path(), begin)?.next().transpose()?;
+    let Some(JournalRecord::Start(start)) = first else { return Ok(false) };
     // Journals hold files without their secrets, so files are compared without them.
     let spec = |file: &str| rollout_file::recorded(&redacted(file));
     let same = spec(&start.file).is_some_and(|then| spec(source) == Some(then));

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Blocker, Blockers, PauseReason, StepPosition, checks};
+use super::{Blocker, Blockers, StepPosition, checks};
 use crate::advance;
 use crate::mismatch::EnvoyMismatch;
+use crate::pause::PauseReason;
 use crate::spec::{Conditions, GatePosition, PauseSpec, Spec};
 use crate::state::{FleetMember, Phase, State, StepProgress};
 use canary_judge::Tolerated;
@@ -37,7 +38,7 @@ pub fn blockers(spec: &Spec, state: &State) -> Blockers {
 fn place(spec: &Spec, state: &State) -> Option<StepPosition> {
     let step = state.step()?;
     let weight = spec.steps.get(step)?.weight;
-    Some(StepPosition { number: step.saturating_add(1), of: spec.steps.len(), weight })
+    Some(StepPosition { number: step.saturating_add(1), total: spec.steps.len(), weight })
 }
 
 fn pending(spec: &Spec, state: &State) -> Vec<Blocker> {
@@ -138,7 +139,7 @@ fn conditions(until: &Conditions, state: &State) -> Vec<Blocker> {
     }
     if until.until_confident && !state.judge.uncertified().is_empty() {
         let verdicts = state.judge.verdicts();
-        waits.extend(verdicts.iter().filter_map(|verdict| certificate(verdict, progress)));
+        waits.extend(verdicts.iter().filter_map(|verdict| non_inferiority(verdict, progress)));
     }
     waits
 }
@@ -152,12 +153,12 @@ fn time_for(left: f64, have: f64, progress: &StepProgress) -> Option<Duration> {
         .then(|| Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX))
 }
 
-fn certificate(verdict: &Verdict, progress: &StepProgress) -> Option<Blocker> {
-    let certificate = verdict.non_inferiority.filter(|one| one.certified_at.is_none())?;
-    let requests = requests_left(verdict, &certificate, progress.counts);
+fn non_inferiority(verdict: &Verdict, progress: &StepProgress) -> Option<Blocker> {
+    let figures = verdict.non_inferiority.filter(|one| one.certified_at.is_none())?;
+    let requests = requests_left(verdict, &figures, progress.counts);
     let had = progress.counts.stable.trials.saturating_add(progress.counts.canary.trials) as f64;
     let left = requests.and_then(|left| time_for(left, had, progress));
-    let NonInferiorityFigures { log_e, log_limit, margin, .. } = certificate;
+    let NonInferiorityFigures { log_e, log_limit, margin, .. } = figures;
     Some(Blocker::Certificate { metric: verdict.metric.clone(), log_e, log_limit, margin, left })
 }
 

@@ -5,18 +5,15 @@ use std::time::Duration;
 
 use canary_judge::verdict::reason::figure;
 
-use super::{Blocker, Blockers, PauseReason, StepPosition};
-use crate::event::Refusal;
-use crate::mismatch::EnvoyMismatch;
-use crate::state::Phase;
+use super::{Blocker, Blockers, StepPosition};
 
 /// `step 2 of 4 (5 %) waits for 312 of 500 canary requests (4 min more at this traffic)`; empty where
 /// there is nothing to wait for.
 impl fmt::Display for Blockers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let waits: Vec<String> = self.waiting_for.iter().map(ToString::to_string).collect();
-        if let Some(StepPosition { number, of, weight }) = self.step {
-            write!(f, "step {number} of {of} ({weight} %)")?;
+        if let Some(StepPosition { number, total, weight }) = self.step {
+            write!(f, "step {number} of {total} ({weight} %)")?;
             f.write_str(if waits.is_empty() { " goes on" } else { " waits for " })?;
         } else if !waits.is_empty() {
             f.write_str("waits for ")?;
@@ -111,86 +108,10 @@ fn more(left: Option<Duration>) -> String {
     left.map_or_else(String::new, |left| format!(" ({} more at this traffic)", span(left)))
 }
 
-impl PauseReason {
-    /// The reason in words.
-    pub fn sentence(&self) -> String {
-        let text = match self {
-            Self::Inconclusive { metric } => {
-                return format!(
-                    "an operator: more measurements of {metric} were neither good nor bad than its \
-                     inconclusiveLimit allows"
-                );
-            }
-            Self::Sentence(text) => text,
-            Self::File => "a person to promote it, as the file says",
-            Self::Command => "a person to resume it",
-            Self::Timeout => "a person: the timeout passed before the pause's conditions held",
-        };
-        text.to_owned()
-    }
-}
-
 fn listed(envoys: &[(String, String)], verb: &str) -> String {
     let each: Vec<String> =
         envoys.iter().map(|(name, what)| format!("{name} {verb} {what}")).collect();
     each.join(", ")
-}
-
-impl fmt::Display for EnvoyMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotConfirmed => f.write_str("not confirmed yet"),
-            Self::Runtime { key, shown: Some(shown), wanted } => {
-                write!(f, "its runtime shows {key} {shown} instead of {wanted}")
-            }
-            Self::Runtime { key, shown: None, wanted } => {
-                write!(f, "its runtime shows {key} nothing instead of {wanted}")
-            }
-            Self::OwnerLeft { owner } => write!(f, "its runtime still shows owner {owner}"),
-            Self::LeaseMissing => f.write_str("its runtime does not show our lease"),
-            Self::LeaseLeft => f.write_str("its runtime still shows our lease"),
-            Self::NoWeightReported => f.write_str("its filter reports no weight"),
-            Self::LeaseExpired => f.write_str("its lease ran out"),
-            Self::InForce { weight, wanted } => {
-                write!(f, "weight {weight} is still in force, {wanted} is set")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self {
-            Self::NotInPhase(phase) => return write!(f, "not while {phase}: {}", next(*phase)),
-            Self::NotRolledBack(phase) => {
-                return write!(
-                    f,
-                    "only a rollout that was rolled back can be retried; it is {phase}"
-                );
-            }
-            Self::NoPauseLeft => {
-                "no pause left to skip in this step, and its remaining conditions cannot be \
-                 skipped; use `promote --full` to bypass them"
-            }
-            Self::PausedByFile => "the rollout file asks for this pause; `promote` ends it",
-            Self::NotPaused => "it is not paused",
-            Self::RollbackUnfinished => "the rollback is not over yet; try again in a moment",
-            Self::Sentence(text) => text,
-        };
-        f.write_str(text)
-    }
-}
-
-/// What an operator can do in a phase in which a command has no meaning.
-const fn next(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Pending => "it has not started; `abort` ends it",
-        Phase::Promoting => "all traffic is being sent to the canary; `abort` still works",
-        Phase::Healthy => "the canary has all traffic already; `abort` takes it back",
-        Phase::Aborting => "it is being rolled back; `retry` starts again after that",
-        Phase::Degraded => "it was rolled back; `retry` starts again",
-        Phase::Progressing | Phase::Paused => "it can't do that now",
-    }
 }
 
 /// A time as people say it: its two largest units.

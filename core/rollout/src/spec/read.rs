@@ -25,7 +25,7 @@ const DEFAULT_GATE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that a gate may take to answer.
 const MAX_GATE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The file's fields.
+/// The fields of a rollout file.
 pub(crate) const FIELDS: [&str; 10] = [
     "rollout",
     "envoys",
@@ -38,7 +38,7 @@ pub(crate) const FIELDS: [&str; 10] = [
     "manual",
     "guardQuorum",
 ];
-/// A gate's fields.
+/// The fields of an entry of `gates`.
 pub(crate) const GATE_FIELDS: [&str; 3] = ["before", "url", "timeout"];
 /// The fields of an entry of `notify`.
 pub(crate) const NOTIFY_FIELDS: [&str; 2] = ["on", "url"];

@@ -15,7 +15,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(366 * 86_400);
 pub(crate) const MAX_REQUESTS: u64 = 1_000_000_000_000;
 /// The ladder of `steps: auto`, in percent; behind it comes the promotion.
 const LADDER: [u32; 5] = [1, 5, 10, 25, 50];
-/// A pause's fields.
+/// The fields of a `pause`.
 pub(crate) const PAUSE_FIELDS: [&str; 4] = ["duration", "minRequests", "untilConfident", "timeout"];
 /// The fields of which an entry of `steps` has one.
 pub(crate) const ENTRY_FIELDS: [&str; 2] = ["setWeight", "pause"];

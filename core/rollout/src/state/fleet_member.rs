@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::mismatch::EnvoyMismatch;
 use canary_judge::counts::Pair;
 
-/// One Envoy.
+/// What is known of one Envoy of the fleet; each look replaces most of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FleetMember {
     /// Why it could not be reached at the last look.

@@ -9,7 +9,7 @@ use canary_judge::counts::{Pair, Trials};
 /// The step and its pauses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StepProgress {
-    /// The step's index.
+    /// The step's index in the file, from 0.
     pub(crate) step: usize,
     /// How many of its pauses are over.
     pub(crate) pauses: usize,
@@ -29,7 +29,7 @@ pub(crate) struct StepProgress {
 
 impl StepProgress {
     /// A step before anything happened in it.
-    pub(crate) fn of(step: usize) -> Self {
+    pub(crate) fn new(step: usize) -> Self {
         Self { step, ..Self::default() }
     }
 

@@ -29,7 +29,7 @@ impl State {
     /// A step begins; gives its weight, if there is such a step.
     pub(crate) fn enter(&mut self, spec: &Spec, step: usize) -> Option<Weight> {
         let weight = spec.steps.get(step)?.weight;
-        self.progress = StepProgress::of(step);
+        self.progress = StepProgress::new(step);
         self.mismatch = false;
         self.judge.begin_step(spec.certificate_margin(step));
         self.next_window();

@@ -1,8 +1,9 @@
 //! What persons ask for: each command is obeyed or refused with a reason.
 
 use super::StepContext;
-use crate::event::{CommandReply, Refusal, RolloutEvent};
+use crate::event::{CommandReply, RolloutEvent};
 use crate::inputs::OperatorCommand;
+use crate::refusal::CommandRefusal;
 use crate::state::Phase;
 use crate::termination::TerminationReason;
 
@@ -24,7 +25,7 @@ impl StepContext<'_> {
     }
 
     /// Ends the pause it is in, whatever that waits for.
-    fn promote(&mut self) -> Result<(), Refusal> {
+    fn promote(&mut self) -> Result<(), CommandRefusal> {
         self.running()?;
         if !self.state.judge.inconclusive().is_empty() {
             self.state.judge.accept_inconclusive();
@@ -35,7 +36,7 @@ impl StepContext<'_> {
         let paused = progress.stopped || progress.timed_out;
         let pauses = self.spec.steps.get(progress.step).map_or(0, |step| step.pauses.len());
         if progress.pauses >= pauses && !paused {
-            return Err(Refusal::NoPauseLeft);
+            return Err(CommandRefusal::NoPauseLeft);
         }
         progress.stopped = false;
         if progress.pauses < pauses {
@@ -44,7 +45,7 @@ impl StepContext<'_> {
         Ok(())
     }
 
-    fn promote_full(&mut self) -> Result<(), Refusal> {
+    fn promote_full(&mut self) -> Result<(), CommandRefusal> {
         match self.state.phase {
             Phase::Promoting | Phase::Healthy => Ok(()),
             Phase::Progressing | Phase::Paused => {
@@ -52,18 +53,18 @@ impl StepContext<'_> {
                 Ok(())
             }
             phase @ (Phase::Pending | Phase::Aborting | Phase::Degraded) => {
-                Err(Refusal::NotInPhase(phase))
+                Err(CommandRefusal::NotInPhase(phase))
             }
         }
     }
 
-    fn pause(&mut self) -> Result<(), Refusal> {
+    fn pause(&mut self) -> Result<(), CommandRefusal> {
         self.running()?;
         self.state.progress.stopped = true;
         Ok(())
     }
 
-    fn resume(&mut self) -> Result<(), Refusal> {
+    fn resume(&mut self) -> Result<(), CommandRefusal> {
         self.running()?;
         let inconclusive = !self.state.judge.inconclusive().is_empty();
         if inconclusive {
@@ -75,16 +76,16 @@ impl StepContext<'_> {
             return Ok(());
         }
         Err(match self.state.phase {
-            Phase::Paused => Refusal::PausedByFile,
-            _ => Refusal::NotPaused,
+            Phase::Paused => CommandRefusal::PausedByFile,
+            _ => CommandRefusal::NotPaused,
         })
     }
 
-    fn retry(&mut self) -> Result<(), Refusal> {
+    fn retry(&mut self) -> Result<(), CommandRefusal> {
         if self.state.phase != Phase::Degraded {
             return Err(match self.state.phase {
-                Phase::Aborting => Refusal::RollbackUnfinished,
-                phase => Refusal::NotRolledBack(phase),
+                Phase::Aborting => CommandRefusal::RollbackUnfinished,
+                phase => CommandRefusal::NotRolledBack(phase),
             });
         }
         let attempt = self.state.attempt.saturating_add(1);
@@ -92,10 +93,10 @@ impl StepContext<'_> {
         Ok(())
     }
 
-    fn running(&self) -> Result<(), Refusal> {
+    fn running(&self) -> Result<(), CommandRefusal> {
         match self.state.phase {
             Phase::Progressing | Phase::Paused => Ok(()),
-            phase => Err(Refusal::NotInPhase(phase)),
+            phase => Err(CommandRefusal::NotInPhase(phase)),
         }
     }
 

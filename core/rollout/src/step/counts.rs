@@ -24,7 +24,7 @@ impl StepContext<'_> {
                 if self.state.outage.take().is_some() {
                     self.events.push(RolloutEvent::OutageOver);
                 }
-                self.state.keyed.get_or_insert(line.sticky);
+                self.state.sticky.get_or_insert(line.sticky);
                 self.take(line);
             }
             None => {
@@ -59,7 +59,7 @@ impl StepContext<'_> {
 
     /// External metrics don't wait for counts, unless nobody knows yet what will be counted.
     fn judge_measurements(&mut self) {
-        if let (Some(sticky), false) = (self.state.keyed, self.state.measured.is_empty()) {
+        if let (Some(sticky), false) = (self.state.sticky, self.state.measured.is_empty()) {
             self.judge(Observation { sticky, ..Observation::default() });
         }
     }

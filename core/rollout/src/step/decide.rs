@@ -97,7 +97,7 @@ impl StepContext<'_> {
         self.enter(0);
     }
 
-    /// A step begins.
+    /// Begins a step: sets its weight, in a new window.
     fn enter(&mut self, step: usize) {
         if let Some(weight) = self.state.enter(self.spec, step) {
             self.events.push(RolloutEvent::Step { step, weight });

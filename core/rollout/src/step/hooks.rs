@@ -83,7 +83,7 @@ impl StepContext<'_> {
             out.again = now.saturating_add(wait_after(out.notice.attempt));
             return;
         }
-        let lost = RolloutEvent::notice_lost(&out.notice);
+        let lost = out.notice.lost();
         outbox.remove(at);
         if !delivery.delivered {
             self.events.push(lost);
@@ -98,7 +98,7 @@ impl StepContext<'_> {
         }
         let excess = self.state.outbox.len().saturating_sub(MOST_NOTICES);
         for out in self.state.outbox.drain(..excess) {
-            self.events.push(RolloutEvent::notice_lost(&out.notice));
+            self.events.push(out.notice.lost());
         }
         for out in self.state.outbox.iter_mut().filter(|out| out.again <= now) {
             out.notice.attempt = out.notice.attempt.saturating_add(1);

@@ -63,12 +63,11 @@ impl StepContext<'_> {
             let MetricRule::Prometheus(query) = &metric.rule else { continue };
             let due = self.state.due.entry(metric.name.clone()).or_insert(now);
             if *due <= now {
-                // From the time when it was due, or delays would add up. One measurement that is
-                // missed is caught up with at the next step; after a longer gap the schedule starts
-                // again.
-                let next = due.saturating_add(query.interval);
-                let behind = next.saturating_add(query.interval) <= now;
-                *due = if behind { now.saturating_add(query.interval) } else { next };
+                // On the grid of the first time, or delays would add up. What was missed is left out.
+                let late = now.saturating_sub(*due).as_nanos();
+                let periods = late.checked_div(query.interval.as_nanos()).unwrap_or(0);
+                let periods = u32::try_from(periods).unwrap_or(u32::MAX).saturating_add(1);
+                *due = due.saturating_add(query.interval.saturating_mul(periods));
                 self.actions.push(Action::Measure { metric: metric.name.clone() });
             }
         }

@@ -7,6 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod checks;
+mod commands;
+mod fingerprints;
+mod intervals;
 mod kills;
 mod laws;
 mod script;

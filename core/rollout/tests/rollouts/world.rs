@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(crate) readable: bool,
 }
 
-/// One Envoy.
+/// One Envoy with its runtime, filter and counters.
 #[derive(Clone, Default)]
 pub(crate) struct Proxy {
     /// Why it can't be reached.

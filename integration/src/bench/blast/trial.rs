@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::CanaryKind;
 use crate::{Load, LoadTally, Rig, Running, RunningLoad, Script, TestUpstream};
 
-/// The load.
+/// Requests that the clients send.
 pub(super) const PER_SECOND: f64 = 1_000.0;
 /// Far more connections than are busy at a time: requests leave on time.
 const CONNECTIONS: u64 = 64;

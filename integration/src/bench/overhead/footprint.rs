@@ -18,7 +18,7 @@ const MANY: u32 = 5;
 const FOREIGN_KEYS: usize = 1_000;
 const WINDOW: Duration = Duration::from_secs(3);
 
-/// The modules' sizes.
+/// The sizes of both built modules.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn module_sizes(report: &mut BenchReport) {
     let modules =

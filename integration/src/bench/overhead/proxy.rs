@@ -25,7 +25,7 @@ pub(super) struct BenchProxy {
 pub(super) struct ProxyFiles {
     /// Where the upstream is.
     pub(super) upstream: SocketAddr,
-    /// Envoy's worker threads.
+    /// How many worker threads Envoy starts.
     pub(super) workers: u32,
     /// Envoy's core; none: any.
     pub(super) core: Option<usize>,

@@ -28,7 +28,7 @@ pub(super) enum Workload {
 
 /// What was measured of one variant in one round.
 #[derive(Clone, Copy)]
-struct Turn {
+struct RoundMeasurement {
     cpu_us: f64,
     per_second: f64,
     /// The share of the core that others had.
@@ -39,7 +39,7 @@ struct Turn {
 pub(super) struct RoundResult<'a> {
     workload: Workload,
     variants: Vec<&'a OverheadVariant>,
-    turns: Vec<Vec<Turn>>,
+    turns: Vec<Vec<RoundMeasurement>>,
 }
 
 /// The turn's beginning that isn't measured: connections are made, caches fill.
@@ -70,7 +70,7 @@ pub(super) async fn measure<'a>(
     RoundResult { workload, variants, turns }
 }
 
-/// One variant's turn.
+/// Measures one variant in one round.
 #[allow(clippy::cast_precision_loss)]
 async fn turn(
     wrk: &Wrk,
@@ -79,7 +79,7 @@ async fn turn(
     workload: Workload,
     seconds: u32,
     core: usize,
-) -> Turn {
+) -> RoundMeasurement {
     let look = || {
         let (cpu, busy) = (process::cpu_ns(proxy.pid()), process::core_busy_ns(core));
         (Instant::now(), cpu, busy, upstream.answered())
@@ -94,7 +94,7 @@ async fn turn(
     assert!(requests > 0.0, "no request got through");
     let cpu_ns = (cpu_after - cpu_before) as f64;
     let foreign = (busy_after - busy_before) as f64 - cpu_ns;
-    Turn {
+    RoundMeasurement {
         cpu_us: cpu_ns / 1e3 / requests,
         per_second: requests / elapsed,
         foreign: (foreign / 1e9 / elapsed).max(0.0),
@@ -165,7 +165,7 @@ impl RoundResult<'_> {
 
     /// A variant's figures against native's in the same round. The control is held against the one
     /// other native; all others against the mean of both, which halves that side's noise.
-    fn ratios(&self, number: usize, figure: impl Fn(&Turn) -> f64) -> Vec<f64> {
+    fn ratios(&self, number: usize, figure: impl Fn(&RoundMeasurement) -> f64) -> Vec<f64> {
         let natives = NATIVE.map(|name| self.turns_of(name));
         let is_control = self.variants[number].name == NATIVE[1];
         let reference = |round: usize| {
@@ -176,7 +176,7 @@ impl RoundResult<'_> {
         turns.map(|(round, turn)| figure(turn) / reference(round)).collect()
     }
 
-    fn turns_of(&self, name: &str) -> &[Turn] {
+    fn turns_of(&self, name: &str) -> &[RoundMeasurement] {
         let number = self.variants.iter().position(|variant| variant.name == name);
         &self.turns[number.expect("both native ones are measured")]
     }

@@ -32,7 +32,7 @@ impl BenchUpstream {
     }
 }
 
-/// Starts it.
+/// Starts the upstream on an ephemeral port.
 pub(super) fn start() -> BenchUpstream {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     listener.set_nonblocking(true).expect("a socket that doesn't block");

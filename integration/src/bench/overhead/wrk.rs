@@ -35,7 +35,7 @@ impl Wrk {
     }
 }
 
-/// wrk at work.
+/// A running wrk process.
 pub(super) struct Sending(Child);
 
 impl Sending {

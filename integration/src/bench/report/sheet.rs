@@ -5,7 +5,7 @@ use std::fmt;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-/// A table.
+/// One table of a report.
 #[derive(Clone, Debug)]
 pub struct Sheet {
     title: &'static str,
@@ -17,7 +17,7 @@ pub struct Sheet {
 /// A line of it.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What was measured.
+    /// The name of what was measured.
     pub name: String,
     /// The text under each column after the name.
     pub cells: Vec<String>,

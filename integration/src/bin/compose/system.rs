@@ -160,7 +160,7 @@ impl ComposeController {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
-    /// Steers the rollout.
+    /// Runs a canaryctl command against the rollout.
     pub(crate) async fn steer(&self, verb: &str) {
         let arguments = [&[verb, "demo"], &TOKEN[..]].concat();
         said(&arguments, &self.exec(&arguments).await);

@@ -45,7 +45,7 @@ enum Moment {
     Aborting,
 }
 
-/// Who dies.
+/// Which of the processes is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     Controller,

@@ -1,0 +1,147 @@
+//! What an operator can do in each phase, and how an inconclusive metric is decided.
+
+use canary_judge::observation::Measurement;
+use canary_model::weight::Weight;
+use canary_rollout::event::RolloutEvent;
+use canary_rollout::inputs::OperatorCommand;
+use canary_rollout::spec::Spec;
+use canary_rollout::state::Phase;
+use serde_json::json;
+
+use crate::shell::Shell;
+use crate::world::World;
+
+const COMMANDS: [OperatorCommand; 6] = [
+    OperatorCommand::Promote,
+    OperatorCommand::PromoteFull,
+    OperatorCommand::Pause,
+    OperatorCommand::Resume,
+    OperatorCommand::Abort,
+    OperatorCommand::Retry,
+];
+
+fn spec() -> Spec {
+    Spec::read(&json!({
+        "rollout": "r", "steps": [{"setWeight": 5}, {"pause": {"duration": "1h"}}],
+        "analysis": {"metrics": [{"name": "failures", "kind": "failureRate", "margin": "1%"}]},
+    }))
+    .unwrap()
+}
+
+fn tick(world: &mut World, shell: &mut Shell, rounds: u32) {
+    for _ in 0..rounds {
+        world.pass();
+        shell.tick(world, None);
+    }
+}
+
+/// A rollout that has come to a phase.
+fn at(phase: Phase) -> (World, Shell) {
+    let (mut world, mut shell) = (World::new(&["a"]), Shell::new(spec(), "ctl", false));
+    if phase == Phase::Pending {
+        world.proxy("a").configuration.refused = Some("bad".to_owned());
+        tick(&mut world, &mut shell, 2);
+        return (world, shell);
+    }
+    tick(&mut world, &mut shell, 5);
+    let commands: &[OperatorCommand] = match phase {
+        Phase::Paused => &[OperatorCommand::Pause],
+        Phase::Promoting | Phase::Healthy => &[OperatorCommand::PromoteFull],
+        Phase::Aborting | Phase::Degraded => &[OperatorCommand::Abort],
+        Phase::Pending | Phase::Progressing => &[],
+    };
+    shell.commands.extend(commands);
+    let rounds = if matches!(phase, Phase::Healthy | Phase::Degraded) { 10 } else { 1 };
+    tick(&mut world, &mut shell, rounds);
+    (world, shell)
+}
+
+#[test]
+fn each_command_in_each_phase_is_obeyed_or_refused_with_a_reason() {
+    use OperatorCommand::{Abort, Pause, Promote, PromoteFull, Resume, Retry};
+    let obeyed: [(Phase, &[OperatorCommand]); 7] = [
+        (Phase::Pending, &[Abort]),
+        (Phase::Progressing, &[Promote, PromoteFull, Pause, Abort]),
+        (Phase::Paused, &[Promote, PromoteFull, Pause, Resume, Abort]),
+        (Phase::Promoting, &[PromoteFull, Abort]),
+        (Phase::Healthy, &[PromoteFull, Abort]),
+        (Phase::Aborting, &[Abort]),
+        (Phase::Degraded, &[Abort, Retry]),
+    ];
+    for (phase, obeyed) in obeyed {
+        for command in COMMANDS {
+            let (mut world, mut shell) = at(phase);
+            assert_eq!(shell.state().phase(), phase);
+            world.pass();
+            shell.commands.push(command);
+            let stepped = shell.tick(&mut world, None);
+            let [reply] = stepped.replies.as_slice() else { panic!("{:?}", stepped.replies) };
+            assert_eq!(reply.command, command);
+            let reason = reply.refused.as_ref().map(ToString::to_string);
+            assert_eq!(
+                reason.is_none(),
+                obeyed.contains(&command),
+                "{phase} {command}: {reason:?}"
+            );
+            if let Some(reason) = reason {
+                assert!(reason.split_whitespace().count() > 3, "{phase} {command}: {reason}");
+                assert_eq!(stepped.state.target().is_some(), shell.state().target().is_some());
+            }
+        }
+    }
+}
+
+fn inconclusive() -> (World, Shell) {
+    let spec = Spec::read(&json!({
+        "rollout": "r",
+        "steps": [{"setWeight": 5}, {"pause": {"duration": "10s"}}, {"setWeight": 50}, {"pause": {"duration": "1h"}}],
+        "analysis": {"metrics": [
+            {"name": "failures", "kind": "failureRate", "margin": "1%"},
+            {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "gpu",
+             "successCondition": "result < 0.5", "failureCondition": "result > 0.9", "interval": "1s",
+             "inconclusiveLimit": 3},
+        ]},
+    }))
+    .unwrap();
+    let (mut world, mut shell) = (World::new(&["a"]), Shell::new(spec, "ctl", false));
+    shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.7]));
+    tick(&mut world, &mut shell, 30);
+    (world, shell)
+}
+
+#[test]
+fn after_the_inconclusive_limit_an_operator_decides() {
+    for command in [OperatorCommand::Promote, OperatorCommand::Resume] {
+        let (mut world, mut shell) = inconclusive();
+        assert_eq!((shell.state().phase(), shell.state().step()), (Phase::Paused, Some(0)));
+        let why = shell.events().iter().find_map(|event| match event {
+            RolloutEvent::Paused { why } => Some(why.sentence()),
+            _ => None,
+        });
+        let why = why.unwrap();
+        assert!(why.contains("gpu") && why.contains("inconclusiveLimit"), "{why}");
+        world.pass();
+        let waits = shell.tick(&mut world, None).blockers.to_string();
+        assert!(waits.contains("gpu"), "{waits}");
+        // The metric is good again, and the operator lets the rollout go on.
+        shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.1]));
+        shell.commands.push(command);
+        world.pass();
+        let stepped = shell.tick(&mut world, None);
+        assert_eq!(stepped.replies[0].refused, None, "{command}");
+        tick(&mut world, &mut shell, 20);
+        assert_eq!((shell.state().phase(), shell.state().step()), (Phase::Progressing, Some(1)));
+        assert_eq!(world.in_force(), Weight::parse_percent("50").unwrap());
+    }
+}
+
+/// The operator's word counts for what was measured until then, not for good.
+#[test]
+fn a_metric_that_stays_inconclusive_pauses_again() {
+    let (mut world, mut shell) = inconclusive();
+    shell.commands.push(OperatorCommand::Resume);
+    tick(&mut world, &mut shell, 1);
+    assert_eq!(shell.state().phase(), Phase::Progressing);
+    tick(&mut world, &mut shell, 20);
+    assert_eq!(shell.state().phase(), Phase::Paused);
+}
