@@ -52,7 +52,7 @@ fn another_owner() {
 
 fn rollout(envoy: &Fake, seconds: u32) -> String {
     format!(
-        "rollout: scorer\nenvoys: [\"{}\"]\nlease: 3s\nsteps:\n  - setWeight: 50\n  \
+        "rollout: scorer\nenvoys: [\"{}\"]\nlease: 12s\nsteps:\n  - setWeight: 50\n  \
          - pause: {{duration: {seconds}s}}\nanalysis:\n  metrics:\n    \
          - {{name: failures, kind: failureRate, margin: 1%}}\n",
         envoy.url
