@@ -336,9 +336,9 @@ impl Engine {
                 if !same {
                     return Err(other(&ResumeStateError::OtherFile));
                 }
-                let resumed = State::resume_older(&snapshot.state, &self.spec);
                 let version = self.versions.canary.clone();
-                let state = resumed.map_err(|error| other(&error))?.with_canary_version(version);
+                let resumed = State::resume_older(&snapshot.state, &self.spec, version);
+                let state = resumed.map_err(|error| other(&error))?;
                 (state, true)
             }
         };

@@ -56,16 +56,21 @@ struct OlderMember {
 
 impl State {
     /// Goes on from the state that an older version wrote, of a rollout of the same file, which the
-    /// caller has checked. A rollout under way gets a new epoch; one that has ended stays ended.
+    /// caller has checked. A rollout under way gets a new epoch; one that has ended stays ended. `version` is
+    /// the canary's, if the state doesn't say it: states before weights named it don't.
     ///
     /// # Errors
     /// [`ResumeStateError::Unreadable`] if it isn't the state of a rollout.
-    pub fn resume_older(state: &Value, spec: &Spec) -> Result<Self, ResumeStateError> {
+    pub fn resume_older(
+        state: &Value,
+        spec: &Spec,
+        version: Option<String>,
+    ) -> Result<Self, ResumeStateError> {
         let older = OlderState::deserialize(state)
             .map_err(|error| ResumeStateError::Unreadable(error.to_string()))?;
         let mut state = Self::new(spec, &older.owner, older.takeover)
             .with_predecessor(older.predecessor)
-            .with_canary_version(older.canary_version);
+            .with_canary_version(older.canary_version.or(version));
         let member = |(name, older): (String, OlderMember)| {
             let OlderMember { lost, took, free, stable } = older;
             (name, FleetMember { lost, took, free, stable, ..FleetMember::default() })
@@ -88,7 +93,8 @@ impl State {
         state.ending = older.ending;
         state.aborting_since = older.aborting_since;
         if let Some(target) = older.target {
-            state.renew(spec, target);
+            let version = target.version.or_else(|| state.canary_version.clone());
+            state.renew(spec, WeightTarget { version, ..target });
         }
         Ok(state)
     }
