@@ -141,7 +141,7 @@ async fn dead_version(rig: &Running, traffic: &RunningLoad) -> bool {
     let shown = canaryctl(rig, &["get", "rollout", "demo"]).await;
     let failed = failures(&traffic.take());
     println!(
-        "\nConclusion: the guard inside EnvoyProcess sent everyone back to stable {:.1} seconds after the new version \
+        "\nConclusion: the guard inside Envoy sent everyone back to stable {:.1} seconds after the new version \
          died, without a controller; {failed} requests failed.",
         took.as_secs_f64()
     );

@@ -172,6 +172,13 @@ async fn when_every_poller_is_gone_stable_answers() {
     let deaths = async || rig.logs().matches("the poller shall be gone").count();
     rig.eventually("every leader's death", deaths, |deaths| *deaths == 3).await;
     let moment = traffic.elapsed();
+    // What was sent to the canary before may reach it a little later.
+    let arrivals = async || {
+        let before = rig.canary().seen();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        rig.canary().seen() - before
+    };
+    rig.eventually("nothing more reaches the canary", arrivals, |arrived| *arrived == 0).await;
     all_stable(&rig).await;
     let tally = traffic.stop().await;
     let late = |outcome: &canary_integration::RequestOutcome| {

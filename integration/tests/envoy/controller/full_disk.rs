@@ -35,7 +35,7 @@ async fn a_full_disk_ends_the_controller_and_the_lease_ends_the_rollout() {
     let said = text(&run);
     assert_eq!(run.status.code(), Some(4), "{said}");
     assert!(said.contains("step 1 of 1: weight 20 %"), "{said}");
-    assert!(said.contains("can't write the journal") && said.contains("make room"), "{said}");
+    assert!(said.contains("can't write the journal") && said.contains("free some space"), "{said}");
     let probe = async || rig.stat("demo.weight_ppm").await;
     within(Duration::from_secs(5), "the lease runs out", probe, |ppm| *ppm == 0).await;
     rig.all_go_to("1.0.0").await;
