@@ -17,39 +17,21 @@
 // test (or the demo) that called it, with Envoy's log below.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod admin;
-pub mod artifacts;
 pub mod bench;
-mod bootstrap;
-mod checkout;
-mod client;
-mod config_map;
-pub mod crds;
-mod delivery;
-mod envoy;
-mod eventually;
-mod istio;
-mod load;
-mod plugin;
-mod prometheus;
-mod rig;
-mod running;
-mod sources;
-mod stats;
-mod trace;
-mod upstream;
+mod harness;
 
-pub use admin::{AdminAddress, EnvoyAdmin};
-pub use bootstrap::Bootstrap;
-pub use client::{ClientRequest, ClientResponse, TestClient};
-pub use config_map::ConfigMap;
-pub use eventually::{eventually, wait_limit, within};
-pub use istio::{Carrier, instead_of_a_missing_module};
-pub use load::{Load, LoadTally, RequestOutcome, RunningLoad};
-pub use plugin::FilterPlugin;
-pub use prometheus::{PrometheusProcess, PrometheusSample};
-pub use rig::{AdminOn, Rig, free_port};
-pub use running::Running;
-pub use stats::{FilterStats, ScrapedBin};
-pub use trace::Callback;
-pub use upstream::{Behavior, FAIL, Fault, RecordedRequest, Script, Server, TestUpstream};
+pub use harness::admin::{AdminAddress, EnvoyAdmin};
+pub use harness::bootstrap::Bootstrap;
+pub use harness::client::{ClientRequest, ClientResponse, TestClient};
+pub use harness::config_map::ConfigMap;
+pub use harness::eventually::{eventually, wait_limit, within};
+pub use harness::istio::{Carrier, instead_of_a_missing_module};
+pub use harness::load::{Load, LoadTally, RequestOutcome, RunningLoad};
+pub use harness::plugin::FilterPlugin;
+pub use harness::prometheus::{PrometheusProcess, PrometheusSample};
+pub use harness::rig::{AdminOn, Rig, free_port};
+pub use harness::running::Running;
+pub use harness::stats::{FilterStats, ScrapedBin};
+pub use harness::trace::Callback;
+pub use harness::upstream::{Behavior, FAIL, Fault, RecordedRequest, Script, Server, TestUpstream};
+pub use harness::{artifacts, crds};

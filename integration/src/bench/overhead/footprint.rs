@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 use super::proxy::{BenchProxy, ProxyFiles};
 use super::upstream::BenchUpstream;
 use super::variant::with_and_without;
-use crate::artifacts;
 use crate::bench::BenchTarget::AtMost;
 use crate::bench::{BenchReport, process};
+use crate::harness::artifacts;
 
 /// Enough connections and requests that every worker has run the filter.
 const REQUESTS: u64 = 5_000;

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use tempfile::TempDir;
 
 use super::variant::{self, OverheadVariant, VERSIONS};
-use crate::admin::{AdminAddress, EnvoyAdmin};
-use crate::delivery::{By, ConfigDelivery};
-use crate::envoy::{EnvoyProcess, Launch};
-use crate::eventually::eventually;
-use crate::load::Load;
-use crate::stats::{self, FilterStats};
+use crate::harness::admin::{AdminAddress, EnvoyAdmin};
+use crate::harness::delivery::{By, ConfigDelivery};
+use crate::harness::envoy::{EnvoyProcess, Launch};
+use crate::harness::eventually::eventually;
+use crate::harness::load::Load;
+use crate::harness::stats::{self, FilterStats};
 
 /// A running Envoy; it ends when it's dropped.
 pub(super) struct BenchProxy {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::bench::BenchTarget::{self, AtLeast, AtMost};
-use crate::bootstrap::Bootstrap;
-use crate::plugin::FilterPlugin;
+use crate::harness::bootstrap::Bootstrap;
+use crate::harness::plugin::FilterPlugin;
 use crate::{ClientRequest, artifacts};
 
 /// One way to split traffic, or not to.

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
-use crate::checkout::root;
+use crate::harness::checkout::root;
 
 /// What every artifact is made of, as `scripts/build` has it.
 const SHARED: [&str; 5] =

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::artifacts;
-use crate::bootstrap::read_yaml;
+use crate::harness::artifacts;
+use crate::harness::bootstrap::read_yaml;
 
 /// The filter as Envoy loads it, as read from `envoy/ecds.yaml`.
 #[derive(Clone, Debug)]

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::admin::AdminAddress;
-use crate::artifacts;
+use crate::harness::admin::AdminAddress;
+use crate::harness::artifacts;
 
 /// A bootstrap, as read from `envoy/` or as Istio makes it.
 #[derive(Clone, Debug)]

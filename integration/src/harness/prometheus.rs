@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::admin::{AdminAddress, EnvoyAdmin};
-use crate::bootstrap::read_yaml;
-use crate::eventually::eventually;
-use crate::rig::free_port;
-use crate::{artifacts, envoy};
+use crate::harness::admin::{AdminAddress, EnvoyAdmin};
+use crate::harness::bootstrap::read_yaml;
+use crate::harness::eventually::eventually;
+use crate::harness::rig::free_port;
+use crate::harness::{artifacts, envoy};
 
 /// The shipped configuration, by its path in the checkout.
 const SHIPPED: &str = "envoy/prometheus/prometheus.yaml";

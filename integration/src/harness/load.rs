@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::client::{ClientRequest, ClientResponse, TestClient};
-use crate::upstream::FAIL;
+use crate::harness::client::{ClientRequest, ClientResponse, TestClient};
+use crate::harness::upstream::FAIL;
 
 /// Requests to be sent; `.await` sends them and gives the tally.
 #[derive(Clone)]

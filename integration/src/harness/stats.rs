@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::admin::EnvoyAdmin;
+use crate::harness::admin::EnvoyAdmin;
 
 /// Where to read them: the filter's own, with raw histogram bins.
 pub(crate) const QUERY: &str =

@@ -8,9 +8,9 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::admin::{AdminAddress, EnvoyAdmin};
-use crate::artifacts;
-use crate::eventually::eventually;
+use crate::harness::admin::{AdminAddress, EnvoyAdmin};
+use crate::harness::artifacts;
+use crate::harness::eventually::eventually;
 
 /// What an Envoy is started with.
 #[derive(Debug)]

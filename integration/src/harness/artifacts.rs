@@ -4,8 +4,8 @@
 use std::env;
 use std::path::PathBuf;
 
-pub use crate::checkout::root;
-use crate::sources;
+pub use crate::harness::checkout::root;
+use crate::harness::sources;
 
 /// Envoy: `$ENVOY`, or `envoy` on the `PATH`, or the one that `./scripts/get-envoy` fetched.
 ///

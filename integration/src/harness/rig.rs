@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::admin::AdminAddress;
-use crate::artifacts;
-use crate::bootstrap::Bootstrap;
-use crate::delivery::{By, ConfigDelivery};
-use crate::envoy::{EnvoyProcess, Launch};
-use crate::istio::{self, Carrier};
-use crate::plugin::FilterPlugin;
-use crate::running::Running;
-use crate::upstream::{Server, TestUpstream};
+use crate::harness::admin::AdminAddress;
+use crate::harness::artifacts;
+use crate::harness::bootstrap::Bootstrap;
+use crate::harness::delivery::{By, ConfigDelivery};
+use crate::harness::envoy::{EnvoyProcess, Launch};
+use crate::harness::istio::{self, Carrier};
+use crate::harness::plugin::FilterPlugin;
+use crate::harness::running::Running;
+use crate::harness::upstream::{Server, TestUpstream};
 
 /// How often a start is tried when Envoy can't have the TCP port that was free a moment before.
 const TRIES: u32 = 3;

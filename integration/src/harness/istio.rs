@@ -10,9 +10,9 @@ use std::fs;
 
 use serde_json::{Map, Value, json};
 
-use crate::artifacts;
-use crate::bootstrap::{Bootstrap, BootstrapNames, named};
-use crate::plugin::FilterPlugin;
+use crate::harness::artifacts;
+use crate::harness::bootstrap::{Bootstrap, BootstrapNames, named};
+use crate::harness::plugin::FilterPlugin;
 
 /// Which resource carries the filter: it has another name in Envoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

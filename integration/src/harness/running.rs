@@ -12,17 +12,17 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::admin::EnvoyAdmin;
-use crate::artifacts;
-use crate::client::{ClientRequest, ClientResponse, TestClient};
-use crate::delivery::ConfigDelivery;
-use crate::envoy::{self, EnvoyProcess, Launch};
-use crate::eventually::eventually;
-use crate::load::Load;
-use crate::plugin::FilterPlugin;
-use crate::stats::FilterStats;
-use crate::trace::Callback;
-use crate::upstream::Server;
+use crate::harness::admin::EnvoyAdmin;
+use crate::harness::artifacts;
+use crate::harness::client::{ClientRequest, ClientResponse, TestClient};
+use crate::harness::delivery::ConfigDelivery;
+use crate::harness::envoy::{self, EnvoyProcess, Launch};
+use crate::harness::eventually::eventually;
+use crate::harness::load::Load;
+use crate::harness::plugin::FilterPlugin;
+use crate::harness::stats::FilterStats;
+use crate::harness::trace::Callback;
+use crate::harness::upstream::Server;
 
 /// A running rig. It ends when it's dropped, and shows Envoy's log where that happens by a failing
 /// test.

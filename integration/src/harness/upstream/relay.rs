@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use hyper::HeaderMap;
 
 use super::RecordedRequest;
-use crate::client::{ClientRequest, TestClient};
+use crate::harness::client::{ClientRequest, TestClient};
 
 const VERSION: &str = "x-canary-version";
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::ConfigMap;
-use crate::bootstrap::{Bootstrap, named};
-use crate::plugin::FilterPlugin;
+use crate::harness::bootstrap::{Bootstrap, named};
+use crate::harness::plugin::FilterPlugin;
 
 /// By which of Envoy's discovery services.
 #[derive(Clone, Copy, Debug)]
