@@ -4,6 +4,7 @@
 mod full_disk;
 mod keyed;
 mod kills;
+mod unanswered;
 
 use std::path::PathBuf;
 use std::process::Output;
