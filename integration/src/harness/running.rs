@@ -209,10 +209,16 @@ impl Running {
         let total = |stats: &FilterStats| {
             stats.metric_of("stable", "rq_total") + stats.metric_of("canary", "rq_total")
         };
-        eventually(&format!("{requests} requests are counted"), probe, |stats| {
-            total(stats) == requests
-        })
-        .await
+        let what = format!("{requests} requests are counted");
+        let mut stats = eventually(&what, probe, |stats| total(stats) == requests).await;
+        // A read may fall into a worker's flush, which writes one counter after the other.
+        loop {
+            let again = self.stats().await;
+            if again.counts_as(&stats) {
+                return again;
+            }
+            stats = again;
+        }
     }
 
     /// Waits until every worker has loaded this many configurations, including the first one.

@@ -64,6 +64,15 @@ impl FilterStats {
         self.values.get(name).copied().unwrap_or_default()
     }
 
+    /// Whether every rollout's counters and gauges are the same; the filter's own move with each tick.
+    pub(crate) fn counts_as(&self, other: &Self) -> bool {
+        let of_rollouts = |stats: &Self| {
+            let values = stats.values.iter().filter(|(name, _)| !name.starts_with("filter."));
+            values.map(|(name, value)| (name.clone(), *value)).collect::<Vec<_>>()
+        };
+        of_rollouts(self) == of_rollouts(other)
+    }
+
     /// A metric of a role of the rollout `demo`, whatever the version.
     #[must_use]
     pub fn metric_of(&self, role: &str, metric: &str) -> u64 {
