@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use canary_model::redact::redacted;
 use canary_model::weight::Weight;
 use canary_rollout::HostClocks;
-use canary_rollout::action::Action;
+use canary_rollout::action::{Action, Notification};
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::{EnvoyInput, Inputs, OperatorCommand};
 use canary_rollout::spec::Spec;
@@ -62,6 +61,9 @@ pub trait Reporter {
 
     /// Whether the report shows why a rollout ended, so that the closing message needn't say it again.
     fn shows_reason(&self) -> bool;
+
+    /// Reports a notification that was given up `within` after the rollout's end.
+    fn undelivered(&mut self, notice: &Notification, spec: &Spec, within: Duration);
 
     /// Reports a warning outside of the events.
     fn remark(&mut self, text: &str);
@@ -339,13 +341,8 @@ impl<A: Reporter> Controller<A> {
 
     /// Names the notifications that weren't delivered in time.
     fn report_end(&mut self) {
-        let (spec, seconds) = (self.engine.spec(), DRAIN.as_secs());
         for notice in self.engine.state().undelivered() {
-            let (topic, hook) = (notice.topic.as_str(), spec.notify.get(notice.hook));
-            let to = hook.map_or_else(String::new, |hook| format!(" to {}", redacted(&hook.url)));
-            self.audience.remark(&format!(
-                "notification \"{topic}\"{to} could not be delivered within {seconds} s of the end"
-            ));
+            self.audience.undelivered(notice, self.engine.spec(), DRAIN);
         }
     }
 

@@ -11,7 +11,7 @@ use canary_model::runtime::Reading;
 use canary_model::weight::Weight;
 
 use super::Scrape;
-use super::counters::{Counter, Times, VersionCounters};
+use super::counters::{Counter, Difference, RolloutCounters, Times, VersionCounters};
 
 /// Each Envoy's scrape, by the name that results give the Envoy.
 pub type Scrapes = BTreeMap<String, Scrape>;
@@ -105,19 +105,17 @@ impl FleetView {
 }
 
 /// The compared requests of both roles between two readings. An Envoy that has restarted since counts
-/// from its start; one that wasn't there before doesn't count.
+/// from its start; one that wasn't there before doesn't count, and neither does an impossible reading.
 pub fn requests_between(earlier: &Scrapes, now: &Scrapes) -> Pair<u64> {
-    let mut sum = Pair::default();
+    let mut sum = RolloutCounters::default();
     for (url, one) in now {
         let Some(before) = earlier.get(url) else { continue };
-        let (now, before) = (one.counters.requests(), before.counters.requests());
-        let restarted = now.stable < before.stable || now.canary < before.canary;
-        for role in Role::ALL {
-            let before = if restarted { 0 } else { *before.get(role) };
-            *sum.get_mut(role) += now.get(role).saturating_sub(before);
+        match one.counters.since(&before.counters) {
+            Difference::Counted(delta) | Difference::Restarted(delta) => sum.merge(&delta),
+            Difference::Inconsistent => {}
         }
     }
-    sum
+    sum.requests()
 }
 
 /// What one Envoy was told: the runtime, else its configuration.

@@ -1,6 +1,9 @@
 //! Sentences about what happened. Pure.
 
+use std::time::Duration;
+
 use canary_model::redact::redacted;
+use canary_rollout::action::Notification;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 use canary_rollout::termination::TerminationReason;
@@ -66,11 +69,23 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         ),
         RolloutEvent::NoticeLost { notice, topic, hook } => {
             let about = topic.map_or(String::new(), |topic| format!(" ({})", topic.as_str()));
-            let hook = hook.and_then(|hook| spec.notify.get(hook));
-            let to = hook.map_or(String::new(), |hook| format!(" to {}", redacted(&hook.url)));
+            let to = hook.map_or(String::new(), |hook| to_hook(hook, spec));
             format!("notification {notice}{about}{to} could not be delivered")
         }
     }
+}
+
+/// A notification that was given up `within` after the rollout's end.
+pub(crate) fn undelivered(notice: &Notification, spec: &Spec, within: Duration) -> String {
+    let (topic, to) = (notice.topic.as_str(), to_hook(notice.hook, spec));
+    let seconds = within.as_secs();
+    format!("notification \"{topic}\"{to} could not be delivered within {seconds} s of the end")
+}
+
+/// Where a notification goes, behind what it is; empty if the file has no such hook.
+fn to_hook(hook: usize, spec: &Spec) -> String {
+    let hook = spec.notify.get(hook);
+    hook.map_or(String::new(), |hook| format!(" to {}", redacted(&hook.url)))
 }
 
 fn completed_because(reason: &TerminationReason, unreachable: &[String]) -> String {

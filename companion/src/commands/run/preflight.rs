@@ -4,7 +4,7 @@ use canary_judge::counts::Pair;
 use canary_model::redact::redacted;
 
 use crate::commands::split;
-use crate::controller::record::JournalRecord;
+use crate::controller::record::{JournalRecord, Start};
 use crate::envoy::{Admin, Fleet};
 use crate::error::{Error, Failure};
 use crate::journal::{self, Journal};
@@ -43,9 +43,16 @@ pub(super) async fn check(
 
 /// As whom the controller wrote that began the rollout at a position of a journal.
 pub(super) fn owner(journal: &Journal, begin: u64) -> Result<Option<String>, Error> {
+    Ok(start(journal, begin)?.map(|start| start.owner))
+}
+
+/// How the rollout at a position of a journal began; `None` if no rollout begins there.
+fn start(journal: &Journal, begin: u64) -> Result<Option<Start>, Error> {
     let first = journal::records::<JournalRecord>(journal.path(), begin)?.next().transpose()?;
-    let Some(JournalRecord::Start(start)) = first else { return Ok(None) };
-    Ok(Some(start.owner))
+    Ok(match first {
+        Some(JournalRecord::Start(start)) => Some(start),
+        _ => None,
+    })
 }
 
 /// Whether the finished rollout of a journal was this one: the same plan for the same versions. A
@@ -57,8 +64,7 @@ pub(super) fn is_decided(
     source: &str,
     versions: &Pair<Option<String>>,
 ) -> Result<bool, Error> {
-    let first = journal::records::<JournalRecord>(journal.path(), begin)?.next().transpose()?;
-    let Some(JournalRecord::Start(start)) = first else { return Ok(false) };
+    let Some(start) = start(journal, begin)? else { return Ok(false) };
     // Journals hold files without their secrets, so files are compared without them.
     let spec = |file: &str| rollout_file::recorded(&redacted(file));
     let same = spec(&start.file).is_some_and(|then| spec(source) == Some(then));

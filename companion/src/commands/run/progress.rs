@@ -1,7 +1,8 @@
 //! Reports progress: a live table on a terminal, otherwise a line (or a JSON document) per event.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use canary_rollout::action::Notification;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 use serde_json::json;
@@ -79,6 +80,10 @@ impl Reporter for ProgressSink {
 
     fn shows_reason(&self) -> bool {
         self.output.redraws()
+    }
+
+    fn undelivered(&mut self, notice: &Notification, spec: &Spec, within: Duration) {
+        self.remark(&messages::undelivered(notice, spec, within));
     }
 
     fn remark(&mut self, text: &str) {

@@ -49,6 +49,18 @@ fn pair(stable: u64, canary: u64) -> Scrape {
     scrape(&[(Role::Stable, "1", stable), (Role::Canary, "2", canary)])
 }
 
+/// Its counters may be beyond the old ones by the next reading; its uptime says that it has restarted.
+#[test]
+fn a_restarted_envoy_that_has_caught_up_counts_from_its_start() {
+    let reading = |stable, canary, uptime| {
+        let mut one = pair(stable, canary);
+        one.counters.uptime = Some(uptime);
+        fleet([one])
+    };
+    let expected = Pair { stable: 30, canary: 40 };
+    assert_eq!(requests_between(&reading(10, 10, 100), &reading(30, 40, 5)), expected);
+}
+
 #[test]
 fn no_envoy_gives_an_empty_view() {
     let view = FleetView::new("scorer", &Scrapes::new(), None);
