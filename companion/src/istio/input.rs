@@ -1,6 +1,6 @@
 //! Makes an [`Istio`] out of files and options, or says everything that is wrong with them.
 
-use canary_model::config::{Config, Rollout, Source};
+use canary_model::config::{Config, Rollout};
 use canary_model::document::{ConfigError, ConfigErrors};
 use serde_json::{Value, json};
 
@@ -168,16 +168,12 @@ fn module_fits(url: &str, config: &Config, problems: &mut ConfigErrors) {
         return;
     }
     for (at, rollout) in config.rollouts.iter().enumerate() {
-        for (signal, source) in rollout.signals.iter().map(|one| &one.source).enumerate() {
-            let field = match source {
-                Source::ResponseHeader(_) | Source::Request { .. } => continue,
-                Source::ResponseJson { .. } => "response_json",
-            };
+        for field in rollout.body_fields() {
             let message = format!(
-                "reads response bodies, but --wasm {url} is the module without body hooks; \
+                "needs bodies, but --wasm {url} is the module without body hooks; \
                  load canary-filter instead"
             );
-            problems.add(&format!("rollouts[{at}].signals[{signal}].from.{field}"), message);
+            problems.add(&format!("rollouts[{at}].{field}"), message);
         }
     }
 }

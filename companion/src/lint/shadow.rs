@@ -24,7 +24,7 @@ pub(crate) fn warnings(config: &Config) -> Vec<ConfigError> {
 /// Whether every request that the second matches is matched by the first. Destructured, so that a new
 /// part of a match must be considered here.
 fn covers(first: &Match, second: &Match) -> bool {
-    let Match { authorities, path_prefixes } = first;
+    let Match { authorities, path_prefixes, headers, request_json } = first;
     let hosts = authorities.is_empty()
         || !second.authorities.is_empty()
             && second
@@ -37,7 +37,10 @@ fn covers(first: &Match, second: &Match) -> bool {
                 .path_prefixes
                 .iter()
                 .all(|path| path_prefixes.iter().any(|wider| path.starts_with(wider)));
-    hosts && paths
+    // Whether one condition implies another isn't decided here: only the same conditions cover.
+    let headers = headers.iter().all(|header| second.headers.contains(header));
+    let body = request_json.is_none() || *request_json == second.request_json;
+    hosts && paths && headers && body
 }
 
 fn covers_host(wider: &Authority, host: &Authority) -> bool {

@@ -16,7 +16,7 @@ use crate::control::{Control, InForce, WeightReason, weight_in_force};
 use crate::cookie::{self, Cookies};
 pub use crate::host::Headers;
 use crate::shared::RecordError;
-use canary_model::config::{Affinity, Config, Override, Rollout};
+use canary_model::config::{Affinity, CohortCookie, Config, Override, Rollout};
 use canary_model::role::Role;
 use canary_model::weight::Weight;
 
@@ -233,11 +233,12 @@ fn sent_key<H: Headers>(
     cookies: &Cookies<'_, H>,
 ) -> Option<KeyHash> {
     rollout.affinity.iter().find_map(|source| match source {
+        Affinity::Query(_) | Affinity::RequestJson(_) | Affinity::SourceAddress => None,
         Affinity::Header(name) => {
             let key = request.get(name).filter(|value| !value.is_empty())?;
             Some(KeyHash::new(&rollout.salt, &key))
         }
-        Affinity::Cookie { name, .. } => Some(KeyHash::new(&rollout.salt, cookies.find(name)?)),
+        Affinity::Cookie(cookie) => Some(KeyHash::new(&rollout.salt, cookies.find(&cookie.name)?)),
     })
 }
 
@@ -247,10 +248,11 @@ fn generated_key(
     draw: &mut impl FnMut() -> u64,
 ) -> Option<(KeyHash, NewCookie)> {
     rollout.affinity.iter().find_map(|source| {
-        let Affinity::Cookie { name, max_age } = source else {
+        let Affinity::Cookie(cookie) = source else {
             return None;
         };
         let id = cookie::id(draw(), draw());
+        let CohortCookie { name, max_age, .. } = cookie;
         let key = KeyHash::new(&rollout.salt, id.as_bytes());
         Some((key, NewCookie { name: name.clone(), id, max_age: *max_age }))
     })

@@ -93,6 +93,7 @@ mod tests {
                 .map(|text| Authority::parse(text).unwrap())
                 .into(),
             path_prefixes: vec![],
+            ..Match::default()
         };
         for host in [
             "scorer.example.com",
@@ -132,6 +133,7 @@ mod tests {
             let matches = Match {
                 authorities: vec![Authority::parse(wanted).unwrap()],
                 path_prefixes: vec![],
+                ..Match::default()
             };
             for host in ["scorer.example.com", "scorer.example.com.", "SCORER.example.com.:8080"] {
                 assert!(takes(&matches, host, "/"), "{wanted} {host}");
@@ -143,6 +145,7 @@ mod tests {
         let suffix = Match {
             authorities: vec![Authority::parse("*.example.com.:443").unwrap()],
             path_prefixes: vec![],
+            ..Match::default()
         };
         assert!(takes(&suffix, "a.example.com.", "/") && takes(&suffix, "a.example.com:1", "/"));
         assert!(!takes(&suffix, "example.com.", "/") && !takes(&suffix, ".example.com.", "/"));
@@ -150,7 +153,11 @@ mod tests {
 
     #[test]
     fn paths_are_raw_prefixes_without_the_query() {
-        let matches = Match { authorities: vec![], path_prefixes: vec!["/v2/models".into()] };
+        let matches = Match {
+            authorities: vec![],
+            path_prefixes: vec!["/v2/models".into()],
+            ..Match::default()
+        };
         for path in ["/v2/models", "/v2/models/x", "/v2/modelsx", "/v2/models?x=1"] {
             assert!(takes(&matches, "any", path), "{path}");
         }
@@ -169,6 +176,7 @@ mod tests {
         let other = Match {
             authorities: vec![Authority::Exact("b.test".to_owned())],
             path_prefixes: vec!["/".to_owned()],
+            ..Match::default()
         };
         assert!(!super::matches(&other, &target) && *request.2.borrow() == [":authority"]);
         let own = Match { authorities: vec![Authority::Exact("a.test".to_owned())], ..other };

@@ -41,6 +41,7 @@ pub fn bin_names(signal: &Signal) -> Vec<String> {
             names.push("other".to_owned());
             names
         }
+        SignalBins::Values { .. } => Vec::new(),
         SignalBins::Limits(limits) => (0..=limits.len()).map(|bin| format!("b{bin}")).collect(),
     };
     listed.into_iter().chain(["unreadable".to_owned()]).collect()
@@ -52,7 +53,7 @@ impl ResponseBody {
     pub fn wanted(rollout: &Rollout, encoding: Option<&[u8]>) -> Option<Self> {
         let limits = rollout.signals.iter().filter_map(|signal| match &signal.source {
             Source::ResponseJson { max_body, .. } => Some(*max_body),
-            Source::ResponseHeader(_) | Source::Request { .. } => None,
+            Source::ResponseSse { .. } | Source::ResponseHeader(_) | Source::Request { .. } => None,
         });
         let limit = limits.max()?;
         let plain = encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case(b"identity"));
@@ -101,7 +102,9 @@ pub fn request_readings(
                     .as_ref()
                     .is_none_or(|prefix| sent_path.starts_with(prefix.as_bytes()))
         }
-        Source::ResponseJson { .. } | Source::ResponseHeader(_) => false,
+        Source::ResponseJson { .. } | Source::ResponseSse { .. } | Source::ResponseHeader(_) => {
+            false
+        }
     };
     let signals = rollout.signals.iter().enumerate();
     signals
@@ -201,6 +204,7 @@ fn bin_of(signal: &Signal, found: Option<Found<'_>>) -> Option<usize> {
         SignalBins::Categories(categories) => {
             Some(category(categories, found.as_ref().map(|found| &*found.text)))
         }
+        SignalBins::Values { .. } => None,
         SignalBins::Limits(limits) => {
             let number = found.and_then(|found| found.number());
             let bin = |number: f64| limits.iter().filter(|limit| **limit <= number).count();

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use canary_model::config::{Config, Signal, Source};
+use canary_model::config::Config;
 use canary_model::document::ConfigError;
 use canary_model::runtime::{RolloutRuntime, Snapshot};
 use rand_core::{Rng, SeedableRng};
@@ -296,19 +296,18 @@ impl FilterWorker {
     }
 }
 
-/// Refuses a body signal in a module that was built without body hooks.
+/// Refuses what needs bodies in a module that was built without body hooks.
 fn check_bodies(config: Config, reads_bodies: bool) -> Result<Config, Vec<ConfigError>> {
-    let body = |signal: &Signal| matches!(signal.source, Source::ResponseJson { .. });
-    let found = config.rollouts.iter().enumerate().find_map(|(place, rollout)| {
-        rollout.signals.iter().position(body).map(|signal| (place, signal))
-    });
-    match found.filter(|_| !reads_bodies) {
-        None => Ok(config),
-        Some((rollout, signal)) => Err(vec![ConfigError {
-            path: format!("rollouts[{rollout}].signals[{signal}].from.response_json"),
+    let rollouts = config.rollouts.iter().enumerate();
+    let fields = rollouts.flat_map(|(place, rollout)| {
+        let fields = rollout.body_fields().into_iter();
+        fields.map(move |field| ConfigError {
+            path: format!("rollouts[{place}].{field}"),
             message: "this module has no body hooks; use canary_filter.wasm".to_owned(),
-        }]),
-    }
+        })
+    });
+    let errors: Vec<_> = fields.filter(|_| !reads_bodies).collect();
+    if errors.is_empty() { Ok(config) } else { Err(errors) }
 }
 
 #[cfg(test)]

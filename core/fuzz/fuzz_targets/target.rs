@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     let wanted = lines.next().and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
     let authorities: Vec<_> = wanted.lines().filter_map(Authority::parse).collect();
     let prefixes = wanted.lines().filter(|line| line.starts_with('/')).map(str::to_owned).collect();
-    let wanted = Match { authorities, path_prefixes: prefixes };
+    let wanted = Match { authorities, path_prefixes: prefixes, ..Match::default() };
     let takes = |authority: &[u8], path: &[u8]| {
         let request = Request { authority: authority.to_vec(), path: path.to_vec() };
         matches(&wanted, &RequestTarget::new(&request))

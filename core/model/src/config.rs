@@ -13,11 +13,12 @@ mod tests;
 
 use std::time::Duration;
 
-pub use failure::FailureRule;
-pub use signal::{Category, Signal, SignalBins, Source};
+pub use failure::{FailureRule, Overdue, SseRule};
+pub use signal::{Category, Signal, SignalBins, Source, SseEvent};
 
 use crate::document::{ConfigError, JsonLines, parse_json};
 use crate::matching::Match;
+use crate::pointer::Pointer;
 use crate::role::Role;
 use crate::weight::Weight;
 
@@ -56,6 +57,10 @@ pub struct Rollout {
     pub overriding: Option<Override>,
     /// What counts as a failure.
     pub failure: FailureRule,
+    /// The age at which the judge counts a request, from its headers, 1 s to 10 min.
+    pub outcome_age: Duration,
+    /// What is measured of a response's progress, beside how long it took.
+    pub timings: Timings,
     /// Whether the guard watches.
     pub guard: bool,
     /// What is counted of the answers and the business.
@@ -80,13 +85,50 @@ pub struct Backend {
 pub enum Affinity {
     /// A request header's value.
     Header(String),
+    /// The first parameter of this name in the path's query, percent-decoded.
+    Query(String),
+    /// A value in the JSON request body.
+    RequestJson(Pointer),
+    /// The client's address, as Envoy knows it, without its port.
+    SourceAddress,
     /// A cookie's value; a missing one is made and set.
-    Cookie {
-        /// The name of the cookie that carries the cohort id.
-        name: String,
-        /// How long the client keeps a cookie that the filter made.
-        max_age: Duration,
-    },
+    Cookie(CohortCookie),
+}
+
+/// The cookie that carries a cohort id, and how the filter sets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CohortCookie {
+    /// The name of the cookie.
+    pub name: String,
+    /// How long the client keeps a cookie that the filter made; whole seconds.
+    pub max_age: Duration,
+    /// To which sites' requests the client adds it.
+    pub same_site: SameSite,
+    /// The hosts that get it; the host that set it if `None`.
+    pub domain: Option<String>,
+    /// The beginning of the paths that get it.
+    pub path: String,
+}
+
+/// A cookie's `SameSite` attribute (RFC 6265bis, section 5.4.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SameSite {
+    /// Only requests from the same site carry it.
+    Strict,
+    /// Links from other sites carry it, too.
+    #[default]
+    Lax,
+    /// All requests carry it; the cookie must be `Secure`.
+    None,
+}
+
+/// What is measured of a response's progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// The time to the first byte, `rq_ttfb_us`.
+    pub ttfb: bool,
+    /// The mean time between chunks, `rq_gap_us`.
+    pub gap: bool,
 }
 
 /// How a tester picks a version.
@@ -196,5 +238,33 @@ impl Rollout {
     /// Whether a signal is read out of response bodies.
     pub fn reads_bodies(&self) -> bool {
         self.signals.iter().any(|signal| matches!(signal.source, Source::ResponseJson { .. }))
+    }
+
+    /// The paths, below the rollout's own, of the fields that only a module with body hooks can serve.
+    pub fn body_fields(&self) -> Vec<String> {
+        let mut fields = Vec::new();
+        let mut needs = |needed: bool, field: &str| {
+            if needed {
+                fields.push(field.to_owned());
+            }
+        };
+        needs(self.matches.request_json.is_some(), "match.request_json");
+        for (place, source) in self.affinity.iter().enumerate() {
+            let body = matches!(source, Affinity::RequestJson(_));
+            needs(body, &format!("affinity[{place}].request_json"));
+        }
+        needs(self.failure.overdue.first_byte.is_some(), "failure.overdue.first_byte");
+        needs(self.failure.overdue.idle.is_some(), "failure.overdue.idle");
+        needs(self.failure.sse.is_some(), "failure.sse");
+        needs(self.timings != Timings::default(), "timings");
+        for (place, signal) in self.signals.iter().enumerate() {
+            let field = match signal.source {
+                Source::ResponseJson { .. } => "response_json",
+                Source::ResponseSse { .. } => "response_sse",
+                Source::ResponseHeader(_) | Source::Request { .. } => continue,
+            };
+            needs(true, &format!("signals[{place}].from.{field}"));
+        }
+        fields
     }
 }

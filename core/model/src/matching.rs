@@ -1,5 +1,7 @@
 //! What a request must look like to belong to a rollout: the types of a rollout's `match`.
 
+use crate::pointer::Pointer;
+
 /// The most entries in either list.
 pub const MAX_ENTRIES: usize = 64;
 
@@ -10,6 +12,41 @@ pub struct Match {
     pub authorities: Vec<Authority>,
     /// The raw path without its query begins with one of these.
     pub path_prefixes: Vec<String>,
+    /// The request's headers match all of these.
+    pub headers: Vec<HeaderMatch>,
+    /// A value in the JSON request body is one of these.
+    pub request_json: Option<JsonMatch>,
+}
+
+/// A header that a request must carry; one of its lines suffices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderMatch {
+    /// The header's lower-case name.
+    pub name: String,
+    /// What one of its lines must be.
+    pub value: HeaderCondition,
+}
+
+/// What a header's value must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderCondition {
+    /// Exactly one of these.
+    OneOf(Vec<String>),
+    /// Anything that begins so.
+    Prefix(String),
+    /// Anything.
+    Present,
+}
+
+/// A value that a JSON request body must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonMatch {
+    /// Where in the body; without `*`.
+    pub pointer: Pointer,
+    /// The value's text must be one of these.
+    pub values: Vec<String>,
+    /// How much of a body is held and read, in bytes.
+    pub max_body: usize,
 }
 
 /// A host name, in lower case.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::header_names::{own_header, request_header};
 use super::rules::{COOKIE, TOKEN_VALUE, read_duration};
-use super::{Affinity, Override, OverrideToken};
+use super::{Affinity, CohortCookie, Override, OverrideToken, SameSite};
 use crate::document::{ConfigErrors, Node, Object};
 
 /// The most affinity sources of a rollout.
@@ -36,7 +36,13 @@ fn read_affinity_source(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<
                 None => DEFAULT_MAX_AGE,
                 Some(age) => read_duration(&age, COOKIE_AGE_EXPECTED, is_cookie_age, problems),
             };
-            Some(Affinity::Cookie { name, max_age })
+            Some(Affinity::Cookie(CohortCookie {
+                name,
+                max_age,
+                same_site: SameSite::default(),
+                domain: None,
+                path: "/".to_owned(),
+            }))
         }
         _ => {
             item.problem(problems, "expected exactly one of `header` and `cookie`");

@@ -1,10 +1,12 @@
 //! What counts as a failure: HTTP status codes, and gRPC statuses for gRPC requests.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::document::{ConfigErrors, Node};
+use crate::pointer::Pointer;
 
 /// The names of the gRPC status codes, indexed by code (gRPC's `statuscodes.md`).
 const GRPC_STATUS_NAMES: [&str; 17] = [
@@ -36,13 +38,42 @@ pub struct FailureRule {
     http: Vec<RangeInclusive<u16>>,
     /// One bit per gRPC status code, 0 to 16.
     grpc: u32,
+    /// Whether a response that breaks off is a failure.
+    pub broken: bool,
+    /// How long a response may take.
+    pub overdue: Overdue,
+    /// What a stream of server-sent events must hold; `None`: nothing in particular.
+    pub sse: Option<SseRule>,
+}
+
+/// The deadlines of a response; each is at most nine minutes, and none runs unless it is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// From the end of the request to the response's headers.
+    pub answer: Option<Duration>,
+    /// From the end of the request to the first byte of the body, or the first event with content.
+    pub first_byte: Option<Duration>,
+    /// From one chunk of the body to the next.
+    pub idle: Option<Duration>,
+}
+
+/// What a stream of server-sent events must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SseRule {
+    /// The data of the event that ends a complete stream, such as `[DONE]`.
+    pub done: Option<String>,
+    /// Where an event's JSON says that the answer is a failure.
+    pub error: Option<Pointer>,
+    /// Where an event's JSON has content, any of these; if empty, every event with data has content.
+    pub content: Vec<Pointer>,
 }
 
 impl Default for FailureRule {
     /// `5xx`; UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE and DATA_LOSS.
     fn default() -> Self {
         let grpc = [2, 4, 13, 14, 15].into_iter().fold(0, |bits, code: u32| bits | 1 << code);
-        Self { http: vec![500..=599], grpc }
+        let http = vec![500..=599];
+        Self { http, grpc, broken: true, overdue: Overdue::default(), sse: None }
     }
 }
 

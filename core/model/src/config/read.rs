@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    Backend, Config, FailureRule, MAX_ROLLOUTS, Rollout, RuntimeSource, Signal, clients,
+    Backend, Config, FailureRule, MAX_ROLLOUTS, Rollout, RuntimeSource, Signal, Timings, clients,
     header_names,
     rules::{CLUSTER, PATH_PREFIX, ROLLOUT_NAME, SALT, VERSION, read_duration},
     signal::MAX_SIGNALS,
@@ -53,6 +53,9 @@ fn read_rollouts(list: &Node<'_>, problems: &mut ConfigErrors) -> Vec<Rollout> {
     rollouts
 }
 
+/// Five seconds more than Envoy's default route timeout.
+const DEFAULT_OUTCOME_AGE: Duration = Duration::from_secs(20);
+
 const ROLLOUT_FIELDS: [&str; 13] = [
     "name",
     "match",
@@ -90,6 +93,8 @@ fn read_rollout(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Rollout>
         affinity: clients::read_affinity(&object, problems),
         overriding: clients::read_override(&object, problems),
         failure: failure.map(|node| FailureRule::read(&node, problems)).unwrap_or_default(),
+        outcome_age: DEFAULT_OUTCOME_AGE,
+        timings: Timings::default(),
         guard: read_guard(&object, problems),
         signals: read_signals(&object, problems),
         inherit: read_flag(&object, "inherit", problems),
@@ -135,7 +140,7 @@ fn read_match(rollout: &Object<'_>, problems: &mut ConfigErrors) -> Match {
         hosts.filter_map(|host| host.parsed(expected, Authority::parse, problems)).collect();
     let paths = read_list(&object, "path_prefixes", problems).into_iter();
     let path_prefixes = paths.map(|path| path.ruled(&PATH_PREFIX, problems)).collect();
-    Match { authorities, path_prefixes }
+    Match { authorities, path_prefixes, ..Match::default() }
 }
 
 /// A list with at least one entry; no entries if the field is left out.

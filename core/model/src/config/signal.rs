@@ -35,6 +35,15 @@ pub enum Source {
         /// A larger body is unreadable, in bytes.
         max_body: usize,
     },
+    /// Values in the JSON of server-sent events.
+    ResponseSse {
+        /// Where in an event's data.
+        pointer: Pointer,
+        /// Which of the events that have a value counts.
+        event: SseEvent,
+        /// A larger event is unreadable, in bytes.
+        max_body: usize,
+    },
     /// The first line of a response header, by its lower-case name.
     ResponseHeader(String),
     /// The request itself; what it is counts, not a value of it.
@@ -46,6 +55,16 @@ pub enum Source {
     },
 }
 
+/// Which of the events counts in which a pointer leads to something other than null.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SseEvent {
+    /// The first one.
+    First,
+    /// The last one.
+    #[default]
+    Last,
+}
+
 /// What a signal's values are sorted into.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SignalBins {
@@ -53,6 +72,11 @@ pub enum SignalBins {
     Categories(Vec<Category>),
     /// Rising limits of a number's bins: `b0` below the first, `b1` from it on, and so on.
     Limits(Vec<f64>),
+    /// The number itself, in a histogram.
+    Values {
+        /// The number is multiplied by this and rounded.
+        scale: f64,
+    },
     /// Whether it happened, counted as `converted`.
     Conversion,
 }

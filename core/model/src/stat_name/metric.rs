@@ -6,8 +6,8 @@ use super::{PREFIX, WASM_PREFIX};
 use crate::names::{is_bin, is_metric_word, is_signal};
 use crate::role::Role;
 
-/// What is counted of one version. All are counters, except for the two times, which are histograms
-/// in microseconds.
+/// What is counted of one version. All are counters, except for times and values, which are
+/// histograms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric<'a> {
     /// Compared requests, counted when they end.
@@ -28,6 +28,18 @@ pub enum Metric<'a> {
     ClientFailure,
     /// Clients whose first request in the window failed.
     ClientFirstFailure,
+    /// Compared requests at the age `outcome_age`.
+    JudgedTotal,
+    /// Those of them that had failed by then.
+    JudgedFailure,
+    /// Compared requests when they are assigned; in sticky rollouts clients, at their first request.
+    AssignedTotal,
+    /// Compared requests whose response hadn't begun at that age.
+    JudgedUnanswered,
+    /// Of the failures: responses that broke off.
+    RqBroken,
+    /// Of the failures: deadlines that passed.
+    RqOverdue,
     /// Requests whose clients left before the response began.
     RqAbandoned,
     /// Failed on the canary, answered by stable.
@@ -38,6 +50,18 @@ pub enum Metric<'a> {
     RqTimeUs,
     /// As `RqTimeUs`, but of each client's first request in the window only.
     RqTimeFirstUs,
+    /// Request headers to the first byte of the response's body, in microseconds.
+    RqTtfbUs,
+    /// As `RqTtfbUs`, but of each client's first request in the window only.
+    RqTtfbFirstUs,
+    /// Mean time between two chunks of a response's body, in microseconds.
+    RqGapUs,
+    /// As `RqGapUs`, but of each client's first request in the window only.
+    RqGapFirstUs,
+    /// The values of a signal, scaled; a histogram.
+    Value(&'a str),
+    /// As `Value`, but of each client's first request in the window only.
+    ValueFirst(&'a str),
     /// Values of a signal that fell into a bin.
     Signal {
         /// The name of the signal that was read.
@@ -56,16 +80,24 @@ pub enum Metric<'a> {
 
 const SIGNAL: &str = "signal";
 const SIGNAL_FIRST: &str = "signal_first";
+const VALUE: &str = "value";
+const VALUE_FIRST: &str = "value_first";
 
 impl<'a> Metric<'a> {
     /// The metrics that are one word, in the order of the documentation.
-    pub const PLAIN: [Metric<'static>; 14] = [
+    pub const PLAIN: [Metric<'static>; 24] = [
         Metric::RqTotal,
         Metric::RqFailure,
         Metric::Rq2xx,
         Metric::Rq3xx,
         Metric::Rq4xx,
         Metric::Rq5xx,
+        Metric::JudgedTotal,
+        Metric::JudgedFailure,
+        Metric::AssignedTotal,
+        Metric::JudgedUnanswered,
+        Metric::RqBroken,
+        Metric::RqOverdue,
         Metric::RqAbandoned,
         Metric::ClientTotal,
         Metric::ClientFailure,
@@ -74,6 +106,10 @@ impl<'a> Metric<'a> {
         Metric::RqForced,
         Metric::RqTimeUs,
         Metric::RqTimeFirstUs,
+        Metric::RqTtfbUs,
+        Metric::RqTtfbFirstUs,
+        Metric::RqGapUs,
+        Metric::RqGapFirstUs,
     ];
 
     /// Reads a metric that is the whole text: one word, or `signal.<signal>.<bin>`.
@@ -83,6 +119,7 @@ impl<'a> Metric<'a> {
             (word, None, None, None) => {
                 Self::PLAIN.into_iter().find(|metric| metric.word() == word)
             }
+            (kind, Some(signal), None, None) => Self::value(kind, signal),
             (kind, Some(signal), Some(bin), None) => Self::signal(kind, signal, bin),
             _ => None,
         }
@@ -96,6 +133,14 @@ impl<'a> Metric<'a> {
         let name = after(name, rollout)?;
         let name = after(name, role.as_str())?;
         Self::parse(after(name, version)?)
+    }
+
+    fn value(kind: &str, signal: &'a str) -> Option<Self> {
+        match kind {
+            VALUE if is_signal(signal) => Some(Self::Value(signal)),
+            VALUE_FIRST if is_signal(signal) => Some(Self::ValueFirst(signal)),
+            _ => None,
+        }
     }
 
     fn signal(kind: &str, signal: &'a str, bin: &'a str) -> Option<Self> {
@@ -118,6 +163,12 @@ impl<'a> Metric<'a> {
             Self::Rq3xx => "rq_3xx",
             Self::Rq4xx => "rq_4xx",
             Self::Rq5xx => "rq_5xx",
+            Self::JudgedTotal => "judged_total",
+            Self::JudgedFailure => "judged_failure",
+            Self::AssignedTotal => "assigned_total",
+            Self::JudgedUnanswered => "judged_unanswered",
+            Self::RqBroken => "rq_broken",
+            Self::RqOverdue => "rq_overdue",
             Self::RqAbandoned => "rq_abandoned",
             Self::ClientTotal => "client_total",
             Self::ClientFailure => "client_failure",
@@ -126,6 +177,12 @@ impl<'a> Metric<'a> {
             Self::RqForced => "rq_forced",
             Self::RqTimeUs => "rq_time_us",
             Self::RqTimeFirstUs => "rq_time_first_us",
+            Self::RqTtfbUs => "rq_ttfb_us",
+            Self::RqTtfbFirstUs => "rq_ttfb_first_us",
+            Self::RqGapUs => "rq_gap_us",
+            Self::RqGapFirstUs => "rq_gap_first_us",
+            Self::Value(_) => VALUE,
+            Self::ValueFirst(_) => VALUE_FIRST,
             Self::Signal { .. } => SIGNAL,
             Self::SignalFirst { .. } => SIGNAL_FIRST,
         }
@@ -139,6 +196,7 @@ impl fmt::Display for Metric<'_> {
             Self::Signal { signal, bin } | Self::SignalFirst { signal, bin } => {
                 write!(f, ".{signal}.{bin}")
             }
+            Self::Value(signal) | Self::ValueFirst(signal) => write!(f, ".{signal}"),
             _ => Ok(()),
         }
     }
@@ -197,6 +255,8 @@ words! {
         LeaseExpired = "lease_expired",
         /// The guard's epoch.
         Epoch = "epoch",
+        /// The age at which the judge counts requests, in seconds.
+        OutcomeAgeSeconds = "outcome_age_seconds",
     }
 }
 

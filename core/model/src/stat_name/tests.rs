@@ -73,7 +73,10 @@ fn the_first_metric_word_ends_the_version() {
     assert_eq!(parse("1.signal.signal.cat"), parts("1", "signal.signal.cat"));
     assert_eq!(parse("1.signal.rq_total.cat"), parts("1", "signal.rq_total.cat"));
     assert_eq!(parse("1.0-rq_2.rq_total"), parts("1.0-rq_2", "rq_total"));
-    assert_eq!(parse("1.value.rq_total"), None, "the value histogram of a signal rq_total");
+    let value = "the value histogram of a signal rq_total";
+    assert_eq!(parse("1.value.rq_total"), parts("1", "value.rq_total"), "{value}");
+    assert_eq!(parse("1.value_first.tokens"), parts("1", "value_first.tokens"));
+    assert_eq!(parse("1.value.tokens.cat"), None, "values have no bins");
     assert_eq!(parse("1.rq_total.rq_total"), None);
     assert_eq!(parse("other.rq_total"), parts("other", "rq_total"));
     assert_eq!(parse("other.1.rq_total"), parts("other.1", "rq_total"));
