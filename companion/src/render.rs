@@ -9,6 +9,7 @@ mod html;
 mod json;
 mod lint;
 mod markup;
+mod measures;
 pub(crate) mod messages;
 mod output;
 mod plan;

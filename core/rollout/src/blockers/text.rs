@@ -55,6 +55,34 @@ impl fmt::Display for Blocker {
                     known => write!(f, "; it has {}", known.join(", ")),
                 }
             }
+            Self::Timing { metric, timing, envoys } => write!(
+                f,
+                "timing {timing}, which metric {metric} compares: the filter of {} doesn't measure it; \
+                 add it to the configuration's `timings`",
+                envoys.join(", ")
+            ),
+            Self::OutdatedFilter { envoys } => write!(
+                f,
+                "outcome_age of the filter of {}: it is older than canaryctl: update the filters first",
+                envoys.join(", ")
+            ),
+            Self::OneOutcomeAge { envoys } => {
+                let each: Vec<String> =
+                    envoys.iter().map(|(name, age)| format!("{name} has {age} s")).collect();
+                write!(f, "the same outcome_age in every filter: {}", each.join(", "))
+            }
+            Self::Age { age, left } => write!(
+                f,
+                "the first requests of this step to reach their outcome_age of {} ({} more)",
+                span(*age),
+                span(*left)
+            ),
+            Self::Answers { unanswered, requests, age } => write!(
+                f,
+                "answers: {unanswered} of {requests} canary requests had no answer at {}; set \
+                 outcome_age above the slowest answers",
+                span(*age)
+            ),
             Self::Endpoints { role, envoys } => {
                 write!(f, "an endpoint in {role}'s cluster: {} has none", envoys.join(", "))
             }
