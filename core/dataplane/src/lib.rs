@@ -16,6 +16,8 @@ pub mod effect;
 pub mod guard;
 pub mod guard_handle;
 pub mod host;
+pub mod judged;
+pub mod judged_counters;
 pub mod matching;
 pub mod messages;
 pub mod metrics;
@@ -27,5 +29,6 @@ pub mod shared;
 pub mod signal;
 #[cfg(test)]
 mod simulation;
+pub mod versions;
 pub mod vm;
 pub mod worker;

@@ -8,12 +8,12 @@ use canary_model::config::{Rollout, Signal};
 use canary_model::role::Role;
 use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
-use crate::client_tracker::ClientIncrements;
 use crate::effect::Effect;
 use crate::host::{Host, HostMetricKind, MetricId};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult};
 use crate::signal::{SignalReading, bin_names};
-use crate::vm::Vm;
+use crate::versions::VersionPlaces;
+use crate::vm::MetricRegistry;
 
 /// At most this many samples wait to be handed over: some ten microseconds' work, so that a request
 /// doesn't wait noticeably for it.
@@ -27,8 +27,9 @@ pub(crate) struct PendingCounter {
 }
 
 impl PendingCounter {
-    fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: vm.define(host, HostMetricKind::Counter, name), pending: 0 }
+    /// Defines a counter.
+    pub(crate) fn new(metrics: &MetricRegistry, host: &impl Host, name: &StatName<'_>) -> Self {
+        Self { id: metrics.define(host, HostMetricKind::Counter, name), pending: 0 }
     }
 
     /// Adds to the counter.
@@ -36,7 +37,8 @@ impl PendingCounter {
         self.pending += by;
     }
 
-    fn flush(&mut self, effects: &mut Vec<Effect>) {
+    /// Hands over what was added.
+    pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
         let pending = std::mem::take(&mut self.pending);
         if let Some(id) = self.id.filter(|_| pending > 0) {
             effects.push(Effect::Increment(id, pending));
@@ -52,8 +54,8 @@ pub(crate) struct Gauge {
 }
 
 impl Gauge {
-    fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: vm.define(host, HostMetricKind::Gauge, name), last: None }
+    fn new(metrics: &MetricRegistry, host: &impl Host, name: &StatName<'_>) -> Self {
+        Self { id: metrics.define(host, HostMetricKind::Gauge, name), last: None }
     }
 
     /// Sets the gauge; an unchanged value costs nothing.
@@ -73,8 +75,8 @@ struct Samples {
 }
 
 impl Samples {
-    fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: vm.define(host, HostMetricKind::Histogram, name), pending: Vec::new() }
+    fn new(metrics: &MetricRegistry, host: &impl Host, name: &StatName<'_>) -> Self {
+        Self { id: metrics.define(host, HostMetricKind::Histogram, name), pending: Vec::new() }
     }
 
     fn record(&mut self, value: u64, effects: &mut Vec<Effect>) {
@@ -93,9 +95,12 @@ impl Samples {
     }
 }
 
-/// What is counted of one role of a rollout.
+/// What is counted of one role of a rollout under one version.
 #[derive(Debug)]
 struct RoleMetrics {
+    role: Role,
+    /// The version that it is counted under.
+    version: String,
     total: PendingCounter,
     failure: PendingCounter,
     /// Responses with a status of 2xx to 5xx.
@@ -106,41 +111,63 @@ struct RoleMetrics {
     time_us: Samples,
     /// By signal and bin.
     signals: Vec<Vec<PendingCounter>>,
-    /// The clients' part, in sticky rollouts.
-    clients: Option<ClientMetrics>,
+    /// The clients' first observations, in sticky rollouts.
+    first: Option<FirstMetrics>,
 }
 
-/// What is counted of one role's clients, at their first request or first failure in a window.
+/// What is counted of one role's clients at their first observation in a window.
 #[derive(Debug)]
-struct ClientMetrics {
-    total: PendingCounter,
-    failure: PendingCounter,
-    first_failure: PendingCounter,
+struct FirstMetrics {
     time_first_us: Samples,
     signals_first: Vec<Vec<PendingCounter>>,
 }
 
+/// How a finished request stands to the tests of times and signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Observed {
+    /// It ended under the weight generation that it was assigned under.
+    pub(crate) present: bool,
+    /// It is its client's first observation in the window.
+    pub(crate) first: bool,
+}
+
 impl RoleMetrics {
-    fn new(rollout: &Rollout, role: Role, vm: &mut Vm, host: &impl Host) -> Self {
-        let mut counter =
-            |metric: Metric<'_>| PendingCounter::new(vm, host, &role_metric(rollout, role, metric));
-        let total = counter(Metric::RqTotal);
-        let failure = counter(Metric::RqFailure);
-        let classes =
-            [Metric::Rq2xx, Metric::Rq3xx, Metric::Rq4xx, Metric::Rq5xx].map(&mut counter);
-        let abandoned = counter(Metric::RqAbandoned);
-        let rescued = counter(Metric::RqRescued);
-        let overridden = counter(Metric::RqForced);
-        let signals = signals(rollout, |signal, bin| counter(Metric::Signal { signal, bin }));
-        let time_us = Samples::new(vm, host, &role_metric(rollout, role, Metric::RqTimeUs));
-        let clients = rollout.sticky().then(|| ClientMetrics::new(rollout, role, vm, host));
-        Self { total, failure, classes, abandoned, rescued, overridden, time_us, signals, clients }
+    fn new(
+        rollout: &Rollout,
+        role: Role,
+        version: &str,
+        metrics: &MetricRegistry,
+        host: &impl Host,
+    ) -> Self {
+        let name = |metric| role_metric(rollout, role, version, metric);
+        let counter = |metric: Metric<'_>| {
+            PendingCounter::new(metrics, host, &role_metric(rollout, role, version, metric))
+        };
+        let signal = |signal: &str, bin: &str| counter(Metric::Signal { signal, bin });
+        let signal_first = |signal: &str, bin: &str| counter(Metric::SignalFirst { signal, bin });
+        let first = rollout.sticky().then(|| FirstMetrics {
+            time_first_us: Samples::new(metrics, host, &name(Metric::RqTimeFirstUs)),
+            signals_first: signals(rollout, signal_first),
+        });
+        Self {
+            role,
+            version: version.to_owned(),
+            total: counter(Metric::RqTotal),
+            failure: counter(Metric::RqFailure),
+            classes: [Metric::Rq2xx, Metric::Rq3xx, Metric::Rq4xx, Metric::Rq5xx].map(counter),
+            abandoned: counter(Metric::RqAbandoned),
+            rescued: counter(Metric::RqRescued),
+            overridden: counter(Metric::RqForced),
+            signals: signals(rollout, signal),
+            time_us: Samples::new(metrics, host, &name(Metric::RqTimeUs)),
+            first,
+        }
     }
 
     fn count(
         &mut self,
         request: &ComparedRequest,
-        clients: Option<ClientIncrements>,
+        observed: Observed,
         readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
@@ -152,12 +179,18 @@ impl RoleMetrics {
         if let Some(class) = class.and_then(|class| self.classes.get_mut(class)) {
             class.add(1);
         }
+        if !observed.present {
+            return;
+        }
         if let Some(time_us) = request.time_us {
             self.time_us.record(time_us, effects);
         }
         count_readings(&mut self.signals, readings);
-        if let (Some(metrics), Some(counts)) = (&mut self.clients, clients) {
-            metrics.count(request, counts, readings, effects);
+        if let Some(first) = self.first.as_mut().filter(|_| observed.first) {
+            if let Some(time_us) = request.time_us {
+                first.time_first_us.record(time_us, effects);
+            }
+            count_readings(&mut first.signals_first, readings);
         }
     }
 
@@ -173,62 +206,27 @@ impl RoleMetrics {
         let counters = single.into_iter().chain(&mut self.classes).chain(signals);
         counters.for_each(|counter| counter.flush(effects));
         self.time_us.flush(effects);
-        if let Some(clients) = &mut self.clients {
-            clients.flush(effects);
+        if let Some(first) = &mut self.first {
+            first.signals_first.iter_mut().flatten().for_each(|counter| counter.flush(effects));
+            first.time_first_us.flush(effects);
         }
     }
 }
 
-impl ClientMetrics {
-    fn new(rollout: &Rollout, role: Role, vm: &mut Vm, host: &impl Host) -> Self {
-        let mut counter =
-            |metric: Metric<'_>| PendingCounter::new(vm, host, &role_metric(rollout, role, metric));
-        let total = counter(Metric::ClientTotal);
-        let failure = counter(Metric::ClientFailure);
-        let first_failure = counter(Metric::ClientFirstFailure);
-        let signals_first =
-            signals(rollout, |signal, bin| counter(Metric::SignalFirst { signal, bin }));
-        let name = role_metric(rollout, role, Metric::RqTimeFirstUs);
-        let time_first_us = Samples::new(vm, host, &name);
-        Self { total, failure, first_failure, time_first_us, signals_first }
-    }
-
-    fn count(
-        &mut self,
-        request: &ComparedRequest,
-        counts: ClientIncrements,
-        readings: &[SignalReading],
-        effects: &mut Vec<Effect>,
-    ) {
-        self.total.add(u64::from(counts.new_client));
-        self.failure.add(u64::from(counts.newly_failed));
-        if !counts.first {
-            return;
-        }
-        self.first_failure.add(u64::from(request.result == RequestResult::Failure));
-        if let Some(time_us) = request.time_us {
-            self.time_first_us.record(time_us, effects);
-        }
-        count_readings(&mut self.signals_first, readings);
-    }
-
-    fn flush(&mut self, effects: &mut Vec<Effect>) {
-        let single = [&mut self.total, &mut self.failure, &mut self.first_failure];
-        let counters = single.into_iter().chain(self.signals_first.iter_mut().flatten());
-        counters.for_each(|counter| counter.flush(effects));
-        self.time_first_us.flush(effects);
-    }
-}
-
-fn role_metric<'a>(rollout: &'a Rollout, role: Role, metric: Metric<'a>) -> StatName<'a> {
-    let version = &rollout.backend(role).version;
+/// The name of a role's statistic under the version that it is counted under.
+pub(crate) fn role_metric<'a>(
+    rollout: &'a Rollout,
+    role: Role,
+    version: &'a str,
+    metric: Metric<'a>,
+) -> StatName<'a> {
     StatName::Role { rollout: &rollout.name, role, version, metric }
 }
 
 /// A counter for each bin of each signal.
 fn signals(
     rollout: &Rollout,
-    mut counter: impl FnMut(&str, &str) -> PendingCounter,
+    counter: impl Fn(&str, &str) -> PendingCounter,
 ) -> Vec<Vec<PendingCounter>> {
     let of_signal = |signal: &Signal| {
         bin_names(signal).iter().map(|bin| counter(&signal.name, bin)).collect::<Vec<_>>()
@@ -248,8 +246,8 @@ fn count_readings(counters: &mut [Vec<PendingCounter>], readings: &[SignalReadin
 /// What is counted and shown of one rollout.
 #[derive(Debug)]
 pub(crate) struct RolloutMetrics {
-    stable: RoleMetrics,
-    canary: RoleMetrics,
+    /// By the places of [`VersionPlaces`].
+    versions: Vec<RoleMetrics>,
     /// The weight in force, in parts per million.
     pub(crate) weight_ppm: Gauge,
     /// 1 if the guard has tripped.
@@ -258,57 +256,69 @@ pub(crate) struct RolloutMetrics {
     pub(crate) lease_expired: Gauge,
     /// The epoch in the runtime; 0 if none is set.
     pub(crate) epoch: Gauge,
+    /// The age at which requests are judged, in seconds.
+    pub(crate) outcome_age_seconds: Gauge,
 }
 
 impl RolloutMetrics {
-    /// Defines a rollout's metrics.
-    pub(crate) fn new(rollout: &Rollout, vm: &mut Vm, host: &impl Host) -> Self {
-        let stable = RoleMetrics::new(rollout, Role::Stable, vm, host);
-        let canary = RoleMetrics::new(rollout, Role::Canary, vm, host);
-        let mut gauge =
-            |gauge| Gauge::new(vm, host, &StatName::Rollout { rollout: &rollout.name, gauge });
+    /// Defines a rollout's gauges.
+    pub(crate) fn new(rollout: &Rollout, metrics: &MetricRegistry, host: &impl Host) -> Self {
+        let gauge =
+            |gauge| Gauge::new(metrics, host, &StatName::Rollout { rollout: &rollout.name, gauge });
         Self {
-            stable,
-            canary,
+            versions: Vec::new(),
             weight_ppm: gauge(RolloutGauge::WeightPpm),
             guard_tripped: gauge(RolloutGauge::GuardTripped),
             lease_expired: gauge(RolloutGauge::LeaseExpired),
             epoch: gauge(RolloutGauge::Epoch),
+            outcome_age_seconds: gauge(RolloutGauge::OutcomeAgeSeconds),
         }
     }
 
-    fn role(&mut self, role: Role) -> &mut RoleMetrics {
-        match role {
-            Role::Stable => &mut self.stable,
-            Role::Canary => &mut self.canary,
-        }
+    /// The place of what is counted of a role under a version; `None` if it is new.
+    pub(crate) fn place(&self, role: Role, version: &str) -> Option<usize> {
+        self.versions.iter().position(|known| known.role == role && known.version == version)
     }
 
-    /// Counts a finished request.
+    /// Defines what is counted of a role under a version, and returns its place, the next one.
+    pub(crate) fn add(
+        &mut self,
+        rollout: &Rollout,
+        role: Role,
+        version: &str,
+        metrics: &MetricRegistry,
+        host: &impl Host,
+    ) -> usize {
+        self.versions.push(RoleMetrics::new(rollout, role, version, metrics, host));
+        self.versions.len() - 1
+    }
+
+    /// Counts a finished request under the versions that it was assigned under.
     pub(crate) fn count(
         &mut self,
+        versions: VersionPlaces,
         outcome: &Outcome,
-        clients: Option<ClientIncrements>,
+        observed: Observed,
         readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
+        let role = match outcome {
+            Outcome::Diverted(_) => return,
+            Outcome::Overridden(role) => *role,
+            Outcome::Compared(request) => request.role,
+        };
+        let Some(metrics) = self.versions.get_mut(versions.of(role)) else {
+            return;
+        };
         match outcome {
-            Outcome::Diverted(_) => {
-                if let (Some(metrics), Some(counts)) = (&mut self.canary.clients, clients) {
-                    metrics.total.add(u64::from(counts.new_client));
-                }
-            }
-            Outcome::Overridden(role) => self.role(*role).overridden.add(1),
-            Outcome::Compared(request) => {
-                self.role(request.role).count(request, clients, readings, effects);
-            }
+            Outcome::Compared(request) => metrics.count(request, observed, readings, effects),
+            Outcome::Diverted(_) | Outcome::Overridden(_) => metrics.overridden.add(1),
         }
     }
 
     /// Hands what has been counted to Envoy.
     pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
-        self.stable.flush(effects);
-        self.canary.flush(effects);
+        self.versions.iter_mut().for_each(|metrics| metrics.flush(effects));
     }
 }
 
@@ -329,13 +339,13 @@ pub(crate) struct FilterMetrics {
 
 impl FilterMetrics {
     /// Defines the filter's own metrics.
-    pub(crate) fn new(vm: &mut Vm, host: &impl Host) -> Self {
-        let mut counter = |metric| PendingCounter::new(vm, host, &StatName::Filter(metric));
+    pub(crate) fn new(metrics: &MetricRegistry, host: &impl Host) -> Self {
+        let counter = |metric| PendingCounter::new(metrics, host, &StatName::Filter(metric));
         let poll_success = counter(FilterMetric::PollSuccess);
         let poll_failure = counter(FilterMetric::PollFailure);
         let invalid_runtime = counter(FilterMetric::InvalidRuntime);
         let config_rejected = counter(FilterMetric::ConfigRejected);
-        let heartbeat = Gauge::new(vm, host, &StatName::Filter(FilterMetric::Heartbeat));
+        let heartbeat = Gauge::new(metrics, host, &StatName::Filter(FilterMetric::Heartbeat));
         Self { poll_success, poll_failure, invalid_runtime, config_rejected, heartbeat }
     }
 
