@@ -56,7 +56,7 @@ fn read_rollouts(list: &Node<'_>, problems: &mut ConfigErrors) -> Vec<Rollout> {
 /// Five seconds more than Envoy's default route timeout.
 const DEFAULT_OUTCOME_AGE: Duration = Duration::from_secs(20);
 
-const ROLLOUT_FIELDS: [&str; 13] = [
+const ROLLOUT_FIELDS: [&str; 14] = [
     "name",
     "match",
     "stable",
@@ -66,6 +66,7 @@ const ROLLOUT_FIELDS: [&str; 13] = [
     "affinity",
     "override",
     "failure",
+    "timings",
     "guard",
     "signals",
     "inherit",
@@ -82,7 +83,7 @@ fn read_rollout(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Rollout>
         None => format!("{name}/{}", canary.version),
         Some(salt) => salt.ruled(&SALT, problems),
     };
-    let failure = object.get("failure");
+    let (failure, timings) = (object.get("failure"), object.get("timings"));
     Some(Rollout {
         name,
         matches: read_match(&object, problems),
@@ -94,7 +95,7 @@ fn read_rollout(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Rollout>
         overriding: clients::read_override(&object, problems),
         failure: failure.map(|node| FailureRule::read(&node, problems)).unwrap_or_default(),
         outcome_age: DEFAULT_OUTCOME_AGE,
-        timings: Timings::default(),
+        timings: timings.map(|node| Timings::read(&node, problems)).unwrap_or_default(),
         guard: read_guard(&object, problems),
         signals: read_signals(&object, problems),
         inherit: read_flag(&object, "inherit", problems),
