@@ -104,9 +104,9 @@ impl ResponseBody {
         let event_stream = content.is_some_and(|content| is_event_stream(&content));
         let start = ResponseStart { signals, ..*start };
         let reader = if event_stream {
-            EventStream::new(rollout, response, &start, by_events)
+            EventStream::reader(rollout, response, &start, by_events)
         } else if signals {
-            KeptBody::new(rollout, response, start.draw)
+            KeptBody::reader(rollout, response, start.draw)
         } else {
             BodyReader::Timed
         };
@@ -242,7 +242,7 @@ fn is_compressed(response: &impl Response) -> bool {
 
 impl KeptBody {
     /// A body of which as much is kept as the rollout's signals read at most.
-    fn new(rollout: &Rollout, response: &impl Response, draw: u64) -> BodyReader {
+    fn reader(rollout: &Rollout, response: &impl Response, draw: u64) -> BodyReader {
         let limits = rollout.signals.iter().filter_map(|signal| match &signal.source {
             Source::ResponseJson { max_body, .. } => Some(*max_body),
             Source::ResponseSse { .. } | Source::ResponseHeader(_) | Source::Request { .. } => None,
@@ -272,7 +272,7 @@ impl KeptBody {
 
 impl EventStream {
     /// A stream that begins. `ruled` says whether the rule for events is to see it if it can.
-    fn new(
+    fn reader(
         rollout: &Rollout,
         response: &impl Response,
         start: &ResponseStart,
