@@ -41,7 +41,7 @@ pub(super) enum RawStep {
     /// The last chunk or an empty DATA frame that ends the stream.
     End,
     Trailers(Vec<(String, String)>),
-    /// A FIN.
+    /// Closes the connection with a FIN.
     Close,
     /// A TCP reset. Envoy loses what it hasn't read by then.
     Reset,
