@@ -17,10 +17,10 @@ use crate::judged::{
     ClientEntry, JudgedCounts, JudgedRequest, JudgedRequests, JudgedSlot, JudgedState,
     MAX_CONVERSIONS, NewRequest,
 };
-use crate::metrics::{PendingCounter, role_metric};
+use crate::metrics::{Definer, PendingCounter};
 use crate::shared::SharedRecord;
 use crate::versions::VersionPlaces;
-use crate::vm::{MetricRegistry, SeenClients, Vm};
+use crate::vm::{SeenClients, Vm};
 
 /// One rollout's requests that are still to be judged in one worker, and their counters. It is
 /// complete in itself: if its worker ends first, the VM's other workers go on counting.
@@ -81,24 +81,16 @@ struct ClientMetrics {
 
 impl JudgedMetrics {
     /// Defines the counters of one role under the version that it is counted under.
-    pub(crate) fn new(
-        rollout: &Rollout,
-        role: Role,
-        version: &str,
-        metrics: &MetricRegistry,
-        host: &impl Host,
-    ) -> Self {
-        let counter = |metric: Metric<'_>| {
-            PendingCounter::new(metrics, host, &role_metric(rollout, role, version, metric))
-        };
+    pub(crate) fn new<H: Host>(definer: &Definer<'_, H>) -> Self {
+        let counter = |metric| definer.counter(metric);
         let conversions = |metric: fn(&str) -> Metric<'_>| {
-            let signals = rollout.signals.iter();
+            let signals = definer.rollout.signals.iter();
             let converts = |bins: &SignalBins| matches!(bins, SignalBins::Conversion);
             signals
                 .map(|signal| converts(&signal.bins).then(|| counter(metric(&signal.name))))
                 .collect::<Vec<_>>()
         };
-        let clients = rollout.sticky().then(|| ClientMetrics {
+        let clients = definer.rollout.sticky().then(|| ClientMetrics {
             total: counter(Metric::ClientTotal),
             failure: counter(Metric::ClientFailure),
             first_failure: counter(Metric::ClientFirstFailure),

@@ -4,14 +4,14 @@
 //! samples can't be added up, but many in a row cost a third of what each one alone costs in the
 //! middle of a request.
 
-use canary_model::config::{Rollout, Signal};
+use canary_model::config::{Rollout, Signal, SignalBins};
 use canary_model::role::Role;
 use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
 use crate::effect::Effect;
 use crate::host::{Host, HostMetricKind, MetricId};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult};
-use crate::signal::{SignalReading, bin_names};
+use crate::signal::{SignalReading, SignalValue, bin_names};
 use crate::versions::VersionPlaces;
 use crate::vm::MetricRegistry;
 
@@ -27,8 +27,7 @@ pub(crate) struct PendingCounter {
 }
 
 impl PendingCounter {
-    /// Defines a counter.
-    pub(crate) fn new(metrics: &MetricRegistry, host: &impl Host, name: &StatName<'_>) -> Self {
+    fn new(metrics: &MetricRegistry, host: &impl Host, name: &StatName<'_>) -> Self {
         Self { id: metrics.define(host, HostMetricKind::Counter, name), pending: 0 }
     }
 
@@ -75,10 +74,6 @@ struct Samples {
 }
 
 impl Samples {
-    fn new(metrics: &MetricRegistry, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: metrics.define(host, HostMetricKind::Histogram, name), pending: Vec::new() }
-    }
-
     fn record(&mut self, value: u64, effects: &mut Vec<Effect>) {
         self.pending.push(value);
         if self.pending.len() >= MAX_SAMPLES {
@@ -92,6 +87,34 @@ impl Samples {
             return;
         };
         effects.extend(self.pending.drain(..).map(|value| Effect::Record(id, value)));
+    }
+}
+
+/// Defines the statistics of one role of a rollout under one version.
+#[derive(Debug)]
+pub(crate) struct Definer<'a, H> {
+    pub(crate) rollout: &'a Rollout,
+    pub(crate) role: Role,
+    /// The version that is counted under.
+    pub(crate) version: &'a str,
+    pub(crate) metrics: &'a MetricRegistry,
+    pub(crate) host: &'a H,
+}
+
+impl<H: Host> Definer<'_, H> {
+    fn define(&self, kind: HostMetricKind, metric: Metric<'_>) -> Option<MetricId> {
+        let Self { role, version, .. } = *self;
+        let name = StatName::Role { rollout: &self.rollout.name, role, version, metric };
+        self.metrics.define(self.host, kind, &name)
+    }
+
+    /// Defines a counter.
+    pub(crate) fn counter(&self, metric: Metric<'_>) -> PendingCounter {
+        PendingCounter { id: self.define(HostMetricKind::Counter, metric), pending: 0 }
+    }
+
+    fn samples(&self, metric: Metric<'_>) -> Samples {
+        Samples { id: self.define(HostMetricKind::Histogram, metric), pending: Vec::new() }
     }
 }
 
@@ -109,8 +132,7 @@ struct RoleMetrics {
     rescued: PendingCounter,
     overridden: PendingCounter,
     time_us: Samples,
-    /// By signal and bin.
-    signals: Vec<Vec<PendingCounter>>,
+    signals: Vec<SignalMetrics>,
     /// The clients' first observations, in sticky rollouts.
     first: Option<FirstMetrics>,
 }
@@ -119,7 +141,42 @@ struct RoleMetrics {
 #[derive(Debug)]
 struct FirstMetrics {
     time_first_us: Samples,
-    signals_first: Vec<Vec<PendingCounter>>,
+    signals_first: Vec<SignalMetrics>,
+}
+
+/// What is counted of one signal.
+#[derive(Debug)]
+struct SignalMetrics {
+    bins: Vec<PendingCounter>,
+    /// The values, if the signal counts them.
+    values: Option<Samples>,
+}
+
+impl SignalMetrics {
+    /// Of all of a rollout's signals: of each client's first request in the window, or of every one.
+    fn all<H: Host>(definer: &Definer<'_, H>, first: bool) -> Vec<Self> {
+        let of_signal = |signal: &Signal| {
+            let name = signal.name.as_str();
+            let counter = |bin: &String| {
+                definer.counter(match first {
+                    true => Metric::SignalFirst { signal: name, bin },
+                    false => Metric::Signal { signal: name, bin },
+                })
+            };
+            let bins = bin_names(signal).iter().map(counter).collect();
+            let value = if first { Metric::ValueFirst(name) } else { Metric::Value(name) };
+            let values = matches!(signal.bins, SignalBins::Values { .. });
+            Self { bins, values: values.then(|| definer.samples(value)) }
+        };
+        definer.rollout.signals.iter().map(of_signal).collect()
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        self.bins.iter_mut().for_each(|counter| counter.flush(effects));
+        if let Some(values) = &mut self.values {
+            values.flush(effects);
+        }
+    }
 }
 
 /// How a finished request stands to the tests of times and signals.
@@ -132,34 +189,23 @@ pub(crate) struct Observed {
 }
 
 impl RoleMetrics {
-    fn new(
-        rollout: &Rollout,
-        role: Role,
-        version: &str,
-        metrics: &MetricRegistry,
-        host: &impl Host,
-    ) -> Self {
-        let name = |metric| role_metric(rollout, role, version, metric);
-        let counter = |metric: Metric<'_>| {
-            PendingCounter::new(metrics, host, &role_metric(rollout, role, version, metric))
-        };
-        let signal = |signal: &str, bin: &str| counter(Metric::Signal { signal, bin });
-        let signal_first = |signal: &str, bin: &str| counter(Metric::SignalFirst { signal, bin });
-        let first = rollout.sticky().then(|| FirstMetrics {
-            time_first_us: Samples::new(metrics, host, &name(Metric::RqTimeFirstUs)),
-            signals_first: signals(rollout, signal_first),
+    fn new<H: Host>(definer: &Definer<'_, H>) -> Self {
+        let counter = |metric| definer.counter(metric);
+        let first = definer.rollout.sticky().then(|| FirstMetrics {
+            time_first_us: definer.samples(Metric::RqTimeFirstUs),
+            signals_first: SignalMetrics::all(definer, true),
         });
         Self {
-            role,
-            version: version.to_owned(),
+            role: definer.role,
+            version: definer.version.to_owned(),
             total: counter(Metric::RqTotal),
             failure: counter(Metric::RqFailure),
             classes: [Metric::Rq2xx, Metric::Rq3xx, Metric::Rq4xx, Metric::Rq5xx].map(counter),
             abandoned: counter(Metric::RqAbandoned),
             rescued: counter(Metric::RqRescued),
             overridden: counter(Metric::RqForced),
-            signals: signals(rollout, signal),
-            time_us: Samples::new(metrics, host, &name(Metric::RqTimeUs)),
+            signals: SignalMetrics::all(definer, false),
+            time_us: definer.samples(Metric::RqTimeUs),
             first,
         }
     }
@@ -185,12 +231,12 @@ impl RoleMetrics {
         if let Some(time_us) = request.time_us {
             self.time_us.record(time_us, effects);
         }
-        count_readings(&mut self.signals, readings);
+        count_readings(&mut self.signals, readings, effects);
         if let Some(first) = self.first.as_mut().filter(|_| observed.first) {
             if let Some(time_us) = request.time_us {
                 first.time_first_us.record(time_us, effects);
             }
-            count_readings(&mut first.signals_first, readings);
+            count_readings(&mut first.signals_first, readings, effects);
         }
     }
 
@@ -202,43 +248,34 @@ impl RoleMetrics {
             &mut self.rescued,
             &mut self.overridden,
         ];
-        let signals = self.signals.iter_mut().flatten();
-        let counters = single.into_iter().chain(&mut self.classes).chain(signals);
+        let counters = single.into_iter().chain(&mut self.classes);
         counters.for_each(|counter| counter.flush(effects));
+        self.signals.iter_mut().for_each(|signal| signal.flush(effects));
         self.time_us.flush(effects);
         if let Some(first) = &mut self.first {
-            first.signals_first.iter_mut().flatten().for_each(|counter| counter.flush(effects));
+            first.signals_first.iter_mut().for_each(|signal| signal.flush(effects));
             first.time_first_us.flush(effects);
         }
     }
 }
 
-/// The name of a role's statistic under the version that it is counted under.
-pub(crate) fn role_metric<'a>(
-    rollout: &'a Rollout,
-    role: Role,
-    version: &'a str,
-    metric: Metric<'a>,
-) -> StatName<'a> {
-    StatName::Role { rollout: &rollout.name, role, version, metric }
-}
-
-/// A counter for each bin of each signal.
-fn signals(
-    rollout: &Rollout,
-    counter: impl Fn(&str, &str) -> PendingCounter,
-) -> Vec<Vec<PendingCounter>> {
-    let of_signal = |signal: &Signal| {
-        bin_names(signal).iter().map(|bin| counter(&signal.name, bin)).collect::<Vec<_>>()
-    };
-    rollout.signals.iter().map(of_signal).collect()
-}
-
-fn count_readings(counters: &mut [Vec<PendingCounter>], readings: &[SignalReading]) {
+fn count_readings(
+    signals: &mut [SignalMetrics],
+    readings: &[SignalReading],
+    effects: &mut Vec<Effect>,
+) {
     for reading in readings {
-        let bins = counters.get_mut(reading.signal);
-        if let Some(counter) = bins.and_then(|bins| bins.get_mut(reading.bin)) {
-            counter.add(1);
+        let Some(signal) = signals.get_mut(reading.signal) else {
+            continue;
+        };
+        match (reading.value, &mut signal.values) {
+            (SignalValue::Sample(value), Some(values)) => values.record(value, effects),
+            (SignalValue::Sample(_), None) => {}
+            (SignalValue::Bin(bin), _) => {
+                if let Some(counter) = signal.bins.get_mut(bin) {
+                    counter.add(1);
+                }
+            }
         }
     }
 }
@@ -281,15 +318,8 @@ impl RolloutMetrics {
     }
 
     /// Defines what is counted of a role under a version, and returns its place, the next one.
-    pub(crate) fn add(
-        &mut self,
-        rollout: &Rollout,
-        role: Role,
-        version: &str,
-        metrics: &MetricRegistry,
-        host: &impl Host,
-    ) -> usize {
-        self.versions.push(RoleMetrics::new(rollout, role, version, metrics, host));
+    pub(crate) fn add<H: Host>(&mut self, definer: &Definer<'_, H>) -> usize {
+        self.versions.push(RoleMetrics::new(definer));
         self.versions.len() - 1
     }
 

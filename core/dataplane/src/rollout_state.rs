@@ -16,7 +16,7 @@ use crate::host::Host;
 use crate::judged::JudgedRequest;
 use crate::judged_counters::{JudgedCounters, JudgedMetrics};
 use crate::messages::{GuardTrip, Message};
-use crate::metrics::{Observed, RolloutMetrics};
+use crate::metrics::{Definer, Observed, RolloutMetrics};
 use crate::outcome::Outcome;
 use crate::poll::Poller;
 use crate::shared::{RecordError, SharedRecord};
@@ -107,9 +107,10 @@ impl RolloutState {
         let version = rollout.backend(role).version.as_str();
         let version = CountedVersions::counted(&rollout.name, role, version, host);
         self.metrics.place(role, version).unwrap_or_else(|| {
-            let judged = JudgedMetrics::new(&rollout, role, version, &self.registry, host);
-            self.judged.add(judged);
-            self.metrics.add(&rollout, role, version, &self.registry, host)
+            let metrics = &self.registry;
+            let definer = Definer { rollout: &rollout, role, version, metrics, host };
+            self.judged.add(JudgedMetrics::new(&definer));
+            self.metrics.add(&definer)
         })
     }
 
