@@ -104,7 +104,8 @@ mod tests {
         let mut counters = RolloutCounters::default();
         let version = counters.versions.entry((Role::Canary, "1".to_owned())).or_default();
         let bins = |count| {
-            std::iter::once((canary_model::histogram::Bin::new(10.0, 1.0).unwrap(), count)).collect()
+            std::iter::once((canary_model::histogram::Bin::new(10.0, 1.0).unwrap(), count))
+                .collect()
         };
         let kinds = [Timing::Total, Timing::Ttfb, Timing::Gap].map(Quantity::Time);
         let kinds = kinds.into_iter().chain([Quantity::Value("tokens".to_owned())]);

@@ -103,12 +103,8 @@ impl CounterBaseline {
     ) -> Option<RolloutCounters> {
         let counters = &scrape.counters;
         let in_force = scrape.gauges.in_force;
-        let fresh = |weights| LastReading {
-            counters: counters.clone(),
-            in_force,
-            weights,
-            impossible: 0,
-        };
+        let fresh =
+            |weights| LastReading { counters: counters.clone(), in_force, weights, impossible: 0 };
         let Some(entry) = self.envoys.get_mut(url) else {
             let mut weights = WeightsInForce::default();
             weights.add(at, in_force);

@@ -21,6 +21,7 @@ use super::termination::TerminationReason;
 use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Measurement;
+use canary_judge::verdict::NoAnswer;
 use canary_model::weight::Weight;
 
 pub use super::phase::Phase;
@@ -85,7 +86,7 @@ pub struct State {
     pub(crate) outage: Option<Duration>,
     /// The external metrics whose last measurement says nothing, and why.
     #[serde(default)]
-    pub(crate) metric_outages: BTreeMap<String, String>,
+    pub(crate) metric_outages: BTreeMap<String, NoAnswer>,
     /// When each external metric is due, by name, on the rollout's clock.
     pub(crate) due: BTreeMap<String, Duration>,
     /// Measurements that wait for a line of counts.

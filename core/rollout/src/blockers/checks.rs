@@ -46,9 +46,9 @@ pub(crate) fn while_under_way(state: &State) -> Vec<Blocker> {
 fn ages(state: &State) -> Vec<Blocker> {
     let outdated = state.reachable().filter(|(_, member)| member.outdated);
     let outdated: Vec<String> = outdated.map(|(name, _)| name.clone()).collect();
-    let known = state.reachable().filter_map(|(name, member)| {
-        member.outcome_age.map(|age| (name.clone(), age))
-    });
+    let known = state
+        .reachable()
+        .filter_map(|(name, member)| member.outcome_age.map(|age| (name.clone(), age)));
     let known: Vec<(String, u64)> = known.collect();
     let one = known.first().map(|(_, age)| *age);
     let differ = known.iter().any(|(_, age)| Some(*age) != one);
