@@ -323,3 +323,6 @@ fn insert_all<T>(
     };
     record.update(host, insert).map_or_else(|| vec![true; clients.len()], |(_, new)| new)
 }
+
+#[cfg(test)]
+mod tests;
