@@ -4,7 +4,7 @@
 //! samples can't be added up, but many in a row cost a third of what each one alone costs in the
 //! middle of a request.
 
-use canary_model::config::{Rollout, Signal};
+use canary_model::config::{Rollout, Signal, SignalBins};
 use canary_model::role::Role;
 use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
@@ -12,7 +12,7 @@ use crate::client_tracker::ClientIncrements;
 use crate::effect::Effect;
 use crate::host::{Host, HostMetricKind, MetricId};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult};
-use crate::signal::{SignalReading, bin_names};
+use crate::signal::{SignalReading, SignalValue, bin_names};
 use crate::vm::Vm;
 
 /// At most this many samples wait to be handed over: some ten microseconds' work, so that a request
@@ -104,8 +104,7 @@ struct RoleMetrics {
     rescued: PendingCounter,
     overridden: PendingCounter,
     time_us: Samples,
-    /// By signal and bin.
-    signals: Vec<Vec<PendingCounter>>,
+    signals: Vec<SignalMetrics>,
     /// The clients' part, in sticky rollouts.
     clients: Option<ClientMetrics>,
 }
@@ -117,7 +116,44 @@ struct ClientMetrics {
     failure: PendingCounter,
     first_failure: PendingCounter,
     time_first_us: Samples,
-    signals_first: Vec<Vec<PendingCounter>>,
+    signals_first: Vec<SignalMetrics>,
+}
+
+/// What is counted of one signal.
+#[derive(Debug)]
+struct SignalMetrics {
+    bins: Vec<PendingCounter>,
+    /// The values, if the signal counts them.
+    values: Option<Samples>,
+}
+
+impl SignalMetrics {
+    /// Of all of a rollout's signals: of each client's first request in the window, or of every one.
+    fn all(rollout: &Rollout, role: Role, first: bool, vm: &mut Vm, host: &impl Host) -> Vec<Self> {
+        let of_signal = |signal: &Signal| {
+            let name = signal.name.as_str();
+            let counter = |bin: &String, vm: &mut Vm| {
+                let metric = match first {
+                    true => Metric::SignalFirst { signal: name, bin },
+                    false => Metric::Signal { signal: name, bin },
+                };
+                PendingCounter::new(vm, host, &role_metric(rollout, role, metric))
+            };
+            let bins = bin_names(signal).iter().map(|bin| counter(bin, vm)).collect();
+            let value = if first { Metric::ValueFirst(name) } else { Metric::Value(name) };
+            let values = matches!(signal.bins, SignalBins::Values { .. })
+                .then(|| Samples::new(vm, host, &role_metric(rollout, role, value)));
+            Self { bins, values }
+        };
+        rollout.signals.iter().map(of_signal).collect()
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        self.bins.iter_mut().for_each(|counter| counter.flush(effects));
+        if let Some(values) = &mut self.values {
+            values.flush(effects);
+        }
+    }
 }
 
 impl RoleMetrics {
@@ -131,7 +167,7 @@ impl RoleMetrics {
         let abandoned = counter(Metric::RqAbandoned);
         let rescued = counter(Metric::RqRescued);
         let overridden = counter(Metric::RqForced);
-        let signals = signals(rollout, |signal, bin| counter(Metric::Signal { signal, bin }));
+        let signals = SignalMetrics::all(rollout, role, false, vm, host);
         let time_us = Samples::new(vm, host, &role_metric(rollout, role, Metric::RqTimeUs));
         let clients = rollout.sticky().then(|| ClientMetrics::new(rollout, role, vm, host));
         Self { total, failure, classes, abandoned, rescued, overridden, time_us, signals, clients }
@@ -155,7 +191,7 @@ impl RoleMetrics {
         if let Some(time_us) = request.time_us {
             self.time_us.record(time_us, effects);
         }
-        count_readings(&mut self.signals, readings);
+        count_readings(&mut self.signals, readings, effects);
         if let (Some(metrics), Some(counts)) = (&mut self.clients, clients) {
             metrics.count(request, counts, readings, effects);
         }
@@ -169,9 +205,9 @@ impl RoleMetrics {
             &mut self.rescued,
             &mut self.overridden,
         ];
-        let signals = self.signals.iter_mut().flatten();
-        let counters = single.into_iter().chain(&mut self.classes).chain(signals);
+        let counters = single.into_iter().chain(&mut self.classes);
         counters.for_each(|counter| counter.flush(effects));
+        self.signals.iter_mut().for_each(|signal| signal.flush(effects));
         self.time_us.flush(effects);
         if let Some(clients) = &mut self.clients {
             clients.flush(effects);
@@ -186,8 +222,7 @@ impl ClientMetrics {
         let total = counter(Metric::ClientTotal);
         let failure = counter(Metric::ClientFailure);
         let first_failure = counter(Metric::ClientFirstFailure);
-        let signals_first =
-            signals(rollout, |signal, bin| counter(Metric::SignalFirst { signal, bin }));
+        let signals_first = SignalMetrics::all(rollout, role, true, vm, host);
         let name = role_metric(rollout, role, Metric::RqTimeFirstUs);
         let time_first_us = Samples::new(vm, host, &name);
         Self { total, failure, first_failure, time_first_us, signals_first }
@@ -209,13 +244,13 @@ impl ClientMetrics {
         if let Some(time_us) = request.time_us {
             self.time_first_us.record(time_us, effects);
         }
-        count_readings(&mut self.signals_first, readings);
+        count_readings(&mut self.signals_first, readings, effects);
     }
 
     fn flush(&mut self, effects: &mut Vec<Effect>) {
         let single = [&mut self.total, &mut self.failure, &mut self.first_failure];
-        let counters = single.into_iter().chain(self.signals_first.iter_mut().flatten());
-        counters.for_each(|counter| counter.flush(effects));
+        single.into_iter().for_each(|counter| counter.flush(effects));
+        self.signals_first.iter_mut().for_each(|signal| signal.flush(effects));
         self.time_first_us.flush(effects);
     }
 }
@@ -225,22 +260,23 @@ fn role_metric<'a>(rollout: &'a Rollout, role: Role, metric: Metric<'a>) -> Stat
     StatName::Role { rollout: &rollout.name, role, version, metric }
 }
 
-/// A counter for each bin of each signal.
-fn signals(
-    rollout: &Rollout,
-    mut counter: impl FnMut(&str, &str) -> PendingCounter,
-) -> Vec<Vec<PendingCounter>> {
-    let of_signal = |signal: &Signal| {
-        bin_names(signal).iter().map(|bin| counter(&signal.name, bin)).collect::<Vec<_>>()
-    };
-    rollout.signals.iter().map(of_signal).collect()
-}
-
-fn count_readings(counters: &mut [Vec<PendingCounter>], readings: &[SignalReading]) {
+fn count_readings(
+    signals: &mut [SignalMetrics],
+    readings: &[SignalReading],
+    effects: &mut Vec<Effect>,
+) {
     for reading in readings {
-        let bins = counters.get_mut(reading.signal);
-        if let Some(counter) = bins.and_then(|bins| bins.get_mut(reading.bin)) {
-            counter.add(1);
+        let Some(signal) = signals.get_mut(reading.signal) else {
+            continue;
+        };
+        match (reading.value, &mut signal.values) {
+            (SignalValue::Sample(value), Some(values)) => values.record(value, effects),
+            (SignalValue::Sample(_), None) => {}
+            (SignalValue::Bin(bin), _) => {
+                if let Some(counter) = signal.bins.get_mut(bin) {
+                    counter.add(1);
+                }
+            }
         }
     }
 }

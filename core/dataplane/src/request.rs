@@ -11,8 +11,9 @@ use crate::matching::{self, RequestTarget};
 use crate::outcome::{
     self, Exchange, Outcome, Responder, grpc_status, http_status, is_grpc, upstream_info,
 };
+use crate::response_body::{ResponseBody, ResponseStart};
 use crate::rollout_state::RolloutState;
-use crate::signal::{self, ResponseBody, SignalReading};
+use crate::signal::{self, SignalReading};
 use crate::worker::FilterWorker;
 use rand_core::Rng;
 
@@ -26,7 +27,7 @@ pub struct MatchedRequest {
     cookie: Option<(NewCookie, bool)>,
     /// What the request and the response's headers say for the signals.
     readings: Vec<SignalReading>,
-    /// The response's body, if a signal reads it.
+    /// The response's body, if anything that is configured depends on it.
     body: Option<ResponseBody>,
 }
 
@@ -125,12 +126,15 @@ impl FilterWorker {
     }
 
     /// The response's headers have come: notes which version answered, and returns the headers to set
-    /// on the response.
+    /// on the response. `ended` says whether the response ends with them.
     pub fn respond(
-        &self,
+        &mut self,
         request: &mut MatchedRequest,
         response: &impl Response,
+        ended: bool,
+        host: &impl Host,
     ) -> Option<ResponseChange<'_>> {
+        let draw = self.random.next_u64();
         let rollout = &self.rollouts.get(request.rollout)?.rollout;
         let status = response.header(":status").as_deref().and_then(http_status);
         let by = match request.exchange.chosen() {
@@ -143,7 +147,20 @@ impl FilterWorker {
         {
             request.exchange.set_grpc_status(grpc_status(&status));
         }
-        request.read_headers(rollout, response);
+        let signals = request.exchange.is_readable(&rollout.failure);
+        if signals {
+            let header = |name: &str| response.header(name);
+            request.readings.extend(signal::header_readings(rollout, header));
+        }
+        if rollout.reads_response_bodies() {
+            let (status, now_ns) = (status.unwrap_or(0), host.now_ns());
+            let start = ResponseStart { status, ended, signals, now_ns, draw };
+            request.body = ResponseBody::new(rollout, response, &start);
+        }
+        if ended {
+            self.end_response(request);
+        }
+        let rollout = &self.rollouts.get(request.rollout)?.rollout;
         let version =
             (self.config.headers.version.as_str(), rollout.backend(answered).version.as_str());
         let set_cookie = request
@@ -151,6 +168,28 @@ impl FilterWorker {
             .take()
             .map(|(made, secure)| cookie::set(&made.name, &made.id, made.max_age, secure));
         Some(ResponseChange { version, set_cookie })
+    }
+
+    /// A chunk of the response's body has come. `read` fetches its bytes, if they are needed.
+    pub fn read_chunk(
+        &self,
+        request: &mut MatchedRequest,
+        size: usize,
+        read: impl FnOnce() -> Option<Vec<u8>>,
+        host: &impl Host,
+    ) {
+        if let (Some(body), Some(state)) = (&mut request.body, self.rollouts.get(request.rollout)) {
+            let bytes = if body.needs_bytes(&state.rollout) { read() } else { None };
+            body.push(&state.rollout, size, bytes.as_deref(), host.now_ns());
+        }
+    }
+
+    /// The response has ended, with its headers, its last chunk or its trailers: only now does its body
+    /// count.
+    pub fn end_response(&self, request: &mut MatchedRequest) {
+        if let (Some(body), Some(state)) = (&mut request.body, self.rollouts.get(request.rollout)) {
+            body.end(&state.rollout);
+        }
     }
 
     /// The request is over: after the last byte, a reset or a disconnect. Counts it and shows it to the
@@ -171,7 +210,7 @@ impl FilterWorker {
             request.exchange.set_response_flags(flags.unwrap_or(0));
         }
         let outcome = request.exchange.finish(&state.rollout.failure, now_ns);
-        let readings = request.readings(&state.rollout, &outcome, self.random.next_u64());
+        let readings = request.readings(&state.rollout, &outcome);
         state.count(&outcome, &readings, now_ns, host, &mut effects);
         effects
     }
@@ -197,28 +236,8 @@ impl RolloutState {
 }
 
 impl MatchedRequest {
-    /// Whether the response's body is to be read.
-    pub fn wants_body(&self) -> bool {
-        self.body.as_ref().is_some_and(ResponseBody::wants_more)
-    }
-
-    /// A chunk of the response's body.
-    pub fn push_body(&mut self, chunk: &[u8]) {
-        if let Some(body) = &mut self.body {
-            body.push(chunk);
-        }
-    }
-
-    /// The response has ended, with its headers or its last chunk: only now does its body count.
-    pub fn end_response(&mut self) {
-        if let Some(body) = &mut self.body {
-            body.end();
-        }
-    }
-
-    /// The response has ended with trailers.
+    /// The response's trailers have come.
     pub fn read_trailers(&mut self, trailer: impl FnOnce(&str) -> Option<Vec<u8>>) {
-        self.end_response();
         if self.exchange.is_grpc()
             && let Some(status) = trailer("grpc-status")
         {
@@ -226,27 +245,14 @@ impl MatchedRequest {
         }
     }
 
-    /// Reads the signals in the response's headers, and starts to keep its body if a signal is in it.
-    fn read_headers(&mut self, rollout: &Rollout, response: &impl Response) {
-        if rollout.signals.is_empty() || !self.exchange.is_readable(&rollout.failure) {
-            return;
-        }
-        self.readings.extend(signal::header_readings(rollout, |name| response.header(name)));
-        if rollout.reads_bodies() {
-            let encoding = response.header("content-encoding");
-            self.body = ResponseBody::wanted(rollout, encoding.as_deref());
-        }
-    }
-
-    /// What the request says for the signals: nothing unless it went well. `draw` is a uniformly random
-    /// number.
-    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome, draw: u64) -> Vec<SignalReading> {
+    /// What the request says for the signals: nothing unless it went well.
+    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome) -> Vec<SignalReading> {
         if !outcome.is_success() {
             return Vec::new();
         }
         let mut readings = std::mem::take(&mut self.readings);
         if let Some(body) = self.body.take() {
-            readings.extend(signal::body_readings(rollout, &body, draw));
+            readings.extend(body.readings(rollout));
         }
         readings
     }

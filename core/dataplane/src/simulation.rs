@@ -194,7 +194,8 @@ impl<'a> SimulatedWorker<'a> {
     /// Answers a request with a status and ends it; returns the cookie that was set.
     pub(crate) fn end(&mut self, mut request: MatchedRequest, status: &str) -> Option<String> {
         let response = SimulatedResponse(vec![(":status", status.to_owned())]);
-        let change: Option<ResponseChange<'_>> = self.worker.respond(&mut request, &response);
+        let change: Option<ResponseChange<'_>> =
+            self.worker.respond(&mut request, &response, false, self.process);
         let cookie = change.and_then(|change| change.set_cookie);
         self.leave(request);
         cookie
