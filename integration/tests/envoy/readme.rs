@@ -41,13 +41,16 @@ fn rollout(rollout: &mut Value) {
 
 fn chat_routes(bootstrap: &mut Bootstrap) {
     for route in routes().as_array().unwrap().iter().rev() {
-        let text = route.to_string().replace("chat-", "demo-").replace("canary.chat", "canary.demo");
+        let text =
+            route.to_string().replace("chat-", "demo-").replace("canary.chat", "canary.demo");
         bootstrap.add_route(serde_json::from_str(&text).unwrap());
     }
 }
 
-const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\n\n";
-const TOKEN: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":null}]}\n\n";
+const ROLE: &str =
+    "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\n\n";
+const TOKEN: &str =
+    "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":null}]}\n\n";
 const STOP: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 
@@ -57,7 +60,9 @@ fn server() -> TestUpstream {
         behavior.raw = Some(Arc::new(|seen| {
             let begun = |chunks: &[&str]| RawAnswer::events(chunks, Duration::ZERO);
             Some(match seen.path.split('?').nth(1).unwrap_or_default() {
-                "error" => begun(&["data: {\"error\":{\"message\":\"no memory\"}}\n\n", DONE]).end(),
+                "error" => {
+                    begun(&["data: {\"error\":{\"message\":\"no memory\"}}\n\n", DONE]).end()
+                }
                 "silent" => begun(&[ROLE]).hang(),
                 "stalls" => begun(&[ROLE, TOKEN]).hang(),
                 "breaks" => begun(&[ROLE, TOKEN]).pause(Duration::from_millis(20)).close(),
