@@ -16,7 +16,8 @@ fn blocks(kind: &str) -> Vec<String> {
     let document = std::fs::read_to_string(artifacts::root().join("README.md")).unwrap();
     let chapter = document.split("## Canary for a streaming model server").nth(1).unwrap();
     let chapter = chapter.split("\n## ").next().unwrap();
-    let blocks = chapter.split(&format!("```{kind}\n")).skip(1);
+    let fence = format!("```{kind}\n");
+    let blocks = chapter.split(&fence).skip(1);
     blocks.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
 }
 
