@@ -17,7 +17,6 @@ mod files;
 mod get;
 mod hints;
 mod list;
-mod readme;
 mod render;
 mod report;
 mod schema;

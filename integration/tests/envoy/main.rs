@@ -33,7 +33,6 @@ mod poll;
 mod prometheus;
 mod protocols;
 mod push;
-mod readme;
 mod rescue;
 mod restart;
 mod rollouts;
