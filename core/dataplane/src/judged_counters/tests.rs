@@ -18,6 +18,7 @@ fn json(fields: serde_json::Value) -> Vec<u8> {
         rollout["guard"] = json!({"enabled": false});
         rollout["signals"] = json!([
             {"name": "other", "from": {"request": {"path_prefix": "/x"}}, "conversion": true},
+            {"name": "paid", "from": {"response_header": "x-paid"}, "conversion": true},
             {"name": "order", "from": {"request": {"path_prefix": "/order"}}, "conversion": true},
         ]);
         for (field, value) in fields.as_object().unwrap() {
@@ -86,7 +87,12 @@ fn conversions_count_at_the_age() {
     for (user, path, status) in
         [("a", "/", "200"), ("a", "/order", "200"), ("b", "/order", "500"), ("c", "/order", "201")]
     {
-        let (request, _) = worker.begin(&[("x-user", user), (":path", path)]);
+        let (mut request, _) = worker.begin(&[("x-user", user), (":path", path)]);
+        let response = vec![(":status", status.to_owned()), ("x-paid", "1".to_owned())];
+        if path == "/order" {
+            let response = SimulatedResponse(response);
+            worker.worker.respond(&mut request, &response, true, &process);
+        }
         worker.end(request, status);
     }
     worker.tick();
@@ -99,6 +105,7 @@ fn conversions_count_at_the_age() {
         "c's first request converts, a's first one doesn't"
     );
     assert_eq!(stable(&process, ["signal.other.converted"]), [0]);
+    assert_eq!(stable(&process, ["signal.paid.converted"]), [2], "by a header of good answers");
     assert_eq!(stable(&process, ["client_total", "judged_total"]), [3, 4]);
 }
 
