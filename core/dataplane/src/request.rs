@@ -1,5 +1,7 @@
 //! One request in a worker: assigned at its headers, labeled at its response's, counted at its end.
 
+use std::rc::Rc;
+
 use canary_model::config::Rollout;
 use canary_model::role::Role;
 
@@ -7,12 +9,14 @@ use crate::assign::{Assignment, Decision, NewCookie, decide};
 use crate::cookie;
 use crate::effect::{Effect, RequestChange, ResponseChange};
 use crate::host::{Headers, Host, Response};
+use crate::judged::{JudgedRequest, JudgedRequests};
 use crate::matching::{self, RequestTarget};
 use crate::outcome::{
-    self, Exchange, Outcome, Responder, grpc_status, http_status, is_grpc, upstream_info,
+    self, Exchange, Outcome, RequestResult, Responder, grpc_status, http_status, is_grpc,
+    upstream_info,
 };
 use crate::response_body::{ResponseBody, ResponseStart};
-use crate::rollout_state::RolloutState;
+use crate::rollout_state::{AssignedUnder, RolloutState};
 use crate::signal::{self, SignalReading};
 use crate::worker::FilterWorker;
 use rand_core::Rng;
@@ -22,10 +26,14 @@ use rand_core::Rng;
 pub struct MatchedRequest {
     /// The rollout's place in the worker.
     rollout: usize,
+    /// What it was assigned under.
+    under: AssignedUnder,
+    /// Its place among the requests to be judged.
+    judged: JudgedRequest,
     exchange: Exchange,
     /// A cohort cookie to set, and whether the request came over https.
     cookie: Option<(NewCookie, bool)>,
-    /// What the request and the response's headers say for the signals.
+    /// What the response's headers say for the signals.
     readings: Vec<SignalReading>,
     /// The response's body, if anything that is configured depends on it.
     body: Option<ResponseBody>,
@@ -52,7 +60,8 @@ impl FilterWorker {
         let matched = self.rollouts.iter().position(matches).and_then(|place| {
             let now_ns = host.now_ns();
             let assignment = self.assign(place, request, now_ns, host)?;
-            Some((place, assignment, now_ns))
+            let state = self.rollouts.get_mut(place)?;
+            Some(state.follow(place, &assignment, request, now_ns))
         });
         let this: &Self = self;
         let mut changes = Vec::new();
@@ -61,20 +70,21 @@ impl FilterWorker {
         }
         let tokens = this.token_headers.iter().filter(|name| request.get(name).is_some());
         changes.extend(tokens.map(|name| RequestChange::Remove(name)));
-        let followed = matched.and_then(|(place, assignment, now_ns)| {
-            let state = this.rollouts.get(place)?;
-            this.announce(&state.rollout, assignment.role(), request, &mut changes);
-            Some(state.follow(place, &assignment, request, now_ns))
-        });
-        if followed.is_none() && request.get(&this.config.headers.version).is_some() {
+        if let Some(matched) = &matched
+            && let Some(state) = this.rollouts.get(matched.rollout)
+        {
+            this.announce(&state.rollout, matched.exchange.chosen(), request, &mut changes);
+        }
+        if matched.is_none() && request.get(&this.config.headers.version).is_some() {
             changes.push(RequestChange::Remove(&this.config.headers.version));
         }
-        Begun { changes, request: followed }
+        Begun { changes, request: matched }
     }
 
     /// Assigns a request. The canary is chosen only after the record that all workers share, read at
     /// this moment, confirms it. So a rollback takes effect the moment it is written, and only canary
-    /// requests pay for the read.
+    /// requests pay for the read. If the record names other versions, the request is assigned again,
+    /// because the salt may be another.
     fn assign(
         &mut self,
         place: usize,
@@ -83,16 +93,23 @@ impl FilterWorker {
         host: &impl Host,
     ) -> Option<Assignment> {
         let state = self.rollouts.get_mut(place)?;
-        let cached = state.cached_in_force(now_ns);
-        let draw = || self.random.next_u64();
-        match decide(&self.config, &state.rollout, request, cached, draw) {
-            Decision::Assigned(assignment) => Some(assignment),
-            Decision::Tentative(tentative) => {
-                let record = state.refresh(host).map(|_| ());
-                let record = record.map(|()| &state.cached);
-                Some(tentative.confirm(&state.rollout, record, now_ns))
-            }
+        let mut decide = |state: &RolloutState| {
+            let cached = state.cached_in_force(now_ns);
+            decide(&self.config, &state.rollout, request, cached, || self.random.next_u64())
+        };
+        let mut tentative = match decide(state) {
+            Decision::Assigned(assignment) => return Some(assignment),
+            Decision::Tentative(tentative) => tentative,
+        };
+        let labeled = Rc::clone(&state.rollout);
+        let record = state.refresh(host).map(|_| ());
+        if !Rc::ptr_eq(&labeled, &state.rollout) {
+            tentative = match decide(state) {
+                Decision::Assigned(assignment) => return Some(assignment),
+                Decision::Tentative(tentative) => tentative,
+            };
         }
+        Some(tentative.confirm(&state.rollout, record.map(|()| &state.cached), now_ns))
     }
 
     /// Tells the router and the upstream what was decided. A stable request is left unchanged wherever
@@ -127,15 +144,16 @@ impl FilterWorker {
 
     /// The response's headers have come: notes which version answered, and returns the headers to set
     /// on the response. `ended` says whether the response ends with them.
-    pub fn respond(
-        &mut self,
-        request: &mut MatchedRequest,
+    pub fn respond<'a>(
+        &'a mut self,
+        request: &'a mut MatchedRequest,
         response: &impl Response,
         ended: bool,
         host: &impl Host,
-    ) -> Option<ResponseChange<'_>> {
+    ) -> Option<ResponseChange<'a>> {
         let draw = self.random.next_u64();
-        let rollout = &self.rollouts.get(request.rollout)?.rollout;
+        let rollout = Rc::clone(&request.under.rollout);
+        let rollout = &*rollout;
         let status = response.header(":status").as_deref().and_then(http_status);
         let by = match request.exchange.chosen() {
             Role::Stable => Responder::Chosen,
@@ -146,6 +164,9 @@ impl FilterWorker {
             && let Some(status) = response.header("grpc-status")
         {
             request.exchange.set_grpc_status(grpc_status(&status));
+        }
+        if let Some(state) = self.rollouts.get_mut(request.rollout) {
+            request.judge(&mut state.judged.requests, by);
         }
         let signals = request.exchange.is_readable(&rollout.failure);
         if signals {
@@ -160,13 +181,12 @@ impl FilterWorker {
         if ended {
             self.end_response(request);
         }
-        let rollout = &self.rollouts.get(request.rollout)?.rollout;
-        let version =
-            (self.config.headers.version.as_str(), rollout.backend(answered).version.as_str());
         let set_cookie = request
             .cookie
             .take()
             .map(|(made, secure)| cookie::set(&made.name, &made.id, made.max_age, secure));
+        let version = request.under.rollout.backend(answered).version.as_str();
+        let version = (self.config.headers.version.as_str(), version);
         Some(ResponseChange { version, set_cookie })
     }
 
@@ -209,9 +229,11 @@ impl FilterWorker {
             let flags = response.attribute_u64(&["response", "flags"]);
             request.exchange.set_response_flags(flags.unwrap_or(0));
         }
-        let outcome = request.exchange.finish(&state.rollout.failure, now_ns);
-        let readings = request.readings(&state.rollout, &outcome);
-        state.count(&outcome, &readings, now_ns, host, &mut effects);
+        let rollout = Rc::clone(&request.under.rollout);
+        let outcome = request.exchange.finish(&rollout.failure, now_ns);
+        request.settle(&mut state.judged.requests, &outcome);
+        let readings = request.readings(&rollout, &outcome);
+        state.count(&request.under, &outcome, &readings, now_ns, host, &mut effects);
         effects
     }
 }
@@ -219,7 +241,7 @@ impl FilterWorker {
 impl RolloutState {
     /// Follows a request that was just assigned.
     fn follow(
-        &self,
+        &mut self,
         place: usize,
         assignment: &Assignment,
         request: &impl Headers,
@@ -230,12 +252,47 @@ impl RolloutState {
         let unit = self.clients.unit(assignment, &self.cached);
         let exchange = Exchange::begin(assignment, unit, grpc, now_ns);
         let get = |name| move || request.get(name);
-        let readings = signal::request_readings(&self.rollout, get(":method"), get(":path"));
-        MatchedRequest { rollout: place, exchange, cookie, readings, body: None }
+        let conversions = signal::request_readings(&self.rollout, get(":method"), get(":path"));
+        let bit = |reading: &SignalReading| 1_u8.checked_shl(reading.signal as u32).unwrap_or(0);
+        let conversions = conversions.iter().fold(0, |bits, reading| bits | bit(reading));
+        let judged = self.judge(assignment, conversions, now_ns);
+        MatchedRequest {
+            rollout: place,
+            under: self.assigned_under(now_ns),
+            judged,
+            exchange,
+            cookie,
+            readings: Vec::new(),
+            body: None,
+        }
     }
 }
 
 impl MatchedRequest {
+    /// The response's headers have come from `by`.
+    fn judge(&mut self, judged: &mut JudgedRequests, by: Responder) {
+        match by {
+            Responder::KillSwitch => judged.diverted(&mut self.judged),
+            Responder::Rescue => judged.failed(&mut self.judged),
+            Responder::Chosen if self.exchange.has_failed(&self.under.rollout.failure) => {
+                judged.failed(&mut self.judged);
+            }
+            Responder::Chosen => judged.began(&mut self.judged),
+        }
+    }
+
+    /// The request is over with this outcome.
+    fn settle(&mut self, judged: &mut JudgedRequests, outcome: &Outcome) {
+        let Outcome::Compared(request) = outcome else {
+            return;
+        };
+        match request.result {
+            RequestResult::Success => judged.began(&mut self.judged),
+            RequestResult::Failure => judged.failed(&mut self.judged),
+            RequestResult::Abandoned => judged.abandoned(&mut self.judged),
+        }
+    }
+
     /// The response's trailers have come.
     pub fn read_trailers(&mut self, trailer: impl FnOnce(&str) -> Option<Vec<u8>>) {
         if self.exchange.is_grpc()
