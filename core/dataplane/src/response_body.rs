@@ -12,7 +12,7 @@ use crate::timing::BodyTimer;
 /// A response's headers, as far as it depends on them what is read of its body.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseStart {
-    /// The HTTP status.
+    /// The response's HTTP status.
     pub status: u16,
     /// Whether the response ends with its headers.
     pub ended: bool,

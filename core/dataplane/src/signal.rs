@@ -13,7 +13,7 @@ use canary_model::pointer::Pointer;
 pub struct SignalReading {
     /// The signal's index in the rollout's configuration.
     pub signal: usize,
-    /// What was observed.
+    /// What the observation counts as.
     pub value: SignalValue,
 }
 

@@ -7,7 +7,7 @@ fn pointers(texts: &[&str]) -> Vec<Pointer> {
     texts.iter().map(|text| Pointer::parse(text).unwrap()).collect()
 }
 
-/// The whole document.
+/// The whole of a document.
 fn read(text: &str) -> Option<Value> {
     select(text.as_bytes(), &[&Pointer::parse("").unwrap()])
 }
