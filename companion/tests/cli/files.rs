@@ -101,7 +101,7 @@ fn a_plan_has_every_step() {
     let arguments = ["plan", "-f", rollout.to_str().unwrap(), "--rps", "1000", "-o", "json"];
     let plan = alone(&arguments).exits(0).json();
     assert_eq!(plan["steps"][0]["weight"], json!(5), "{plan}");
-    assert_eq!((&plan["seconds"], &plan["outcome_age"]), (&json!(60), &json!(20)), "{plan}");
+    assert_eq!((&plan["seconds"], &plan["outcome_age"]), (&json!(40), &json!(20)), "{plan}");
     assert!(plan["harm"]["1"].as_f64().unwrap() < 200.0, "{plan}");
     assert!(plan["abort"]["1"]["median"].as_u64() <= plan["abort"]["1"]["p90"].as_u64(), "{plan}");
     assert_eq!(plan["warnings"], json!([]), "{plan}");
