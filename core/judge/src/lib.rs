@@ -32,6 +32,7 @@ mod rate;
 mod sample_ratio;
 pub mod spec;
 mod test_status;
+pub mod timing;
 mod two_by_two;
 pub mod verdict;
 

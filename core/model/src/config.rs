@@ -51,6 +51,8 @@ pub struct Rollout {
     pub weight: Weight,
     /// What cohorts are drawn with; another salt picks other people.
     pub salt: String,
+    /// Whether the configuration sets no salt, so that the salt follows the canary's version.
+    pub salt_is_default: bool,
     /// Where a client's key comes from, in order.
     pub affinity: Vec<Affinity>,
     /// How a tester picks a version; `None`: nobody can.
@@ -221,7 +223,25 @@ fn line_of(error: &serde_json::Error) -> u64 {
     u64::try_from(error.line()).unwrap_or(u64::MAX).max(1)
 }
 
+/// The salt of a rollout that configures none: `<name>/<canary version>`.
+fn default_salt(name: &str, canary_version: &str) -> String {
+    format!("{name}/{canary_version}")
+}
+
 impl Rollout {
+    /// The rollout as it is while its roles run these versions: everything that names a version does
+    /// so by these labels, and a default salt follows the canary's.
+    #[must_use]
+    pub fn labeled(&self, stable: &str, canary: &str) -> Self {
+        let mut labeled = self.clone();
+        stable.clone_into(&mut labeled.stable.version);
+        canary.clone_into(&mut labeled.canary.version);
+        if labeled.salt_is_default {
+            labeled.salt = default_salt(&labeled.name, canary);
+        }
+        labeled
+    }
+
     /// The version and cluster of a role.
     pub fn backend(&self, role: Role) -> &Backend {
         match role {

@@ -42,6 +42,36 @@ fn defaults() {
 }
 
 #[test]
+fn the_outcome_age() {
+    let age = |value: Value| parse(&with("/rollouts/0/outcome_age", value));
+    let of = |config: Config| config.rollouts[0].outcome_age;
+    assert_eq!(of(parse(&minimal()).unwrap()), Duration::from_secs(20));
+    for (text, millis) in [("1s", 1_000), ("1s1ms", 1_001), ("10m", 600_000), ("35s", 35_000)] {
+        assert_eq!(of(age(json!(text)).unwrap()), Duration::from_millis(millis), "{text}");
+    }
+    for value in [json!("999ms"), json!("10m1ms"), json!("20"), json!(20)] {
+        let found = age(value.clone()).unwrap_err();
+        let expected =
+            "rollouts[0].outcome_age: expected a duration from 1s to 10m, such as 20s, found";
+        assert!(found[0].starts_with(expected), "{value} {found:?}");
+    }
+}
+
+/// The versions that the runtime names go where the configuration's went, and so does the salt unless
+/// the configuration sets one.
+#[test]
+fn a_labeled_rollout() {
+    let labeled = |config: &Value| parse(config).unwrap().rollouts[0].labeled("3.2", "3.3");
+    let rollout = labeled(&minimal());
+    assert_eq!((&*rollout.stable.version, &*rollout.canary.version), ("3.2", "3.3"));
+    assert_eq!(rollout.salt, "scorer/3.3");
+    assert_eq!(labeled(&with("/rollouts/0/salt", json!("scorer/3.2"))).salt, "scorer/3.2");
+    assert_eq!(parse(&minimal()).unwrap().rollouts[0].labeled("3.1", "3.2"), {
+        parse(&minimal()).unwrap().rollouts[0].clone()
+    });
+}
+
+#[test]
 fn the_whole_of_it() {
     let config = parse(&json!({
         "rollouts": [{
