@@ -11,7 +11,7 @@ use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 use crate::client_tracker::ClientIncrements;
 use crate::effect::Effect;
 use crate::host::{Host, HostMetricKind, MetricId};
-use crate::outcome::{ComparedRequest, Outcome, RequestResult};
+use crate::outcome::{ComparedRequest, Outcome, RequestResult, ResponseFault};
 use crate::signal::{SignalReading, bin_names};
 use crate::vm::Vm;
 
@@ -101,6 +101,8 @@ struct RoleMetrics {
     /// Responses with a status of 2xx to 5xx.
     classes: [PendingCounter; 4],
     abandoned: PendingCounter,
+    broken: PendingCounter,
+    overdue: PendingCounter,
     rescued: PendingCounter,
     overridden: PendingCounter,
     time_us: Samples,
@@ -129,12 +131,26 @@ impl RoleMetrics {
         let classes =
             [Metric::Rq2xx, Metric::Rq3xx, Metric::Rq4xx, Metric::Rq5xx].map(&mut counter);
         let abandoned = counter(Metric::RqAbandoned);
+        let broken = counter(Metric::RqBroken);
+        let overdue = counter(Metric::RqOverdue);
         let rescued = counter(Metric::RqRescued);
         let overridden = counter(Metric::RqForced);
         let signals = signals(rollout, |signal, bin| counter(Metric::Signal { signal, bin }));
         let time_us = Samples::new(vm, host, &role_metric(rollout, role, Metric::RqTimeUs));
         let clients = rollout.sticky().then(|| ClientMetrics::new(rollout, role, vm, host));
-        Self { total, failure, classes, abandoned, rescued, overridden, time_us, signals, clients }
+        Self {
+            total,
+            failure,
+            classes,
+            abandoned,
+            broken,
+            overdue,
+            rescued,
+            overridden,
+            time_us,
+            signals,
+            clients,
+        }
     }
 
     fn count(
@@ -148,6 +164,11 @@ impl RoleMetrics {
         self.failure.add(u64::from(request.result == RequestResult::Failure));
         self.abandoned.add(u64::from(request.result == RequestResult::Abandoned));
         self.rescued.add(u64::from(request.rescued));
+        match request.fault {
+            Some(ResponseFault::Broken) => self.broken.add(1),
+            Some(ResponseFault::Overdue(_)) => self.overdue.add(1),
+            None => {}
+        }
         let class = usize::from(request.class).checked_sub(2);
         if let Some(class) = class.and_then(|class| self.classes.get_mut(class)) {
             class.add(1);
@@ -166,6 +187,8 @@ impl RoleMetrics {
             &mut self.total,
             &mut self.failure,
             &mut self.abandoned,
+            &mut self.broken,
+            &mut self.overdue,
             &mut self.rescued,
             &mut self.overridden,
         ];

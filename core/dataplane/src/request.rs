@@ -1,16 +1,15 @@
-//! One request in a worker: assigned at its headers, labeled at its response's, counted at its end.
+//! The first half of one request in a worker: matched to a rollout and assigned to a version.
+//! [`response`](crate::response) is its second half.
 
 use canary_model::config::Rollout;
 use canary_model::role::Role;
 
 use crate::assign::{Assignment, Decision, NewCookie, decide};
-use crate::cookie;
-use crate::effect::{Effect, RequestChange, ResponseChange};
-use crate::host::{Headers, Host, Response};
+use crate::effect::RequestChange;
+use crate::host::{Headers, Host};
 use crate::matching::{self, RequestTarget};
-use crate::outcome::{
-    self, Exchange, Outcome, Responder, grpc_status, http_status, is_grpc, upstream_info,
-};
+use crate::outcome::{Exchange, is_grpc};
+use crate::overdue::WatchedRequest;
 use crate::rollout_state::RolloutState;
 use crate::signal::{self, ResponseBody, SignalReading};
 use crate::worker::FilterWorker;
@@ -20,14 +19,20 @@ use rand_core::Rng;
 #[derive(Debug)]
 pub struct MatchedRequest {
     /// The rollout's place in the worker.
-    rollout: usize,
-    exchange: Exchange,
+    pub(crate) rollout: usize,
+    pub(crate) exchange: Exchange,
     /// A cohort cookie to set, and whether the request came over https.
-    cookie: Option<(NewCookie, bool)>,
+    pub(crate) cookie: Option<(NewCookie, bool)>,
     /// What the request and the response's headers say for the signals.
-    readings: Vec<SignalReading>,
+    pub(crate) readings: Vec<SignalReading>,
     /// The response's body, if a signal reads it.
-    body: Option<ResponseBody>,
+    pub(crate) body: Option<ResponseBody>,
+    /// A byte of the response's body has come.
+    pub(crate) body_begun: bool,
+    /// Its deadlines, if it has any.
+    pub(crate) watched: Option<WatchedRequest>,
+    /// Its outcome was counted: nothing that happens later counts.
+    pub(crate) counted: bool,
 }
 
 /// What to do with a request that has just come.
@@ -123,58 +128,6 @@ impl FilterWorker {
             }
         }
     }
-
-    /// The response's headers have come: notes which version answered, and returns the headers to set
-    /// on the response.
-    pub fn respond(
-        &self,
-        request: &mut MatchedRequest,
-        response: &impl Response,
-    ) -> Option<ResponseChange<'_>> {
-        let rollout = &self.rollouts.get(request.rollout)?.rollout;
-        let status = response.header(":status").as_deref().and_then(http_status);
-        let by = match request.exchange.chosen() {
-            Role::Stable => Responder::Chosen,
-            Role::Canary => outcome::responder(rollout, &upstream_info(rollout, response)),
-        };
-        let answered = request.exchange.answered(status.unwrap_or(0), by);
-        if request.exchange.is_grpc()
-            && let Some(status) = response.header("grpc-status")
-        {
-            request.exchange.set_grpc_status(grpc_status(&status));
-        }
-        request.read_headers(rollout, response);
-        let version =
-            (self.config.headers.version.as_str(), rollout.backend(answered).version.as_str());
-        let set_cookie = request
-            .cookie
-            .take()
-            .map(|(made, secure)| cookie::set(&made.name, &made.id, made.max_age, secure));
-        Some(ResponseChange { version, set_cookie })
-    }
-
-    /// The request is over: after the last byte, a reset or a disconnect. Counts it and shows it to the
-    /// guard.
-    pub fn finish(
-        &mut self,
-        mut request: MatchedRequest,
-        response: &impl Response,
-        host: &impl Host,
-    ) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        let Some(state) = self.rollouts.get_mut(request.rollout) else {
-            return effects;
-        };
-        let now_ns = host.now_ns();
-        if request.exchange.broke_off() {
-            let flags = response.attribute_u64(&["response", "flags"]);
-            request.exchange.set_response_flags(flags.unwrap_or(0));
-        }
-        let outcome = request.exchange.finish(&state.rollout.failure, now_ns);
-        let readings = request.readings(&state.rollout, &outcome, self.random.next_u64());
-        state.count(&outcome, &readings, now_ns, host, &mut effects);
-        effects
-    }
 }
 
 impl RolloutState {
@@ -192,63 +145,23 @@ impl RolloutState {
         let exchange = Exchange::begin(assignment, unit, grpc, now_ns);
         let get = |name| move || request.get(name);
         let readings = signal::request_readings(&self.rollout, get(":method"), get(":path"));
-        MatchedRequest { rollout: place, exchange, cookie, readings, body: None }
+        MatchedRequest {
+            rollout: place,
+            exchange,
+            cookie,
+            readings,
+            body: None,
+            body_begun: false,
+            watched: None,
+            counted: false,
+        }
     }
 }
 
 impl MatchedRequest {
-    /// Whether the response's body is to be read.
-    pub fn wants_body(&self) -> bool {
-        self.body.as_ref().is_some_and(ResponseBody::wants_more)
-    }
-
-    /// A chunk of the response's body.
-    pub fn push_body(&mut self, chunk: &[u8]) {
-        if let Some(body) = &mut self.body {
-            body.push(chunk);
-        }
-    }
-
-    /// The response has ended, with its headers or its last chunk: only now does its body count.
-    pub fn end_response(&mut self) {
-        if let Some(body) = &mut self.body {
-            body.end();
-        }
-    }
-
-    /// The response has ended with trailers.
-    pub fn read_trailers(&mut self, trailer: impl FnOnce(&str) -> Option<Vec<u8>>) {
-        self.end_response();
-        if self.exchange.is_grpc()
-            && let Some(status) = trailer("grpc-status")
-        {
-            self.exchange.set_grpc_status(grpc_status(&status));
-        }
-    }
-
-    /// Reads the signals in the response's headers, and starts to keep its body if a signal is in it.
-    fn read_headers(&mut self, rollout: &Rollout, response: &impl Response) {
-        if rollout.signals.is_empty() || !self.exchange.is_readable(&rollout.failure) {
-            return;
-        }
-        self.readings.extend(signal::header_readings(rollout, |name| response.header(name)));
-        if rollout.reads_bodies() {
-            let encoding = response.header("content-encoding");
-            self.body = ResponseBody::wanted(rollout, encoding.as_deref());
-        }
-    }
-
-    /// What the request says for the signals: nothing unless it went well. `draw` is a uniformly random
-    /// number.
-    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome, draw: u64) -> Vec<SignalReading> {
-        if !outcome.is_success() {
-            return Vec::new();
-        }
-        let mut readings = std::mem::take(&mut self.readings);
-        if let Some(body) = self.body.take() {
-            readings.extend(signal::body_readings(rollout, &body, draw));
-        }
-        readings
+    /// Whether the request's outcome was counted, at a deadline or otherwise.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted || self.watched.as_ref().is_some_and(|watched| watched.subject.is_counted())
     }
 }
 

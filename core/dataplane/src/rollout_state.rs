@@ -7,12 +7,14 @@ use canary_model::weight::Weight;
 
 use crate::client_tracker::ClientTracker;
 use crate::control::{Control, InForce, UnreadableValue, WeightReason};
+use crate::deadlines::Deadlines;
 use crate::effect::Effect;
 use crate::guard_handle::GuardHandle;
 use crate::host::Host;
 use crate::messages::{GuardTrip, Message};
 use crate::metrics::RolloutMetrics;
 use crate::outcome::Outcome;
+use crate::overdue::OpenRequest;
 use crate::poll::Poller;
 use crate::shared::{RecordError, SharedRecord};
 use crate::signal::SignalReading;
@@ -35,6 +37,8 @@ pub struct RolloutState {
     guard: Option<GuardHandle>,
     /// The memory of which clients were counted.
     pub(crate) clients: ClientTracker,
+    /// The deadlines of the requests in flight.
+    pub(crate) deadlines: Deadlines<OpenRequest>,
     /// The counters, gauges and histograms.
     metrics: RolloutMetrics,
 }
@@ -49,7 +53,8 @@ impl RolloutState {
         let metrics = RolloutMetrics::new(&rollout, vm, host);
         let shown = cached.in_force(&rollout, host.now_ns()).weight;
         let tick_ns = Poller::tick_ns(interval_ns);
-        Self { rollout, record, cached, shown, tick_ns, guard, clients, metrics }
+        let deadlines = Deadlines::new(&rollout.failure.overdue);
+        Self { rollout, record, cached, shown, tick_ns, guard, clients, deadlines, metrics }
     }
 
     /// The weight in force by the cached record.

@@ -37,6 +37,8 @@ pub struct FilterWorker {
     /// The headers that carry testers' tokens.
     pub(crate) token_headers: Vec<String>,
     pub(crate) random: Xoshiro256PlusPlus,
+    /// Whether the module sees bodies, and so the ends of requests and responses.
+    pub(crate) body_hooks: bool,
     metrics: FilterMetrics,
     poller: Poller,
     term: SharedRecord<Term>,
@@ -78,7 +80,8 @@ impl FilterWorker {
         let mut metrics = FilterMetrics::new(vm, host);
         match Config::parse(json).and_then(|config| check_bodies(config, reads_bodies)) {
             Ok(config) => {
-                let worker = Self::new(config, metrics, seed, vm, host);
+                let worker =
+                    Self { body_hooks: reads_bodies, ..Self::new(config, metrics, seed, vm, host) };
                 let effects = worker.started();
                 Ok((worker, effects))
             }
@@ -117,6 +120,7 @@ impl FilterWorker {
             rollouts,
             token_headers,
             random,
+            body_hooks: false,
             metrics,
             poller,
             term,
@@ -140,6 +144,7 @@ impl FilterWorker {
         for state in &mut self.rollouts {
             // If the record can't be read, the cached one stays, and no request gets past it.
             let _ = state.refresh(host);
+            state.expire(now_ns, host, &mut effects);
             if vm.is_newest(&state.rollout.name, self.generation) {
                 state.show(now_ns, &mut effects);
             }
@@ -156,7 +161,11 @@ impl FilterWorker {
     pub fn close(&mut self, vm: &mut Vm, host: &impl Host) -> Vec<Effect> {
         vm.end(self.generation);
         let mut effects = Vec::new();
-        self.flush(host.now_ns(), host, &mut effects);
+        let now_ns = host.now_ns();
+        for state in &mut self.rollouts {
+            state.expire(now_ns, host, &mut effects);
+        }
+        self.flush(now_ns, host, &mut effects);
         effects
     }
 

@@ -108,11 +108,8 @@ fn the_whole_of_it() {
     let failures: Vec<u16> = (400..=599).filter(|code| rollout.failure.http(*code)).collect();
     assert_eq!(failures[..5], [408, 410, 411, 412, 429]);
     let deadline = |millis| Some(Duration::from_millis(millis));
-    let overdue = Overdue {
-        answer: deadline(30_000),
-        first_byte: deadline(1),
-        idle: deadline(9 * 60_000),
-    };
+    let overdue =
+        Overdue { answer: deadline(30_000), first_byte: deadline(1), idle: deadline(9 * 60_000) };
     assert_eq!((rollout.failure.broken, rollout.failure.overdue), (false, overdue));
     assert!(rollout.reads_bodies() && rollout.sticky());
     assert_eq!(config.headers.route, "x-r");

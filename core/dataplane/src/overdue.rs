@@ -1,0 +1,225 @@
+//! Requests that run into a deadline: when their deadlines start and stop, and what counts when one
+//! passes.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use canary_model::config::Rollout;
+use canary_model::role::Role;
+
+use crate::deadlines::{Deadline, Passed, Watched};
+use crate::effect::Effect;
+use crate::host::{Headers, Host, Response};
+use crate::outcome::{Outcome, Trial};
+use crate::request::MatchedRequest;
+use crate::responder::{Responder, UpstreamInfo, responder};
+use crate::rollout_state::RolloutState;
+use crate::worker::FilterWorker;
+
+/// What a tick needs to know of a request under deadlines.
+#[derive(Debug)]
+pub(crate) struct OpenRequest {
+    trial: Trial,
+    /// The host's number for the stream.
+    stream: u32,
+    /// The request's Content-Length, if its deadline began before its end: it holds only if that much
+    /// has come by then.
+    upload: Option<u64>,
+    /// The response's headers have come, and not from stable in the canary's place.
+    answered: Cell<bool>,
+    /// It was counted as overdue; whatever happens later counts nothing.
+    counted: Cell<bool>,
+}
+
+impl OpenRequest {
+    /// Whether it was counted as overdue.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted.get()
+    }
+}
+
+/// A request's headers as they go on.
+#[derive(Clone, Copy, Debug)]
+pub struct SentHeaders {
+    /// The host's number for the stream.
+    pub stream: u32,
+    /// Whether the request ends with its headers.
+    pub ended: bool,
+}
+
+impl FilterWorker {
+    /// The request goes on to its version. Without body hooks, nothing more is known of its end, so the
+    /// deadline for its answer begins here, if the request ends here or says how long it is.
+    pub fn sent(
+        &mut self,
+        request: &mut MatchedRequest,
+        sent: SentHeaders,
+        headers: &impl Headers,
+        host: &impl Host,
+    ) {
+        let body_hooks = self.body_hooks;
+        let Some(state) = self.rollouts.get_mut(request.rollout) else {
+            return;
+        };
+        let Some(trial) = request.exchange.trial() else {
+            return;
+        };
+        if !state.rollout.failure.overdue.is_set() {
+            return;
+        }
+        let open = sent.ended || body_hooks;
+        let upload = if open { None } else { content_length(headers) };
+        let (answered, counted) = (Cell::new(false), Cell::new(false));
+        let known = OpenRequest { trial, stream: sent.stream, upload, answered, counted };
+        let watched = state.deadlines.watch(known);
+        if !body_hooks && (sent.ended || upload.is_some()) {
+            state.deadlines.start(Deadline::Answer, &watched, trial.started_ns);
+        }
+        request.watched = Some(watched);
+        if body_hooks && sent.ended {
+            self.request_ended(request, host);
+        }
+    }
+
+    /// The request has ended, with its headers, its last chunk or its trailers: from here on its
+    /// response is due.
+    pub fn request_ended(&mut self, request: &MatchedRequest, host: &impl Host) {
+        if let Some(watched) = &request.watched
+            && let Some(state) = self.rollouts.get_mut(request.rollout)
+        {
+            let now_ns = host.now_ns();
+            if !watched.subject.answered.get() {
+                state.deadlines.start(Deadline::Answer, watched, now_ns);
+            }
+            if !request.body_begun {
+                state.deadlines.start(Deadline::FirstByte, watched, now_ns);
+            }
+        }
+    }
+}
+
+impl RolloutState {
+    /// The response's headers have come. If they came too late, the request counts as overdue.
+    pub(crate) fn answer_came(
+        &mut self,
+        request: &mut MatchedRequest,
+        response: &impl Response,
+        host: &impl Host,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !request.exchange.is_compared()
+            && let Some(watched) = request.watched.take()
+        {
+            self.deadlines.stop_all(&watched);
+        }
+        self.take_overdue(request, response, host, effects);
+        if let Some(watched) = &request.watched {
+            watched.subject.answered.set(true);
+            self.deadlines.stop(Deadline::Answer, watched);
+        }
+    }
+
+    /// A chunk of the response's body has come.
+    pub(crate) fn chunk_came(&mut self, request: &mut MatchedRequest, host: &impl Host) {
+        request.body_begun = true;
+        if let Some(watched) = &request.watched {
+            let now_ns = host.now_ns();
+            // If a deadline has passed, the next tick takes it.
+            if !watched.subject.is_counted() && !watched.is_overdue(now_ns) {
+                self.deadlines.stop(Deadline::FirstByte, watched);
+                self.deadlines.start(Deadline::Idle, watched, now_ns);
+            }
+        }
+    }
+
+    /// No deadline of a request matters any more, unless one has passed: the next tick takes it.
+    pub(crate) fn stop_deadlines(&mut self, request: &MatchedRequest, host: &impl Host) {
+        if let Some(watched) = &request.watched
+            && !watched.is_overdue(host.now_ns())
+        {
+            self.deadlines.stop_all(watched);
+        }
+    }
+
+    /// Counts a request as overdue if a deadline of it has passed since the last tick.
+    pub(crate) fn take_overdue(
+        &mut self,
+        request: &mut MatchedRequest,
+        response: &impl Response,
+        host: &impl Host,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(watched) = &request.watched {
+            let now_ns = host.now_ns();
+            if let Some(passed) = self.deadlines.take(watched, now_ns) {
+                let attribute = |path: &[&str]| response.attribute(path);
+                self.count_overdue(&passed, attribute, now_ns, host, effects);
+            }
+        }
+    }
+
+    /// Counts the requests whose deadlines have passed since the last tick.
+    pub(crate) fn expire(&mut self, now_ns: u64, host: &impl Host, effects: &mut Vec<Effect>) {
+        while let Some(passed) = self.deadlines.expire(now_ns) {
+            let stream = passed.watched.subject.stream;
+            let attribute = |path: &[&str]| host.stream_attribute(stream, path);
+            self.count_overdue(&passed, attribute, now_ns, host, effects);
+        }
+    }
+
+    fn count_overdue(
+        &mut self,
+        passed: &Passed<OpenRequest>,
+        attribute: impl Fn(&[&str]) -> Option<Vec<u8>>,
+        now_ns: u64,
+        host: &impl Host,
+        effects: &mut Vec<Effect>,
+    ) {
+        let request = &passed.watched.subject;
+        let answered = request.answered.get();
+        if !answered
+            && (is_diverted(&self.rollout, request, &attribute) || is_sending(request, &attribute))
+        {
+            return;
+        }
+        request.counted.set(true);
+        let outcome = Outcome::overdue(&request.trial, passed.deadline, passed.due_ns);
+        self.count(&outcome, &[], now_ns, host, effects);
+    }
+}
+
+/// Whether the kill switch sent a canary request to stable. Before the response's headers only the
+/// route's cluster tells.
+fn is_diverted(
+    rollout: &Rollout,
+    request: &OpenRequest,
+    attribute: impl Fn(&[&str]) -> Option<Vec<u8>>,
+) -> bool {
+    if request.trial.role == Role::Stable {
+        return false;
+    }
+    let cluster = attribute(&["xds", "cluster_name"]);
+    let upstream = UpstreamInfo { cluster, ..UpstreamInfo::default() };
+    responder(rollout, &upstream) == Responder::KillSwitch
+}
+
+/// Whether a client is still sending a request: of its Content-Length, not all has come. If that can't
+/// be known, it is: a slow upload is the client's doing.
+fn is_sending(request: &OpenRequest, attribute: impl Fn(&[&str]) -> Option<Vec<u8>>) -> bool {
+    let number = |name| {
+        let bytes: [u8; 8] = attribute(&["request", name])?.try_into().ok()?;
+        Some(u64::from_le_bytes(bytes))
+    };
+    let received = || Some(number("total_size")?.saturating_sub(number("headers_bytes")?));
+    request.upload.is_some_and(|length| received().is_none_or(|received| received < length))
+}
+
+fn content_length(headers: &impl Headers) -> Option<u64> {
+    str::from_utf8(&headers.get("content-length")?).ok()?.parse().ok()
+}
+
+/// A request under deadlines, as the queues and the request share it.
+pub(crate) type WatchedRequest = Rc<Watched<OpenRequest>>;
+
+#[cfg(test)]
+mod tests;
