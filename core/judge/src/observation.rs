@@ -13,7 +13,9 @@
 //! `total` and `failure` count requests at the age `outcome_age`, so both belong to the same requests;
 //! `weight` is the one under which those requests were assigned, which is the weight that was in force
 //! `outcome_age` ago. `assigned` counts requests (with affinity, clients) the moment they are assigned.
-//! Histograms and signals count answers when they end.
+//! Histograms and signals count answers when they end. What isn't counted at that age belongs to the
+//! weight that was in force when the line was read; the controller adds it as `assigned_weight` while it
+//! differs from `weight`.
 //!
 //! Only `t` and `weight` must be there. A part that is missing is *not known*, which is another
 //! thing than zero; the tests keep the two apart. Fields that this version does not know are passed
@@ -51,6 +53,9 @@ pub struct Observation {
     pub t: f64,
     /// The weight under which the line's requests were assigned.
     pub weight: Weight,
+    /// The weight in force when the line was read, if it isn't `weight`: under it `assigned` was
+    /// assigned, and the answers in histograms and signals were.
+    pub assigned_weight: Option<Weight>,
     /// The window of the proxy's memory of clients; any change, also coming or going, is a new one.
     pub window: Option<u64>,
     /// Whether the rollout has an affinity source: then clients are judged, not requests.
@@ -171,6 +176,11 @@ impl Observation {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// The weight in force when the line was read.
+    pub fn weight_in_force(&self) -> Weight {
+        self.assigned_weight.unwrap_or(self.weight)
+    }
+
     /// Requests of each role, as far as they are known. Where `total` is missing the clients first
     /// seen stand in for it, and where that is missing, too, what the histogram holds.
     pub fn requests(&self) -> Pair<u64> {
@@ -188,6 +198,8 @@ impl Observation {
 struct ObservationLine<'a> {
     t: f64,
     weight: Weight,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assigned_weight: Option<Weight>,
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<u64>,
     #[serde(rename = "keyed", skip_serializing_if = "std::ops::Not::not")]
@@ -213,6 +225,7 @@ impl Serialize for Observation {
         ObservationLine {
             t: self.t,
             weight: self.weight,
+            assigned_weight: self.assigned_weight,
             window: self.window,
             sticky: self.sticky,
             stable: &self.roles.stable,

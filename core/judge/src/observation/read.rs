@@ -103,6 +103,7 @@ fn locate<T: DeserializeOwned>(text: &str) -> Option<ConfigError> {
 struct ObservationDocument {
     t: f64,
     weight: Percent,
+    assigned_weight: Option<Percent>,
     window: Option<CountDocument>,
     #[serde(rename = "keyed")]
     sticky: Option<bool>,
@@ -166,6 +167,7 @@ impl From<ObservationDocument> for Observation {
         let mut observation = Self {
             t: line.t,
             weight: line.weight.0,
+            assigned_weight: line.assigned_weight.map(|weight| weight.0),
             window: line.window.map(|count| count.0),
             sticky: line.sticky.unwrap_or(false),
             roles: Pair::default(),

@@ -43,12 +43,13 @@ fn reads_clients() {
 }
 
 /// A line with every part, as it is written: what old and new versions of this software exchange.
-const GOLDEN: &str = r#"{"t":12.0,"weight":5,"window":1,"keyed":true,"stable":{"total":950,"failure":1,"assigned":953,"unanswered":2,"rq_time_us":[[4500,100,31]],"rq_ttfb_us":[[300,10,30]],"rq_gap_us":[[25,1,29]],"clients":{"total":12,"failure":1,"first_failure":0},"rq_time_first_us":[[4500,100,8]],"rq_ttfb_first_us":[[300,10,7]],"rq_gap_first_us":[[25,1,6]]},"canary":{"total":50,"failure":0,"assigned":51,"unanswered":0},"signals":{"tokens":{"stable":{"unreadable":3}}},"signals_first":{"label":{"canary":{"cat":1}}},"values":{"tokens":{"stable":[[310,10,27]],"canary":[[0,0,1],[320,10,2]]}},"values_first":{"tokens":{"stable":[[310,10,4]]}}}"#;
+const GOLDEN: &str = r#"{"t":12.0,"weight":5,"assigned_weight":25,"window":1,"keyed":true,"stable":{"total":950,"failure":1,"assigned":953,"unanswered":2,"rq_time_us":[[4500,100,31]],"rq_ttfb_us":[[300,10,30]],"rq_gap_us":[[25,1,29]],"clients":{"total":12,"failure":1,"first_failure":0},"rq_time_first_us":[[4500,100,8]],"rq_ttfb_first_us":[[300,10,7]],"rq_gap_first_us":[[25,1,6]]},"canary":{"total":50,"failure":0,"assigned":51,"unanswered":0},"signals":{"tokens":{"stable":{"unreadable":3}}},"signals_first":{"label":{"canary":{"cat":1}}},"values":{"tokens":{"stable":[[310,10,27]],"canary":[[0,0,1],[320,10,2]]}},"values_first":{"tokens":{"stable":[[310,10,4]]}}}"#;
 
 #[test]
 fn every_part_is_read_and_written() {
     let line = Observation::read(GOLDEN).unwrap();
     assert_eq!(line.to_line(), GOLDEN);
+    assert_eq!((line.weight.ppm(), line.weight_in_force().ppm()), (50_000, 250_000));
     let stable = &line.roles.stable;
     assert_eq!((stable.assigned, stable.unanswered), (Some(953), Some(2)));
     let counts =
@@ -111,6 +112,7 @@ fn faults_are_named_by_path() {
         (r#""values": {"t": 3}"#, "values.t: invalid type: integer `3`, expected an object with"),
         (r#""values": {"t": {"canary": [[1, -1, 1]]}}"#, "values.t.canary: a bin's bounds"),
         (r#""values_first": {"t": {"stable": {"a": 1}}}"#, "values_first.t.stable: invalid type"),
+        (r#""assigned_weight": 101"#, "assigned_weight: a weight lies between 0 and 100 percent"),
         (r#""keyed": 1"#, "keyed: invalid type: integer `1`, expected a boolean"),
         (r#""measurements": {"gpu": "high"}"#, "measurements.gpu: expected a number, a list"),
     ] {
