@@ -125,13 +125,15 @@ impl HttpContext for Stream {
     #[cfg(feature = "body")]
     fn on_http_response_body(&mut self, size: usize, ended: bool) -> Action {
         let chunk = BodyChunk { size, ended, bytes: || host::response_body(size) };
-        self.with(|worker, request| worker.body(request, chunk, &EnvoyHost));
+        let effects = self.with(|worker, request| worker.body(request, chunk, &EnvoyHost));
+        self.perform(effects);
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
         let trailer = host::response_trailer;
-        self.with(|worker, request| worker.trailers(request, trailer, &EnvoyHost));
+        let effects = self.with(|worker, request| worker.trailers(request, trailer, &EnvoyHost));
+        self.perform(effects);
         Action::Continue
     }
 }

@@ -76,11 +76,6 @@ impl<T> Watched<T> {
         let due = |kind| (self.due(kind).map_or(NEVER, Cell::get), kind);
         kinds.map(due).into_iter().min_by_key(|(due, _)| *due).unwrap_or((NEVER, Deadline::Answer))
     }
-
-    /// Whether a deadline has passed that wasn't [taken](Deadlines::take) yet.
-    pub(crate) fn is_overdue(&self, now_ns: u64) -> bool {
-        self.next().0 <= now_ns
-    }
 }
 
 impl<T> Deadlines<T> {

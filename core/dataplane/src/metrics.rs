@@ -4,7 +4,7 @@
 //! samples can't be added up, but many in a row cost a third of what each one alone costs in the
 //! middle of a request.
 
-use canary_model::config::{Rollout, Signal};
+use canary_model::config::{Rollout, Signal, SignalBins};
 use canary_model::role::Role;
 use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
@@ -12,7 +12,7 @@ use crate::client_tracker::ClientIncrements;
 use crate::effect::Effect;
 use crate::host::{Host, HostMetricKind, MetricId};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult, ResponseFault};
-use crate::signal::{SignalReading, bin_names};
+use crate::signal::{SignalReading, SignalValue, bin_names};
 use crate::vm::Vm;
 
 /// At most this many samples wait to be handed over: some ten microseconds' work, so that a request
@@ -105,9 +105,8 @@ struct RoleMetrics {
     overdue: PendingCounter,
     rescued: PendingCounter,
     overridden: PendingCounter,
-    time_us: Samples,
-    /// By signal and bin.
-    signals: Vec<Vec<PendingCounter>>,
+    times: TimeMetrics,
+    signals: Vec<SignalMetrics>,
     /// The clients' part, in sticky rollouts.
     clients: Option<ClientMetrics>,
 }
@@ -118,8 +117,89 @@ struct ClientMetrics {
     total: PendingCounter,
     failure: PendingCounter,
     first_failure: PendingCounter,
-    time_first_us: Samples,
-    signals_first: Vec<Vec<PendingCounter>>,
+    times_first: TimeMetrics,
+    signals_first: Vec<SignalMetrics>,
+}
+
+/// How long requests took.
+#[derive(Debug)]
+struct TimeMetrics {
+    whole: Samples,
+    /// If `timings` asks for it.
+    first_byte: Option<Samples>,
+    /// If `timings` asks for it.
+    gap: Option<Samples>,
+}
+
+impl TimeMetrics {
+    /// Of each client's first request in the window, or of every one.
+    fn new(rollout: &Rollout, role: Role, first: bool, vm: &mut Vm, host: &impl Host) -> Self {
+        let mut samples = |every, of_first| {
+            let metric = if first { of_first } else { every };
+            Samples::new(vm, host, &role_metric(rollout, role, metric))
+        };
+        let (ttfb, gap) = (rollout.timings.ttfb, rollout.timings.gap);
+        Self {
+            whole: samples(Metric::RqTimeUs, Metric::RqTimeFirstUs),
+            first_byte: ttfb.then(|| samples(Metric::RqTtfbUs, Metric::RqTtfbFirstUs)),
+            gap: gap.then(|| samples(Metric::RqGapUs, Metric::RqGapFirstUs)),
+        }
+    }
+
+    fn record(&mut self, request: &ComparedRequest, effects: &mut Vec<Effect>) {
+        let times = [request.time_us, request.ttfb_us, request.gap_us];
+        for (samples, time_us) in self.all().zip(times) {
+            if let (Some(samples), Some(time_us)) = (samples, time_us) {
+                samples.record(time_us, effects);
+            }
+        }
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        self.all().flatten().for_each(|samples| samples.flush(effects));
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = Option<&mut Samples>> {
+        let Self { whole, first_byte, gap } = self;
+        [Some(whole), first_byte.as_mut(), gap.as_mut()].into_iter()
+    }
+}
+
+/// What is counted of one signal.
+#[derive(Debug)]
+struct SignalMetrics {
+    bins: Vec<PendingCounter>,
+    /// The values, if the signal counts them.
+    values: Option<Samples>,
+}
+
+impl SignalMetrics {
+    /// Of all of a rollout's signals: of each client's first request in the window, or of every one.
+    fn all(rollout: &Rollout, role: Role, first: bool, vm: &mut Vm, host: &impl Host) -> Vec<Self> {
+        let of_signal = |signal: &Signal| {
+            let name = signal.name.as_str();
+            let counter = |bin: &String, vm: &mut Vm| {
+                let metric = match first {
+                    true => Metric::SignalFirst { signal: name, bin },
+                    false => Metric::Signal { signal: name, bin },
+                };
+                PendingCounter::new(vm, host, &role_metric(rollout, role, metric))
+            };
+            let bins = bin_names(signal).iter().map(|bin| counter(bin, vm)).collect();
+            let value = if first { Metric::ValueFirst(name) } else { Metric::Value(name) };
+            let values = matches!(signal.bins, SignalBins::Values { .. })
+                .then(|| Samples::new(vm, host, &role_metric(rollout, role, value)));
+            Self { bins, values }
+        };
+        rollout.signals.iter().map(of_signal).collect()
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        self.bins.iter_mut().for_each(|counter| counter.flush(effects));
+        if let Some(values) = &mut self.values {
+            values.flush(effects);
+        }
+    }
 }
 
 impl RoleMetrics {
@@ -135,8 +215,8 @@ impl RoleMetrics {
         let overdue = counter(Metric::RqOverdue);
         let rescued = counter(Metric::RqRescued);
         let overridden = counter(Metric::RqForced);
-        let signals = signals(rollout, |signal, bin| counter(Metric::Signal { signal, bin }));
-        let time_us = Samples::new(vm, host, &role_metric(rollout, role, Metric::RqTimeUs));
+        let signals = SignalMetrics::all(rollout, role, false, vm, host);
+        let times = TimeMetrics::new(rollout, role, false, vm, host);
         let clients = rollout.sticky().then(|| ClientMetrics::new(rollout, role, vm, host));
         Self {
             total,
@@ -147,7 +227,7 @@ impl RoleMetrics {
             overdue,
             rescued,
             overridden,
-            time_us,
+            times,
             signals,
             clients,
         }
@@ -173,10 +253,8 @@ impl RoleMetrics {
         if let Some(class) = class.and_then(|class| self.classes.get_mut(class)) {
             class.add(1);
         }
-        if let Some(time_us) = request.time_us {
-            self.time_us.record(time_us, effects);
-        }
-        count_readings(&mut self.signals, readings);
+        self.times.record(request, effects);
+        count_readings(&mut self.signals, readings, effects);
         if let (Some(metrics), Some(counts)) = (&mut self.clients, clients) {
             metrics.count(request, counts, readings, effects);
         }
@@ -192,10 +270,10 @@ impl RoleMetrics {
             &mut self.rescued,
             &mut self.overridden,
         ];
-        let signals = self.signals.iter_mut().flatten();
-        let counters = single.into_iter().chain(&mut self.classes).chain(signals);
+        let counters = single.into_iter().chain(&mut self.classes);
         counters.for_each(|counter| counter.flush(effects));
-        self.time_us.flush(effects);
+        self.signals.iter_mut().for_each(|signal| signal.flush(effects));
+        self.times.flush(effects);
         if let Some(clients) = &mut self.clients {
             clients.flush(effects);
         }
@@ -209,11 +287,9 @@ impl ClientMetrics {
         let total = counter(Metric::ClientTotal);
         let failure = counter(Metric::ClientFailure);
         let first_failure = counter(Metric::ClientFirstFailure);
-        let signals_first =
-            signals(rollout, |signal, bin| counter(Metric::SignalFirst { signal, bin }));
-        let name = role_metric(rollout, role, Metric::RqTimeFirstUs);
-        let time_first_us = Samples::new(vm, host, &name);
-        Self { total, failure, first_failure, time_first_us, signals_first }
+        let signals_first = SignalMetrics::all(rollout, role, true, vm, host);
+        let times_first = TimeMetrics::new(rollout, role, true, vm, host);
+        Self { total, failure, first_failure, times_first, signals_first }
     }
 
     fn count(
@@ -229,17 +305,15 @@ impl ClientMetrics {
             return;
         }
         self.first_failure.add(u64::from(request.result == RequestResult::Failure));
-        if let Some(time_us) = request.time_us {
-            self.time_first_us.record(time_us, effects);
-        }
-        count_readings(&mut self.signals_first, readings);
+        self.times_first.record(request, effects);
+        count_readings(&mut self.signals_first, readings, effects);
     }
 
     fn flush(&mut self, effects: &mut Vec<Effect>) {
         let single = [&mut self.total, &mut self.failure, &mut self.first_failure];
-        let counters = single.into_iter().chain(self.signals_first.iter_mut().flatten());
-        counters.for_each(|counter| counter.flush(effects));
-        self.time_first_us.flush(effects);
+        single.into_iter().for_each(|counter| counter.flush(effects));
+        self.signals_first.iter_mut().for_each(|signal| signal.flush(effects));
+        self.times_first.flush(effects);
     }
 }
 
@@ -248,22 +322,23 @@ fn role_metric<'a>(rollout: &'a Rollout, role: Role, metric: Metric<'a>) -> Stat
     StatName::Role { rollout: &rollout.name, role, version, metric }
 }
 
-/// A counter for each bin of each signal.
-fn signals(
-    rollout: &Rollout,
-    mut counter: impl FnMut(&str, &str) -> PendingCounter,
-) -> Vec<Vec<PendingCounter>> {
-    let of_signal = |signal: &Signal| {
-        bin_names(signal).iter().map(|bin| counter(&signal.name, bin)).collect::<Vec<_>>()
-    };
-    rollout.signals.iter().map(of_signal).collect()
-}
-
-fn count_readings(counters: &mut [Vec<PendingCounter>], readings: &[SignalReading]) {
+fn count_readings(
+    signals: &mut [SignalMetrics],
+    readings: &[SignalReading],
+    effects: &mut Vec<Effect>,
+) {
     for reading in readings {
-        let bins = counters.get_mut(reading.signal);
-        if let Some(counter) = bins.and_then(|bins| bins.get_mut(reading.bin)) {
-            counter.add(1);
+        let Some(signal) = signals.get_mut(reading.signal) else {
+            continue;
+        };
+        match (reading.value, &mut signal.values) {
+            (SignalValue::Sample(value), Some(values)) => values.record(value, effects),
+            (SignalValue::Sample(_), None) => {}
+            (SignalValue::Bin(bin), _) => {
+                if let Some(counter) = signal.bins.get_mut(bin) {
+                    counter.add(1);
+                }
+            }
         }
     }
 }

@@ -12,7 +12,9 @@ use crate::cohort::KeyHash;
 use crate::deadlines::Deadline;
 use crate::ending::ResponseEnd;
 use crate::responder::Responder;
-use canary_model::config::FailureRule;
+use crate::response_body::ResponseBody;
+use crate::sse::StreamFault;
+use canary_model::config::{FailureRule, Timings};
 use canary_model::role::Role;
 
 /// A request whose response is still to come or to end: assigned, then answered, begun, ended.
@@ -104,6 +106,10 @@ pub struct ComparedRequest {
     /// Request headers to end of response in microseconds. `None` if the client left, and for an
     /// upgraded connection, whose length says nothing about the service.
     pub time_us: Option<u64>,
+    /// Request headers to the first byte of the body, if `timings` asks for it and one came.
+    pub ttfb_us: Option<u64>,
+    /// The mean time between the chunks of the body, if `timings` asks for it and the body ended.
+    pub gap_us: Option<u64>,
 }
 
 /// What makes a response a failure, whatever its status.
@@ -113,6 +119,28 @@ pub enum ResponseFault {
     Broken,
     /// A deadline passed before it came, or before it went on.
     Overdue(Deadline),
+}
+
+impl ComparedRequest {
+    /// Adds how its body progressed, as far as `timings` asks for it. How far its chunks lie apart
+    /// doesn't count if its client left.
+    pub fn add_timings(
+        &mut self,
+        timings: Timings,
+        body: &ResponseBody,
+        started_ns: u64,
+        end: ResponseEnd,
+    ) {
+        if self.result == RequestResult::Abandoned {
+            return;
+        }
+        if timings.ttfb {
+            self.ttfb_us = body.ttfb_us(started_ns);
+        }
+        if timings.gap && end != ResponseEnd::ClientLeft {
+            self.gap_us = body.gap_us();
+        }
+    }
 }
 
 /// How a request went.
@@ -130,7 +158,15 @@ pub enum RequestResult {
 impl Outcome {
     /// A request whose deadline passed at `due_ns`, before its response was over. The time until then
     /// counts as its time; otherwise, the version that hangs more would look faster.
-    pub fn overdue(trial: &Trial, deadline: Deadline, due_ns: u64) -> Self {
+    /// `ttfb_us` is its time to the first byte, if one came; `None` counts as the time until then.
+    pub fn overdue(
+        trial: &Trial,
+        timings: Timings,
+        passed: (Deadline, u64),
+        ttfb_us: Option<u64>,
+    ) -> Self {
+        let (deadline, due_ns) = passed;
+        let time_us = due_ns.saturating_sub(trial.started_ns) / 1_000;
         Self::Compared(ComparedRequest {
             role: trial.role,
             unit: trial.unit,
@@ -138,7 +174,9 @@ impl Outcome {
             class: 0,
             fault: Some(ResponseFault::Overdue(deadline)),
             rescued: false,
-            time_us: Some(due_ns.saturating_sub(trial.started_ns) / 1_000),
+            time_us: Some(time_us),
+            ttfb_us: timings.ttfb.then_some(ttfb_us.unwrap_or(time_us)),
+            gap_us: None,
         })
     }
 
@@ -173,6 +211,11 @@ impl Exchange {
     /// What the request is in the comparison; `None` if it is overridden and not compared.
     pub fn trial(&self) -> Option<Trial> {
         (!self.overridden).then_some(self.trial)
+    }
+
+    /// When the request's headers came, by the host's monotonic clock.
+    pub fn started_ns(&self) -> u64 {
+        self.trial.started_ns
     }
 
     /// The role that was chosen for the request.
@@ -248,8 +291,15 @@ impl Exchange {
         chosen && !self.overridden && !failed
     }
 
-    /// The request is over: what it is to the statistics. `end` says how its response ended.
-    pub fn finish(&self, failure: &FailureRule, end: ResponseEnd, now_ns: u64) -> Outcome {
+    /// The request is over: what it is to the statistics. `end` says how its response ended, and
+    /// `stream` what the events of its body say against it.
+    pub fn finish(
+        &self,
+        failure: &FailureRule,
+        end: ResponseEnd,
+        stream: Option<StreamFault>,
+        now_ns: u64,
+    ) -> Outcome {
         let by = self.answered.map_or(Responder::Chosen, |answered| answered.by);
         match (self.overridden, by) {
             (true, Responder::KillSwitch) => return Outcome::Overridden(Role::Stable),
@@ -257,7 +307,7 @@ impl Exchange {
             (false, Responder::KillSwitch) => return Outcome::Diverted(self.trial.unit),
             (false, _) => {}
         }
-        let (result, fault) = self.result(failure, end);
+        let (result, fault) = self.result(failure, end, stream);
         let rescued = by == Responder::Rescue && result == RequestResult::Success;
         let http = self.answered.map_or(0, |answered| answered.http);
         let time_us = now_ns.saturating_sub(self.trial.started_ns) / 1_000;
@@ -272,6 +322,8 @@ impl Exchange {
             fault,
             rescued,
             time_us: timed.then_some(time_us),
+            ttfb_us: None,
+            gap_us: None,
         })
     }
 
@@ -280,6 +332,7 @@ impl Exchange {
         &self,
         failure: &FailureRule,
         end: ResponseEnd,
+        stream: Option<StreamFault>,
     ) -> (RequestResult, Option<ResponseFault>) {
         let Some(answered) = self.answered else {
             return (RequestResult::Abandoned, None);
@@ -290,10 +343,11 @@ impl Exchange {
             return (RequestResult::Abandoned, None);
         }
         let broken = end == ResponseEnd::Broken || (no_status && answered.http == 200);
-        if broken && failure.broken {
+        let stream = stream.filter(|_| !left);
+        if (broken && failure.broken) || stream == Some(StreamFault::Incomplete) {
             return (RequestResult::Failure, Some(ResponseFault::Broken));
         }
-        let failed = self.fails_by_status(failure);
+        let failed = stream.is_some() || self.fails_by_status(failure);
         (if failed { RequestResult::Failure } else { RequestResult::Success }, None)
     }
 

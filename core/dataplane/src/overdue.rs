@@ -13,6 +13,7 @@ use crate::host::{Headers, Host, Response};
 use crate::outcome::{Outcome, Trial};
 use crate::request::MatchedRequest;
 use crate::responder::{Responder, UpstreamInfo, responder};
+use crate::response_body::BodyProgress;
 use crate::rollout_state::RolloutState;
 use crate::worker::FilterWorker;
 
@@ -27,6 +28,10 @@ pub(crate) struct OpenRequest {
     upload: Option<u64>,
     /// The response's headers have come, and not from stable in the canary's place.
     answered: Cell<bool>,
+    /// The first byte of the body has come, or of an event stream the first event with content.
+    content: Cell<bool>,
+    /// The time to it in microseconds.
+    ttfb_us: Cell<Option<u64>>,
     /// It was counted as overdue; whatever happens later counts nothing.
     counted: Cell<bool>,
 }
@@ -69,9 +74,16 @@ impl FilterWorker {
         }
         let open = sent.ended || body_hooks;
         let upload = if open { None } else { content_length(headers) };
-        let (answered, counted) = (Cell::new(false), Cell::new(false));
-        let known = OpenRequest { trial, stream: sent.stream, upload, answered, counted };
-        let watched = state.deadlines.watch(known);
+        let no = || Cell::new(false);
+        let watched = state.deadlines.watch(OpenRequest {
+            trial,
+            stream: sent.stream,
+            upload,
+            answered: no(),
+            content: no(),
+            ttfb_us: Cell::new(None),
+            counted: no(),
+        });
         if !body_hooks && (sent.ended || upload.is_some()) {
             state.deadlines.start(Deadline::Answer, &watched, trial.started_ns);
         }
@@ -91,7 +103,7 @@ impl FilterWorker {
             if !watched.subject.answered.get() {
                 state.deadlines.start(Deadline::Answer, watched, now_ns);
             }
-            if !request.body_begun {
+            if !watched.subject.content.get() {
                 state.deadlines.start(Deadline::FirstByte, watched, now_ns);
             }
         }
@@ -99,63 +111,75 @@ impl FilterWorker {
 }
 
 impl RolloutState {
-    /// The response's headers have come. If they came too late, the request counts as overdue.
+    /// The response's headers have come. Returns whether they came too late.
     pub(crate) fn answer_came(
         &mut self,
         request: &mut MatchedRequest,
         response: &impl Response,
         host: &impl Host,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> bool {
         if !request.exchange.is_compared()
             && let Some(watched) = request.watched.take()
         {
             self.deadlines.stop_all(&watched);
         }
-        self.take_overdue(request, response, host, effects);
+        if self.is_overdue(request, |path| response.attribute(path), host, effects) {
+            return true;
+        }
         if let Some(watched) = &request.watched {
             watched.subject.answered.set(true);
             self.deadlines.stop(Deadline::Answer, watched);
         }
+        false
     }
 
-    /// A chunk of the response's body has come.
-    pub(crate) fn chunk_came(&mut self, request: &mut MatchedRequest, host: &impl Host) {
-        request.body_begun = true;
-        if let Some(watched) = &request.watched {
-            let now_ns = host.now_ns();
-            // If a deadline has passed, the next tick takes it.
-            if !watched.subject.is_counted() && !watched.is_overdue(now_ns) {
-                self.deadlines.stop(Deadline::FirstByte, watched);
-                self.deadlines.start(Deadline::Idle, watched, now_ns);
-            }
+    /// A chunk of the response's body has come in time.
+    pub(crate) fn chunk_came(
+        &mut self,
+        request: &MatchedRequest,
+        progress: BodyProgress,
+        now_ns: u64,
+    ) {
+        let Some(watched) = &request.watched else {
+            return;
+        };
+        let open = &watched.subject;
+        if progress.content && !open.content.replace(true) {
+            open.ttfb_us
+                .set(request.body.as_ref().and_then(|body| body.ttfb_us(open.trial.started_ns)));
+            self.deadlines.stop(Deadline::FirstByte, watched);
+        }
+        if progress.done {
+            self.deadlines.stop_all(watched);
+        } else {
+            self.deadlines.start(Deadline::Idle, watched, now_ns);
         }
     }
 
-    /// No deadline of a request matters any more, unless one has passed: the next tick takes it.
-    pub(crate) fn stop_deadlines(&mut self, request: &MatchedRequest, host: &impl Host) {
-        if let Some(watched) = &request.watched
-            && !watched.is_overdue(host.now_ns())
-        {
+    /// No deadline of a request matters any more.
+    pub(crate) fn stop_deadlines(&mut self, request: &MatchedRequest) {
+        if let Some(watched) = &request.watched {
             self.deadlines.stop_all(watched);
         }
     }
 
-    /// Counts a request as overdue if a deadline of it has passed since the last tick.
-    pub(crate) fn take_overdue(
+    /// Whether a request was counted, now or before: if a deadline of it has passed since the last
+    /// tick, it counts as overdue. `attribute` reads an attribute of its stream.
+    pub(crate) fn is_overdue(
         &mut self,
-        request: &mut MatchedRequest,
-        response: &impl Response,
+        request: &MatchedRequest,
+        attribute: impl Fn(&[&str]) -> Option<Vec<u8>>,
         host: &impl Host,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> bool {
         if let Some(watched) = &request.watched {
             let now_ns = host.now_ns();
             if let Some(passed) = self.deadlines.take(watched, now_ns) {
-                let attribute = |path: &[&str]| response.attribute(path);
                 self.count_overdue(&passed, attribute, now_ns, host, effects);
             }
         }
+        request.is_counted()
     }
 
     /// Counts the requests whose deadlines have passed since the last tick.
@@ -183,7 +207,9 @@ impl RolloutState {
             return;
         }
         request.counted.set(true);
-        let outcome = Outcome::overdue(&request.trial, passed.deadline, passed.due_ns);
+        let timings = self.rollout.timings;
+        let deadline = (passed.deadline, passed.due_ns);
+        let outcome = Outcome::overdue(&request.trial, timings, deadline, request.ttfb_us.get());
         self.count(&outcome, &[], now_ns, host, effects);
     }
 }

@@ -10,8 +10,9 @@ use crate::host::{Headers, Host};
 use crate::matching::{self, RequestTarget};
 use crate::outcome::{Exchange, is_grpc};
 use crate::overdue::WatchedRequest;
+use crate::response_body::ResponseBody;
 use crate::rollout_state::RolloutState;
-use crate::signal::{self, ResponseBody, SignalReading};
+use crate::signal::{self, SignalReading};
 use crate::worker::FilterWorker;
 use rand_core::Rng;
 
@@ -25,10 +26,8 @@ pub struct MatchedRequest {
     pub(crate) cookie: Option<(NewCookie, bool)>,
     /// What the request and the response's headers say for the signals.
     pub(crate) readings: Vec<SignalReading>,
-    /// The response's body, if a signal reads it.
+    /// The response's body, if anything that is configured depends on it.
     pub(crate) body: Option<ResponseBody>,
-    /// A byte of the response's body has come.
-    pub(crate) body_begun: bool,
     /// Its deadlines, if it has any.
     pub(crate) watched: Option<WatchedRequest>,
     /// Its outcome was counted: nothing that happens later counts.
@@ -151,7 +150,6 @@ impl RolloutState {
             cookie,
             readings,
             body: None,
-            body_begun: false,
             watched: None,
             counted: false,
         }

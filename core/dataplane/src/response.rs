@@ -1,7 +1,6 @@
 //! The second half of one request in a worker: labeled at its response's headers, followed while the
 //! body passes, counted at its end.
 
-use canary_model::config::Rollout;
 use canary_model::role::Role;
 use rand_core::Rng;
 
@@ -12,8 +11,10 @@ use crate::host::{Host, Response};
 use crate::outcome::{Outcome, grpc_status, http_status};
 use crate::request::MatchedRequest;
 use crate::responder::{Responder, responder, upstream_info};
+use crate::response_body::{ResponseBody, ResponseStart};
 use crate::rollout_state::RolloutState;
-use crate::signal::{self, ResponseBody, SignalReading};
+use crate::signal;
+use crate::sse::is_event_stream;
 use crate::worker::FilterWorker;
 
 /// What to do when a response's headers have come.
@@ -65,14 +66,23 @@ impl FilterWorker {
             let details = response.attribute(&["response", "code_details"]);
             request.exchange.set_local_reply(is_local_reply(details.as_deref()));
         }
-        request.exchange.set_begun();
-        state.answer_came(request, response, host, &mut effects);
-        request.read_headers(&state.rollout, response);
-        if ended {
-            state.end_response(request, host);
+        let content_type =
+            if body_hooks && !ended { response.header("content-type") } else { None };
+        let event_stream = content_type.is_some_and(|content| is_event_stream(&content));
+        if !event_stream {
+            request.exchange.set_begun();
         }
-        if request.exchange.is_upgraded() {
-            state.conclude(request, ResponseEnd::Complete, 0, host, &mut effects);
+        if !state.answer_came(request, response, host, &mut effects) {
+            let draw = self.random.next_u64();
+            let start =
+                ResponseStart { status, ended, event_stream, signals: false, now_ns: 0, draw };
+            state.read_headers(request, start, response, host);
+            if ended {
+                state.end_response(request, host, &mut effects);
+            }
+            if request.exchange.is_upgraded() {
+                state.conclude(request, ResponseEnd::Complete, host, &mut effects);
+            }
         }
         let set_cookie = request
             .cookie
@@ -89,22 +99,31 @@ impl FilterWorker {
         request: &mut MatchedRequest,
         chunk: BodyChunk<F>,
         host: &impl Host,
-    ) {
+    ) -> Vec<Effect> {
+        let mut effects = Vec::new();
         let Some(state) = self.rollouts.get_mut(request.rollout) else {
-            return;
+            return effects;
         };
-        if let Some(body) = &mut request.body
-            && body.wants_more()
-            && let Some(bytes) = (chunk.bytes)()
-        {
-            body.push(&bytes);
+        if state.is_overdue(request, |_| None, host, &mut effects) {
+            return effects;
         }
         if chunk.size > 0 {
-            state.chunk_came(request, host);
+            request.exchange.set_begun();
+            if let Some(body) = &mut request.body {
+                let needed = body.needs_bytes(&state.rollout);
+                let bytes = if needed { (chunk.bytes)() } else { None };
+                let now_ns = host.now_ns();
+                let progress = body.push(&state.rollout, chunk.size, bytes.as_deref(), now_ns);
+                state.chunk_came(request, progress, now_ns);
+                if progress.error {
+                    state.conclude(request, ResponseEnd::Complete, host, &mut effects);
+                }
+            }
         }
         if chunk.ended {
-            state.end_response(request, host);
+            state.end_response(request, host, &mut effects);
         }
+        effects
     }
 
     /// The response has ended with trailers.
@@ -113,15 +132,19 @@ impl FilterWorker {
         request: &mut MatchedRequest,
         trailer: impl FnOnce(&str) -> Option<Vec<u8>>,
         host: &impl Host,
-    ) {
+    ) -> Vec<Effect> {
+        let mut effects = Vec::new();
         if request.exchange.is_grpc()
             && let Some(status) = trailer("grpc-status")
         {
             request.exchange.set_grpc_status(grpc_status(&status));
         }
-        if let Some(state) = self.rollouts.get_mut(request.rollout) {
-            state.end_response(request, host);
+        if let Some(state) = self.rollouts.get_mut(request.rollout)
+            && !state.is_overdue(request, |_| None, host, &mut effects)
+        {
+            state.end_response(request, host, &mut effects);
         }
+        effects
     }
 
     /// The request is over: after the last byte, a reset or a disconnect. Counts it, unless it was
@@ -136,28 +159,55 @@ impl FilterWorker {
         let Some(state) = self.rollouts.get_mut(request.rollout) else {
             return effects;
         };
-        state.take_overdue(&mut request, response, host, &mut effects);
-        if request.is_counted() {
-            return effects;
+        let attribute = |path: &[&str]| response.attribute(path);
+        if !state.is_overdue(&request, attribute, host, &mut effects) {
+            let end = if request.exchange.needs_end() {
+                response_end(attribute(&["response", "code_details"]).as_deref())
+            } else {
+                ResponseEnd::Complete
+            };
+            state.conclude(&mut request, end, host, &mut effects);
         }
-        let details = || response.attribute(&["response", "code_details"]);
-        let end = match request.exchange.needs_end() {
-            true => response_end(details().as_deref()),
-            false => ResponseEnd::Complete,
-        };
-        state.conclude(&mut request, end, self.random.next_u64(), host, &mut effects);
         effects
     }
 }
 
 impl RolloutState {
+    /// Reads the signals in the response's headers, and follows its body if anything that is configured
+    /// depends on it.
+    fn read_headers(
+        &self,
+        request: &mut MatchedRequest,
+        mut start: ResponseStart,
+        response: &impl Response,
+        host: &impl Host,
+    ) {
+        let rollout = &self.rollout;
+        start.signals = request.exchange.is_readable(&rollout.failure);
+        if start.signals {
+            let readings = signal::header_readings(rollout, |name| response.header(name));
+            request.readings.extend(readings);
+        }
+        if rollout.reads_response_bodies() && request.exchange.is_compared() {
+            start.now_ns = host.now_ns();
+            request.body = ResponseBody::new(rollout, response, &start);
+        }
+    }
+
     /// The response has ended as its protocol requires: with its headers, its last chunk or its
     /// trailers.
-    fn end_response(&mut self, request: &mut MatchedRequest, host: &impl Host) {
+    fn end_response(
+        &mut self,
+        request: &mut MatchedRequest,
+        host: &impl Host,
+        effects: &mut Vec<Effect>,
+    ) {
         request.exchange.set_ended();
-        self.stop_deadlines(request, host);
-        if let Some(body) = &mut request.body {
-            body.end();
+        self.stop_deadlines(request);
+        if let Some(body) = &mut request.body
+            && body.end(&self.rollout).error
+        {
+            self.conclude(request, ResponseEnd::Complete, host, effects);
         }
     }
 
@@ -166,46 +216,28 @@ impl RolloutState {
         &mut self,
         request: &mut MatchedRequest,
         end: ResponseEnd,
-        draw: u64,
         host: &impl Host,
         effects: &mut Vec<Effect>,
     ) {
         if request.is_counted() {
             return;
         }
-        self.stop_deadlines(request, host);
-        let now_ns = host.now_ns();
-        let outcome = request.exchange.finish(&self.rollout.failure, end, now_ns);
-        let readings = request.readings(&self.rollout, &outcome, draw);
         request.counted = true;
+        self.stop_deadlines(request);
+        let now_ns = host.now_ns();
+        let rollout = &self.rollout;
+        let body = request.body.take();
+        let fault = body.as_ref().and_then(|body| body.fault(rollout));
+        let mut outcome = request.exchange.finish(&rollout.failure, end, fault, now_ns);
+        if let (Outcome::Compared(compared), Some(body)) = (&mut outcome, &body) {
+            compared.add_timings(rollout.timings, body, request.exchange.started_ns(), end);
+        }
+        let mut readings = Vec::new();
+        if outcome.is_success() {
+            readings = std::mem::take(&mut request.readings);
+            readings.extend(body.iter().flat_map(|body| body.readings(rollout)));
+        }
         self.count(&outcome, &readings, now_ns, host, effects);
-    }
-}
-
-impl MatchedRequest {
-    /// Reads the signals in the response's headers, and starts to keep its body if a signal is in it.
-    fn read_headers(&mut self, rollout: &Rollout, response: &impl Response) {
-        if rollout.signals.is_empty() || !self.exchange.is_readable(&rollout.failure) {
-            return;
-        }
-        self.readings.extend(signal::header_readings(rollout, |name| response.header(name)));
-        if rollout.reads_bodies() {
-            let encoding = response.header("content-encoding");
-            self.body = ResponseBody::wanted(rollout, encoding.as_deref());
-        }
-    }
-
-    /// What the request says for the signals: nothing unless it went well. `draw` is a uniformly random
-    /// number.
-    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome, draw: u64) -> Vec<SignalReading> {
-        if !outcome.is_success() {
-            return Vec::new();
-        }
-        let mut readings = std::mem::take(&mut self.readings);
-        if let Some(body) = self.body.take() {
-            readings.extend(signal::body_readings(rollout, &body, draw));
-        }
-        readings
     }
 }
 

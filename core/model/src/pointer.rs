@@ -31,6 +31,11 @@ impl Pointer {
         steps.filter(|steps| steps.len() <= MAX_TOKENS).map(Self)
     }
 
+    /// Whether it has a `*`, so that a random element decides where it leads.
+    pub fn draws(&self) -> bool {
+        self.0.contains(&Step::Element)
+    }
+
     /// The value that the pointer leads to; `None` if there is none.
     ///
     /// A document gives at most one value, because one request is one observation: a batch of ten equal

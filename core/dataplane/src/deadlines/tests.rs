@@ -23,8 +23,8 @@ fn each_request_passes_its_first_deadline_once() {
     deadlines.stop(Deadline::Answer, &watched[1]);
     assert_eq!(expired(&mut deadlines, 9), []);
     assert_eq!(expired(&mut deadlines, 11), [(0, Deadline::Answer, 10)]);
-    assert!(!watched[0].is_overdue(1_000), "its other deadlines are off");
-    assert!(watched[2].is_overdue(12) && !watched[2].is_overdue(11));
+    assert!(deadlines.take(&watched[0], 1_000).is_none(), "its other deadlines are off");
+    assert!(deadlines.take(&watched[2], 11).is_none());
     deadlines.stop(Deadline::FirstByte, &watched[1]);
     deadlines.start(Deadline::Idle, &watched[1], 12);
     deadlines.start(Deadline::Idle, &watched[1], 14);

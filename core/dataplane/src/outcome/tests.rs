@@ -20,7 +20,7 @@ fn compared(exchange: &Exchange) -> ComparedRequest {
 }
 
 fn ended(exchange: &Exchange, failure: &FailureRule, end: ResponseEnd) -> ComparedRequest {
-    match exchange.finish(failure, end, 3_500_000) {
+    match exchange.finish(failure, end, None, 3_500_000) {
         Outcome::Compared(compared) => compared,
         other => panic!("{other:?}"),
     }
@@ -38,6 +38,8 @@ fn an_answer_from_the_chosen_version() {
         fault: None,
         rescued: false,
         time_us: Some(2_500),
+        ttfb_us: None,
+        gap_us: None,
     };
     assert_eq!(compared(&exchange), expected);
 }
@@ -69,7 +71,10 @@ fn a_diverted_request_is_not_counted_unless_overridden() {
     ] {
         let mut exchange = exchange(Role::Canary, reason, false);
         assert_eq!(exchange.answered(200, Responder::KillSwitch), Role::Stable);
-        assert_eq!(exchange.finish(&FailureRule::default(), ResponseEnd::Complete, 0), request);
+        assert_eq!(
+            exchange.finish(&FailureRule::default(), ResponseEnd::Complete, None, 0),
+            request
+        );
     }
 }
 
@@ -79,7 +84,7 @@ fn an_overridden_request_counts_separately() {
         let mut exchange = exchange(role, Reason::Override, false);
         exchange.answered(500, Responder::Chosen);
         assert_eq!(
-            exchange.finish(&FailureRule::default(), ResponseEnd::Complete, 0),
+            exchange.finish(&FailureRule::default(), ResponseEnd::Complete, None, 0),
             Outcome::Overridden(role)
         );
     }
@@ -225,13 +230,44 @@ fn where_the_end_matters_and_no_hook_has_seen_it() {
 #[test]
 fn an_overdue_request_is_a_failure_in_no_class() {
     let trial = exchange(Role::Canary, Reason::Random, true).trial().unwrap();
-    let Outcome::Compared(request) = Outcome::overdue(&trial, Deadline::Answer, 31_000_000) else {
-        panic!("it is compared");
+    let overdue = |ttfb, first_byte| {
+        let timings = Timings { ttfb, gap: true };
+        match Outcome::overdue(&trial, timings, (Deadline::Answer, 31_000_000), first_byte) {
+            Outcome::Compared(request) => request,
+            other => panic!("{other:?}"),
+        }
     };
+    let request = overdue(true, None);
     assert_eq!((request.result, request.class), (RequestResult::Failure, 0));
     assert_eq!(request.fault, Some(ResponseFault::Overdue(Deadline::Answer)));
-    assert_eq!(request.time_us, Some(30_000));
+    assert_eq!((request.time_us, request.ttfb_us), (Some(30_000), Some(30_000)));
+    assert_eq!(overdue(true, Some(7)).ttfb_us, Some(7));
+    assert_eq!((overdue(false, Some(7)).ttfb_us, overdue(false, None).gap_us), (None, None));
     assert_eq!(exchange(Role::Canary, Reason::Override, false).trial(), None);
+}
+
+/// By the events of its body: no done marker is broken, whatever `broken` says of the connection; an
+/// error or no event with data is a failure. What a client didn't wait for isn't held against it.
+#[test]
+fn the_events_of_a_stream_decide_before_its_status() {
+    let mut stream = exchange(Role::Canary, Reason::Random, false);
+    stream.answered(200, Responder::Chosen);
+    stream.set_begun();
+    let off = failure(json!({"broken": false}));
+    for (fault, result, broken) in [
+        (StreamFault::Incomplete, RequestResult::Failure, true),
+        (StreamFault::Empty, RequestResult::Failure, false),
+        (StreamFault::Error, RequestResult::Failure, false),
+    ] {
+        let by = |end| match stream.finish(&off, end, Some(fault), 0) {
+            Outcome::Compared(request) => {
+                (request.result, request.fault == Some(ResponseFault::Broken))
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(by(ResponseEnd::Complete), (result, broken), "{fault:?}");
+        assert_eq!(by(ResponseEnd::ClientLeft), (RequestResult::Success, false), "{fault:?}");
+    }
 }
 
 #[test]

@@ -37,7 +37,8 @@ fn send(
 
 fn body(worker: &mut SimulatedWorker<'_>, request: &mut MatchedRequest, size: usize, ended: bool) {
     let chunk = BodyChunk { size, ended, bytes: || None };
-    worker.worker.body(request, chunk, worker.process);
+    let effects = worker.worker.body(request, chunk, worker.process);
+    worker.process.perform(effects);
 }
 
 /// `rq_total`, `rq_failure`, `rq_overdue`, and all classes together.

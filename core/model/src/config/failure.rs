@@ -97,7 +97,7 @@ impl FailureRule {
     /// Reads the `failure` object; a list that is left out keeps its default.
     pub(super) fn read(node: &Node<'_>, problems: &mut ConfigErrors) -> Self {
         let mut rule = Self::default();
-        let fields = ["http", "grpc", "broken", "overdue"];
+        let fields = ["http", "grpc", "broken", "overdue", "sse"];
         let Some(object) = node.object(&fields, problems) else {
             return rule;
         };
@@ -128,6 +128,7 @@ impl FailureRule {
                 }
             }
         }
+        rule.sse = object.get("sse").map(|sse| SseRule::read(&sse, problems));
         rule
     }
 }
