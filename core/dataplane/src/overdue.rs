@@ -1,7 +1,7 @@
 //! Requests that run into a deadline: when their deadlines start and stop, and what counts when one
 //! passes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use canary_model::config::Rollout;
@@ -10,17 +10,22 @@ use canary_model::role::Role;
 use crate::deadlines::{Deadline, Passed, Watched};
 use crate::effect::Effect;
 use crate::host::{Headers, Host, Response};
+use crate::judged::JudgedRequest;
 use crate::outcome::{Outcome, Trial};
 use crate::request::MatchedRequest;
 use crate::responder::{Responder, UpstreamInfo, responder};
 use crate::response_body::BodyProgress;
-use crate::rollout_state::RolloutState;
+use crate::rollout_state::{AssignedUnder, RolloutState};
 use crate::worker::FilterWorker;
 
 /// What a tick needs to know of a request under deadlines.
 #[derive(Debug)]
 pub(crate) struct OpenRequest {
     trial: Trial,
+    /// What it was assigned under.
+    under: AssignedUnder,
+    /// Its place among the requests to be judged.
+    judged: RefCell<JudgedRequest>,
     /// The host's number for the stream.
     stream: u32,
     /// The request's Content-Length, if its deadline began before its end: it holds only if that much
@@ -40,6 +45,14 @@ impl OpenRequest {
     /// Whether it was counted as overdue.
     pub(crate) fn is_counted(&self) -> bool {
         self.counted.get()
+    }
+
+    /// Changes what the judge knows of it.
+    pub(crate) fn with_judged(&self, change: impl FnOnce(&mut JudgedRequest)) {
+        // No change asks for another.
+        if let Ok(mut judged) = self.judged.try_borrow_mut() {
+            change(&mut judged);
+        }
     }
 }
 
@@ -77,6 +90,8 @@ impl FilterWorker {
         let no = || Cell::new(false);
         let watched = state.deadlines.watch(OpenRequest {
             trial,
+            under: request.under.clone(),
+            judged: RefCell::new(std::mem::take(&mut request.judged)),
             stream: sent.stream,
             upload,
             answered: no(),
@@ -123,6 +138,7 @@ impl RolloutState {
             && let Some(watched) = request.watched.take()
         {
             self.deadlines.stop_all(&watched);
+            watched.subject.with_judged(|judged| request.judged = std::mem::take(judged));
         }
         if self.is_overdue(request, |path| response.attribute(path), host, effects) {
             return true;
@@ -207,10 +223,11 @@ impl RolloutState {
             return;
         }
         request.counted.set(true);
+        request.with_judged(|judged| self.judged.requests.failed(judged));
         let timings = self.rollout.timings;
         let deadline = (passed.deadline, passed.due_ns);
         let outcome = Outcome::overdue(&request.trial, timings, deadline, request.ttfb_us.get());
-        self.count(&outcome, &[], now_ns, host, effects);
+        self.count(&request.under, &outcome, &[], now_ns, host, effects);
     }
 }
 

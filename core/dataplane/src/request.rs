@@ -1,17 +1,20 @@
 //! The first half of one request in a worker: matched to a rollout and assigned to a version.
 //! [`response`](crate::response) is its second half.
 
+use std::rc::Rc;
+
 use canary_model::config::Rollout;
 use canary_model::role::Role;
 
 use crate::assign::{Assignment, Decision, NewCookie, decide};
 use crate::effect::RequestChange;
 use crate::host::{Headers, Host};
+use crate::judged::JudgedRequest;
 use crate::matching::{self, RequestTarget};
 use crate::outcome::{Exchange, is_grpc};
 use crate::overdue::WatchedRequest;
 use crate::response_body::ResponseBody;
-use crate::rollout_state::RolloutState;
+use crate::rollout_state::{AssignedUnder, RolloutState};
 use crate::signal::{self, SignalReading};
 use crate::worker::FilterWorker;
 use rand_core::Rng;
@@ -21,10 +24,14 @@ use rand_core::Rng;
 pub struct MatchedRequest {
     /// The rollout's place in the worker.
     pub(crate) rollout: usize,
+    /// What it was assigned under.
+    pub(crate) under: AssignedUnder,
+    /// Its place among the requests to be judged, unless its deadlines have it.
+    pub(crate) judged: JudgedRequest,
     pub(crate) exchange: Exchange,
     /// A cohort cookie to set, and whether the request came over https.
     pub(crate) cookie: Option<(NewCookie, bool)>,
-    /// What the request and the response's headers say for the signals.
+    /// What the response's headers say for the signals.
     pub(crate) readings: Vec<SignalReading>,
     /// The response's body, if anything that is configured depends on it.
     pub(crate) body: Option<ResponseBody>,
@@ -55,7 +62,8 @@ impl FilterWorker {
         let matched = self.rollouts.iter().position(matches).and_then(|place| {
             let now_ns = host.now_ns();
             let assignment = self.assign(place, request, now_ns, host)?;
-            Some((place, assignment, now_ns))
+            let state = self.rollouts.get_mut(place)?;
+            Some(state.follow(place, &assignment, request, now_ns))
         });
         let this: &Self = self;
         let mut changes = Vec::new();
@@ -64,20 +72,21 @@ impl FilterWorker {
         }
         let tokens = this.token_headers.iter().filter(|name| request.get(name).is_some());
         changes.extend(tokens.map(|name| RequestChange::Remove(name)));
-        let followed = matched.and_then(|(place, assignment, now_ns)| {
-            let state = this.rollouts.get(place)?;
-            this.announce(&state.rollout, assignment.role(), request, &mut changes);
-            Some(state.follow(place, &assignment, request, now_ns))
-        });
-        if followed.is_none() && request.get(&this.config.headers.version).is_some() {
+        if let Some(matched) = &matched
+            && let Some(state) = this.rollouts.get(matched.rollout)
+        {
+            this.announce(&state.rollout, matched.exchange.chosen(), request, &mut changes);
+        }
+        if matched.is_none() && request.get(&this.config.headers.version).is_some() {
             changes.push(RequestChange::Remove(&this.config.headers.version));
         }
-        Begun { changes, request: followed }
+        Begun { changes, request: matched }
     }
 
     /// Assigns a request. The canary is chosen only after the record that all workers share, read at
     /// this moment, confirms it. So a rollback takes effect the moment it is written, and only canary
-    /// requests pay for the read.
+    /// requests pay for the read. If the record names other versions, the request is assigned again,
+    /// because the salt may be another.
     fn assign(
         &mut self,
         place: usize,
@@ -86,16 +95,23 @@ impl FilterWorker {
         host: &impl Host,
     ) -> Option<Assignment> {
         let state = self.rollouts.get_mut(place)?;
-        let cached = state.cached_in_force(now_ns);
-        let draw = || self.random.next_u64();
-        match decide(&self.config, &state.rollout, request, cached, draw) {
-            Decision::Assigned(assignment) => Some(assignment),
-            Decision::Tentative(tentative) => {
-                let record = state.refresh(host).map(|_| ());
-                let record = record.map(|()| &state.cached);
-                Some(tentative.confirm(&state.rollout, record, now_ns))
-            }
+        let mut decide = |state: &RolloutState| {
+            let cached = state.cached_in_force(now_ns);
+            decide(&self.config, &state.rollout, request, cached, || self.random.next_u64())
+        };
+        let mut tentative = match decide(state) {
+            Decision::Assigned(assignment) => return Some(assignment),
+            Decision::Tentative(tentative) => tentative,
+        };
+        let labeled = Rc::clone(&state.rollout);
+        let record = state.refresh(host).map(|_| ());
+        if !Rc::ptr_eq(&labeled, &state.rollout) {
+            tentative = match decide(state) {
+                Decision::Assigned(assignment) => return Some(assignment),
+                Decision::Tentative(tentative) => tentative,
+            };
         }
+        Some(tentative.confirm(&state.rollout, record.map(|()| &state.cached), now_ns))
     }
 
     /// Tells the router and the upstream what was decided. A stable request is left unchanged wherever
@@ -132,7 +148,7 @@ impl FilterWorker {
 impl RolloutState {
     /// Follows a request that was just assigned.
     fn follow(
-        &self,
+        &mut self,
         place: usize,
         assignment: &Assignment,
         request: &impl Headers,
@@ -143,12 +159,17 @@ impl RolloutState {
         let unit = self.clients.unit(assignment, &self.cached);
         let exchange = Exchange::begin(assignment, unit, grpc, now_ns);
         let get = |name| move || request.get(name);
-        let readings = signal::request_readings(&self.rollout, get(":method"), get(":path"));
+        let conversions = signal::request_readings(&self.rollout, get(":method"), get(":path"));
+        let bit = |reading: &SignalReading| 1_u8.checked_shl(reading.signal as u32).unwrap_or(0);
+        let conversions = conversions.iter().fold(0, |bits, reading| bits | bit(reading));
+        let judged = self.judge(assignment, conversions, now_ns);
         MatchedRequest {
             rollout: place,
+            under: self.assigned_under(now_ns),
+            judged,
             exchange,
             cookie,
-            readings,
+            readings: Vec::new(),
             body: None,
             watched: None,
             counted: false,
@@ -157,6 +178,14 @@ impl RolloutState {
 }
 
 impl MatchedRequest {
+    /// Changes what the judge knows of the request.
+    pub(crate) fn with_judged(&mut self, change: impl FnOnce(&mut JudgedRequest)) {
+        match &self.watched {
+            Some(watched) => watched.subject.with_judged(change),
+            None => change(&mut self.judged),
+        }
+    }
+
     /// Whether the request's outcome was counted, at a deadline or otherwise.
     pub(crate) fn is_counted(&self) -> bool {
         self.counted || self.watched.as_ref().is_some_and(|watched| watched.subject.is_counted())

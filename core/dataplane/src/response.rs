@@ -1,6 +1,8 @@
 //! The second half of one request in a worker: labeled at its response's headers, followed while the
 //! body passes, counted at its end.
 
+use std::rc::Rc;
+
 use canary_model::role::Role;
 use rand_core::Rng;
 
@@ -8,7 +10,7 @@ use crate::cookie;
 use crate::effect::{Effect, ResponseChange};
 use crate::ending::{ResponseEnd, is_local_reply, may_be_local, response_end};
 use crate::host::{Host, Response};
-use crate::outcome::{Outcome, grpc_status, http_status};
+use crate::outcome::{Outcome, RequestResult, grpc_status, http_status};
 use crate::request::MatchedRequest;
 use crate::responder::{Responder, responder, upstream_info};
 use crate::response_body::{ResponseBody, ResponseStart};
@@ -41,13 +43,13 @@ pub struct BodyChunk<F> {
 impl FilterWorker {
     /// The response's headers have come: notes which version answered, and returns the headers to set
     /// on the response. `ended` says whether the response ends with them.
-    pub fn respond(
-        &mut self,
-        request: &mut MatchedRequest,
+    pub fn respond<'a>(
+        &'a mut self,
+        request: &'a mut MatchedRequest,
         response: &impl Response,
         ended: bool,
         host: &impl Host,
-    ) -> Option<Responded<'_>> {
+    ) -> Option<Responded<'a>> {
         let body_hooks = self.body_hooks;
         let mut effects = Vec::new();
         let state = self.rollouts.get_mut(request.rollout)?;
@@ -69,10 +71,16 @@ impl FilterWorker {
         let content_type =
             if body_hooks && !ended { response.header("content-type") } else { None };
         let event_stream = content_type.is_some_and(|content| is_event_stream(&content));
-        if !event_stream {
-            request.exchange.set_begun();
-        }
         if !state.answer_came(request, response, host, &mut effects) {
+            let judged = &mut state.judged.requests;
+            match by {
+                Responder::KillSwitch => request.with_judged(|request| judged.diverted(request)),
+                Responder::Rescue => request.with_judged(|request| judged.failed(request)),
+                Responder::Chosen => {}
+            }
+            if !event_stream {
+                state.response_began(request);
+            }
             let draw = self.random.next_u64();
             let start =
                 ResponseStart { status, ended, event_stream, signals: false, now_ns: 0, draw };
@@ -88,7 +96,7 @@ impl FilterWorker {
             .cookie
             .take()
             .map(|(made, secure)| cookie::set(&made.name, &made.id, made.max_age, secure));
-        let version = state.rollout.backend(answered).version.as_str();
+        let version = request.under.rollout.backend(answered).version.as_str();
         let version = (self.config.headers.version.as_str(), version);
         Some(Responded { change: ResponseChange { version, set_cookie }, effects })
     }
@@ -108,7 +116,9 @@ impl FilterWorker {
             return effects;
         }
         if chunk.size > 0 {
-            request.exchange.set_begun();
+            if !request.exchange.has_begun() {
+                state.response_began(request);
+            }
             if let Some(body) = &mut request.body {
                 let needed = body.needs_bytes(&state.rollout);
                 let bytes = if needed { (chunk.bytes)() } else { None };
@@ -194,6 +204,17 @@ impl RolloutState {
         }
     }
 
+    /// The response has begun: with its headers, or an event stream with its first byte.
+    fn response_began(&mut self, request: &mut MatchedRequest) {
+        request.exchange.set_begun();
+        let failed = request.exchange.has_failed(&self.rollout.failure);
+        let judged = &mut self.judged.requests;
+        request.with_judged(|request| match failed {
+            true => judged.failed(request),
+            false => judged.began(request),
+        });
+    }
+
     /// The response has ended as its protocol requires: with its headers, its last chunk or its
     /// trailers.
     fn end_response(
@@ -225,19 +246,28 @@ impl RolloutState {
         request.counted = true;
         self.stop_deadlines(request);
         let now_ns = host.now_ns();
-        let rollout = &self.rollout;
+        let rollout = Rc::clone(&request.under.rollout);
+        let rollout = &*rollout;
         let body = request.body.take();
         let fault = body.as_ref().and_then(|body| body.fault(rollout));
         let mut outcome = request.exchange.finish(&rollout.failure, end, fault, now_ns);
         if let (Outcome::Compared(compared), Some(body)) = (&mut outcome, &body) {
             compared.add_timings(rollout.timings, body, request.exchange.started_ns(), end);
         }
+        if let Outcome::Compared(compared) = &outcome {
+            let judged = &mut self.judged.requests;
+            request.with_judged(|request| match compared.result {
+                RequestResult::Success => judged.began(request),
+                RequestResult::Failure => judged.failed(request),
+                RequestResult::Abandoned => judged.abandoned(request),
+            });
+        }
         let mut readings = Vec::new();
         if outcome.is_success() {
             readings = std::mem::take(&mut request.readings);
             readings.extend(body.iter().flat_map(|body| body.readings(rollout)));
         }
-        self.count(&outcome, &readings, now_ns, host, effects);
+        self.count(&request.under, &outcome, &readings, now_ns, host, effects);
     }
 }
 

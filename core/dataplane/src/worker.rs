@@ -77,7 +77,7 @@ impl FilterWorker {
         vm: &mut Vm,
         host: &impl Host,
     ) -> Result<(Self, Vec<Effect>), Vec<Effect>> {
-        let mut metrics = FilterMetrics::new(vm, host);
+        let mut metrics = FilterMetrics::new(&vm.metrics(), host);
         match Config::parse(json).and_then(|config| check_bodies(config, reads_bodies)) {
             Ok(config) => {
                 let worker =
@@ -138,17 +138,21 @@ impl FilterWorker {
 
     /// A tick: takes over the shared records, shows and flushes the statistics, and polls the runtime
     /// if this worker leads. `unix_seconds` is the wall clock, for the heartbeat.
-    pub fn tick(&mut self, unix_seconds: u64, vm: &Vm, host: &impl Host) -> Vec<Effect> {
+    pub fn tick(&mut self, unix_seconds: u64, vm: &mut Vm, host: &impl Host) -> Vec<Effect> {
         let now_ns = host.now_ns();
         let mut effects = Vec::new();
         for state in &mut self.rollouts {
             // If the record can't be read, the cached one stays, and no request gets past it.
             let _ = state.refresh(host);
-            state.expire(now_ns, host, &mut effects);
             if vm.is_newest(&state.rollout.name, self.generation) {
+                state.note_weight(now_ns, host);
                 state.show(now_ns, &mut effects);
             }
+            // What a deadline decides counts at an age that is reached in the same tick.
+            state.expire(now_ns, host, &mut effects);
+            state.count_judged(now_ns, host);
         }
+        vm.tick(now_ns, host, &mut effects);
         self.poll(now_ns, vm, host, &mut effects);
         self.metrics.heartbeat.set(unix_seconds, &mut effects);
         self.metrics.flush(&mut effects);
@@ -160,12 +164,13 @@ impl FilterWorker {
     /// it has counted and not handed over yet.
     pub fn close(&mut self, vm: &mut Vm, host: &impl Host) -> Vec<Effect> {
         vm.end(self.generation);
-        let mut effects = Vec::new();
-        let now_ns = host.now_ns();
+        let (now_ns, mut effects) = (host.now_ns(), Vec::new());
         for state in &mut self.rollouts {
             state.expire(now_ns, host, &mut effects);
+            state.count_judged(now_ns, host);
         }
         self.flush(now_ns, host, &mut effects);
+        self.rollouts.drain(..).for_each(|state| vm.leave(state.judged));
         effects
     }
 
