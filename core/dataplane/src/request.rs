@@ -10,6 +10,7 @@ use crate::assign::{Assignment, Decision, NewCookie, decide};
 use crate::effect::RequestChange;
 use crate::host::{Headers, Host};
 use crate::judged::JudgedRequest;
+use crate::judged_counters::take_conversions;
 use crate::matching::{self, RequestTarget};
 use crate::outcome::{Exchange, is_grpc};
 use crate::overdue::WatchedRequest;
@@ -159,9 +160,8 @@ impl RolloutState {
         let unit = self.clients.unit(assignment, &self.cached);
         let exchange = Exchange::begin(assignment, unit, grpc, now_ns);
         let get = |name| move || request.get(name);
-        let conversions = signal::request_readings(&self.rollout, get(":method"), get(":path"));
-        let bit = |reading: &SignalReading| 1_u8.checked_shl(reading.signal as u32).unwrap_or(0);
-        let conversions = conversions.iter().fold(0, |bits, reading| bits | bit(reading));
+        let mut readings = signal::request_readings(&self.rollout, get(":method"), get(":path"));
+        let conversions = take_conversions(&self.rollout, &mut readings);
         let judged = self.judge(assignment, conversions, now_ns);
         MatchedRequest {
             rollout: place,

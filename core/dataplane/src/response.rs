@@ -10,6 +10,7 @@ use crate::cookie;
 use crate::effect::{Effect, ResponseChange};
 use crate::ending::{ResponseEnd, is_local_reply, may_be_local, response_end};
 use crate::host::{Host, Response};
+use crate::judged_counters::take_conversions;
 use crate::outcome::{Outcome, RequestResult, grpc_status, http_status};
 use crate::request::MatchedRequest;
 use crate::responder::{Responder, responder, upstream_info};
@@ -186,17 +187,21 @@ impl RolloutState {
     /// Reads the signals in the response's headers, and follows its body if anything that is configured
     /// depends on it.
     fn read_headers(
-        &self,
+        &mut self,
         request: &mut MatchedRequest,
         mut start: ResponseStart,
         response: &impl Response,
         host: &impl Host,
     ) {
-        let rollout = &self.rollout;
+        let rollout = Rc::clone(&request.under.rollout);
+        let rollout = &*rollout;
         start.signals = request.exchange.is_readable(&rollout.failure);
         if start.signals {
             let readings = signal::header_readings(rollout, |name| response.header(name));
             request.readings.extend(readings);
+            let conversions = take_conversions(rollout, &mut request.readings);
+            let judged = &mut self.judged.requests;
+            request.with_judged(|request| judged.converted(request, conversions));
         }
         if rollout.reads_response_bodies() && request.exchange.is_compared() {
             start.now_ns = host.now_ns();
@@ -266,6 +271,9 @@ impl RolloutState {
         if outcome.is_success() {
             readings = std::mem::take(&mut request.readings);
             readings.extend(body.iter().flat_map(|body| body.readings(rollout)));
+            let conversions = take_conversions(rollout, &mut readings);
+            let judged = &mut self.judged.requests;
+            request.with_judged(|request| judged.converted(request, conversions));
         }
         self.count(&request.under, &outcome, &readings, now_ns, host, effects);
     }

@@ -218,7 +218,7 @@ impl<'a> SimulatedWorker<'a> {
         ended: bool,
     ) -> Option<String> {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let response = SimulatedResponse(headers.collect(), None);
+        let response = SimulatedResponse(headers.collect());
         let responded = self.worker.respond(request, &response, ended, self.process)?;
         let Responded { change, effects } = responded;
         let cookie = change.set_cookie;
@@ -233,7 +233,7 @@ impl<'a> SimulatedWorker<'a> {
 
     /// A request is over, and Envoy says this of it.
     pub(crate) fn over(&mut self, request: MatchedRequest, details: &'static str) {
-        let response = SimulatedResponse(Vec::new(), Some(details));
+        let response = SimulatedResponse(vec![("response.code_details", details.to_owned())]);
         let effects = self.worker.finish(request, &response, self.process);
         self.process.perform(effects);
     }
@@ -260,11 +260,8 @@ impl Headers for Request<'_> {
     }
 }
 
-/// A response's headers, and its `response.code_details` if it has any.
-pub(crate) struct SimulatedResponse(
-    pub(crate) Vec<(&'static str, String)>,
-    pub(crate) Option<&'static str>,
-);
+/// A response's headers, and its attributes by their paths, such as `xds.cluster_name`.
+pub(crate) struct SimulatedResponse(pub(crate) Vec<(&'static str, String)>);
 
 impl Response for SimulatedResponse {
     fn header(&self, name: &str) -> Option<Vec<u8>> {
@@ -273,8 +270,7 @@ impl Response for SimulatedResponse {
     }
 
     fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
-        let details = self.1.filter(|_| path == ["response", "code_details"]);
-        details.map(|details| details.as_bytes().to_vec())
+        self.header(&path.join("."))
     }
 
     fn attribute_u64(&self, _: &[&str]) -> Option<u64> {

@@ -39,7 +39,8 @@ fn envoys_own_timeout_isnt_broken() {
     worker.worker.body_hooks = false;
     for (details, broken) in [("response_timeout", 0), ("via_upstream", 1)] {
         let (mut request, _) = worker.begin(&[]);
-        let response = SimulatedResponse(vec![(":status", "504".to_owned())], Some(details));
+        let headers = [(":status", "504"), ("response.code_details", details)];
+        let response = SimulatedResponse(headers.map(|(name, text)| (name, text.into())).into());
         worker.worker.respond(&mut request, &response, false, &process);
         worker.over(request, "response_timeout");
         worker.tick();

@@ -213,7 +213,7 @@ fn drop_order_loses_no_count() {
     let (second, _) = worker.begin(&[("x-user", "a")]);
     worker.end(second, "200");
     // The last request of the old worker ends, then the worker.
-    let response = crate::simulation::SimulatedResponse(vec![], None);
+    let response = crate::simulation::SimulatedResponse(vec![]);
     process.perform(old.finish(first, &response, &process));
     assert_eq!(process.stat("stable.1.rq_total"), 0, "not handed over yet");
     process.perform(old.close(&mut worker.vm, &process));
