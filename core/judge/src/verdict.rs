@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use super::condition::Undecided;
 use super::counts::{Pair, Trials};
 use super::spec::MetricKind;
+use super::timing::Timing;
 
 /// What a metric says of the canary now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -110,6 +111,8 @@ pub enum Findings {
     },
     /// The quantile with the strongest evidence.
     Quantile {
+        /// What of a request's time was compared.
+        timing: Timing,
         /// Its name, such as `p99`.
         quantile: &'static str,
         /// The stable version's value there when last looked at, in microseconds.
@@ -118,6 +121,22 @@ pub enum Findings {
         tolerance: f64,
         /// How many took so long or longer: stable's against the edge, the canary's against
         /// tolerance times the edge.
+        counts: Pair<Trials>,
+    },
+    /// The quantile of a signal's values with the strongest evidence.
+    Value {
+        /// The signal whose values are compared.
+        signal: String,
+        /// Its name, such as `p99`.
+        quantile: &'static str,
+        /// Whether lower values were looked for, and not higher ones.
+        lower: bool,
+        /// The stable version's value there when last looked at, in the histogram's unit.
+        edge: Option<f64>,
+        /// By which factor the canary's values may be higher or lower there.
+        tolerance: f64,
+        /// How many lay there or beyond: stable's against the edge, the canary's against the tolerated
+        /// edge (times the tolerance, or divided by it).
         counts: Pair<Trials>,
     },
     /// The class with the strongest evidence.

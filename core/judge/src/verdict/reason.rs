@@ -6,6 +6,7 @@ use super::{Conclusion, Evidence, FindingUnit, Findings, InsufficientData, NoAns
 use crate::condition::Undecided;
 use crate::counts::Trials;
 use crate::spec::MetricKind;
+use crate::timing::Timing;
 
 impl Verdict {
     /// The verdict in one sentence: the metric, both versions' figures, the margin, the counts, and
@@ -107,10 +108,15 @@ impl Findings {
                     points(*margin),
                 )
             }
-            Self::Quantile { quantile, edge_us, tolerance, counts } => {
+            Self::Quantile { timing, quantile, edge_us, tolerance, counts } => {
                 let edge = edge_us.unwrap_or(0.0) / 1e3;
+                let until = match timing {
+                    Timing::Total => "",
+                    Timing::Ttfb => " to the first byte",
+                    Timing::Gap => " between chunks",
+                };
                 format!(
-                    "at {quantile} stable takes {} ms; {} canary requests took {} ms or more \
+                    "at {quantile} stable takes {} ms{until}; {} canary requests took {} ms or more \
                      (tolerated: {} times as long), {} stable ones {} ms or more",
                     figure(edge),
                     share_of(counts.canary),
@@ -118,6 +124,24 @@ impl Findings {
                     figure(*tolerance),
                     share_of(counts.stable),
                     figure(edge),
+                )
+            }
+            Self::Value { signal, quantile, lower, edge, tolerance, counts } => {
+                let edge = edge.unwrap_or(0.0);
+                let beyond = if *lower { edge / tolerance } else { edge * tolerance };
+                let tail = |bound| match lower {
+                    true => format!("below {}", figure(bound)),
+                    false => format!("{} or more", figure(bound)),
+                };
+                format!(
+                    "at {quantile} stable's {signal} is {}; {} canary values were {} (tolerated: a \
+                     factor of {}), {} stable ones {}",
+                    figure(edge),
+                    share_of(counts.canary),
+                    tail(beyond),
+                    figure(*tolerance),
+                    share_of(counts.stable),
+                    tail(edge),
                 )
             }
             Self::Class { signal, class, counts, tolerance } => format!(

@@ -70,3 +70,36 @@ fn json_holds_every_number() {
     assert_eq!(json["findings"]["margin"], 0.001);
     assert!(json["reason"].as_str().unwrap().starts_with("failures: the canary failed 12"));
 }
+
+#[test]
+fn quantiles_name_what_is_compared() {
+    let counts = Pair {
+        stable: Trials { trials: 1_000, events: 50 },
+        canary: Trials { trials: 100, events: 20 },
+    };
+    let reason = |findings: Findings| {
+        let verdict = Verdict { findings, evidence: None, ..verdict(Conclusion::Fail, 9.0) };
+        verdict.reason()
+    };
+    let quantile = |timing| {
+        let (quantile, edge_us) = ("p95", Some(120_000.0));
+        reason(Findings::Quantile { timing, quantile, edge_us, tolerance: 1.5, counts })
+    };
+    assert_eq!(
+        quantile(Timing::Total),
+        "failures: at p95 stable takes 120 ms; 20 of 100 (20 %) canary requests took 180 ms or more \
+         (tolerated: 1.5 times as long), 50 of 1000 (5 %) stable ones 120 ms or more"
+    );
+    assert!(quantile(Timing::Ttfb).contains("stable takes 120 ms to the first byte; 20 of"));
+    assert!(quantile(Timing::Gap).contains("stable takes 120 ms between chunks; 20 of"));
+    let value = |lower| {
+        let (signal, quantile, edge) = ("tokens".to_owned(), "p5", Some(300.0));
+        reason(Findings::Value { signal, quantile, lower, edge, tolerance: 1.5, counts })
+    };
+    assert_eq!(
+        value(true),
+        "failures: at p5 stable's tokens is 300; 20 of 100 (20 %) canary values were below 200 \
+         (tolerated: a factor of 1.5), 50 of 1000 (5 %) stable ones below 300"
+    );
+    assert!(value(false).contains("canary values were 450 or more (tolerated: a factor of 1.5)"));
+}
