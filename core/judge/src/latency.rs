@@ -52,6 +52,7 @@ impl Latency {
     /// The quantile with the strongest evidence.
     pub(crate) fn findings(&self) -> Findings {
         let StrongestQuantile { quantile, edge, tolerance, counts, .. } = self.test.strongest();
+        let quantile = quantile.into();
         Findings::Quantile { timing: self.timing, quantile, edge_us: edge, tolerance, counts }
     }
 

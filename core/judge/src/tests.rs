@@ -105,7 +105,11 @@ fn prometheus_alone_can_roll_back() {
     judge.observe(&hot);
     let abort = judge.abort().unwrap();
     assert_eq!((abort.metric.as_str(), abort.evidence), ("gpu", None));
-    assert!(abort.reason().starts_with("gpu: last result 0.95, compared with failureCondition"));
+    let verdict::Findings::Query { values, condition, .. } = abort.findings else {
+        panic!("query")
+    };
+    assert_eq!(values, [Some(0.95)]);
+    assert!(condition.starts_with("failureCondition"), "{condition}");
 }
 
 #[test]

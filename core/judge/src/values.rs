@@ -88,7 +88,7 @@ impl ValuesTest {
     pub(crate) fn findings(&self) -> Findings {
         let StrongestQuantile { quantile, direction, edge, tolerance, counts } =
             self.test.strongest();
-        let signal = self.signal.clone();
+        let (signal, quantile) = (self.signal.clone(), quantile.into());
         let lower = direction == ShiftDirection::Downwards;
         Findings::Value { signal, quantile, lower, edge, tolerance, counts }
     }

@@ -8,13 +8,16 @@ mod header_names;
 mod read;
 mod rules;
 mod signal;
+mod sse;
 #[cfg(test)]
 mod tests;
+mod timings;
 
 use std::time::Duration;
 
 pub use failure::{FailureRule, Overdue, SseRule};
 pub use signal::{Category, Signal, SignalBins, Source, SseEvent};
+pub use timings::Timings;
 
 use crate::document::{ConfigError, JsonLines, parse_json};
 use crate::matching::Match;
@@ -122,15 +125,6 @@ pub enum SameSite {
     Lax,
     /// All requests carry it; the cookie must be `Secure`.
     None,
-}
-
-/// What is measured of a response's progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// The time to the first byte, `rq_ttfb_us`.
-    pub ttfb: bool,
-    /// The mean time between chunks, `rq_gap_us`.
-    pub gap: bool,
 }
 
 /// How a tester picks a version.
@@ -255,9 +249,17 @@ impl Rollout {
         !self.affinity.is_empty()
     }
 
-    /// Whether a signal is read out of response bodies.
-    pub fn reads_bodies(&self) -> bool {
-        self.signals.iter().any(|signal| matches!(signal.source, Source::ResponseJson { .. }))
+    /// Whether anything that is configured depends on response bodies.
+    pub fn reads_response_bodies(&self) -> bool {
+        let overdue = &self.failure.overdue;
+        let in_body = |signal: &Signal| {
+            matches!(signal.source, Source::ResponseJson { .. } | Source::ResponseSse { .. })
+        };
+        overdue.first_byte.is_some()
+            || overdue.idle.is_some()
+            || self.failure.sse.is_some()
+            || self.timings != Timings::default()
+            || self.signals.iter().any(in_body)
     }
 
     /// The paths, below the rollout's own, of the fields that only a module with body hooks can serve.

@@ -160,7 +160,7 @@ fn a_tolerated_slowdown_is_no_evidence_and_a_larger_one_is_named() {
     let Findings::Quantile { quantile, counts, tolerance, .. } = findings else {
         panic!("quantile")
     };
-    assert_eq!((quantile, tolerance, counts.canary.trials), ("p75", 1.1, 10_000));
+    assert_eq!((&*quantile, tolerance, counts.canary.trials), ("p75", 1.1, 10_000));
 }
 
 /// Both versions' durations in one bin each, at the default tolerance; whether that is evidence enough

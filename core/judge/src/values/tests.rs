@@ -87,7 +87,10 @@ fn each_direction_finds_its_own_and_both_find_either() {
     else {
         panic!("a value")
     };
-    assert_eq!((signal.as_str(), lower, quantile, edge), ("tokens", true, "p50", Some(300.0)));
+    assert_eq!(
+        (signal.as_str(), lower, quantile.as_ref(), edge),
+        ("tokens", true, "p50", Some(300.0))
+    );
     assert_eq!(counts.canary.share(), Some(1.0));
 }
 

@@ -53,7 +53,7 @@ fn read_rollouts(list: &Node<'_>, problems: &mut ConfigErrors) -> Vec<Rollout> {
     rollouts
 }
 
-const ROLLOUT_FIELDS: [&str; 14] = [
+const ROLLOUT_FIELDS: [&str; 15] = [
     "name",
     "match",
     "stable",
@@ -64,6 +64,7 @@ const ROLLOUT_FIELDS: [&str; 14] = [
     "override",
     "failure",
     "outcome_age",
+    "timings",
     "guard",
     "signals",
     "inherit",
@@ -79,6 +80,7 @@ fn read_rollout(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Rollout>
     let own_salt = object.get("salt").map(|salt| salt.ruled(&SALT, problems));
     let failure = object.get("failure").map(|node| FailureRule::read(&node, problems));
     let failure = failure.unwrap_or_default();
+    let timings = object.get("timings").map(|node| Timings::read(&node, problems));
     Some(Rollout {
         salt_is_default: own_salt.is_none(),
         salt: own_salt.unwrap_or_else(|| default_salt(&name, &canary.version)),
@@ -91,7 +93,7 @@ fn read_rollout(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Rollout>
         affinity: clients::read_affinity(&object, problems),
         overriding: clients::read_override(&object, problems),
         failure,
-        timings: Timings::default(),
+        timings: timings.unwrap_or_default(),
         guard: read_guard(&object, problems),
         signals: read_signals(&object, problems),
         inherit: read_flag(&object, "inherit", problems),

@@ -135,7 +135,7 @@ impl Trial {
             RolloutEvent::Aborting { reason: TerminationReason::Metric { metric, .. } } => {
                 Some(format!("abort by {metric}"))
             }
-            RolloutEvent::Aborting { reason } => Some(format!("abort: {reason}")),
+            RolloutEvent::Aborting { reason } => Some(format!("abort: {reason:?}")),
             RolloutEvent::Degraded { .. } => Some("degrade".to_owned()),
             _ => None,
         };
