@@ -37,14 +37,15 @@ fn blocker(blocker: &Blocker) -> String {
         Blocker::OtherVersion { expected, envoys } => {
             format!("version {expected} of the canary: {}", listed(envoys, "runs"))
         }
-        Blocker::Signal { metric, signal, envoys, known } => {
+        Blocker::Signal { metric, signal, values, envoys, known } => {
+            let with = if *values { " with `values`" } else { "" };
             let known = match known.as_slice() {
-                [] => " and has no signals".to_owned(),
+                [] => format!(" and has no signals{with}"),
                 known => format!("; it has {}", known.join(", ")),
             };
             let envoys = envoys.join(", ");
             format!(
-                "signal {signal}, which metric {metric} names: the filter of {envoys} doesn't have \
+                "signal {signal}{with}, which metric {metric} names: the filter of {envoys} doesn't have \
                  it{known}"
             )
         }

@@ -61,6 +61,9 @@ pub enum Blocker {
         metric: String,
         /// The signal's name, as the metric writes it.
         signal: String,
+        /// Whether the metric compares numbers, so that the signal must have `values`.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        values: bool,
         /// The Envoys whose filters don't have it.
         envoys: Vec<String>,
         /// The signals that they have instead.

@@ -7,6 +7,7 @@ use super::Blocker;
 use crate::spec::Spec;
 use crate::state::{FleetMember, State};
 use canary_judge::spec::MetricRule;
+use canary_judge::timing::Timing;
 use canary_model::role::Role;
 
 /// The checks that must pass before the first weight (DESIGN 7.1), as far as the Envoys' configuration
@@ -17,6 +18,7 @@ pub(crate) fn before_first_weight(spec: &Spec, state: &State) -> Vec<Blocker> {
         failing.push(Blocker::CanaryVersion);
     }
     failing.extend(missing_signals(spec, state));
+    failing.extend(missing_timings(spec, state));
     failing.extend(Role::ALL.into_iter().filter_map(|role| no_endpoints(state, role)));
     failing
 }
@@ -83,8 +85,10 @@ fn missing_signals(spec: &Spec, state: &State) -> Vec<Blocker> {
     let mut missing = Vec::new();
     for metric in &spec.analysis.metrics {
         let Some(signal) = signal(&metric.rule) else { continue };
+        let values = matches!(metric.rule, MetricRule::Values { .. });
         let lacking = |member: &FleetMember| {
-            member.signals.as_ref().filter(|known| !known.contains(&signal)).cloned()
+            let known = if values { &member.value_signals } else { &member.signals };
+            known.as_ref().filter(|known| !known.contains(&signal)).cloned()
         };
         let lacking: Vec<(String, BTreeSet<String>)> = state
             .reachable()
@@ -98,6 +102,7 @@ fn missing_signals(spec: &Spec, state: &State) -> Vec<Blocker> {
         missing.push(Blocker::Signal {
             metric: metric.name.clone(),
             signal,
+            values,
             envoys: lacking.into_iter().map(|(name, _)| name).collect(),
             known: known.into_iter().collect(),
         });
@@ -110,4 +115,25 @@ fn no_endpoints(state: &State, role: Role) -> Option<Blocker> {
     let envoys: Vec<String> =
         state.reachable().filter(empty).map(|(name, _)| name.clone()).collect();
     (!envoys.is_empty()).then_some(Blocker::Endpoints { role, envoys })
+}
+
+/// A timing that a latency metric compares must be measured: `of: ttfb` without `timings` has no data.
+fn missing_timings(spec: &Spec, state: &State) -> Vec<Blocker> {
+    let mut missing = Vec::new();
+    for metric in &spec.analysis.metrics {
+        let MetricRule::Latency { of, .. } = &metric.rule else { continue };
+        if *of == Timing::Total {
+            continue;
+        }
+        let lacks = |member: &FleetMember| {
+            member.timings.as_ref().is_some_and(|known| !known.contains(of.as_str()))
+        };
+        let envoys = state.reachable().filter(|(_, member)| lacks(member));
+        let envoys: Vec<String> = envoys.map(|(name, _)| name.clone()).collect();
+        if !envoys.is_empty() {
+            let (metric, timing) = (metric.name.clone(), of.to_string());
+            missing.push(Blocker::Timing { metric, timing, envoys });
+        }
+    }
+    missing
 }

@@ -174,3 +174,42 @@ fn a_refused_configuration_holds_the_promotion() {
     world.proxy("a").configuration = passing();
     assert_eq!(ticks(&mut world, &mut shell, 10).0, Phase::Healthy);
 }
+
+/// A metric of a timing or of values needs a filter that measures it: no weight moves until it does.
+#[test]
+fn no_weight_moves_while_a_filter_lacks_a_metrics_timing_or_values() {
+    let spec = Spec::read(&json!({
+        "rollout": "r",
+        "steps": [{"setWeight": 5}, {"pause": {}}],
+        "analysis": {"metrics": [
+            {"name": "ttft", "kind": "latency", "of": "ttfb", "tolerance": 1.2},
+            {"name": "cost", "kind": "values", "signal": "tokens"},
+        ]},
+    }))
+    .unwrap();
+    let (mut world, mut shell) = (World::new(&["a", "b"]), Shell::new(spec, "ctl", false));
+    let set = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+    let passing = Configuration {
+        signals: set(&["tokens"]),
+        value_signals: set(&["tokens"]),
+        timings: set(&["ttfb"]),
+        ..Configuration::default()
+    };
+    let lacking =
+        Configuration { value_signals: set(&[]), timings: set(&["gap"]), ..passing.clone() };
+    world.proxy("a").configuration = passing.clone();
+    world.proxy("b").configuration = lacking;
+    let (phase, waits) = ticks(&mut world, &mut shell, 20);
+    assert_eq!(phase, Phase::Pending);
+    assert_eq!(
+        waits,
+        json!([
+            {"for": "signal", "metric": "cost", "signal": "tokens", "values": true, "envoys": ["b"],
+                "known": []},
+            {"for": "timing", "metric": "ttft", "timing": "ttfb", "envoys": ["b"]},
+        ])
+    );
+    assert_eq!(world.in_force(), Weight::ZERO);
+    world.proxy("b").configuration = passing;
+    assert_eq!(ticks(&mut world, &mut shell, 3).0, Phase::Progressing);
+}

@@ -46,6 +46,8 @@ pub(crate) struct Proxy {
 pub(crate) struct Configuration {
     pub(crate) canary: String,
     pub(crate) signals: Option<BTreeSet<String>>,
+    pub(crate) value_signals: Option<BTreeSet<String>>,
+    pub(crate) timings: Option<BTreeSet<String>>,
     pub(crate) endpoints: Pair<Option<u64>>,
     pub(crate) refused: Option<String>,
     /// The age at which requests are judged, in seconds; `None`: an older filter.
@@ -58,6 +60,8 @@ impl Default for Configuration {
         Self {
             canary: "2".to_owned(),
             signals: Some(BTreeSet::new()),
+            value_signals: Some(BTreeSet::new()),
+            timings: Some(BTreeSet::new()),
             endpoints,
             refused: None,
             outcome_age: Some(0),
@@ -220,8 +224,15 @@ impl Proxy {
     fn shown(&self, now: u64) -> EnvoyReading {
         let Runtime { weight, version, enabled, lease, epoch, window, owner } =
             self.runtime.clone();
-        let Configuration { canary, signals, endpoints, refused, outcome_age } =
-            self.configuration.clone();
+        let Configuration {
+            canary,
+            signals,
+            value_signals,
+            timings,
+            endpoints,
+            refused,
+            outcome_age,
+        } = self.configuration.clone();
         let gauge =
             if self.tripped() || self.lapsed(now) { Weight::ZERO } else { self.filter_weight() };
         EnvoyReading {
@@ -238,6 +249,8 @@ impl Proxy {
             lease_expired: Some(self.lapsed(now)),
             versions: Pair { stable: Some("1".to_owned()), canary: Some(canary) },
             signals,
+            value_signals,
+            timings,
             endpoints,
             refused,
             outcome_age,
