@@ -16,6 +16,7 @@ mod controller;
 mod counters;
 mod dead;
 mod dying;
+mod events;
 mod failure;
 mod grafana;
 mod guard;
