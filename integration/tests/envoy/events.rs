@@ -121,11 +121,11 @@ async fn what_is_not_read_goes_by_its_status() {
         of_type(200, "text/plain").end(),
         of_type(404, "text/event-stream").end(),
         of_type(200, "text/event-stream").header("content-encoding", "gzip").end(),
-        RawAnswer::new(204).header("content-type", "text/event-stream"),
+        RawAnswer::new(200).header("content-type", "text/event-stream").length(0),
     ];
     for answer in answered {
         answers(&rig, answer);
-        rig.get("/").await;
+        assert_ne!(rig.get("/").await.status, 503);
     }
     assert_eq!(counts(&rig.counted(4).await), [4, 0, 0]);
     answers(&rig, of_type(200, "Text/Event-Stream;charset=utf-8").end());
