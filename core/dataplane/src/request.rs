@@ -172,7 +172,7 @@ impl FilterWorker {
             request.readings.extend(signal::header_readings(rollout, header));
         }
         if let Some(state) = self.rollouts.get_mut(request.rollout) {
-            request.judge(&mut state.judged.requests, by);
+            request.judge_answer(&mut state.judged.requests, by);
         }
         if rollout.reads_response_bodies() {
             let (status, now_ns) = (status.unwrap_or(0), host.now_ns());
@@ -232,7 +232,7 @@ impl FilterWorker {
         }
         let rollout = Rc::clone(&request.under.rollout);
         let outcome = request.exchange.finish(&rollout.failure, now_ns);
-        request.settle(&mut state.judged.requests, &outcome);
+        request.judge_end(&mut state.judged.requests, &outcome);
         let mut readings = request.readings(&rollout, &outcome);
         let conversions = take_conversions(&rollout, &mut readings);
         state.judged.requests.converted(&mut request.judged, conversions);
@@ -272,7 +272,7 @@ impl RolloutState {
 
 impl MatchedRequest {
     /// The response's headers have come from `by`.
-    fn judge(&mut self, judged: &mut JudgedRequests, by: Responder) {
+    fn judge_answer(&mut self, judged: &mut JudgedRequests, by: Responder) {
         match by {
             Responder::KillSwitch => judged.diverted(&mut self.judged),
             Responder::Rescue => judged.failed(&mut self.judged),
@@ -286,7 +286,7 @@ impl MatchedRequest {
     }
 
     /// The request is over with this outcome.
-    fn settle(&mut self, judged: &mut JudgedRequests, outcome: &Outcome) {
+    fn judge_end(&mut self, judged: &mut JudgedRequests, outcome: &Outcome) {
         let Outcome::Compared(request) = outcome else {
             return;
         };
