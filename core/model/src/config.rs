@@ -6,6 +6,7 @@ mod clients;
 mod failure;
 mod header_names;
 mod read;
+mod requests;
 mod rules;
 mod signal;
 #[cfg(test)]
@@ -17,7 +18,7 @@ pub use failure::{FailureRule, Overdue, SseRule};
 pub use signal::{Category, Signal, SignalBins, Source, SseEvent};
 
 use crate::document::{ConfigError, JsonLines, parse_json};
-use crate::matching::Match;
+use crate::matching::{DEFAULT_MAX_BODY, Match};
 use crate::pointer::Pointer;
 use crate::role::Role;
 use crate::weight::Weight;
@@ -120,6 +121,17 @@ pub enum SameSite {
     Lax,
     /// All requests carry it; the cookie must be `Secure`.
     None,
+}
+
+impl SameSite {
+    /// The attribute's value as cookies and the configuration spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "Strict",
+            Self::Lax => "Lax",
+            Self::None => "None",
+        }
+    }
 }
 
 /// What is measured of a response's progress.
@@ -233,6 +245,12 @@ impl Rollout {
     /// Whether the judge's unit is the client: whether there is an affinity source at all.
     pub fn sticky(&self) -> bool {
         !self.affinity.is_empty()
+    }
+
+    /// How much of a request's body is read for an affinity key, in bytes: as much as for the match, so
+    /// that one limit says how long a rollout holds a request.
+    pub fn key_max_body(&self) -> usize {
+        self.matches.request_json.as_ref().map_or(DEFAULT_MAX_BODY, |json| json.max_body)
     }
 
     /// Whether a signal is read out of response bodies.
