@@ -11,12 +11,19 @@ use proxy_wasm::{
 
 use crate::configured::{Configured, VM, perform};
 use crate::host::{self, EnvoyHost};
-use crate::stream::Stream;
+use crate::stream::{RequestHeaders, Stream, follow};
 
 /// The root context of one configuration in one VM.
-#[derive(Default)]
 pub struct Root {
+    id: u32,
     configured: Option<Rc<Configured>>,
+}
+
+impl Root {
+    /// A root context with Envoy's number for it.
+    pub fn new(id: u32) -> Self {
+        Self { id, configured: None }
+    }
 }
 
 impl Context for Root {
@@ -62,11 +69,22 @@ impl RootContext for Root {
                 configured.with(|worker| worker.tick(unix_seconds, vm, &EnvoyHost))
             });
             configured.perform(effects.unwrap_or_default());
+            let now_ns = EnvoyHost.now_ns();
+            while let Some(id) = configured.with(|worker| worker.overlong(now_ns)).flatten() {
+                host::set_context(id);
+                configured.with(|worker| {
+                    let headers = RequestHeaders { has_body: true };
+                    let released = worker.release(id, &headers, &EnvoyHost).and_then(follow);
+                    worker.keep(id, released);
+                });
+                host::resume_request();
+                host::set_context(self.id);
+            }
         }
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(self.configured.clone())))
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream::new(id, self.configured.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {

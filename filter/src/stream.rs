@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use canary_dataplane::effect::RequestChange;
 use canary_dataplane::host::{Headers, Response};
-use canary_dataplane::request::MatchedRequest;
+use canary_dataplane::request::{Begun, Decided, MatchedRequest};
+use canary_dataplane::worker::FilterWorker;
 use proxy_wasm::{
     traits::{Context, HttpContext},
     types::Action,
@@ -15,18 +16,44 @@ use crate::host::{self, EnvoyHost};
 
 /// One request; if no rollout matches it, nothing is done to it.
 pub(crate) struct Stream {
+    id: u32,
     configured: Option<Rc<Configured>>,
     request: Option<MatchedRequest>,
 }
 
 impl Stream {
-    pub(crate) fn new(configured: Option<Rc<Configured>>) -> Self {
-        Self { configured, request: None }
+    pub(crate) fn new(id: u32, configured: Option<Rc<Configured>>) -> Self {
+        Self { id, configured, request: None }
+    }
+
+    /// Asks the worker about the request, and stops it or lets it go on.
+    fn decide(&mut self, ask: impl FnOnce(&mut FilterWorker, u32) -> Option<Begun<'_>>) -> Action {
+        let (id, request) = (self.id, &mut self.request);
+        let action = self.configured.as_ref().and_then(|configured| {
+            configured.with(|worker| match ask(worker, id) {
+                Some(Begun::Held) => Action::Pause,
+                Some(Begun::Decided(decided)) => {
+                    *request = follow(decided);
+                    Action::Continue
+                }
+                None => Action::Continue,
+            })
+        });
+        action.unwrap_or(Action::Continue)
+    }
+
+    /// Takes over the request if a tick has decided it.
+    fn end_hold(&mut self) {
+        if let (Some(configured), None) = (&self.configured, &self.request) {
+            self.request = configured.with(|worker| worker.end_hold(self.id)).flatten();
+        }
     }
 }
 
 /// The request's headers in Envoy; only before the response.
-struct RequestHeaders;
+pub(crate) struct RequestHeaders {
+    pub(crate) has_body: bool,
+}
 
 impl Headers for RequestHeaders {
     fn get(&self, name: &str) -> Option<Vec<u8>> {
@@ -35,6 +62,14 @@ impl Headers for RequestHeaders {
 
     fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
         host::request_headers(name)
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        host::property(&["source", "address"])
+    }
+
+    fn has_body(&self) -> bool {
+        self.has_body
     }
 }
 
@@ -58,19 +93,25 @@ impl Response for StreamResponse {
 impl Context for Stream {}
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        if let Some(configured) = &self.configured {
-            let begun = configured.with(|worker| {
-                let begun = worker.begin(&RequestHeaders, &EnvoyHost);
-                begun.changes.into_iter().for_each(change);
-                begun.request
-            });
-            self.request = begun.flatten();
-        }
-        Action::Continue
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        let headers = RequestHeaders { has_body: !end_of_stream };
+        self.decide(|worker, id| Some(worker.begin(id, &headers, &EnvoyHost)))
+    }
+
+    #[cfg(feature = "body")]
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let bytes = |from| host::request_body(from, size).unwrap_or_default();
+        let headers = RequestHeaders { has_body: true };
+        self.decide(|worker, id| worker.read_body(id, bytes, end_of_stream, &headers, &EnvoyHost))
+    }
+
+    #[cfg(feature = "body")]
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.on_http_request_body(0, true)
     }
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        self.end_hold();
         if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
             configured.with(|worker| {
                 if let Some(change) = worker.respond(request, &StreamResponse) {
@@ -115,12 +156,19 @@ impl HttpContext for Stream {
 /// Counting here saves the calls of two more hooks per request.
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.end_hold();
         if let (Some(configured), Some(request)) = (&self.configured, self.request.take()) {
             let finish =
                 configured.with(|worker| worker.finish(request, &StreamResponse, &EnvoyHost));
             configured.perform(finish.unwrap_or_default());
         }
     }
+}
+
+/// Makes the changes of a decision; returns the request to follow.
+pub(crate) fn follow(decided: Decided<'_>) -> Option<MatchedRequest> {
+    decided.changes.into_iter().for_each(change);
+    decided.request
 }
 
 fn change(change: RequestChange<'_>) {

@@ -6,6 +6,7 @@
 //! [`worker`] (tick, poll, answer) → [`control`]. The border to the proxy is [`host`], what is asked,
 //! and [`effect`], what is to be done.
 
+pub mod affinity_key;
 pub mod assign;
 pub mod client_tracker;
 pub mod clients;
@@ -15,6 +16,7 @@ pub mod cookie;
 pub mod effect;
 pub mod guard;
 pub mod guard_handle;
+pub mod held;
 pub mod host;
 pub mod matching;
 pub mod messages;
@@ -22,6 +24,7 @@ pub mod metrics;
 pub mod outcome;
 pub mod poll;
 pub mod request;
+pub mod request_body;
 pub mod rollout_state;
 pub mod shared;
 pub mod signal;

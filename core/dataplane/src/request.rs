@@ -6,11 +6,13 @@ use canary_model::role::Role;
 use crate::assign::{Assignment, Decision, NewCookie, decide};
 use crate::cookie;
 use crate::effect::{Effect, RequestChange, ResponseChange};
+use crate::held::{HeldRequest, StreamId};
 use crate::host::{Headers, Host, Response};
 use crate::matching::{self, RequestTarget};
 use crate::outcome::{
     self, Exchange, Outcome, Responder, grpc_status, http_status, is_grpc, upstream_info,
 };
+use crate::request_body::{RequestBody, is_json};
 use crate::rollout_state::RolloutState;
 use crate::signal::{self, ResponseBody, SignalReading};
 use crate::worker::FilterWorker;
@@ -32,7 +34,17 @@ pub struct MatchedRequest {
 
 /// What to do with a request that has just come.
 #[derive(Debug)]
-pub struct Begun<'a> {
+pub enum Begun<'a> {
+    /// It goes on.
+    Decided(Decided<'a>),
+    /// It waits for its body: stop it, and hand over each part of the body to
+    /// [`FilterWorker::read_body`].
+    Held,
+}
+
+/// A request that is decided.
+#[derive(Debug)]
+pub struct Decided<'a> {
     /// The changes to its headers, in order. Usually none on a stable request, because Envoy routes a
     /// changed request twice.
     pub changes: Vec<RequestChange<'a>>,
@@ -40,35 +52,143 @@ pub struct Begun<'a> {
     pub request: Option<MatchedRequest>,
 }
 
+/// A rollout that matches a request, and the decision about it.
+struct Matched {
+    /// The rollout's place in the worker.
+    place: usize,
+    assignment: Assignment,
+    /// When the request's headers came.
+    begun_ns: u64,
+}
+
+/// The decision depends on bytes of the body that haven't come.
+struct Undecided;
+
 impl FilterWorker {
     /// A request's headers have come: matches it to a rollout, assigns it to a version and says how to
     /// tell the router and the upstream. A client's copies of the filter's headers are removed, and so
     /// are all testers' tokens, whichever rollout they belong to.
-    pub fn begin(&mut self, request: &impl Headers, host: &impl Host) -> Begun<'_> {
-        let route_sent = request.get(&self.config.headers.route).is_some();
+    ///
+    /// If that depends on its body, the request is held, but only if it has one that can be read.
+    pub fn begin(
+        &mut self,
+        stream: StreamId,
+        request: &impl Headers,
+        host: &impl Host,
+    ) -> Begun<'_> {
+        let mut matched = self.match_and_assign(request, &RequestBody::unread(), None, host);
+        if matched.is_err() {
+            let reads = || request.get("content-type").is_some_and(|content| is_json(&content));
+            if request.has_body() && reads() {
+                let rollouts = self.rollouts.iter().map(|state| &state.rollout);
+                self.held.insert(stream, HeldRequest::new(host.now_ns(), rollouts));
+                return Begun::Held;
+            }
+            matched = self.match_and_assign(request, &RequestBody::none(), None, host);
+        }
+        Begun::Decided(self.decided(matched.unwrap_or_default(), request))
+    }
+
+    /// More of a request's body has come: decides the request like [`begin`](Self::begin) if it is held
+    /// and what is known of its body suffices, on what is in force now. `None` if it isn't held.
+    /// `bytes` returns the body from an offset on, as far as it has come.
+    pub fn read_body(
+        &mut self,
+        stream: StreamId,
+        bytes: impl FnOnce(usize) -> Vec<u8>,
+        ended: bool,
+        request: &impl Headers,
+        host: &impl Host,
+    ) -> Option<Begun<'_>> {
+        let mut held = self.held.take(stream)?;
+        let chunk = bytes(held.read);
+        held.read += chunk.len();
+        let mut clear = held.body.push(&chunk);
+        if ended {
+            held.body.end();
+            clear = true;
+        }
+        let matched = match clear {
+            true => self.match_and_assign(request, &held.body, Some(held.begun_ns), host),
+            false => Err(Undecided),
+        };
+        let Ok(matched) = matched else {
+            self.held.insert(stream, held);
+            return Some(Begun::Held);
+        };
+        Some(Begun::Decided(self.decided(matched, request)))
+    }
+
+    /// The stream of a request that has been held for too long. Let it go with
+    /// [`release`](Self::release).
+    pub fn overlong(&self, now_ns: u64) -> Option<StreamId> {
+        self.held.overlong(now_ns)
+    }
+
+    /// Decides a held request without the rest of its body. As no stream is there to take the request,
+    /// hand it to [`keep`](Self::keep).
+    pub fn release(
+        &mut self,
+        stream: StreamId,
+        request: &impl Headers,
+        host: &impl Host,
+    ) -> Option<Decided<'_>> {
+        let mut held = self.held.take(stream)?;
+        held.body.give_up();
+        let matched = self.match_and_assign(request, &held.body, Some(held.begun_ns), host);
+        Some(self.decided(matched.unwrap_or_default(), request))
+    }
+
+    /// Keeps a released request for its stream.
+    pub fn keep(&mut self, stream: StreamId, released: Option<MatchedRequest>) {
+        self.held.keep(stream, released);
+    }
+
+    /// A stream's response begins, or the stream is over: it isn't held any more. Returns the request
+    /// to follow if [`keep`](Self::keep) has it.
+    pub fn end_hold(&mut self, stream: StreamId) -> Option<MatchedRequest> {
+        self.held.forget(stream)
+    }
+
+    /// The first rollout that matches the request, with the decision about it. `begun_ns` is when the
+    /// request's headers came; `None` for now.
+    fn match_and_assign(
+        &mut self,
+        request: &impl Headers,
+        body: &RequestBody,
+        begun_ns: Option<u64>,
+        host: &impl Host,
+    ) -> Result<Option<Matched>, Undecided> {
         let target = RequestTarget::new(request);
-        let matches = |state: &RolloutState| matching::matches(&state.rollout.matches, &target);
-        let matched = self.rollouts.iter().position(matches).and_then(|place| {
-            let now_ns = host.now_ns();
-            let assignment = self.assign(place, request, now_ns, host)?;
-            Some((place, assignment, now_ns))
-        });
-        let this: &Self = self;
+        for place in 0..self.rollouts.len() {
+            let Some(state) = self.rollouts.get(place) else { continue };
+            if matching::matches(&state.rollout.matches, &target, body).ok_or(Undecided)? {
+                let now_ns = host.now_ns();
+                let assignment = self.assign(place, request, body, now_ns, host)?;
+                let begun_ns = begun_ns.unwrap_or(now_ns);
+                return Ok(Some(Matched { place, assignment, begun_ns }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a decision changes, and the request to follow.
+    fn decided(&self, matched: Option<Matched>, request: &impl Headers) -> Decided<'_> {
         let mut changes = Vec::new();
-        if route_sent {
-            changes.push(RequestChange::Remove(this.config.headers.route.as_str()));
+        if request.get(&self.config.headers.route).is_some() {
+            changes.push(RequestChange::Remove(self.config.headers.route.as_str()));
         }
-        let tokens = this.token_headers.iter().filter(|name| request.get(name).is_some());
+        let tokens = self.token_headers.iter().filter(|name| request.get(name).is_some());
         changes.extend(tokens.map(|name| RequestChange::Remove(name)));
-        let followed = matched.and_then(|(place, assignment, now_ns)| {
-            let state = this.rollouts.get(place)?;
-            this.announce(&state.rollout, assignment.role(), request, &mut changes);
-            Some(state.follow(place, &assignment, request, now_ns))
+        let followed = matched.and_then(|Matched { place, assignment, begun_ns }| {
+            let state = self.rollouts.get(place)?;
+            self.announce(&state.rollout, assignment.role(), request, &mut changes);
+            Some(state.follow(place, &assignment, request, begun_ns))
         });
-        if followed.is_none() && request.get(&this.config.headers.version).is_some() {
-            changes.push(RequestChange::Remove(&this.config.headers.version));
+        if followed.is_none() && request.get(&self.config.headers.version).is_some() {
+            changes.push(RequestChange::Remove(&self.config.headers.version));
         }
-        Begun { changes, request: followed }
+        Decided { changes, request: followed }
     }
 
     /// Assigns a request. The canary is chosen only after the record that all workers share, read at
@@ -78,19 +198,21 @@ impl FilterWorker {
         &mut self,
         place: usize,
         request: &impl Headers,
+        body: &RequestBody,
         now_ns: u64,
         host: &impl Host,
-    ) -> Option<Assignment> {
-        let state = self.rollouts.get_mut(place)?;
+    ) -> Result<Assignment, Undecided> {
+        let state = self.rollouts.get_mut(place).ok_or(Undecided)?;
         let cached = state.cached_in_force(now_ns);
         let draw = || self.random.next_u64();
-        match decide(&self.config, &state.rollout, request, cached, draw) {
-            Decision::Assigned(assignment) => Some(assignment),
+        match decide(&self.config, &state.rollout, request, body, cached, draw) {
+            Decision::Assigned(assignment) => Ok(assignment),
             Decision::Tentative(tentative) => {
                 let record = state.refresh(host).map(|_| ());
                 let record = record.map(|()| &state.cached);
-                Some(tentative.confirm(&state.rollout, record, now_ns))
+                Ok(tentative.confirm(&state.rollout, record, now_ns))
             }
+            Decision::Undecided => Err(Undecided),
         }
     }
 
@@ -146,10 +268,8 @@ impl FilterWorker {
         request.read_headers(rollout, response);
         let version =
             (self.config.headers.version.as_str(), rollout.backend(answered).version.as_str());
-        let set_cookie = request
-            .cookie
-            .take()
-            .map(|(made, secure)| cookie::set(&made.name, &made.id, made.max_age, secure));
+        let set_cookie =
+            request.cookie.take().map(|(made, https)| cookie::set(&made.cookie, &made.id, https));
         Some(ResponseChange { version, set_cookie })
     }
 
@@ -258,3 +378,6 @@ fn is_https(request: &impl Headers) -> bool {
         |name| request.get(name).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
     https(":scheme") || https("x-forwarded-proto")
 }
+
+#[cfg(test)]
+mod tests;

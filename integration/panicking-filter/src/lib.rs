@@ -15,7 +15,7 @@ mod entry {
 
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(LogLevel::Info);
-        proxy_wasm::set_root_context(|_| Box::new(FaultyRoot::default()));
+        proxy_wasm::set_root_context(|id| Box::new(FaultyRoot(Root::new(id))));
     }}
 }
 
@@ -25,7 +25,6 @@ fn die(why: &str) {
     panic!("the test wants it: {why}");
 }
 
-#[derive(Default)]
 struct FaultyRoot(Root);
 
 impl Context for FaultyRoot {
@@ -66,6 +65,14 @@ impl HttpContext for FaultyStream {
             die("a marked request");
         }
         self.0.on_http_request_headers(count, end)
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        self.0.on_http_request_body(size, end)
+    }
+
+    fn on_http_request_trailers(&mut self, count: usize) -> Action {
+        self.0.on_http_request_trailers(count)
     }
 
     fn on_http_response_headers(&mut self, count: usize, end: bool) -> Action {
