@@ -26,6 +26,7 @@ mod observe;
 mod render;
 mod report;
 mod rollout_file;
+mod sentences;
 mod text;
 mod yaml;
 

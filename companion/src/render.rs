@@ -22,6 +22,6 @@ pub(crate) use html::html;
 pub(crate) use json::{aborted, controlled, report_json, rollout, set};
 pub(crate) use lint::{lint_json, lint_text};
 pub(crate) use output::{EnvoyState, Format, Output, Paint, clap_colors, message, remark, report};
-pub(crate) use plan::{plan_json, plan_text, replayed_text};
+pub(crate) use plan::{plan_json, plan_text, replayed_json, replayed_text};
 pub(crate) use screen::{Screen, rows};
 pub(crate) use status::{controlled_text, progress, status_text, status_text_within, steered_text};

@@ -65,7 +65,7 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         if let Some(configured) = &self.configured {
             let unix_seconds = host::unix_seconds();
-            let effects = VM.with_borrow(|vm| {
+            let effects = VM.with_borrow_mut(|vm| {
                 configured.with(|worker| worker.tick(unix_seconds, vm, &EnvoyHost))
             });
             configured.perform(effects.unwrap_or_default());

@@ -114,7 +114,9 @@ impl HttpContext for Stream {
         self.end_hold();
         if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
             configured.with(|worker| {
-                if let Some(change) = worker.respond(request, &StreamResponse) {
+                if let Some(change) =
+                    worker.respond(request, &StreamResponse, end_of_stream, &EnvoyHost)
+                {
                     let (name, version) = change.version;
                     host::set_response_header(name, version);
                     if let Some(cookie) = change.set_cookie {
@@ -122,31 +124,27 @@ impl HttpContext for Stream {
                     }
                 }
             });
-            if end_of_stream {
-                request.end_response();
-            }
         }
         Action::Continue
     }
 
     #[cfg(feature = "body")]
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        if let Some(request) = &mut self.request {
-            if request.wants_body()
-                && let Some(chunk) = host::response_body(size)
-            {
-                request.push_body(&chunk);
-            }
-            if end_of_stream {
-                request.end_response();
-            }
+        if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
+            configured.with(|worker| {
+                worker.read_chunk(request, size, || host::response_body(size), &EnvoyHost);
+                if end_of_stream {
+                    worker.end_response(request);
+                }
+            });
         }
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        if let Some(request) = &mut self.request {
+        if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
             request.read_trailers(host::response_trailer);
+            configured.with(|worker| worker.end_response(request));
         }
         Action::Continue
     }

@@ -33,5 +33,8 @@ pub use harness::rig::{AdminOn, Rig, free_port};
 pub use harness::running::Running;
 pub use harness::stats::{FilterStats, ScrapedBin};
 pub use harness::trace::Callback;
-pub use harness::upstream::{Behavior, FAIL, Fault, RecordedRequest, Script, Server, TestUpstream};
+pub use harness::upstream::{
+    Behavior, FAIL, Fault, Latch, RawAnswer, RawScript, RecordedRequest, Script, Server,
+    TestUpstream,
+};
 pub use harness::{artifacts, crds};

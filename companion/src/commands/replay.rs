@@ -18,7 +18,7 @@ pub(crate) fn replay_file(output: &Output, args: &ReplayArgs) -> Result<(), Fail
     let lines = observations(&recording);
     let wrong = |error| Error::Usage { what: format!("{}: {error}", args.recording.display()) };
     let replayed = replay(&spec, read_lines(&lines)).map_err(wrong)?;
-    Ok(output.print(|| &replayed, |_| render::replayed_text(&replayed))?)
+    Ok(output.print(|| render::replayed_json(&replayed), |_| render::replayed_text(&replayed))?)
 }
 
 /// A recording's lines as they are; of a journal those that are observations.

@@ -21,6 +21,7 @@ use super::status::{Parts, Status};
 use crate::envoy::Admin;
 use crate::error::{Error, Failure, LeftBehind};
 use crate::observe::{FleetScrape, FleetScraper, MeasuredShare, RequestTotals};
+use crate::sentences;
 
 /// How long the controller waits after the rollout's end for notifications to be delivered.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -135,11 +136,10 @@ fn status(
     measured: Option<f64>,
     totals: &RequestTotals,
 ) -> Status {
-    let waits = engine.blockers().to_string();
     Status::new(&Parts {
         spec: engine.spec(),
         state: engine.state(),
-        waits_for: Some(waits).filter(|waits| !waits.is_empty()),
+        waits_for: sentences::waits_for(engine.blockers()),
         versions: engine.versions(),
         times: engine.times(),
         envoys: engine.envoys(),
@@ -245,7 +245,10 @@ impl<A: Reporter> Controller<A> {
         self.failed = after
             .differing
             .into_iter()
-            .map(|(url, mismatch)| (url, format!("{mismatch}; it was changed after the end")))
+            .map(|(url, mismatch)| {
+                let differs = sentences::mismatch(&mismatch);
+                (url, format!("{differs}; it was changed after the end"))
+            })
             .collect();
         let rollout = &self.engine.spec().rollout;
         for restoration in &after.restore {
@@ -268,10 +271,10 @@ impl<A: Reporter> Controller<A> {
             .replies
             .into_iter()
             .find_map(|reply| reply.refused)
-            .map(|refusal| refusal.to_string());
+            .map(|refusal| sentences::refusal(&refusal));
         let status = Arc::clone(&self.channels.status.borrow());
         // Who asked may have gone away.
-        let _ = order.reply.send(refused.map_or(Ok(status), |why| Err(why.to_string())));
+        let _ = order.reply.send(refused.map_or(Ok(status), Err));
         Ok(())
     }
 
@@ -350,7 +353,7 @@ impl<A: Reporter> Controller<A> {
         if self.engine.state().phase() == Phase::Healthy {
             return Ok(());
         }
-        let reason = self.engine.state().ending().map(ToString::to_string);
+        let reason = self.engine.state().ending().map(sentences::termination);
         let reason = reason.filter(|_| !self.audience.shows_reason()).unwrap_or_default();
         Err(Error::Degraded { rollout: self.engine.spec().rollout.clone(), reason }.into())
     }

@@ -18,6 +18,8 @@ use canary_rollout::termination::TerminationReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::sentences;
+
 /// The version of what records mean. A journal of another one is resumed with a new epoch.
 pub const FORMAT: u32 = 2;
 
@@ -129,9 +131,13 @@ pub struct End {
 }
 
 impl StepRecord {
-    /// A verdict with its numbers.
+    /// A verdict with its numbers, and in a sentence.
     pub fn verdict(verdict: &Verdict) -> Value {
         // Numbers and texts: this cannot fail.
-        serde_json::to_value(verdict).unwrap_or_default()
+        let mut record = serde_json::to_value(verdict).unwrap_or_default();
+        if let Some(fields) = record.as_object_mut() {
+            fields.insert("reason".to_owned(), sentences::verdict(verdict).into());
+        }
+        record
     }
 }

@@ -13,6 +13,7 @@ use canary_rollout::state::{Phase, State};
 use serde::{Deserialize, Serialize};
 
 use crate::observe::RequestTotals;
+use crate::sentences;
 
 /// Everything that is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -193,7 +194,7 @@ impl Status {
             guard_tripped: any(all().map(|shown| shown.guard_tripped)),
             lease_expired: any(all().map(|shown| shown.lease_expired)),
             waits_for: parts.waits_for.clone(),
-            reason: state.ending().map(ToString::to_string),
+            reason: state.ending().map(sentences::termination),
             metrics: state.judge().verdicts().iter().map(metric).collect(),
             split_mismatch: split.mismatch,
             envoys: envoys(parts),
@@ -245,7 +246,7 @@ pub(crate) fn metric(verdict: &Verdict) -> MetricProgress {
             Conclusion::Fail => MetricStatus::Fail,
             Conclusion::Insufficient => MetricStatus::Insufficient,
         },
-        reason: verdict.reason(),
+        reason: sentences::verdict(verdict),
         evidence: if failed { 1.0 } else { evidence.unwrap_or(0.0) },
         non_inferiority: verdict.non_inferiority.map(|test| {
             if test.certified_at.is_some() { 1.0 } else { share(test.log_e, test.log_limit) }

@@ -55,7 +55,7 @@ fn wasm(istio: &Istio) -> Value {
 
 /// An example URL of the module that fits: the one without body hooks, unless a signal reads bodies.
 fn example(istio: &Istio) -> String {
-    let reads = istio.config.rollouts.iter().any(|rollout| rollout.reads_bodies());
+    let reads = istio.config.rollouts.iter().any(|rollout| !rollout.body_fields().is_empty());
     let name = if reads { "canary-filter" } else { "canary-filter-headers" };
     format!("oci://registry.example.com/{name}:{}", env!("CARGO_PKG_VERSION"))
 }

@@ -42,6 +42,7 @@ fn role_counts(role: &VersionCounters) -> RoleCounts {
             first_failure: count(Counter::FirstFailures),
         }),
         rq_time_first_us: role.times.get(&Times::First).cloned(),
+        ..RoleCounts::default()
     }
 }
 

@@ -9,6 +9,7 @@ use super::messages;
 use super::output::Paint;
 use super::table::{Table, UNKNOWN};
 use crate::report::PastRollout;
+use crate::sentences;
 
 /// One rollout in the JSON of `history`.
 #[derive(Serialize)]
@@ -43,7 +44,7 @@ fn past_json(past: &PastRollout) -> PastJson<'_> {
         started: &past.started,
         ended: past.ended.as_deref(),
         phase: past.phase.map(Phase::as_str),
-        reason: past.reason.as_ref().map(ToString::to_string),
+        reason: past.reason.as_ref().map(sentences::termination),
         versions: &past.versions,
         owner: &past.owner,
         journal: &past.journal,
@@ -75,7 +76,7 @@ pub(crate) fn history_text(all: &[PastRollout], details: bool, paint: Paint) -> 
             past.started.clone(),
             or_unknown(past.ended.as_deref()),
             or_unknown(past.phase.map(Phase::as_str)),
-            or_unknown(past.reason.as_ref().map(ToString::to_string).as_deref()),
+            or_unknown(past.reason.as_ref().map(sentences::termination).as_deref()),
         ]);
     }
     table.render(7)

@@ -8,6 +8,8 @@ use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 use canary_rollout::termination::TerminationReason;
 
+use crate::sentences;
+
 /// One event in a sentence, without its full stop.
 pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
     let gate = |index: &usize| {
@@ -21,16 +23,18 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::Step { step, weight } => {
             format!("step {} of {}: weight {weight} %", step + 1, spec.steps.len())
         }
-        RolloutEvent::Paused { why } => format!("paused: {}", why.sentence()),
+        RolloutEvent::Paused { why } => format!("paused: {}", sentences::pause(why)),
         RolloutEvent::Resumed => "resumed".to_owned(),
         RolloutEvent::Promoting => "promoting: weight 100 %".to_owned(),
         RolloutEvent::Completed { reason, unreachable } => completed_because(reason, unreachable),
-        RolloutEvent::Aborting { reason } => format!("rolling back to stable: {reason}"),
+        RolloutEvent::Aborting { reason } => {
+            format!("rolling back to stable: {}", sentences::termination(reason))
+        }
         // No rollback came before, which would have said why.
         RolloutEvent::Degraded {
             reason: reason @ TerminationReason::OtherOwner { .. }, ..
         } => {
-            format!("Degraded: {reason}")
+            format!("Degraded: {}", sentences::termination(reason))
         }
         RolloutEvent::Degraded { unreachable, .. } => rolled_back(unreachable),
         RolloutEvent::GuardTripped { envoy } => format!("the guard tripped on {envoy}"),
@@ -51,6 +55,7 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::GatePassed { gate: index } => format!("{} lets it pass", gate(index)),
         RolloutEvent::GateHeld { gate: index, said } => format!("{} holds it: {said}", gate(index)),
         RolloutEvent::MetricOutage { metric, why } => {
+            let why = sentences::no_answer(why);
             format!("metric {metric} can't be measured: {why}; holding")
         }
         RolloutEvent::MetricOutageOver { metric } => format!("metric {metric} is measured again"),
@@ -89,7 +94,7 @@ fn to_hook(hook: usize, spec: &Spec) -> String {
 }
 
 fn completed_because(reason: &TerminationReason, unreachable: &[String]) -> String {
-    let all = completed(unreachable);
+    let (all, reason) = (completed(unreachable), sentences::termination(reason));
     match out_of_reach(unreachable) {
         None => format!("{all}; {reason}"),
         Some(lost) => format!("{all}; {reason}. {lost}, which may serve the stable version"),

@@ -1,14 +1,44 @@
 //! Forecasts and replays, as text.
 
 use canary_rollout::plan::{PlanWarning, RolloutPlan};
-use canary_rollout::replay::Replayed;
+use canary_rollout::replay::{ReplayReason, Replayed};
 use serde_json::{Value, json};
 
 use super::chart::time;
+use crate::sentences;
+
+/// `replay -o json`: the reason is a sentence.
+pub(crate) fn replayed_json(replayed: &Replayed) -> Value {
+    let Replayed { outcome, at, reason, canary_requests, canary_failures } = replayed;
+    json!({
+        "outcome": outcome,
+        "at": at,
+        "reason": replay_reason(reason),
+        "canary_requests": canary_requests,
+        "canary_failures": canary_failures,
+    })
+}
+
+/// Why a replay ended as it did.
+fn replay_reason(reason: &ReplayReason) -> String {
+    match reason {
+        ReplayReason::Failed(verdict) => sentences::verdict(verdict),
+        ReplayReason::Completed { steps } => {
+            let plural = if *steps == 1 { "step" } else { "steps" };
+            format!("the conditions of all {steps} {plural} held, and no metric failed")
+        }
+        ReplayReason::Empty => "the recording is empty".to_owned(),
+        ReplayReason::Waits(blockers) => {
+            let waits = sentences::waits_for(blockers).unwrap_or_default();
+            format!("the recording ends where {waits}")
+        }
+    }
+}
 
 /// The text of `replay`.
 pub(crate) fn replayed_text(replayed: &Replayed) -> String {
     let Replayed { outcome, at, reason, canary_requests, canary_failures } = replayed;
+    let reason = replay_reason(reason);
     let outcome = serde_json::to_value(outcome).ok();
     let outcome = outcome.as_ref().and_then(Value::as_str).unwrap_or_default();
     let at = at.map_or_else(String::new, |at| format!(" at {at} s"));

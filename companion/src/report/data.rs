@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::controller::record::{JournalRecord, Start, StepRecord};
 use crate::controller::status::{self, MetricProgress, Side};
 use crate::rollout_file;
+use crate::sentences;
 
 /// The most points of a chart; beyond, neighbours are put together.
 const MAX_POINTS: usize = 360;
@@ -169,7 +170,7 @@ impl RolloutReport {
             JournalRecord::End(end) => {
                 self.ended = Some(end.at);
                 self.phase = end.phase;
-                self.reason = end.reason.map(|reason| reason.to_string());
+                self.reason = end.reason.as_ref().map(sentences::termination);
             }
             JournalRecord::Start(_) | JournalRecord::State(_) => {}
         }
@@ -229,7 +230,7 @@ impl RolloutReport {
                 RolloutEvent::Aborting { reason }
                 | RolloutEvent::Completed { reason, .. }
                 | RolloutEvent::Degraded { reason, .. } => {
-                    self.reason = Some(reason.to_string());
+                    self.reason = Some(sentences::termination(reason));
                 }
                 _ => {}
             }

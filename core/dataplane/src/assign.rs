@@ -315,7 +315,10 @@ fn inherited(config: &Config, rollout: &Rollout, request: &impl Headers) -> Opti
         return None;
     }
     let version = request.get(&config.headers.version)?;
-    Role::ALL.into_iter().find(|role| rollout.backend(*role).version.as_bytes() == version)
+    let runs = |role: &Role| rollout.backend(*role).version.as_bytes() == version;
+    let mut named = Role::ALL.into_iter().filter(runs);
+    // If both roles run the same version, its name decides nothing.
+    named.next().filter(|_| named.next().is_none())
 }
 
 #[cfg(test)]

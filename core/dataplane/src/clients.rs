@@ -13,8 +13,8 @@ use crate::shared::SharedRecord;
 /// Remembered places: 65,536 bits, 8 KiB.
 const BYTES: usize = 8192;
 
-/// A set of clients in one window, by the low 16 bits of their hash. As a shared record (the clients
-/// that failed) it survives a pushed configuration; any worker writes it.
+/// A set of clients in one window, by the low 16 bits of their hash. As a shared record it survives a
+/// pushed configuration; any worker writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSet {
     window: u32,
@@ -23,9 +23,10 @@ pub struct ClientSet {
 }
 
 impl ClientSet {
-    /// The shared record of the clients of a sticky rollout that failed in the window.
-    pub fn failed_record(rollout: &str) -> SharedRecord<Self> {
-        SharedRecord::new("failed", rollout)
+    /// A shared record of the clients of a sticky rollout to which something has happened in the
+    /// window: `assigned`, `judged` or `failed`.
+    pub fn record(kind: &str, rollout: &str) -> SharedRecord<Self> {
+        SharedRecord::new(kind, rollout)
     }
 
     /// Adds a client and returns whether it is new in the window. A newer window empties the set; in

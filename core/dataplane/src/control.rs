@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
 use canary_model::config::Rollout;
+use canary_model::role::Role;
 use canary_model::runtime::{self, Reading, RolloutRuntime, Setting, ValueError, WeightValue};
 use canary_model::weight::Weight;
 
@@ -30,8 +31,13 @@ pub struct Control {
     tripped: Option<u32>,
     /// When anything that decides about the weight last changed.
     changed_ns: u64,
-    /// The last unreadable text by key (weight, lease, epoch, window, enabled), as a hash.
-    unreadable: [Option<u64>; 5],
+    /// The last unreadable text by key (weight, lease, epoch, window, stable_version, canary_version,
+    /// enabled), as a hash.
+    unreadable: [Option<u64>; 7],
+    /// The runtime's version labels of stable and canary, as `<configured>=<version>`.
+    labels: [Option<String>; 2],
+    /// The weight that was last noted as in force, in parts per million, and how often it has changed.
+    noted: (Option<u32>, u32),
 }
 
 /// A weight of the runtime, in parts per million, and the canary version that it is meant for.
@@ -114,7 +120,7 @@ impl Control {
     }
 
     /// The weight in force at a moment. Precedence: guard trip, expired lease, the runtime's weight
-    /// (zero if it is for another version than the rollout's canary), the configuration's weight.
+    /// (zero if it is for another version than the canary runs), the configuration's weight.
     pub fn in_force(&self, rollout: &Rollout, now_ns: u64) -> InForce {
         let zero = |reason| InForce { weight: Weight::ZERO, reason };
         if self.guard_tripped() {
@@ -126,12 +132,45 @@ impl Control {
         let Some(set) = &self.weight else {
             return InForce { weight: rollout.weight, reason: WeightReason::Config };
         };
-        if set.version.as_ref().is_some_and(|version| *version != rollout.canary.version) {
+        let canary = self.version(rollout, Role::Canary);
+        if set.version.as_ref().is_some_and(|version| version != canary) {
             return zero(WeightReason::Version);
         }
         // Only valid weights are stored.
         let weight = Weight::from_ppm(set.ppm).unwrap_or(Weight::ZERO);
         InForce { weight, reason: WeightReason::Runtime }
+    }
+
+    /// The version that a role of this rollout runs: the runtime's label if it was set for the
+    /// configured version, otherwise the configured one. It is the same for a rollout that is
+    /// [labeled](Rollout::labeled) with it already.
+    pub fn version<'a>(&'a self, rollout: &'a Rollout, role: Role) -> &'a str {
+        let configured = rollout.backend(role).version.as_str();
+        let [stable, canary] = &self.labels;
+        let label = if role == Role::Stable { stable } else { canary };
+        let ours = label.as_deref().and_then(|label| label.strip_prefix(configured));
+        ours.and_then(|rest| rest.strip_prefix('=')).unwrap_or(configured)
+    }
+
+    /// The generation of the weight in force: times and signals compare only requests that begin and
+    /// end under the same one (STATISTICS 2d). Another weight in force starts a new one, even if the
+    /// old weight returns. A weight that [`note_weight`](Self::note_weight) hasn't noted yet has the
+    /// next generation.
+    pub fn weight_generation(&self, rollout: &Rollout, now_ns: u64) -> u32 {
+        let (noted, count) = self.noted;
+        let in_force = Some(self.in_force(rollout, now_ns).weight.ppm());
+        if noted == in_force { count } else { count.wrapping_add(1) }
+    }
+
+    /// Whether the weight in force was noted.
+    pub(crate) fn weight_is_noted(&self, rollout: &Rollout, now_ns: u64) -> bool {
+        self.weight_generation(rollout, now_ns) == self.noted.1
+    }
+
+    /// Notes the weight in force, so that the next change starts another generation.
+    pub fn note_weight(&mut self, rollout: &Rollout, now_ns: u64) {
+        let count = self.weight_generation(rollout, now_ns);
+        self.noted = (Some(self.in_force(rollout, now_ns).weight.ppm()), count);
     }
 
     /// The weight to show as in force, given the one `shown` so far. A lower weight is shown at once,
@@ -189,12 +228,18 @@ impl Control {
         true
     }
 
-    /// Takes over what the runtime says now. An unreadable value leaves the last good one in place
-    /// and is returned once per change.
-    pub fn apply(&mut self, runtime: &RolloutRuntime, now_ns: u64) -> Vec<UnreadableValue> {
+    /// Takes over what the runtime says now about this rollout. An unreadable value leaves the last
+    /// good one in place and is returned once per change.
+    pub fn apply(
+        &mut self,
+        runtime: &RolloutRuntime,
+        rollout: &Rollout,
+        now_ns: u64,
+    ) -> Vec<UnreadableValue> {
         let mut faults = Vec::new();
-        let before = (self.weight.clone(), self.lease, self.epoch);
-        let [weight, lease, epoch, window, enabled] = &mut self.unreadable;
+        let before = (self.weight.clone(), self.lease, self.epoch, self.labels.clone());
+        self.note_weight(rollout, now_ns);
+        let [weight, lease, epoch, window, stable, canary, enabled] = &mut self.unreadable;
         if let Some(value) = accept(&runtime.weight, Setting::Weight, weight, &mut faults) {
             self.weight = value.map(RuntimeWeight::from_value);
         }
@@ -207,11 +252,21 @@ impl Control {
         if let Some(value) = accept(&runtime.window, Setting::Window, window, &mut faults) {
             self.window.set(value.copied());
         }
+        let [stable_label, canary_label] = &mut self.labels;
+        for (reading, setting, last_fault, label) in [
+            (&runtime.stable_version, Setting::StableVersion, stable, stable_label),
+            (&runtime.canary_version, Setting::CanaryVersion, canary, canary_label),
+        ] {
+            if let Some(value) = accept(reading, setting, last_fault, &mut faults) {
+                *label = value.map(ToString::to_string);
+            }
+        }
         // Envoy itself obeys the kill switch; the filter only reports a value that can't be read.
         let _ = accept(&runtime.enabled, Setting::Enabled, enabled, &mut faults);
-        if before != (self.weight.clone(), self.lease, self.epoch) {
+        if before != (self.weight.clone(), self.lease, self.epoch, self.labels.clone()) {
             self.changed_ns = now_ns;
         }
+        self.note_weight(rollout, now_ns);
         faults
     }
 }

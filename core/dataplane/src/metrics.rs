@@ -4,16 +4,16 @@
 //! samples can't be added up, but many in a row cost a third of what each one alone costs in the
 //! middle of a request.
 
-use canary_model::config::{Rollout, Signal};
+use canary_model::config::{Rollout, Signal, SignalBins};
 use canary_model::role::Role;
 use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
-use crate::client_tracker::ClientIncrements;
 use crate::effect::Effect;
 use crate::host::{Host, HostMetricKind, MetricId};
 use crate::outcome::{ComparedRequest, Outcome, RequestResult};
-use crate::signal::{SignalReading, bin_names};
-use crate::vm::Vm;
+use crate::signal::{SignalReading, SignalValue, bin_names};
+use crate::versions::VersionPlaces;
+use crate::vm::MetricRegistry;
 
 /// At most this many samples wait to be handed over: some ten microseconds' work, so that a request
 /// doesn't wait noticeably for it.
@@ -27,8 +27,8 @@ pub(crate) struct PendingCounter {
 }
 
 impl PendingCounter {
-    fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: vm.define(host, HostMetricKind::Counter, name), pending: 0 }
+    fn new(metrics: &MetricRegistry, host: &impl Host, name: &StatName<'_>) -> Self {
+        Self { id: metrics.define(host, HostMetricKind::Counter, name), pending: 0 }
     }
 
     /// Adds to the counter.
@@ -36,7 +36,8 @@ impl PendingCounter {
         self.pending += by;
     }
 
-    fn flush(&mut self, effects: &mut Vec<Effect>) {
+    /// Hands over what was added.
+    pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
         let pending = std::mem::take(&mut self.pending);
         if let Some(id) = self.id.filter(|_| pending > 0) {
             effects.push(Effect::Increment(id, pending));
@@ -52,8 +53,8 @@ pub(crate) struct Gauge {
 }
 
 impl Gauge {
-    fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: vm.define(host, HostMetricKind::Gauge, name), last: None }
+    fn new(metrics: &MetricRegistry, host: &impl Host, name: &StatName<'_>) -> Self {
+        Self { id: metrics.define(host, HostMetricKind::Gauge, name), last: None }
     }
 
     /// Sets the gauge; an unchanged value costs nothing.
@@ -73,10 +74,6 @@ struct Samples {
 }
 
 impl Samples {
-    fn new(vm: &mut Vm, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: vm.define(host, HostMetricKind::Histogram, name), pending: Vec::new() }
-    }
-
     fn record(&mut self, value: u64, effects: &mut Vec<Effect>) {
         self.pending.push(value);
         if self.pending.len() >= MAX_SAMPLES {
@@ -93,9 +90,40 @@ impl Samples {
     }
 }
 
-/// What is counted of one role of a rollout.
+/// Defines the statistics of one role of a rollout under one version.
+#[derive(Debug)]
+pub(crate) struct Definer<'a, H> {
+    pub(crate) rollout: &'a Rollout,
+    pub(crate) role: Role,
+    /// The version that is counted under.
+    pub(crate) version: &'a str,
+    pub(crate) metrics: &'a MetricRegistry,
+    pub(crate) host: &'a H,
+}
+
+impl<H: Host> Definer<'_, H> {
+    fn define(&self, kind: HostMetricKind, metric: Metric<'_>) -> Option<MetricId> {
+        let Self { role, version, .. } = *self;
+        let name = StatName::Role { rollout: &self.rollout.name, role, version, metric };
+        self.metrics.define(self.host, kind, &name)
+    }
+
+    /// Defines a counter.
+    pub(crate) fn counter(&self, metric: Metric<'_>) -> PendingCounter {
+        PendingCounter { id: self.define(HostMetricKind::Counter, metric), pending: 0 }
+    }
+
+    fn samples(&self, metric: Metric<'_>) -> Samples {
+        Samples { id: self.define(HostMetricKind::Histogram, metric), pending: Vec::new() }
+    }
+}
+
+/// What is counted of one role of a rollout under one version.
 #[derive(Debug)]
 struct RoleMetrics {
+    role: Role,
+    /// The version that it is counted under.
+    version: String,
     total: PendingCounter,
     failure: PendingCounter,
     /// Responses with a status of 2xx to 5xx.
@@ -104,43 +132,88 @@ struct RoleMetrics {
     rescued: PendingCounter,
     overridden: PendingCounter,
     time_us: Samples,
-    /// By signal and bin.
-    signals: Vec<Vec<PendingCounter>>,
-    /// The clients' part, in sticky rollouts.
-    clients: Option<ClientMetrics>,
+    signals: Vec<SignalMetrics>,
+    /// The clients' first observations, in sticky rollouts.
+    first: Option<FirstMetrics>,
 }
 
-/// What is counted of one role's clients, at their first request or first failure in a window.
+/// What is counted of one role's clients at their first observation in a window.
 #[derive(Debug)]
-struct ClientMetrics {
-    total: PendingCounter,
-    failure: PendingCounter,
-    first_failure: PendingCounter,
+struct FirstMetrics {
     time_first_us: Samples,
-    signals_first: Vec<Vec<PendingCounter>>,
+    signals_first: Vec<SignalMetrics>,
+}
+
+/// What is counted of one signal.
+#[derive(Debug)]
+struct SignalMetrics {
+    bins: Vec<PendingCounter>,
+    /// The values, if the signal counts them.
+    values: Option<Samples>,
+}
+
+impl SignalMetrics {
+    /// Of all of a rollout's signals: of each client's first request in the window, or of every one.
+    fn all<H: Host>(definer: &Definer<'_, H>, first: bool) -> Vec<Self> {
+        let of_signal = |signal: &Signal| {
+            let name = signal.name.as_str();
+            let counter = |bin: &String| {
+                definer.counter(match first {
+                    true => Metric::SignalFirst { signal: name, bin },
+                    false => Metric::Signal { signal: name, bin },
+                })
+            };
+            let bins = bin_names(signal).iter().map(counter).collect();
+            let value = if first { Metric::ValueFirst(name) } else { Metric::Value(name) };
+            let values = matches!(signal.bins, SignalBins::Values { .. });
+            Self { bins, values: values.then(|| definer.samples(value)) }
+        };
+        definer.rollout.signals.iter().map(of_signal).collect()
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        self.bins.iter_mut().for_each(|counter| counter.flush(effects));
+        if let Some(values) = &mut self.values {
+            values.flush(effects);
+        }
+    }
+}
+
+/// How a finished request stands to the tests of times and signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Observed {
+    /// It ended under the weight generation that it was assigned under.
+    pub(crate) present: bool,
+    /// It is its client's first observation in the window.
+    pub(crate) first: bool,
 }
 
 impl RoleMetrics {
-    fn new(rollout: &Rollout, role: Role, vm: &mut Vm, host: &impl Host) -> Self {
-        let mut counter =
-            |metric: Metric<'_>| PendingCounter::new(vm, host, &role_metric(rollout, role, metric));
-        let total = counter(Metric::RqTotal);
-        let failure = counter(Metric::RqFailure);
-        let classes =
-            [Metric::Rq2xx, Metric::Rq3xx, Metric::Rq4xx, Metric::Rq5xx].map(&mut counter);
-        let abandoned = counter(Metric::RqAbandoned);
-        let rescued = counter(Metric::RqRescued);
-        let overridden = counter(Metric::RqForced);
-        let signals = signals(rollout, |signal, bin| counter(Metric::Signal { signal, bin }));
-        let time_us = Samples::new(vm, host, &role_metric(rollout, role, Metric::RqTimeUs));
-        let clients = rollout.sticky().then(|| ClientMetrics::new(rollout, role, vm, host));
-        Self { total, failure, classes, abandoned, rescued, overridden, time_us, signals, clients }
+    fn new<H: Host>(definer: &Definer<'_, H>) -> Self {
+        let counter = |metric| definer.counter(metric);
+        let first = definer.rollout.sticky().then(|| FirstMetrics {
+            time_first_us: definer.samples(Metric::RqTimeFirstUs),
+            signals_first: SignalMetrics::all(definer, true),
+        });
+        Self {
+            role: definer.role,
+            version: definer.version.to_owned(),
+            total: counter(Metric::RqTotal),
+            failure: counter(Metric::RqFailure),
+            classes: [Metric::Rq2xx, Metric::Rq3xx, Metric::Rq4xx, Metric::Rq5xx].map(counter),
+            abandoned: counter(Metric::RqAbandoned),
+            rescued: counter(Metric::RqRescued),
+            overridden: counter(Metric::RqForced),
+            signals: SignalMetrics::all(definer, false),
+            time_us: definer.samples(Metric::RqTimeUs),
+            first,
+        }
     }
 
     fn count(
         &mut self,
         request: &ComparedRequest,
-        clients: Option<ClientIncrements>,
+        observed: Observed,
         readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
@@ -152,12 +225,18 @@ impl RoleMetrics {
         if let Some(class) = class.and_then(|class| self.classes.get_mut(class)) {
             class.add(1);
         }
+        if !observed.present {
+            return;
+        }
         if let Some(time_us) = request.time_us {
             self.time_us.record(time_us, effects);
         }
-        count_readings(&mut self.signals, readings);
-        if let (Some(metrics), Some(counts)) = (&mut self.clients, clients) {
-            metrics.count(request, counts, readings, effects);
+        count_readings(&mut self.signals, readings, effects);
+        if let Some(first) = self.first.as_mut().filter(|_| observed.first) {
+            if let Some(time_us) = request.time_us {
+                first.time_first_us.record(time_us, effects);
+            }
+            count_readings(&mut first.signals_first, readings, effects);
         }
     }
 
@@ -169,78 +248,34 @@ impl RoleMetrics {
             &mut self.rescued,
             &mut self.overridden,
         ];
-        let signals = self.signals.iter_mut().flatten();
-        let counters = single.into_iter().chain(&mut self.classes).chain(signals);
+        let counters = single.into_iter().chain(&mut self.classes);
         counters.for_each(|counter| counter.flush(effects));
+        self.signals.iter_mut().for_each(|signal| signal.flush(effects));
         self.time_us.flush(effects);
-        if let Some(clients) = &mut self.clients {
-            clients.flush(effects);
+        if let Some(first) = &mut self.first {
+            first.signals_first.iter_mut().for_each(|signal| signal.flush(effects));
+            first.time_first_us.flush(effects);
         }
     }
 }
 
-impl ClientMetrics {
-    fn new(rollout: &Rollout, role: Role, vm: &mut Vm, host: &impl Host) -> Self {
-        let mut counter =
-            |metric: Metric<'_>| PendingCounter::new(vm, host, &role_metric(rollout, role, metric));
-        let total = counter(Metric::ClientTotal);
-        let failure = counter(Metric::ClientFailure);
-        let first_failure = counter(Metric::ClientFirstFailure);
-        let signals_first =
-            signals(rollout, |signal, bin| counter(Metric::SignalFirst { signal, bin }));
-        let name = role_metric(rollout, role, Metric::RqTimeFirstUs);
-        let time_first_us = Samples::new(vm, host, &name);
-        Self { total, failure, first_failure, time_first_us, signals_first }
-    }
-
-    fn count(
-        &mut self,
-        request: &ComparedRequest,
-        counts: ClientIncrements,
-        readings: &[SignalReading],
-        effects: &mut Vec<Effect>,
-    ) {
-        self.total.add(u64::from(counts.new_client));
-        self.failure.add(u64::from(counts.newly_failed));
-        if !counts.first {
-            return;
-        }
-        self.first_failure.add(u64::from(request.result == RequestResult::Failure));
-        if let Some(time_us) = request.time_us {
-            self.time_first_us.record(time_us, effects);
-        }
-        count_readings(&mut self.signals_first, readings);
-    }
-
-    fn flush(&mut self, effects: &mut Vec<Effect>) {
-        let single = [&mut self.total, &mut self.failure, &mut self.first_failure];
-        let counters = single.into_iter().chain(self.signals_first.iter_mut().flatten());
-        counters.for_each(|counter| counter.flush(effects));
-        self.time_first_us.flush(effects);
-    }
-}
-
-fn role_metric<'a>(rollout: &'a Rollout, role: Role, metric: Metric<'a>) -> StatName<'a> {
-    let version = &rollout.backend(role).version;
-    StatName::Role { rollout: &rollout.name, role, version, metric }
-}
-
-/// A counter for each bin of each signal.
-fn signals(
-    rollout: &Rollout,
-    mut counter: impl FnMut(&str, &str) -> PendingCounter,
-) -> Vec<Vec<PendingCounter>> {
-    let of_signal = |signal: &Signal| {
-        bin_names(signal).iter().map(|bin| counter(&signal.name, bin)).collect::<Vec<_>>()
-    };
-    rollout.signals.iter().map(of_signal).collect()
-}
-
-fn count_readings(counters: &mut [Vec<PendingCounter>], readings: &[SignalReading]) {
+fn count_readings(
+    signals: &mut [SignalMetrics],
+    readings: &[SignalReading],
+    effects: &mut Vec<Effect>,
+) {
     for reading in readings {
-        let bins = counters.get_mut(reading.signal);
-        if let Some(counter) = bins.and_then(|bins| bins.get_mut(reading.bin)) {
-            counter.add(1);
+        let Some(signal) = signals.get_mut(reading.signal) else {
+            continue;
+        };
+        match (reading.value, &mut signal.values) {
+            (SignalValue::Sample(value), Some(values)) => values.record(value, effects),
+            (SignalValue::Sample(_), None) => {}
+            (SignalValue::Bin(bin), _) => {
+                if let Some(counter) = signal.bins.get_mut(bin) {
+                    counter.add(1);
+                }
+            }
         }
     }
 }
@@ -248,8 +283,8 @@ fn count_readings(counters: &mut [Vec<PendingCounter>], readings: &[SignalReadin
 /// What is counted and shown of one rollout.
 #[derive(Debug)]
 pub(crate) struct RolloutMetrics {
-    stable: RoleMetrics,
-    canary: RoleMetrics,
+    /// By the places of [`VersionPlaces`].
+    versions: Vec<RoleMetrics>,
     /// The weight in force, in parts per million.
     pub(crate) weight_ppm: Gauge,
     /// 1 if the guard has tripped.
@@ -258,57 +293,62 @@ pub(crate) struct RolloutMetrics {
     pub(crate) lease_expired: Gauge,
     /// The epoch in the runtime; 0 if none is set.
     pub(crate) epoch: Gauge,
+    /// The age at which requests are judged, in seconds.
+    pub(crate) outcome_age_seconds: Gauge,
 }
 
 impl RolloutMetrics {
-    /// Defines a rollout's metrics.
-    pub(crate) fn new(rollout: &Rollout, vm: &mut Vm, host: &impl Host) -> Self {
-        let stable = RoleMetrics::new(rollout, Role::Stable, vm, host);
-        let canary = RoleMetrics::new(rollout, Role::Canary, vm, host);
-        let mut gauge =
-            |gauge| Gauge::new(vm, host, &StatName::Rollout { rollout: &rollout.name, gauge });
+    /// Defines a rollout's gauges.
+    pub(crate) fn new(rollout: &Rollout, metrics: &MetricRegistry, host: &impl Host) -> Self {
+        let gauge =
+            |gauge| Gauge::new(metrics, host, &StatName::Rollout { rollout: &rollout.name, gauge });
         Self {
-            stable,
-            canary,
+            versions: Vec::new(),
             weight_ppm: gauge(RolloutGauge::WeightPpm),
             guard_tripped: gauge(RolloutGauge::GuardTripped),
             lease_expired: gauge(RolloutGauge::LeaseExpired),
             epoch: gauge(RolloutGauge::Epoch),
+            outcome_age_seconds: gauge(RolloutGauge::OutcomeAgeSeconds),
         }
     }
 
-    fn role(&mut self, role: Role) -> &mut RoleMetrics {
-        match role {
-            Role::Stable => &mut self.stable,
-            Role::Canary => &mut self.canary,
-        }
+    /// The place of what is counted of a role under a version; `None` if it is new.
+    pub(crate) fn place(&self, role: Role, version: &str) -> Option<usize> {
+        self.versions.iter().position(|known| known.role == role && known.version == version)
     }
 
-    /// Counts a finished request.
+    /// Defines what is counted of a role under a version, and returns its place, the next one.
+    pub(crate) fn add<H: Host>(&mut self, definer: &Definer<'_, H>) -> usize {
+        self.versions.push(RoleMetrics::new(definer));
+        self.versions.len() - 1
+    }
+
+    /// Counts a finished request under the versions that it was assigned under.
     pub(crate) fn count(
         &mut self,
+        versions: VersionPlaces,
         outcome: &Outcome,
-        clients: Option<ClientIncrements>,
+        observed: Observed,
         readings: &[SignalReading],
         effects: &mut Vec<Effect>,
     ) {
+        let role = match outcome {
+            Outcome::Diverted(_) => return,
+            Outcome::Overridden(role) => *role,
+            Outcome::Compared(request) => request.role,
+        };
+        let Some(metrics) = self.versions.get_mut(versions.of(role)) else {
+            return;
+        };
         match outcome {
-            Outcome::Diverted(_) => {
-                if let (Some(metrics), Some(counts)) = (&mut self.canary.clients, clients) {
-                    metrics.total.add(u64::from(counts.new_client));
-                }
-            }
-            Outcome::Overridden(role) => self.role(*role).overridden.add(1),
-            Outcome::Compared(request) => {
-                self.role(request.role).count(request, clients, readings, effects);
-            }
+            Outcome::Compared(request) => metrics.count(request, observed, readings, effects),
+            Outcome::Diverted(_) | Outcome::Overridden(_) => metrics.overridden.add(1),
         }
     }
 
     /// Hands what has been counted to Envoy.
     pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
-        self.stable.flush(effects);
-        self.canary.flush(effects);
+        self.versions.iter_mut().for_each(|metrics| metrics.flush(effects));
     }
 }
 
@@ -329,13 +369,13 @@ pub(crate) struct FilterMetrics {
 
 impl FilterMetrics {
     /// Defines the filter's own metrics.
-    pub(crate) fn new(vm: &mut Vm, host: &impl Host) -> Self {
-        let mut counter = |metric| PendingCounter::new(vm, host, &StatName::Filter(metric));
+    pub(crate) fn new(metrics: &MetricRegistry, host: &impl Host) -> Self {
+        let counter = |metric| PendingCounter::new(metrics, host, &StatName::Filter(metric));
         let poll_success = counter(FilterMetric::PollSuccess);
         let poll_failure = counter(FilterMetric::PollFailure);
         let invalid_runtime = counter(FilterMetric::InvalidRuntime);
         let config_rejected = counter(FilterMetric::ConfigRejected);
-        let heartbeat = Gauge::new(vm, host, &StatName::Filter(FilterMetric::Heartbeat));
+        let heartbeat = Gauge::new(metrics, host, &StatName::Filter(FilterMetric::Heartbeat));
         Self { poll_success, poll_failure, invalid_runtime, config_rejected, heartbeat }
     }
 

@@ -196,10 +196,13 @@ impl Exchange {
     /// answered, and it isn't a failure.
     pub fn is_readable(&self, failure: &FailureRule) -> bool {
         let chosen = self.answered.is_some_and(|answered| answered.by == Responder::Chosen);
-        // The status of a gRPC response may still be to come, in its trailers.
-        let failed = (!self.grpc || self.grpc_status.is_some())
-            && self.result(failure) == RequestResult::Failure;
-        chosen && !self.overridden && !failed
+        chosen && !self.overridden && !self.has_failed(failure)
+    }
+
+    /// Whether the response is known to be a failure. The status of a gRPC response may still be to
+    /// come, in its trailers.
+    pub fn has_failed(&self, failure: &FailureRule) -> bool {
+        (!self.grpc || self.grpc_status.is_some()) && self.result(failure) == RequestResult::Failure
     }
 
     /// The request is over: what it is to the statistics.

@@ -1,5 +1,7 @@
 //! One request in a worker: assigned at its headers, labeled at its response's, counted at its end.
 
+use std::rc::Rc;
+
 use canary_model::config::Rollout;
 use canary_model::role::Role;
 
@@ -8,13 +10,16 @@ use crate::cookie;
 use crate::effect::{Effect, RequestChange, ResponseChange};
 use crate::held::{HeldRequest, StreamId};
 use crate::host::{Headers, Host, Response};
+use crate::judged::{JudgedRequest, JudgedRequests};
 use crate::matching::{self, RequestTarget};
 use crate::outcome::{
-    self, Exchange, Outcome, Responder, grpc_status, http_status, is_grpc, upstream_info,
+    self, Exchange, Outcome, RequestResult, Responder, grpc_status, http_status, is_grpc,
+    upstream_info,
 };
 use crate::request_body::{RequestBody, is_json};
-use crate::rollout_state::RolloutState;
-use crate::signal::{self, ResponseBody, SignalReading};
+use crate::response_body::{ResponseBody, ResponseStart};
+use crate::rollout_state::{AssignedUnder, RolloutState};
+use crate::signal::{self, SignalReading};
 use crate::worker::FilterWorker;
 use rand_core::Rng;
 
@@ -23,12 +28,16 @@ use rand_core::Rng;
 pub struct MatchedRequest {
     /// The rollout's place in the worker.
     rollout: usize,
+    /// What it was assigned under.
+    under: AssignedUnder,
+    /// Its place among the requests to be judged.
+    judged: JudgedRequest,
     exchange: Exchange,
     /// A cohort cookie to set, and whether the request came over https.
     cookie: Option<(NewCookie, bool)>,
-    /// What the request and the response's headers say for the signals.
+    /// What the response's headers say for the signals.
     readings: Vec<SignalReading>,
-    /// The response's body, if a signal reads it.
+    /// The response's body, if anything that is configured depends on it.
     body: Option<ResponseBody>,
 }
 
@@ -52,15 +61,6 @@ pub struct Decided<'a> {
     pub request: Option<MatchedRequest>,
 }
 
-/// A rollout that matches a request, and the decision about it.
-struct Matched {
-    /// The rollout's place in the worker.
-    place: usize,
-    assignment: Assignment,
-    /// When the request's headers came.
-    begun_ns: u64,
-}
-
 /// The decision depends on bytes of the body that haven't come.
 struct Undecided;
 
@@ -80,13 +80,13 @@ impl FilterWorker {
         if matched.is_err() {
             let reads = || request.get("content-type").is_some_and(|content| is_json(&content));
             if request.has_body() && reads() {
-                let rollouts = self.rollouts.iter().map(|state| &state.rollout);
+                let rollouts = self.rollouts.iter().map(|state| &*state.rollout);
                 self.held.insert(stream, HeldRequest::new(host.now_ns(), rollouts));
                 return Begun::Held;
             }
             matched = self.match_and_assign(request, &RequestBody::none(), None, host);
         }
-        Begun::Decided(self.decided(matched.unwrap_or_default(), request))
+        Begun::Decided(self.decided(matched.unwrap_or(None), request))
     }
 
     /// More of a request's body has come: decides the request like [`begin`](Self::begin) if it is held
@@ -136,7 +136,7 @@ impl FilterWorker {
         let mut held = self.held.take(stream)?;
         held.body.give_up();
         let matched = self.match_and_assign(request, &held.body, Some(held.begun_ns), host);
-        Some(self.decided(matched.unwrap_or_default(), request))
+        Some(self.decided(matched.unwrap_or(None), request))
     }
 
     /// Keeps a released request for its stream.
@@ -158,42 +158,45 @@ impl FilterWorker {
         body: &RequestBody,
         begun_ns: Option<u64>,
         host: &impl Host,
-    ) -> Result<Option<Matched>, Undecided> {
+    ) -> Result<Option<MatchedRequest>, Undecided> {
         let target = RequestTarget::new(request);
         for place in 0..self.rollouts.len() {
             let Some(state) = self.rollouts.get(place) else { continue };
-            if matching::matches(&state.rollout.matches, &target, body).ok_or(Undecided)? {
-                let now_ns = host.now_ns();
-                let assignment = self.assign(place, request, body, now_ns, host)?;
-                let begun_ns = begun_ns.unwrap_or(now_ns);
-                return Ok(Some(Matched { place, assignment, begun_ns }));
+            if !matching::matches(&state.rollout.matches, &target, body).ok_or(Undecided)? {
+                continue;
             }
+            let now_ns = host.now_ns();
+            let assignment = self.assign(place, request, body, now_ns, host)?;
+            let state = self.rollouts.get_mut(place).ok_or(Undecided)?;
+            let begun_ns = begun_ns.unwrap_or(now_ns);
+            return Ok(Some(state.follow(place, &assignment, request, begun_ns, now_ns)));
         }
         Ok(None)
     }
 
     /// What a decision changes, and the request to follow.
-    fn decided(&self, matched: Option<Matched>, request: &impl Headers) -> Decided<'_> {
+    fn decided(&self, matched: Option<MatchedRequest>, request: &impl Headers) -> Decided<'_> {
         let mut changes = Vec::new();
         if request.get(&self.config.headers.route).is_some() {
             changes.push(RequestChange::Remove(self.config.headers.route.as_str()));
         }
         let tokens = self.token_headers.iter().filter(|name| request.get(name).is_some());
         changes.extend(tokens.map(|name| RequestChange::Remove(name)));
-        let followed = matched.and_then(|Matched { place, assignment, begun_ns }| {
-            let state = self.rollouts.get(place)?;
-            self.announce(&state.rollout, assignment.role(), request, &mut changes);
-            Some(state.follow(place, &assignment, request, begun_ns))
-        });
-        if followed.is_none() && request.get(&self.config.headers.version).is_some() {
+        if let Some(matched) = &matched
+            && let Some(state) = self.rollouts.get(matched.rollout)
+        {
+            self.announce(&state.rollout, matched.exchange.chosen(), request, &mut changes);
+        }
+        if matched.is_none() && request.get(&self.config.headers.version).is_some() {
             changes.push(RequestChange::Remove(&self.config.headers.version));
         }
-        Decided { changes, request: followed }
+        Decided { changes, request: matched }
     }
 
     /// Assigns a request. The canary is chosen only after the record that all workers share, read at
     /// this moment, confirms it. So a rollback takes effect the moment it is written, and only canary
-    /// requests pay for the read.
+    /// requests pay for the read. If the record names other versions, the request is assigned again,
+    /// because the salt may be another.
     fn assign(
         &mut self,
         place: usize,
@@ -203,17 +206,25 @@ impl FilterWorker {
         host: &impl Host,
     ) -> Result<Assignment, Undecided> {
         let state = self.rollouts.get_mut(place).ok_or(Undecided)?;
-        let cached = state.cached_in_force(now_ns);
-        let draw = || self.random.next_u64();
-        match decide(&self.config, &state.rollout, request, body, cached, draw) {
-            Decision::Assigned(assignment) => Ok(assignment),
-            Decision::Tentative(tentative) => {
-                let record = state.refresh(host).map(|_| ());
-                let record = record.map(|()| &state.cached);
-                Ok(tentative.confirm(&state.rollout, record, now_ns))
-            }
-            Decision::Undecided => Err(Undecided),
+        let mut decide = |state: &RolloutState| {
+            let (rollout, cached) = (&state.rollout, state.cached_in_force(now_ns));
+            decide(&self.config, rollout, request, body, cached, || self.random.next_u64())
+        };
+        let mut tentative = match decide(state) {
+            Decision::Assigned(assignment) => return Ok(assignment),
+            Decision::Tentative(tentative) => tentative,
+            Decision::Undecided => return Err(Undecided),
+        };
+        let labeled = Rc::clone(&state.rollout);
+        let record = state.refresh(host).map(|_| ());
+        if !Rc::ptr_eq(&labeled, &state.rollout) {
+            tentative = match decide(state) {
+                Decision::Assigned(assignment) => return Ok(assignment),
+                Decision::Tentative(tentative) => tentative,
+                Decision::Undecided => return Err(Undecided),
+            };
         }
+        Ok(tentative.confirm(&state.rollout, record.map(|()| &state.cached), now_ns))
     }
 
     /// Tells the router and the upstream what was decided. A stable request is left unchanged wherever
@@ -247,13 +258,17 @@ impl FilterWorker {
     }
 
     /// The response's headers have come: notes which version answered, and returns the headers to set
-    /// on the response.
-    pub fn respond(
-        &self,
-        request: &mut MatchedRequest,
+    /// on the response. `ended` says whether the response ends with them.
+    pub fn respond<'a>(
+        &'a mut self,
+        request: &'a mut MatchedRequest,
         response: &impl Response,
-    ) -> Option<ResponseChange<'_>> {
-        let rollout = &self.rollouts.get(request.rollout)?.rollout;
+        ended: bool,
+        host: &impl Host,
+    ) -> Option<ResponseChange<'a>> {
+        let draw = self.random.next_u64();
+        let rollout = Rc::clone(&request.under.rollout);
+        let rollout = &*rollout;
         let status = response.header(":status").as_deref().and_then(http_status);
         let by = match request.exchange.chosen() {
             Role::Stable => Responder::Chosen,
@@ -265,12 +280,49 @@ impl FilterWorker {
         {
             request.exchange.set_grpc_status(grpc_status(&status));
         }
-        request.read_headers(rollout, response);
-        let version =
-            (self.config.headers.version.as_str(), rollout.backend(answered).version.as_str());
+        if let Some(state) = self.rollouts.get_mut(request.rollout) {
+            request.judge(&mut state.judged.requests, by);
+        }
+        let signals = request.exchange.is_readable(&rollout.failure);
+        if signals {
+            let header = |name: &str| response.header(name);
+            request.readings.extend(signal::header_readings(rollout, header));
+        }
+        if rollout.reads_response_bodies() {
+            let (status, now_ns) = (status.unwrap_or(0), host.now_ns());
+            let start = ResponseStart { status, ended, signals, now_ns, draw };
+            request.body = ResponseBody::new(rollout, response, &start);
+        }
+        if ended {
+            self.end_response(request);
+        }
         let set_cookie =
             request.cookie.take().map(|(made, https)| cookie::set(&made.cookie, &made.id, https));
+        let version = request.under.rollout.backend(answered).version.as_str();
+        let version = (self.config.headers.version.as_str(), version);
         Some(ResponseChange { version, set_cookie })
+    }
+
+    /// A chunk of the response's body has come. `read` fetches its bytes, if they are needed.
+    pub fn read_chunk(
+        &self,
+        request: &mut MatchedRequest,
+        size: usize,
+        read: impl FnOnce() -> Option<Vec<u8>>,
+        host: &impl Host,
+    ) {
+        if let (Some(body), Some(state)) = (&mut request.body, self.rollouts.get(request.rollout)) {
+            let bytes = if body.needs_bytes(&state.rollout) { read() } else { None };
+            body.push(&state.rollout, size, bytes.as_deref(), host.now_ns());
+        }
+    }
+
+    /// The response has ended, with its headers, its last chunk or its trailers: only now does its body
+    /// count.
+    pub fn end_response(&self, request: &mut MatchedRequest) {
+        if let (Some(body), Some(state)) = (&mut request.body, self.rollouts.get(request.rollout)) {
+            body.end(&state.rollout);
+        }
     }
 
     /// The request is over: after the last byte, a reset or a disconnect. Counts it and shows it to the
@@ -290,55 +342,75 @@ impl FilterWorker {
             let flags = response.attribute_u64(&["response", "flags"]);
             request.exchange.set_response_flags(flags.unwrap_or(0));
         }
-        let outcome = request.exchange.finish(&state.rollout.failure, now_ns);
-        let readings = request.readings(&state.rollout, &outcome, self.random.next_u64());
-        state.count(&outcome, &readings, now_ns, host, &mut effects);
+        let rollout = Rc::clone(&request.under.rollout);
+        let outcome = request.exchange.finish(&rollout.failure, now_ns);
+        request.settle(&mut state.judged.requests, &outcome);
+        let readings = request.readings(&rollout, &outcome);
+        state.count(&request.under, &outcome, &readings, now_ns, host, &mut effects);
         effects
     }
 }
 
 impl RolloutState {
-    /// Follows a request that was just assigned.
+    /// Follows a request that was just assigned. Its own times run from its headers, at `begun_ns`. The
+    /// judge's age runs from its assignment, because requests that are assigned together are compared;
+    /// for a request that was held, that is up to a second later.
     fn follow(
-        &self,
+        &mut self,
         place: usize,
         assignment: &Assignment,
         request: &impl Headers,
+        begun_ns: u64,
         now_ns: u64,
     ) -> MatchedRequest {
         let grpc = request.get("content-type").is_some_and(|content| is_grpc(&content));
         let cookie = assignment.cookie().map(|cookie| (cookie.clone(), is_https(request)));
         let unit = self.clients.unit(assignment, &self.cached);
-        let exchange = Exchange::begin(assignment, unit, grpc, now_ns);
+        let exchange = Exchange::begin(assignment, unit, grpc, begun_ns);
         let get = |name| move || request.get(name);
-        let readings = signal::request_readings(&self.rollout, get(":method"), get(":path"));
-        MatchedRequest { rollout: place, exchange, cookie, readings, body: None }
+        let conversions = signal::request_readings(&self.rollout, get(":method"), get(":path"));
+        let bit = |reading: &SignalReading| 1_u8.checked_shl(reading.signal as u32).unwrap_or(0);
+        let conversions = conversions.iter().fold(0, |bits, reading| bits | bit(reading));
+        let judged = self.judge(assignment, conversions, now_ns);
+        MatchedRequest {
+            rollout: place,
+            under: self.assigned_under(now_ns),
+            judged,
+            exchange,
+            cookie,
+            readings: Vec::new(),
+            body: None,
+        }
     }
 }
 
 impl MatchedRequest {
-    /// Whether the response's body is to be read.
-    pub fn wants_body(&self) -> bool {
-        self.body.as_ref().is_some_and(ResponseBody::wants_more)
-    }
-
-    /// A chunk of the response's body.
-    pub fn push_body(&mut self, chunk: &[u8]) {
-        if let Some(body) = &mut self.body {
-            body.push(chunk);
+    /// The response's headers have come from `by`.
+    fn judge(&mut self, judged: &mut JudgedRequests, by: Responder) {
+        match by {
+            Responder::KillSwitch => judged.diverted(&mut self.judged),
+            Responder::Rescue => judged.failed(&mut self.judged),
+            Responder::Chosen if self.exchange.has_failed(&self.under.rollout.failure) => {
+                judged.failed(&mut self.judged);
+            }
+            Responder::Chosen => judged.began(&mut self.judged),
         }
     }
 
-    /// The response has ended, with its headers or its last chunk: only now does its body count.
-    pub fn end_response(&mut self) {
-        if let Some(body) = &mut self.body {
-            body.end();
+    /// The request is over with this outcome.
+    fn settle(&mut self, judged: &mut JudgedRequests, outcome: &Outcome) {
+        let Outcome::Compared(request) = outcome else {
+            return;
+        };
+        match request.result {
+            RequestResult::Success => judged.began(&mut self.judged),
+            RequestResult::Failure => judged.failed(&mut self.judged),
+            RequestResult::Abandoned => judged.abandoned(&mut self.judged),
         }
     }
 
-    /// The response has ended with trailers.
+    /// The response's trailers have come.
     pub fn read_trailers(&mut self, trailer: impl FnOnce(&str) -> Option<Vec<u8>>) {
-        self.end_response();
         if self.exchange.is_grpc()
             && let Some(status) = trailer("grpc-status")
         {
@@ -346,27 +418,14 @@ impl MatchedRequest {
         }
     }
 
-    /// Reads the signals in the response's headers, and starts to keep its body if a signal is in it.
-    fn read_headers(&mut self, rollout: &Rollout, response: &impl Response) {
-        if rollout.signals.is_empty() || !self.exchange.is_readable(&rollout.failure) {
-            return;
-        }
-        self.readings.extend(signal::header_readings(rollout, |name| response.header(name)));
-        if rollout.reads_bodies() {
-            let encoding = response.header("content-encoding");
-            self.body = ResponseBody::wanted(rollout, encoding.as_deref());
-        }
-    }
-
-    /// What the request says for the signals: nothing unless it went well. `draw` is a uniformly random
-    /// number.
-    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome, draw: u64) -> Vec<SignalReading> {
+    /// What the request says for the signals: nothing unless it went well.
+    fn readings(&mut self, rollout: &Rollout, outcome: &Outcome) -> Vec<SignalReading> {
         if !outcome.is_success() {
             return Vec::new();
         }
         let mut readings = std::mem::take(&mut self.readings);
         if let Some(body) = self.body.take() {
-            readings.extend(signal::body_readings(rollout, &body, draw));
+            readings.extend(body.readings(rollout));
         }
         readings
     }

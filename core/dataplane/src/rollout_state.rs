@@ -1,28 +1,39 @@
 //! One rollout at work in one worker: its cached record, guard, clients and statistics.
 
+use std::rc::Rc;
+
 use canary_model::config::Rollout;
 use canary_model::role::Role;
 use canary_model::runtime::RolloutRuntime;
 use canary_model::weight::Weight;
 
+use crate::assign::Assignment;
 use crate::client_tracker::ClientTracker;
 use crate::control::{Control, InForce, UnreadableValue, WeightReason};
 use crate::effect::Effect;
 use crate::guard_handle::GuardHandle;
 use crate::host::Host;
+use crate::judged::JudgedRequest;
+use crate::judged_counters::{JudgedCounters, JudgedMetrics};
 use crate::messages::{GuardTrip, Message};
-use crate::metrics::RolloutMetrics;
+use crate::metrics::{Definer, Observed, RolloutMetrics};
 use crate::outcome::Outcome;
 use crate::poll::Poller;
 use crate::shared::{RecordError, SharedRecord};
 use crate::signal::SignalReading;
-use crate::vm::Vm;
+use crate::versions::{CountedVersions, VersionPlaces};
+use crate::vm::{MetricRegistry, Vm};
 
 /// A rollout at work in one worker.
 #[derive(Debug)]
 pub struct RolloutState {
     /// The rollout as it is configured.
-    pub(crate) rollout: Rollout,
+    configured: Rollout,
+    /// The rollout under the versions that its roles run by the cached record. A request keeps the one
+    /// that it was assigned under until it ends.
+    pub(crate) rollout: Rc<Rollout>,
+    /// Where these versions are counted.
+    versions: VersionPlaces,
     /// The record that all workers share.
     record: SharedRecord<Control>,
     /// The record as this worker saw it last.
@@ -37,6 +48,20 @@ pub struct RolloutState {
     pub(crate) clients: ClientTracker,
     /// The counters, gauges and histograms.
     metrics: RolloutMetrics,
+    /// What is to be judged.
+    pub(crate) judged: JudgedCounters,
+    registry: MetricRegistry,
+}
+
+/// What a request was assigned under, and keeps until it ends.
+#[derive(Clone, Debug)]
+pub struct AssignedUnder {
+    /// The rollout with the versions that its roles ran.
+    pub(crate) rollout: Rc<Rollout>,
+    /// Where these are counted.
+    versions: VersionPlaces,
+    /// The weight's generation.
+    weight_generation: u32,
 }
 
 impl RolloutState {
@@ -45,11 +70,80 @@ impl RolloutState {
         let record = Control::record(&rollout.name);
         let cached = record.create(host, Control::default);
         let guard = rollout.guard.then(|| GuardHandle::new(&rollout, &cached, host));
-        let clients = ClientTracker::new(&rollout, vm, host);
-        let metrics = RolloutMetrics::new(&rollout, vm, host);
-        let shown = cached.in_force(&rollout, host.now_ns()).weight;
-        let tick_ns = Poller::tick_ns(interval_ns);
-        Self { rollout, record, cached, shown, tick_ns, guard, clients, metrics }
+        CountedVersions::record(&rollout.name).create(host, CountedVersions::default);
+        let registry = vm.metrics();
+        let mut state = Self {
+            record,
+            shown: cached.in_force(&rollout, host.now_ns()).weight,
+            cached,
+            versions: VersionPlaces::default(),
+            tick_ns: Poller::tick_ns(interval_ns),
+            guard,
+            clients: ClientTracker::new(&rollout, vm),
+            metrics: RolloutMetrics::new(&rollout, &registry, host),
+            judged: JudgedCounters::new(&rollout, vm, host),
+            registry,
+            rollout: Rc::new(rollout.clone()),
+            configured: rollout,
+        };
+        state.label(host);
+        state
+    }
+
+    /// Puts the versions that the roles run by the cached record in force.
+    fn label(&mut self, host: &impl Host) {
+        let version = |role| self.cached.version(&self.configured, role);
+        self.rollout =
+            Rc::new(self.configured.labeled(version(Role::Stable), version(Role::Canary)));
+        self.versions = VersionPlaces {
+            stable: self.counted_place(Role::Stable, host),
+            canary: self.counted_place(Role::Canary, host),
+        };
+    }
+
+    /// The place of what is counted of a role under its present version, which may be new.
+    fn counted_place(&mut self, role: Role, host: &impl Host) -> usize {
+        let rollout = Rc::clone(&self.rollout);
+        let version = rollout.backend(role).version.as_str();
+        let version = CountedVersions::counted(&rollout.name, role, version, host);
+        self.metrics.place(role, version).unwrap_or_else(|| {
+            let metrics = &self.registry;
+            let definer = Definer { rollout: &rollout, role, version, metrics, host };
+            self.judged.add(JudgedMetrics::new(&definer));
+            self.metrics.add(&definer)
+        })
+    }
+
+    /// Takes over a newer state of the shared record, versions included.
+    fn cache(&mut self, control: Control, host: &impl Host) {
+        self.cached = control;
+        let changed = |role| {
+            self.cached.version(&self.configured, role) != self.rollout.backend(role).version
+        };
+        if Role::ALL.into_iter().any(changed) {
+            self.label(host);
+        }
+    }
+
+    /// What a request that is assigned now is assigned under.
+    pub(crate) fn assigned_under(&self, now_ns: u64) -> AssignedUnder {
+        AssignedUnder {
+            rollout: Rc::clone(&self.rollout),
+            versions: self.versions,
+            weight_generation: self.cached.weight_generation(&self.rollout, now_ns),
+        }
+    }
+
+    /// A request was assigned: it will be judged at its age. `conversions` has a bit for each signal
+    /// whose conversion it is.
+    pub(crate) fn judge(
+        &mut self,
+        assignment: &Assignment,
+        conversions: u8,
+        now_ns: u64,
+    ) -> JudgedRequest {
+        let window = self.cached.window_generation();
+        self.judged.assigned(assignment, self.versions, window, conversions, now_ns)
     }
 
     /// The weight in force by the cached record.
@@ -60,7 +154,8 @@ impl RolloutState {
     /// Reads the shared record and caches it. If it can't be read, the cached one stays, and the error
     /// is what [`Tentative::confirm`](crate::assign::Tentative::confirm) decides on.
     pub(crate) fn refresh(&mut self, host: &impl Host) -> Result<&Control, RecordError> {
-        self.cached = self.record.read(host)?;
+        let control = self.record.read(host)?;
+        self.cache(control, host);
         Ok(&self.cached)
     }
 
@@ -72,9 +167,22 @@ impl RolloutState {
         host: &impl Host,
     ) -> Option<Vec<UnreadableValue>> {
         let (control, faults) =
-            self.record.update(host, |control| control.apply(runtime, now_ns))?;
-        self.cached = control;
+            self.record.update(host, |control| control.apply(runtime, &self.configured, now_ns))?;
+        self.cache(control, host);
         Some(faults)
+    }
+
+    /// Notes the weight in force in the shared record, if it is another than the one noted there: a
+    /// pushed configuration may have changed it.
+    pub(crate) fn note_weight(&mut self, now_ns: u64, host: &impl Host) {
+        let rollout = &self.configured;
+        if self.cached.weight_is_noted(rollout, now_ns) {
+            return;
+        }
+        let noted = self.record.update(host, |control| control.note_weight(rollout, now_ns));
+        if let Some((control, ())) = noted {
+            self.cache(control, host);
+        }
     }
 
     /// The message that the runtime's weight is meant for another version, if it is.
@@ -96,19 +204,26 @@ impl RolloutState {
         self.metrics.guard_tripped.set(u64::from(control.guard_tripped()), effects);
         self.metrics.lease_expired.set(u64::from(control.lease_expired(now_ns)), effects);
         self.metrics.epoch.set(control.epoch().unwrap_or(0), effects);
+        let age = u64::try_from(self.rollout.outcome_age.as_millis()).unwrap_or(u64::MAX);
+        self.metrics.outcome_age_seconds.set(age.div_ceil(1_000), effects);
     }
 
     /// Counts a finished request and shows it to the guard.
     pub(crate) fn count(
         &mut self,
+        under: &AssignedUnder,
         outcome: &Outcome,
         readings: &[SignalReading],
         now_ns: u64,
         host: &impl Host,
         effects: &mut Vec<Effect>,
     ) {
-        let clients = self.clients.count(outcome, &self.cached, host);
-        self.metrics.count(outcome, clients, readings, effects);
+        let observed = Observed {
+            present: under.weight_generation
+                == self.cached.weight_generation(&self.rollout, now_ns),
+            first: self.clients.is_first(outcome, &self.cached),
+        };
+        self.metrics.count(under.versions, outcome, observed, readings, effects);
         let weight = self.cached_in_force(now_ns).weight;
         let control = &self.cached;
         let observe =
@@ -118,9 +233,16 @@ impl RolloutState {
         }
     }
 
+    /// Counts the requests that have reached the age at which they are judged. Whatever a deadline
+    /// decides comes before.
+    pub(crate) fn count_judged(&mut self, now_ns: u64, host: &impl Host) {
+        self.judged.tick(self.cached.window_generation(), now_ns, host);
+    }
+
     /// Hands what has been counted since the last tick to Envoy and to the guard.
     pub(crate) fn flush(&mut self, now_ns: u64, host: &impl Host, effects: &mut Vec<Effect>) {
         self.metrics.flush(effects);
+        self.judged.flush(effects);
         let weight = self.cached_in_force(now_ns).weight;
         let control = &self.cached;
         if self.guard.as_mut().is_some_and(|guard| guard.flush(control, weight, host)) {
@@ -136,7 +258,7 @@ impl RolloutState {
         else {
             return;
         };
-        self.cached = control;
+        self.cache(control, host);
         if !tripped {
             return;
         }

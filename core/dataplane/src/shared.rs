@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::host::Host;
 
 /// The version of all records' layouts, as it appears in their keys.
-pub const LAYOUT: &str = "v2";
+pub const LAYOUT: &str = "v3";
 
 /// How often a compare-and-set is tried before it is left to the next occasion.
 const TRIES: usize = 16;

@@ -159,16 +159,21 @@ impl<'a> SimulatedWorker<'a> {
     }
 
     pub(crate) fn tick(&mut self) {
-        let effects = self.worker.tick(7, &self.vm, self.process);
+        let effects = self.worker.tick(7, &mut self.vm, self.process);
         self.process.perform(effects);
+    }
+
+    /// Lets so much time pass in one step, and ticks.
+    pub(crate) fn pass(&mut self, ns: u64) {
+        self.process.now_ns.set(self.process.now_ns.get() + ns);
+        self.tick();
     }
 
     /// Ticks until this worker polls, and answers with these settings of the rollout `r`.
     pub(crate) fn poll(&mut self, settings: &[(&str, &str)]) {
         self.process.take_polls();
         while self.process.take_polls().is_empty() {
-            self.process.now_ns.set(self.process.now_ns.get() + SECOND);
-            self.tick();
+            self.pass(SECOND);
         }
         self.answer(settings);
     }
@@ -213,7 +218,8 @@ impl<'a> SimulatedWorker<'a> {
     /// Answers a request with a status and ends it; returns the cookie that was set.
     pub(crate) fn end(&mut self, mut request: MatchedRequest, status: &str) -> Option<String> {
         let response = SimulatedResponse(vec![(":status", status.to_owned())]);
-        let change: Option<ResponseChange<'_>> = self.worker.respond(&mut request, &response);
+        let change: Option<ResponseChange<'_>> =
+            self.worker.respond(&mut request, &response, false, self.process);
         let cookie = change.and_then(|change| change.set_cookie);
         self.leave(request);
         cookie

@@ -1,9 +1,9 @@
 //! What outlives a configuration in one VM.
 //!
 //! A pushed configuration gets a new worker in the same VM, beside the old one whose requests are
-//! still running. Three things must pass from one to the other: which of them is the newest for a
-//! rollout, which clients were seen in the window, and the numbers of the metrics, which Envoy never
-//! frees.
+//! still running. Four things must pass from one to the other: which of them is the newest for a
+//! rollout, which clients were seen in the window, the requests that haven't reached the age at which
+//! they are judged, and the numbers of the metrics, which Envoy never frees.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -11,7 +11,9 @@ use std::rc::{Rc, Weak};
 use canary_model::stat_name::StatName;
 
 use crate::clients::ClientSet;
+use crate::effect::Effect;
 use crate::host::{Host, HostMetricKind, MetricId};
+use crate::judged_counters::JudgedCounters;
 
 /// The state of one VM; created once, owned by the shell.
 #[derive(Debug, Default)]
@@ -22,17 +24,27 @@ pub struct Vm {
     living: Vec<(String, u64)>,
     /// The clients seen in each rollout, for as long as any worker has it.
     clients: Vec<(String, Weak<RefCell<SeenClients>>)>,
-    /// The metrics that this VM has defined, in order of name and kind. (A tree would be four
-    /// kilobytes of code.)
-    metrics: Vec<DefinedMetric>,
+    /// What workers that have ended left to be judged.
+    left: Vec<JudgedCounters>,
+    metrics: MetricRegistry,
 }
+
+/// The metrics that one VM has defined, in order of name and kind. (A tree would be four kilobytes of
+/// code.) All workers of the VM share it, because a version may turn up at any request.
+#[derive(Clone, Debug, Default)]
+pub struct MetricRegistry(Rc<RefCell<Vec<DefinedMetric>>>);
 
 /// The clients that one VM has seen in a rollout's window.
 #[derive(Debug, Default)]
 pub struct SeenClients {
-    /// Clients that were counted. Each VM counts a client once, which errs on the side of waiting.
-    pub(crate) counted: ClientSet,
-    /// Clients that are known to have failed, so that the VM need not ask the shared record again.
+    /// Clients whose first observation was begun: times and signals count it once in each VM.
+    pub(crate) observed: ClientSet,
+    /// Clients that were assigned. All that is counted of clients is counted once in the process; these
+    /// sets only save the VM from asking the shared records for each request.
+    pub(crate) assigned: ClientSet,
+    /// Clients with an answered request, judged already or waiting to be.
+    pub(crate) answered: ClientSet,
+    /// Clients with a failed request, counted already or waiting to be.
     pub(crate) failed: ClientSet,
 }
 
@@ -77,10 +89,33 @@ impl Vm {
         })
     }
 
+    /// The metrics of this VM.
+    pub(crate) fn metrics(&self) -> MetricRegistry {
+        self.metrics.clone()
+    }
+
+    /// Takes over what a worker that ends hasn't counted yet.
+    pub(crate) fn leave(&mut self, judged: JudgedCounters) {
+        if !judged.requests.is_empty() {
+            self.left.push(judged);
+        }
+    }
+
+    /// Counts what workers that have ended left, as it reaches its age.
+    pub(crate) fn tick(&mut self, now_ns: u64, host: &impl Host, effects: &mut Vec<Effect>) {
+        for judged in &mut self.left {
+            judged.tick_alone(now_ns, host);
+            judged.flush(effects);
+        }
+        self.left.retain(|judged| !judged.requests.is_empty());
+    }
+}
+
+impl MetricRegistry {
     /// The host's number for a metric. `None` if the host refuses it: then it isn't counted, and
     /// requests go on.
     pub(crate) fn define(
-        &mut self,
+        &self,
         host: &impl Host,
         kind: HostMetricKind,
         name: &StatName<'_>,
@@ -88,11 +123,12 @@ impl Vm {
         let name = name.defined();
         let order =
             |known: &DefinedMetric| (known.name.as_str(), known.kind).cmp(&(name.as_str(), kind));
-        match self.metrics.binary_search_by(order) {
-            Ok(place) => self.metrics.get(place).map(|known| known.id),
+        let mut metrics = self.0.borrow_mut();
+        match metrics.binary_search_by(order) {
+            Ok(place) => metrics.get(place).map(|known| known.id),
             Err(place) => {
                 let id = host.define_metric(kind, &name)?;
-                self.metrics.insert(place, DefinedMetric { name, kind, id });
+                metrics.insert(place, DefinedMetric { name, kind, id });
                 Some(id)
             }
         }

@@ -78,7 +78,7 @@ impl FilterWorker {
         vm: &mut Vm,
         host: &impl Host,
     ) -> Result<(Self, Vec<Effect>), Vec<Effect>> {
-        let mut metrics = FilterMetrics::new(vm, host);
+        let mut metrics = FilterMetrics::new(&vm.metrics(), host);
         match Config::parse(json).and_then(|config| check_bodies(config, reads_bodies)) {
             Ok(config) => {
                 let worker = Self::new(config, metrics, seed, vm, host);
@@ -138,16 +138,20 @@ impl FilterWorker {
 
     /// A tick: takes over the shared records, shows and flushes the statistics, and polls the runtime
     /// if this worker leads. `unix_seconds` is the wall clock, for the heartbeat.
-    pub fn tick(&mut self, unix_seconds: u64, vm: &Vm, host: &impl Host) -> Vec<Effect> {
+    pub fn tick(&mut self, unix_seconds: u64, vm: &mut Vm, host: &impl Host) -> Vec<Effect> {
         let now_ns = host.now_ns();
         let mut effects = Vec::new();
         for state in &mut self.rollouts {
             // If the record can't be read, the cached one stays, and no request gets past it.
             let _ = state.refresh(host);
             if vm.is_newest(&state.rollout.name, self.generation) {
+                state.note_weight(now_ns, host);
                 state.show(now_ns, &mut effects);
             }
+            // Deadlines belong here: what they decide counts at an age that is reached in this tick.
+            state.count_judged(now_ns, host);
         }
+        vm.tick(now_ns, host, &mut effects);
         self.poll(now_ns, vm, host, &mut effects);
         self.metrics.heartbeat.set(unix_seconds, &mut effects);
         self.metrics.flush(&mut effects);
@@ -159,8 +163,10 @@ impl FilterWorker {
     /// it has counted and not handed over yet.
     pub fn close(&mut self, vm: &mut Vm, host: &impl Host) -> Vec<Effect> {
         vm.end(self.generation);
-        let mut effects = Vec::new();
-        self.flush(host.now_ns(), host, &mut effects);
+        let (now_ns, mut effects) = (host.now_ns(), Vec::new());
+        self.rollouts.iter_mut().for_each(|state| state.count_judged(now_ns, host));
+        self.flush(now_ns, host, &mut effects);
+        self.rollouts.drain(..).for_each(|state| vm.leave(state.judged));
         effects
     }
 

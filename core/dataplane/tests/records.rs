@@ -14,6 +14,9 @@ use canary_dataplane::control::Control;
 use canary_dataplane::guard::{Guard, GuardEvent};
 use canary_dataplane::poll::{PollStep, Poller, Term};
 use canary_dataplane::shared::LAYOUT;
+use canary_dataplane::versions::CountedVersions;
+use canary_model::config::{Config, Rollout};
+use canary_model::role::Role;
 use canary_model::runtime::{RolloutRuntime, Snapshot};
 use canary_model::weight::Weight;
 use serde::{Serialize, de::DeserializeOwned};
@@ -63,6 +66,13 @@ fn written<T: Serialize + DeserializeOwned + PartialEq>(name: &str, record: &T) 
     (name.to_owned(), hex(&bytes))
 }
 
+fn rollout() -> Rollout {
+    let config = json!({"rollouts": [{"name": "r",
+        "stable": {"version": "3.1", "cluster": "s"},
+        "canary": {"version": "3.2", "cluster": "c"}}]});
+    Config::parse(config.to_string().as_bytes()).unwrap().rollouts.remove(0)
+}
+
 fn controls() -> Vec<Bytes> {
     let mut full = Control::default();
     let set = [
@@ -70,22 +80,26 @@ fn controls() -> Vec<Bytes> {
         ("lease", "30:n-1"),
         ("epoch", "7"),
         ("window", "3"),
+        ("stable_version", "3.1=3.2"),
+        ("canary_version", "3.2=3.3"),
         ("enabled", "1"),
     ];
-    full.apply(&runtime(&set), 5 * SECOND);
+    full.apply(&runtime(&set), &rollout(), 5 * SECOND);
     assert!(full.trip(full.epoch_generation()));
     let unreadable = [
         ("weight", "05"),
         ("lease", "x"),
         ("epoch", "-1"),
         ("window", "1.5"),
+        ("stable_version", "3.2"),
+        ("canary_version", "a=b=c"),
         ("enabled", "maybe"),
     ];
-    full.apply(&runtime(&unreadable), 9 * SECOND);
+    full.apply(&runtime(&unreadable), &rollout(), 9 * SECOND);
     let mut leased = Control::default();
-    leased.apply(&runtime(&[("weight", "5"), ("lease", "10:a")]), SECOND);
+    leased.apply(&runtime(&[("weight", "5"), ("lease", "10:a")]), &rollout(), SECOND);
     let mut versioned = Control::default();
-    versioned.apply(&runtime(&[("weight", "5@3.2")]), SECOND);
+    versioned.apply(&runtime(&[("weight", "5@3.2")]), &rollout(), SECOND);
     vec![
         written("control-empty", &Control::default()),
         written("control-full", &full),
@@ -121,6 +135,14 @@ fn clients() -> Vec<Bytes> {
     ]
 }
 
+fn versions() -> Bytes {
+    let mut versions = CountedVersions::default();
+    for (role, version) in [(Role::Stable, "3.1"), (Role::Canary, "3.2"), (Role::Stable, "3.2")] {
+        assert!(versions.add(role, version));
+    }
+    written("versions-three", &versions)
+}
+
 fn term() -> Bytes {
     let step = Poller::new(0x0123_4567_89ab_cdef, SECOND / 4).tick(100 * SECOND, None);
     let PollStep::Claim(term) = step else { panic!("{step:?}") };
@@ -129,7 +151,7 @@ fn term() -> Bytes {
 
 /// The records as this build writes them.
 fn current() -> Vec<Bytes> {
-    [controls(), guards(), clients(), vec![term()]].concat()
+    [controls(), guards(), clients(), vec![versions(), term()]].concat()
 }
 
 /// The records of a layout in the golden file.
@@ -166,7 +188,7 @@ fn every_shared_record_has_the_bytes_of_its_layout() {
 fn a_changed_layout_needs_a_new_version_in_its_keys() {
     let records = current();
     assert!(check("v1", &records).unwrap_err().contains("raise shared::LAYOUT"), "v1 is another");
-    assert!(check("v3", &records).unwrap_err().contains("add the bytes"));
+    assert!(check("v4", &records).unwrap_err().contains("add the bytes"));
     let mut longer = records.clone();
     longer[0].1.push_str("00");
     assert!(check(LAYOUT, &longer).unwrap_err().contains("raise shared::LAYOUT"));
@@ -175,9 +197,21 @@ fn a_changed_layout_needs_a_new_version_in_its_keys() {
         Control::record("r").key().to_owned(),
         Guard::record("r").key().to_owned(),
         RecentFailures::record("r").key().to_owned(),
-        ClientSet::failed_record("r").key().to_owned(),
+        ClientSet::record("assigned", "r").key().to_owned(),
+        ClientSet::record("judged", "r").key().to_owned(),
+        ClientSet::record("failed", "r").key().to_owned(),
+        CountedVersions::record("r").key().to_owned(),
         Term::record(["r", "s"].into_iter()).key().to_owned(),
     ];
-    let expected = ["control.r", "guard.r", "recent.r", "failed.r", "term.r.s"];
+    let expected = [
+        "control.r",
+        "guard.r",
+        "recent.r",
+        "assigned.r",
+        "judged.r",
+        "failed.r",
+        "versions.r",
+        "term.r.s",
+    ];
     assert_eq!(keys, expected.map(|key| format!("canary.{LAYOUT}.{key}")));
 }

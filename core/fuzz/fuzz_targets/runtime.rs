@@ -25,13 +25,13 @@ fuzz_target!(|data: &[u8]| {
         for rollout in snapshot.rollouts() {
             assert!(canary_model::names::is_rollout_name(rollout));
             let runtime = RolloutRuntime::new(&snapshot, rollout);
-            for fault in control.apply(&runtime, now as u64) {
+            for fault in control.apply(&runtime, &ROLLOUT, now as u64) {
                 let key = RuntimeKey::new(rollout, fault.setting).to_string();
                 assert!(RuntimeKey::parse(&key).is_some() && !fault.error.to_string().is_empty());
                 assert!(fault.found.len() <= 3 * 257, "a value beyond its limit is kept");
             }
             let before = control.clone();
-            assert!(control.apply(&runtime, now as u64).is_empty(), "told twice");
+            assert!(control.apply(&runtime, &ROLLOUT, now as u64).is_empty(), "told twice");
             assert_eq!(control, before);
             let in_force = control.in_force(&ROLLOUT, now as u64);
             assert!(in_force.weight.ppm() <= PPM);

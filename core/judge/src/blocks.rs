@@ -74,8 +74,10 @@ impl BlockUpdate {
 pub(crate) struct TickContext {
     /// The line's time in seconds.
     pub(crate) t: f64,
-    /// The weight in force.
+    /// The weight under which the requests were assigned that the line counts at their age.
     pub(crate) weight: Weight,
+    /// The weight in force when the line was read: that of what it counts at once or at its end.
+    pub(crate) in_force: Weight,
     /// Whether clients are judged.
     pub(crate) sticky: bool,
     /// What is other than on the line before.
@@ -84,10 +86,14 @@ pub(crate) struct TickContext {
     pub(crate) window: u64,
 }
 
-/// What is other than on the line before. Either discards the open block, and the line is left out.
+/// What is other than on the line before.
+///
+/// Failures and conversions are counted at one age, so a block of totals and failures belongs to the same
+/// requests whatever their weights: without affinity no line of theirs is left out. In all other tests a
+/// change discards the open block, and the line is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The weight changed, and the window did not.
+    /// The weight in force changed, and the window did not.
     Weight,
     /// The window, in rollouts with affinity: the proxies forgot which clients they had counted, and
     /// every test starts again.
@@ -104,7 +110,8 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// Takes the next line. The first is no change.
     pub(crate) fn advance(&mut self, line: &Observation, sticky: bool) -> TickContext {
-        let now = (line.weight.ppm(), line.window);
+        let in_force = line.weight_in_force();
+        let now = (in_force.ppm(), line.window);
         let change = self.last.and_then(|(weight, window)| {
             if sticky && window != now.1 {
                 return Some(Change::Window);
@@ -115,7 +122,8 @@ impl Timeline {
             self.window = self.window.saturating_add(1);
         }
         self.last = Some(now);
-        TickContext { t: line.t, weight: line.weight, sticky, change, window: self.window }
+        let (t, weight) = (line.t, line.weight);
+        TickContext { t, weight, in_force, sticky, change, window: self.window }
     }
 }
 
@@ -138,6 +146,28 @@ mod tests {
         assert_eq!(block, Block::default());
         assert_eq!(block.add(&1_000, 1_000), Some(1_000));
         assert_eq!((block.add(&7, 7), block.discard(), block.size()), (None, 7, 0));
+    }
+
+    #[test]
+    fn the_weight_in_force_changes_before_that_of_the_requests_at_their_age() {
+        let mut timeline = Timeline::default();
+        let weight = |percent: u32| Weight::from_ppm(percent * 10_000).unwrap();
+        let line = |at_age, in_force: Option<u32>| Observation {
+            weight: weight(at_age),
+            assigned_weight: in_force.map(weight),
+            ..Observation::default()
+        };
+        let lines = [line(5, None), line(5, Some(25)), line(5, Some(25)), line(25, None)];
+        let ticks = lines.map(|line| timeline.advance(&line, false));
+        let seen = ticks.map(|tick| (tick.weight, tick.in_force, tick.change));
+        let changed = Some(Change::Weight);
+        let expected = [
+            (weight(5), weight(5), None),
+            (weight(5), weight(25), changed),
+            (weight(5), weight(25), None),
+            (weight(25), weight(25), None),
+        ];
+        assert_eq!(seen, expected);
     }
 
     fn changes(lines: &[(u32, Option<u64>)], sticky: bool) -> Vec<(Option<Change>, u64)> {

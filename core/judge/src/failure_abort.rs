@@ -72,18 +72,13 @@ impl RequestAbort {
         Self { tolerated, mixture: Mixture::new(Some(planned_blocks)), block: Block::default() }
     }
 
-    /// One line. `left_out`: it has no stable request, or the weight changed with it (`changed`, which
-    /// also discards the open block). Gives the block that it closed.
+    /// One line. `left_out`: it has no stable request. Gives the block that it closed.
     pub(crate) fn observe(
         &mut self,
         tick: Sides<Trials>,
-        changed: bool,
         left_out: bool,
     ) -> (BlockUpdate, Option<Sides<Trials>>) {
-        if changed {
-            self.block.discard();
-        }
-        if changed || left_out {
+        if left_out {
             return (BlockUpdate::LeftOut, None);
         }
         let size = tick.treatment.trials.saturating_add(tick.control.trials);

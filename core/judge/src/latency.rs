@@ -169,9 +169,14 @@ impl Latency {
         let most = named.reduce(|best, next| if next.1 > best.1 { next } else { best });
         let Some(((((name, _), at), tolerance), _)) = most else {
             let (edge_us, counts) = (None, Pair::default());
-            return Findings::Quantile { quantile: "p50", edge_us, tolerance: 1.0, counts };
+            return Findings::Quantile { quantile: "p50".into(), edge_us, tolerance: 1.0, counts };
         };
-        Findings::Quantile { quantile: name, edge_us: at.edge, tolerance, counts: at.counts }
+        Findings::Quantile {
+            quantile: (*name).into(),
+            edge_us: at.edge,
+            tolerance,
+            counts: at.counts,
+        }
     }
 
     /// What the test needs for its first or next block.

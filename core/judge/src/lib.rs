@@ -32,6 +32,7 @@ mod rate;
 mod sample_ratio;
 pub mod spec;
 mod test_status;
+pub mod timing;
 mod two_by_two;
 pub mod verdict;
 
@@ -173,6 +174,17 @@ impl Judge {
     pub fn begin_step(&mut self, step_margin: Option<f64>) {
         for metric in &mut self.metrics {
             metric.begin_step(step_margin);
+        }
+    }
+
+    /// Outcomes are counted at the age `outcome_age`, so what the next line counts of failures and
+    /// conversions is the first that was assigned in the present step: their non-inferiority tests start
+    /// again, and they want blocks of their own. To be called that long after [`Judge::begin_step`], with
+    /// the same margin; until then a step can't be left on their account. Where lines are at their age
+    /// from the step's start, as in a replay, [`Judge::begin_step`] alone does.
+    pub fn begin_counting(&mut self, step_margin: Option<f64>) {
+        for metric in &mut self.metrics {
+            metric.begin_counting(step_margin);
         }
     }
 

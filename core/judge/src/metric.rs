@@ -77,6 +77,15 @@ impl MetricState {
         }
     }
 
+    /// What is counted at the age from now on was assigned in the present step; `margin` as for
+    /// [`Self::begin_step`]. What is counted when it ends was so from the step's start.
+    pub(crate) fn begin_counting(&mut self, margin: Option<f64>) {
+        if let Test::Rate(test) = &mut self.test {
+            self.status.begin_step();
+            test.begin_step(margin);
+        }
+    }
+
     /// Takes the next line, and notes whether the evidence suffices.
     pub(crate) fn observe(
         &mut self,

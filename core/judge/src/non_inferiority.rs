@@ -101,7 +101,8 @@ impl NonInferiority {
             self.window = self.window.saturating_add(1);
             self.restart();
         }
-        if tick.change.is_some() {
+        // Without affinity a block may hold requests of two weights: see `blocks::Change`.
+        if tick.sticky && tick.change.is_some() {
             self.block.discard();
             return;
         }

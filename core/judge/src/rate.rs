@@ -65,7 +65,7 @@ impl Rate {
                 let counts = self.events.sides(counts);
                 let part = NonInferiorityTick { counts, size, left_out };
                 self.non_inferiority.observe(tick, Some(part), None);
-                test.observe(counts, tick.change.is_some(), left_out)
+                test.observe(counts, left_out)
             }
             Abort::Clients(test) => {
                 let requests = line.requests();

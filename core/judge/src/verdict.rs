@@ -1,19 +1,15 @@
 //! Verdicts: what each metric concludes, with every number that led there.
 
-pub mod reason;
+use std::borrow::Cow;
 
-#[cfg(test)]
-mod tests;
-
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::condition::Undecided;
 use super::counts::{Pair, Trials};
 use super::spec::MetricKind;
 
 /// What a metric says of the canary now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Conclusion {
     /// Judged since the step's start, and no worse than tolerated as far as can be told.
@@ -25,7 +21,7 @@ pub enum Conclusion {
 }
 
 /// What one metric concludes, with every number that led there.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The metric's name in the rollout file.
     pub metric: String,
@@ -36,6 +32,7 @@ pub struct Verdict {
     /// The evidence against the canary; none for Prometheus.
     pub evidence: Option<Evidence>,
     /// The non-inferiority test, where the kind has one.
+    #[serde(rename = "certificate")]
     pub non_inferiority: Option<NonInferiorityFigures>,
     /// Both versions' figures, as the metric counts them.
     pub findings: Findings,
@@ -48,7 +45,7 @@ pub struct Verdict {
 /// Evidence against the canary as an e-value: a bet that starts at one and, while the canary is no
 /// worse than tolerated, can't be expected to grow (Ville 1939: it exceeds x with a probability of
 /// at most 1/x, however often one looks).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The e-value's natural logarithm.
     pub log_e: f64,
@@ -81,7 +78,7 @@ impl Evidence {
 
 /// The non-inferiority test's figures, counted from the step's start: whether the canary is certified to
 /// be no worse than tolerated.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NonInferiorityFigures {
     /// When the canary was certified, in the recording's seconds; that holds until the next step.
     pub certified_at: Option<f64>,
@@ -94,7 +91,7 @@ pub struct NonInferiorityFigures {
 }
 
 /// Both versions' figures, as the metric counts them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "of", rename_all = "camelCase")]
 pub enum Findings {
     /// Shares of failures or conversions since the test's start (with affinity: the window's).
@@ -111,7 +108,7 @@ pub enum Findings {
     /// The quantile with the strongest evidence.
     Quantile {
         /// Its name, such as `p99`.
-        quantile: &'static str,
+        quantile: Cow<'static, str>,
         /// The stable version's value there when last looked at, in microseconds.
         edge_us: Option<f64>,
         /// How many times as slow the canary may be there.
@@ -147,7 +144,7 @@ pub enum Findings {
 }
 
 /// Why a measurement of Prometheus says nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "camelCase")]
 pub enum NoAnswer {
     /// It could not be taken.
@@ -159,10 +156,13 @@ pub enum NoAnswer {
     NoSeries,
     /// A condition could not be decided by the result.
     Undecided(Undecided),
+    /// A sentence of an older version's journal.
+    #[serde(untagged)]
+    Sentence(String),
 }
 
 /// What is counted: the unit of randomisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FindingUnit {
     /// Requests, in rollouts without affinity.
@@ -172,7 +172,7 @@ pub enum FindingUnit {
 }
 
 /// What a metric needs before it can conclude anything.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "camelCase")]
 pub enum InsufficientData {
     /// Requests or observations to close a block (`blocks`).
@@ -219,7 +219,7 @@ pub enum InsufficientData {
 }
 
 /// What became of the lines that were offered to a metric.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineCounts {
     /// BlockUpdate into a block.
     pub used: u64,
@@ -229,18 +229,54 @@ pub struct LineCounts {
     pub dropped: u64,
 }
 
-impl Serialize for Verdict {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Verdict", 9)?;
-        fields.serialize_field("metric", &self.metric)?;
-        fields.serialize_field("kind", &self.kind)?;
-        fields.serialize_field("conclusion", &self.conclusion)?;
-        fields.serialize_field("reason", &self.reason())?;
-        fields.serialize_field("evidence", &self.evidence)?;
-        fields.serialize_field("certificate", &self.non_inferiority)?;
-        fields.serialize_field("findings", &self.findings)?;
-        fields.serialize_field("missing", &self.missing)?;
-        fields.serialize_field("lines", &self.lines)?;
-        fields.end()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_is_weighted_by_its_shares() {
+        let log_e = 200f64.ln();
+        let limit = 100f64.ln();
+        let mut evidence =
+            Evidence { log_e, omega: 0.5, window_share: 1.0, window: None, log_limit: limit };
+        assert!((evidence.log_needed() - 200f64.ln()).abs() < 1e-12);
+        evidence.log_e += 1e-9;
+        assert!(evidence.suffices());
+        evidence.window_share = 0.5;
+        assert!(!evidence.suffices(), "a window's share raises the limit");
+    }
+
+    /// Journals hold verdicts as reasons for a rollback.
+    #[test]
+    fn a_verdict_can_be_written_and_read_again() {
+        let quantile = Findings::Quantile {
+            quantile: "p99".into(),
+            edge_us: Some(1_500.0),
+            tolerance: 1.1,
+            counts: Pair::default(),
+        };
+        let query = Findings::Query {
+            values: vec![None, Some(1.0)],
+            condition: "failureCondition result > 1".to_owned(),
+            failures: 3,
+            failure_limit: 2,
+            outage: Some(NoAnswer::Undecided(Undecided::NotSingle { len: 2 })),
+        };
+        for findings in [quantile, query] {
+            let verdict = Verdict {
+                metric: "m".to_owned(),
+                kind: MetricKind::Latency,
+                conclusion: Conclusion::Fail,
+                evidence: None,
+                non_inferiority: None,
+                findings,
+                missing: Some(InsufficientData::Measurement),
+                lines: LineCounts::default(),
+            };
+            let text = serde_json::to_string(&verdict).unwrap();
+            assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict, "{text}");
+        }
+        let old: NoAnswer = serde_json::from_str("\"no data\"").unwrap();
+        assert_eq!(old, NoAnswer::Sentence("no data".to_owned()));
     }
 }

@@ -9,13 +9,16 @@ mod read;
 mod requests;
 mod rules;
 mod signal;
+mod sse;
 #[cfg(test)]
 mod tests;
+mod timings;
 
 use std::time::Duration;
 
 pub use failure::{FailureRule, Overdue, SseRule};
 pub use signal::{Category, Signal, SignalBins, Source, SseEvent};
+pub use timings::Timings;
 
 use crate::document::{ConfigError, JsonLines, parse_json};
 use crate::matching::{DEFAULT_MAX_BODY, Match};
@@ -52,6 +55,8 @@ pub struct Rollout {
     pub weight: Weight,
     /// What cohorts are drawn with; another salt picks other people.
     pub salt: String,
+    /// Whether the configuration sets no salt, so that the salt follows the canary's version.
+    pub salt_is_default: bool,
     /// Where a client's key comes from, in order.
     pub affinity: Vec<Affinity>,
     /// How a tester picks a version; `None`: nobody can.
@@ -132,15 +137,6 @@ impl SameSite {
             Self::None => "None",
         }
     }
-}
-
-/// What is measured of a response's progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// The time to the first byte, `rq_ttfb_us`.
-    pub ttfb: bool,
-    /// The mean time between chunks, `rq_gap_us`.
-    pub gap: bool,
 }
 
 /// How a tester picks a version.
@@ -233,7 +229,25 @@ fn line_of(error: &serde_json::Error) -> u64 {
     u64::try_from(error.line()).unwrap_or(u64::MAX).max(1)
 }
 
+/// The salt of a rollout that configures none: `<name>/<canary version>`.
+fn default_salt(name: &str, canary_version: &str) -> String {
+    format!("{name}/{canary_version}")
+}
+
 impl Rollout {
+    /// The rollout as it is while its roles run these versions: everything that names a version does
+    /// so by these labels, and a default salt follows the canary's.
+    #[must_use]
+    pub fn labeled(&self, stable: &str, canary: &str) -> Self {
+        let mut labeled = self.clone();
+        stable.clone_into(&mut labeled.stable.version);
+        canary.clone_into(&mut labeled.canary.version);
+        if labeled.salt_is_default {
+            labeled.salt = default_salt(&labeled.name, canary);
+        }
+        labeled
+    }
+
     /// The version and cluster of a role.
     pub fn backend(&self, role: Role) -> &Backend {
         match role {
@@ -253,9 +267,17 @@ impl Rollout {
         self.matches.request_json.as_ref().map_or(DEFAULT_MAX_BODY, |json| json.max_body)
     }
 
-    /// Whether a signal is read out of response bodies.
-    pub fn reads_bodies(&self) -> bool {
-        self.signals.iter().any(|signal| matches!(signal.source, Source::ResponseJson { .. }))
+    /// Whether anything that is configured depends on response bodies.
+    pub fn reads_response_bodies(&self) -> bool {
+        let overdue = &self.failure.overdue;
+        let in_body = |signal: &Signal| {
+            matches!(signal.source, Source::ResponseJson { .. } | Source::ResponseSse { .. })
+        };
+        overdue.first_byte.is_some()
+            || overdue.idle.is_some()
+            || self.failure.sse.is_some()
+            || self.timings != Timings::default()
+            || self.signals.iter().any(in_body)
     }
 
     /// The paths, below the rollout's own, of the fields that only a module with body hooks can serve.

@@ -31,7 +31,7 @@ impl Pointer {
         steps.filter(|steps| steps.len() <= MAX_TOKENS).map(Self)
     }
 
-    /// Whether the pointer has a `*`, so that its value is drawn at random.
+    /// Whether it has a `*`, so that a random element decides where it leads.
     pub fn draws(&self) -> bool {
         self.0.contains(&Step::Element)
     }

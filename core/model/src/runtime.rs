@@ -9,6 +9,7 @@ mod key;
 mod snapshot;
 mod update;
 mod value;
+mod version_label;
 mod weight_value;
 
 pub use key::{RuntimeKey, Setting};
@@ -18,4 +19,5 @@ pub use value::{
     Lease, MAX_LEASE_SECONDS, MAX_NONCE, MAX_VALUE, Reading, RolloutRuntime, ValueError,
     check_owner, parse_count, parse_enabled,
 };
+pub use version_label::VersionLabel;
 pub use weight_value::WeightValue;

@@ -1,9 +1,8 @@
 //! What a rollout waits for, as data: what, how much of it there is, and how long it will take at
-//! this traffic. [`Blockers`] also renders it as a sentence.
+//! this traffic.
 
 pub(crate) mod checks;
 mod find;
-mod text;
 
 use std::time::Duration;
 
@@ -11,12 +10,12 @@ use serde::{Serialize, Serializer};
 
 use super::mismatch::EnvoyMismatch;
 use super::pause::PauseReason;
+use canary_judge::verdict::{InsufficientData, NoAnswer};
 use canary_model::role::Role;
 use canary_model::weight::Weight;
 
 pub use find::blockers;
 pub(crate) use find::of_step;
-pub use text::span;
 
 /// Everything that a rollout waits for now; nothing at its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -127,8 +126,8 @@ pub enum Blocker {
     Data {
         /// The metric's name, as in the file.
         metric: String,
-        /// What it lacks, in words.
-        lacks: String,
+        /// What it lacks.
+        lacks: Lack,
     },
     /// The certificate that a metric is within its margin (non-inferiority).
     Certificate {
@@ -158,6 +157,18 @@ pub enum Blocker {
         /// Why the rollout is paused.
         why: PauseReason,
     },
+}
+
+/// What a metric lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Lack {
+    /// A measurement that says something; the last one doesn't, for this reason.
+    Answer(NoAnswer),
+    /// Data.
+    Data(InsufficientData),
+    /// Anything: it was never asked.
+    Anything,
 }
 
 fn role_name<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,5 +1,6 @@
 //! What happened in a step that a person wants to know, and the decisions among it.
 
+use canary_judge::verdict::NoAnswer;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::OperatorCommand;
@@ -83,7 +84,7 @@ pub enum RolloutEvent {
         /// The metric's name, as in the file.
         metric: String,
         /// Why there is no measurement.
-        why: String,
+        why: NoAnswer,
     },
     /// An external metric has a usable measurement again.
     MetricOutageOver {

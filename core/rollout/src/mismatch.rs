@@ -1,7 +1,5 @@
 //! What an Envoy doesn't show as it should, as data.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::inputs::EnvoyReading;
@@ -44,28 +42,6 @@ pub enum EnvoyMismatch {
         /// What the target says.
         wanted: Weight,
     },
-}
-
-impl fmt::Display for EnvoyMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotConfirmed => f.write_str("not confirmed yet"),
-            Self::Runtime { key, shown: Some(shown), wanted } => {
-                write!(f, "its runtime shows {key} {shown} instead of {wanted}")
-            }
-            Self::Runtime { key, shown: None, wanted } => {
-                write!(f, "its runtime shows {key} nothing instead of {wanted}")
-            }
-            Self::OwnerLeft { owner } => write!(f, "its runtime still shows owner {owner}"),
-            Self::LeaseMissing => f.write_str("its runtime does not show our lease"),
-            Self::LeaseLeft => f.write_str("its runtime still shows our lease"),
-            Self::NoWeightReported => f.write_str("its filter reports no weight"),
-            Self::LeaseExpired => f.write_str("its lease ran out"),
-            Self::InForce { weight, wanted } => {
-                write!(f, "weight {weight} is still in force, {wanted} is set")
-            }
-        }
-    }
 }
 
 /// How the merged runtime differs from the target. `releasing`: the owner is being given up, so

@@ -22,22 +22,3 @@ pub enum PauseReason {
     #[serde(untagged)]
     Sentence(String),
 }
-
-impl PauseReason {
-    /// The reason in words.
-    pub fn sentence(&self) -> String {
-        let text = match self {
-            Self::Inconclusive { metric } => {
-                return format!(
-                    "an operator: more measurements of {metric} were neither good nor bad than its \
-                     inconclusiveLimit allows"
-                );
-            }
-            Self::Sentence(text) => text,
-            Self::File => "a person to promote it, as the file says",
-            Self::Command => "a person to resume it",
-            Self::Timeout => "a person: the timeout passed before the pause's conditions held",
-        };
-        text.to_owned()
-    }
-}

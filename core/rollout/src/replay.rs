@@ -13,10 +13,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::advance::{self, People};
-use super::blockers::of_step;
+use super::blockers::{Blockers, of_step};
 use super::spec::Spec;
 use super::state::{Phase, State};
 use canary_judge::observation::{LineError, Observation};
+use canary_judge::verdict::Verdict;
 
 /// How a replay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,15 +31,31 @@ pub enum ReplayOutcome {
     Insufficient,
 }
 
+/// Why a replay ended as it did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReplayReason {
+    /// This metric failed.
+    Failed(Box<Verdict>),
+    /// The conditions of all steps held, and no metric failed.
+    Completed {
+        /// How many steps there are.
+        steps: usize,
+    },
+    /// The recording is empty.
+    Empty,
+    /// The recording ends where the rollout waits for this.
+    Waits(Blockers),
+}
+
 /// What a replay came to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Replayed {
     /// How the replayed rollout ended.
     pub outcome: ReplayOutcome,
     /// The time of the line that decided, or of the last one; `None` for an empty recording.
     pub at: Option<f64>,
-    /// Why, in a sentence.
-    pub reason: String,
+    /// Why it ended so.
+    pub reason: ReplayReason,
     /// Canary requests up to and with that line.
     pub canary_requests: u64,
     /// Those of them that failed.
@@ -83,7 +100,8 @@ impl<'s> Replay<'s> {
         self.pass(line.t);
         self.state.observe(line);
         if let Some(verdict) = self.state.judge.abort() {
-            return Some(self.ends(ReplayOutcome::Aborted, verdict.reason()));
+            let reason = ReplayReason::Failed(Box::new(verdict));
+            return Some(self.ends(ReplayOutcome::Aborted, reason));
         }
         advance::pauses(self.spec, &mut self.state, People::Promote);
         if !advance::ready(self.spec, &self.state) {
@@ -94,9 +112,7 @@ impl<'s> Replay<'s> {
             return None;
         }
         let steps = self.spec.steps.len();
-        let plural = if steps == 1 { "step" } else { "steps" };
-        let reason = format!("the conditions of all {steps} {plural} held, and no metric failed");
-        Some(self.ends(ReplayOutcome::Completed, reason))
+        Some(self.ends(ReplayOutcome::Completed, ReplayReason::Completed { steps }))
     }
 
     /// Moves the clock on to a line's time. Sums of differences would drift, so each is taken
@@ -111,13 +127,13 @@ impl<'s> Replay<'s> {
 
     fn insufficient(&self) -> Replayed {
         let reason = match self.at {
-            None => "the recording is empty".to_owned(),
-            Some(_) => format!("the recording ends where {}", of_step(self.spec, &self.state)),
+            None => ReplayReason::Empty,
+            Some(_) => ReplayReason::Waits(of_step(self.spec, &self.state)),
         };
         self.ends(ReplayOutcome::Insufficient, reason)
     }
 
-    fn ends(&self, outcome: ReplayOutcome, reason: String) -> Replayed {
+    fn ends(&self, outcome: ReplayOutcome, reason: ReplayReason) -> Replayed {
         let canary = self.state.totals.canary;
         let (canary_requests, canary_failures) = (canary.trials, canary.events);
         Replayed { outcome, at: self.at, reason, canary_requests, canary_failures }

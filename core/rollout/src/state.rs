@@ -20,6 +20,7 @@ use super::termination::TerminationReason;
 use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Measurement;
+use canary_judge::verdict::NoAnswer;
 
 pub use super::phase::Phase;
 pub use super::target::WeightTarget;
@@ -73,7 +74,7 @@ pub struct State {
     pub(crate) outage: Option<Duration>,
     /// The external metrics whose last measurement says nothing, and why.
     #[serde(default)]
-    pub(crate) metric_outages: BTreeMap<String, String>,
+    pub(crate) metric_outages: BTreeMap<String, NoAnswer>,
     /// When each external metric is due, by name, on the rollout's clock.
     pub(crate) due: BTreeMap<String, Duration>,
     /// Measurements that wait for a line of counts.

@@ -1,12 +1,11 @@
-//! Why a rollout ended, as data and in a sentence.
-
-use std::fmt;
+//! Why a rollout ended.
 
 use canary_judge::counts::{Pair, Trials};
+use canary_judge::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
 /// Why a rollout ended or is being ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "camelCase")]
 pub enum TerminationReason {
     /// Every step's conditions held: the canary has all traffic.
@@ -18,8 +17,8 @@ pub enum TerminationReason {
     Metric {
         /// The metric's name, as in the file.
         metric: String,
-        /// Its verdict in a sentence, with both versions' figures.
-        verdict: String,
+        /// What it found.
+        verdict: FailedVerdict,
     },
     /// The guard tripped on enough Envoys.
     Guard {
@@ -47,29 +46,12 @@ pub enum TerminationReason {
     },
 }
 
-/// The reason in a sentence, without its full stop.
-impl fmt::Display for TerminationReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Completed => f.write_str("every step's conditions held"),
-            Self::PromotedByOperator => f.write_str("promoted by a person, past the steps"),
-            Self::Metric { verdict, .. } => f.write_str(verdict),
-            Self::Guard { envoys, counts } => {
-                write!(f, "the guard tripped on {}", envoys.join(", "))?;
-                let Some(Pair { canary, stable }) = counts else { return Ok(()) };
-                write!(
-                    f,
-                    ": so far the canary failed {} of {} requests, stable {} of {}",
-                    canary.events, canary.trials, stable.events, stable.trials
-                )
-            }
-            Self::Operator => f.write_str("aborted by a person"),
-            Self::KillSwitch { envoy } => {
-                write!(f, "the kill switch was thrown on {envoy}, past this controller")
-            }
-            Self::OtherOwner { envoy, owner } => {
-                write!(f, "{owner} drives this rollout now, as {envoy} shows")
-            }
-        }
-    }
+/// The verdict of a metric that failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FailedVerdict {
+    /// Its conclusion with both versions' figures.
+    Verdict(Box<Verdict>),
+    /// A sentence of an older version's journal.
+    Sentence(String),
 }

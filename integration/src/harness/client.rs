@@ -174,11 +174,18 @@ impl TestClient {
     /// When there is no whole answer: refused, reset, broken off.
     pub async fn send(&mut self, ask: ClientRequest) -> Result<ClientResponse, String> {
         let start = Instant::now();
+        read(self.begin(ask).await?, start).await
+    }
+
+    /// Sends one request and waits for the headers of its answer. If the answer is dropped before its
+    /// end, the client leaves: HTTP/2 resets the stream, HTTP/1.1 closes the connection.
+    ///
+    /// # Errors
+    /// When there are no headers: refused, reset, closed.
+    pub async fn begin(&mut self, ask: ClientRequest) -> Result<Response<Incoming>, String> {
         let by_http2 = ask.http2;
         let request = ask.into_request();
-        let response =
-            if by_http2 { self.by_http2(request).await } else { self.by_http1(request).await }?;
-        read(response, start).await
+        if by_http2 { self.by_http2(request).await } else { self.by_http1(request).await }
     }
 
     async fn by_http1(

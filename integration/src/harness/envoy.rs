@@ -80,6 +80,8 @@ fn spawn(launch: &Launch) -> Child {
     command.args(["--pdeathsig", "KILL", "--"]).arg(artifacts::envoy());
     command.arg("-c").arg(&launch.bootstrap);
     command.args(["--concurrency", &launch.workers.to_string(), "--disable-hot-restart"]);
+    // An access log's lines come at once, not after ten seconds.
+    command.args(["--file-flush-interval-msec", "50"]);
     command.args(["--drain-time-s", &launch.drain_seconds.to_string()]);
     command.args([
         "--log-level",

@@ -2,8 +2,11 @@
 //! faults, gRPC, upgrades.
 
 mod answer;
+mod connection;
+mod raw;
 mod relay;
 mod server;
+mod wire;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,6 +16,7 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Method, Version};
 
+pub use raw::{Latch, RawAnswer};
 pub use server::Server;
 
 /// The header by which a client asks a version to fail.
@@ -50,6 +54,9 @@ pub enum Fault {
 /// Status and body for a request, where a test wants them by request.
 pub type Script = Arc<dyn Fn(&RecordedRequest) -> Option<(u16, Bytes)> + Send + Sync>;
 
+/// An answer said step by step for a request, where a test wants one.
+pub type RawScript = Arc<dyn Fn(&RecordedRequest) -> Option<RawAnswer> + Send + Sync>;
+
 /// How an upstream behaves.
 #[derive(Clone)]
 pub struct Behavior {
@@ -85,6 +92,9 @@ pub struct Behavior {
     pub next: Option<SocketAddr>,
     /// Decides by request; where it gives nothing, the rest of the behavior holds.
     pub script: Option<Script>,
+    /// Answers step by step, before all else but the latency; where it gives nothing, the rest of the
+    /// behavior holds.
+    pub raw: Option<RawScript>,
 }
 
 impl fmt::Debug for Behavior {
@@ -121,6 +131,7 @@ impl TestUpstream {
             grpc_stream: false,
             next: None,
             script: None,
+            raw: None,
         };
         Self { behavior, at: SocketAddr::from(([127, 0, 0, 1], 0)), down: false }
     }
@@ -175,6 +186,12 @@ impl TestUpstream {
         script: impl Fn(&RecordedRequest) -> Option<(u16, Bytes)> + Send + Sync + 'static,
     ) -> Self {
         self.with(|behavior| behavior.script = Some(Arc::new(script)))
+    }
+
+    /// Answers every request like this; see [`RawAnswer`].
+    #[must_use]
+    pub fn raw(self, answer: RawAnswer) -> Self {
+        self.with(|behavior| behavior.raw = Some(Arc::new(move |_| Some(answer.clone()))))
     }
 
     /// A request whose `x-fail` names this version is answered 503, so that clients decide what fails.

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use canary_integration::{ClientRequest, Fault, Rig, TestUpstream};
+use canary_integration::{ClientRequest, Fault, Latch, RawAnswer, Rig, TestUpstream};
+use http_body_util::BodyExt;
 use hyper::{Method, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -84,6 +85,27 @@ async fn grpc_failures_stand_in_trailers_or_in_headers() {
     assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("14")));
     rig.stable().change(|behavior| behavior.errors = 0.0);
     assert_eq!(rig.request(call).await.header("grpc-status"), Some("0"));
+}
+
+/// A raw answer's pieces come when the test lets them, each by itself.
+#[tokio::test]
+async fn raw_answers_come_step_by_step() {
+    let latch = Latch::default();
+    let events = RawAnswer::events(&["data: a\n", "\ndata: b\n\n"], Duration::from_millis(20));
+    let upstream = TestUpstream::ok().raw(events.wait(&latch).data("data: [DONE]\n\n").end());
+    let rig = Rig::new().without_filter().stable(upstream).start().await;
+    for ask in [ClientRequest::get("/"), ClientRequest::get("/").http2()] {
+        let mut answer = rig.client().begin(ask).await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        for expected in ["data: a\n", "\ndata: b\n\n"] {
+            let frame = answer.body_mut().frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), expected);
+        }
+        latch.open();
+        let rest = answer.body_mut().collect().await.unwrap().to_bytes();
+        assert_eq!(rest, "data: [DONE]\n\n");
+    }
+    assert_eq!(rig.stable().seen(), 2);
 }
 
 #[tokio::test]

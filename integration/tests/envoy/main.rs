@@ -9,6 +9,7 @@ mod bootstrap;
 mod canaryctl;
 mod chain;
 mod clients;
+mod code_details;
 mod compose;
 mod confirmed;
 mod controller;

@@ -55,9 +55,16 @@ fn the_end_of_a_rollback_says_its_reason_once() {
     let (place, envoy) = (Place::new(), busy(30));
     let (code, shown) = last_showing(&place, &place.file(&quick(&[&envoy])));
     assert_eq!(code, 1, "{shown}");
-    let end = place.records().last().unwrap().clone();
-    let verdict = end["reason"]["verdict"].as_str().unwrap();
-    let sentence = verdict.strip_prefix("failures: ").unwrap_or(verdict);
+    let records = place.records();
+    let end = records.last().unwrap();
+    assert_eq!(end["reason"]["verdict"]["conclusion"], "fail", "{end}");
+    let failed = |record: &Value| {
+        let verdicts = record["verdicts"].as_array()?;
+        let failed = verdicts.iter().find(|verdict| verdict["conclusion"] == "fail")?;
+        Some(failed["reason"].as_str()?.to_owned())
+    };
+    let verdict = records.iter().find_map(failed).unwrap();
+    let sentence = verdict.strip_prefix("failures: ").unwrap_or(&verdict);
     assert_eq!(shown.matches(sentence).count(), 1, "\"{sentence}\" in\n{shown}");
     assert!(shown.contains("rollout \"scorer\" is Degraded"), "{shown}");
 }

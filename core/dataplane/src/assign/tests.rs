@@ -15,7 +15,7 @@ fn control(settings: &[(&str, &str)]) -> Control {
     let answer = json!({"layers": [], "entries": entries}).to_string();
     let snapshot = Snapshot::read(answer.as_bytes(), |_| true).unwrap();
     let mut control = Control::default();
-    control.apply(&RolloutRuntime::new(&snapshot, "r"), 0);
+    control.apply(&RolloutRuntime::new(&snapshot, "r"), &config(|_| {}).rollouts[0], 0);
     control
 }
 

@@ -70,7 +70,7 @@ fn contention_loses_no_event() {
 #[test]
 fn a_client_that_two_workers_see_failing_counts_as_failed_once() {
     let process: &'static Process = Box::leak(Box::default());
-    let record = || ClientSet::failed_record("r");
+    let record = || ClientSet::record("failed", "r");
     record().create(process, ClientSet::default);
     let client = KeyHash::new("salt", b"client");
     let insert = move || {
@@ -86,7 +86,7 @@ fn a_client_that_two_workers_see_failing_counts_as_failed_once() {
 #[test]
 fn a_write_that_is_beaten_sixteen_times_is_left_to_the_next_occasion() {
     let process = Process::default();
-    let record = ClientSet::failed_record("r");
+    let record = ClientSet::record("failed", "r");
     record.create(&process, ClientSet::default);
     let client = KeyHash::new("salt", b"client");
     process.beat(16);
@@ -180,7 +180,7 @@ fn generations_during_a_push() {
     assert_eq!(process.stat("weight_ppm"), 0, "the new configuration's weight");
     process.take_polls();
     process.now_ns.set(10 * SECOND);
-    process.perform(old.tick(8, &worker.vm, &process));
+    process.perform(old.tick(8, &mut worker.vm, &process));
     assert_eq!(process.stat("weight_ppm"), 0, "the old one shows nothing");
     assert!(process.take_polls().is_empty(), "and doesn't poll");
     // The new one ends first: its configuration was taken back while requests still ran.
@@ -219,13 +219,15 @@ fn drop_order_loses_no_count() {
     process.perform(old.close(&mut worker.vm, &process));
     drop(old);
     assert_eq!((process.stat("stable.1.rq_total"), process.stat("stable.1.rq_abandoned")), (1, 1));
-    worker.tick();
-    assert_eq!((process.stat("stable.1.rq_total"), process.stat("stable.1.client_total")), (2, 0));
-    // Its first request was abandoned, so the client is counted at its next one.
+    // Its first request was abandoned, so the client is counted at its next one. The new worker counts
+    // what the old one left.
     let (third, _) = worker.begin(&[("x-user", "a")]);
     worker.end(third, "200");
-    worker.tick();
-    assert_eq!((process.stat("stable.1.rq_total"), process.stat("stable.1.client_total")), (3, 1));
+    worker.pass(21 * SECOND);
+    let of = |metric: &str| process.stat(&format!("stable.1.{metric}"));
+    assert_eq!((of("rq_total"), of("client_total")), (3, 1));
+    assert_eq!((of("judged_total"), of("judged_unanswered")), (2, 1));
+    assert_eq!(of("assigned_total"), 1);
 }
 
 /// The id that the filter generates is the request's key, so a client counts once and not again when
@@ -248,9 +250,10 @@ fn cookie_clients_count_once() {
         let (request, _) = worker.begin(&[("cookie", cookie)]);
         assert_eq!(worker.end(request, "500"), None, "it keeps its cookie");
     }
-    worker.tick();
+    worker.pass(21 * SECOND);
     let of = |metric: &str| process.stat(&format!("stable.1.{metric}"));
     assert_eq!((of("rq_total"), of("client_total"), of("client_failure")), (200, 100, 100));
+    assert_eq!((of("judged_total"), of("assigned_total")), (200, 100));
     assert_eq!(of("client_first_failure"), 100);
 }
 
@@ -267,21 +270,22 @@ fn an_abandoned_request_leaves_its_client_unseen() {
         let (request, _) = worker.begin(&user);
         worker.leave(request);
     }
-    worker.tick();
+    worker.pass(21 * SECOND);
     assert_eq!((of("rq_total"), of("rq_abandoned"), of("rq_failure")), (3, 3, 0));
-    assert_eq!((of("client_total"), of("rq_time_us")), (0, 0));
+    assert_eq!((of("client_total"), of("rq_time_us"), of("judged_unanswered")), (0, 0, 3));
     let (request, _) = worker.begin(&user);
     worker.end(request, "503");
-    worker.tick();
+    worker.pass(21 * SECOND);
     assert_eq!((of("client_total"), of("client_failure"), of("client_first_failure")), (1, 1, 1));
-    // One request hangs while the next one fails: more failed clients than clients can't be.
+    // One request hangs while the next one fails: that one is the first that is judged.
     let user = [("x-user", "b")];
     let (hanging, _) = worker.begin(&user);
     let (failing, _) = worker.begin(&user);
     worker.end(failing, "503");
     worker.leave(hanging);
-    worker.tick();
-    assert_eq!((of("client_total"), of("client_failure"), of("client_first_failure")), (2, 2, 1));
+    worker.pass(21 * SECOND);
+    assert_eq!((of("client_total"), of("client_failure"), of("client_first_failure")), (2, 2, 2));
+    assert_eq!((of("judged_total"), of("judged_failure"), of("judged_unanswered")), (2, 2, 4));
 }
 
 #[test]

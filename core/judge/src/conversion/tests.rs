@@ -6,8 +6,14 @@ use crate::rate::Rate;
 use crate::verdict::{FindingUnit, Findings};
 use canary_model::weight::Weight;
 
-const STILL: TickContext =
-    TickContext { t: 1.0, weight: Weight::ZERO, sticky: false, change: None, window: 1 };
+const STILL: TickContext = TickContext {
+    t: 1.0,
+    weight: Weight::ZERO,
+    in_force: Weight::ZERO,
+    sticky: false,
+    change: None,
+    window: 1,
+};
 
 fn read(text: &str) -> Observation {
     Observation::read(&format!("{{\"t\": 1, \"weight\": 10, {text}}}")).unwrap()

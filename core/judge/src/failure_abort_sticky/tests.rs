@@ -26,7 +26,7 @@ fn the_first_block_is_the_test_of_requests_with_clients() {
     let sticky = run(PLAIN, &[tick([20, 380], [3, 1])]).log_e();
     let mut requests = RequestAbort::new(PLAIN, 1);
     let trials = |trials, events| Trials { trials, events };
-    requests.observe(Sides { treatment: trials(20, 3), control: trials(380, 1) }, false, false);
+    requests.observe(Sides { treatment: trials(20, 3), control: trials(380, 1) }, false);
     assert!((sticky - requests.log_e()).abs() < 1e-9);
 }
 

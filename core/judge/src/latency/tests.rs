@@ -16,11 +16,24 @@ fn line(requests: u64, canary: &[(f64, u64)], stable: &[(f64, u64)]) -> Observat
 }
 
 fn tick(change: Option<Change>) -> TickContext {
-    TickContext { t: 1.0, weight: Weight::ZERO, sticky: false, change, window: 1 }
+    TickContext {
+        t: 1.0,
+        weight: Weight::ZERO,
+        in_force: Weight::ZERO,
+        sticky: false,
+        change,
+        window: 1,
+    }
 }
 
-const STILL: TickContext =
-    TickContext { t: 1.0, weight: Weight::ZERO, sticky: false, change: None, window: 1 };
+const STILL: TickContext = TickContext {
+    t: 1.0,
+    weight: Weight::ZERO,
+    in_force: Weight::ZERO,
+    sticky: false,
+    change: None,
+    window: 1,
+};
 
 /// 1,000 stable requests: 500 of 1 to 1.1 ms, 400 of 2, 90 of 3, 9 of 4, one of 5.
 const STABLE: [(f64, u64); 5] =
@@ -185,7 +198,7 @@ fn a_tolerated_slowdown_is_no_evidence_and_a_larger_one_is_named() {
     let Findings::Quantile { quantile, counts, tolerance, .. } = findings else {
         panic!("quantile")
     };
-    assert_eq!((quantile, tolerance, counts.canary.trials), ("p75", 1.1, 10_000));
+    assert_eq!((&*quantile, tolerance, counts.canary.trials), ("p75", 1.1, 10_000));
 }
 
 /// Both versions' durations in one bin each, at the default tolerance; whether that is evidence enough

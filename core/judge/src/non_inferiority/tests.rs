@@ -3,7 +3,7 @@ use crate::laws::{ONE, mean};
 use canary_model::weight::Weight;
 
 fn at(t: f64, sticky: bool, change: Option<Change>) -> TickContext {
-    TickContext { t, weight: Weight::ZERO, sticky, change, window: 1 }
+    TickContext { t, weight: Weight::ZERO, in_force: Weight::ZERO, sticky, change, window: 1 }
 }
 
 fn tick(nc: u64, ec: u64, ns: u64, es: u64) -> NonInferiorityTick {
@@ -99,9 +99,19 @@ fn lines_without_a_comparison_are_left_out() {
     test.observe(&at(1.0, false, None), Some(tick(500, 0, 0, 0)), None);
     test.observe(&at(2.0, false, None), None, None);
     test.observe(&at(3.0, false, None), Some(tick(5, 0, 20, 0)), None);
-    test.observe(&at(4.0, false, Some(Change::Weight)), Some(tick(5, 0, 900, 0)), None);
-    assert_eq!(test.figures(false).log_e, 0.0);
-    assert_eq!(test.block.size(), 0);
+    assert_eq!((test.figures(false).log_e, test.block.size()), (0.0, 25));
+    test.observe(&at(4.0, true, Some(Change::Weight)), Some(tick(5, 0, 900, 0)), Some(0.1));
+    assert_eq!((test.figures(false).log_e, test.block.size()), (0.0, 0));
     test.observe(&at(5.0, true, None), Some(tick(5, 0, 900, 0)), Some(f64::INFINITY));
     assert_eq!(test.figures(false).log_e, 0.0, "at 100 % there is nothing to compare with");
+}
+
+/// Totals and failures at one age are the same requests, at whatever weight they were assigned.
+#[test]
+fn without_affinity_a_change_of_weight_leaves_nothing_out() {
+    let mut test = test_of(1.0, 0.05);
+    test.observe(&at(1.0, false, None), Some(tick(5, 0, 20, 0)), None);
+    test.observe(&at(2.0, false, Some(Change::Weight)), Some(tick(100, 0, 100, 0)), None);
+    assert!(test.figures(false).log_e > 0.0);
+    assert_eq!(test.block.size(), 0, "the block of both weights was judged");
 }

@@ -2,13 +2,14 @@
 
 mod parts;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use self::parts::{BinsDocument, ClassesDocument, CountDocument, Limited, Percent, SampleDocument};
-use super::{ClientCounts, Measurement, Observation, RoleCounts, SignalCounts};
+use super::{ClientCounts, Measurement, Observation, RoleCounts};
 use crate::counts::Pair;
 use canary_model::document::ConfigError;
 use canary_model::role::Role;
@@ -102,13 +103,16 @@ fn locate<T: DeserializeOwned>(text: &str) -> Option<ConfigError> {
 struct ObservationDocument {
     t: f64,
     weight: Percent,
+    assigned_weight: Option<Percent>,
     window: Option<CountDocument>,
     #[serde(rename = "keyed")]
     sticky: Option<bool>,
     stable: Option<Part>,
     canary: Option<Part>,
-    signals: Option<Limited<Roles, MAX_SIGNALS>>,
-    signals_first: Option<Limited<Roles, MAX_SIGNALS>>,
+    signals: Option<Limited<Roles<ClassesDocument>, MAX_SIGNALS>>,
+    signals_first: Option<Limited<Roles<ClassesDocument>, MAX_SIGNALS>>,
+    values: Option<Limited<Roles<BinsDocument>, MAX_SIGNALS>>,
+    values_first: Option<Limited<Roles<BinsDocument>, MAX_SIGNALS>>,
     measurements: Option<Limited<MeasurementDocument, MAX_SIGNALS>>,
 }
 
@@ -118,11 +122,19 @@ struct ObservationDocument {
 struct Part {
     total: Option<CountDocument>,
     failure: Option<CountDocument>,
+    assigned: Option<CountDocument>,
+    unanswered: Option<CountDocument>,
     rq_time_us: Option<BinsDocument>,
+    rq_ttfb_us: Option<BinsDocument>,
+    rq_gap_us: Option<BinsDocument>,
     clients: Option<ClientsDocument>,
     rq_time_first_us: Option<BinsDocument>,
+    rq_ttfb_first_us: Option<BinsDocument>,
+    rq_gap_first_us: Option<BinsDocument>,
     /// A role may also carry its first observations of signals itself.
     signals_first: Option<Limited<ClassesDocument, MAX_SIGNALS>>,
+    /// And those of signals with values.
+    values_first: Option<Limited<BinsDocument, MAX_SIGNALS>>,
 }
 
 #[derive(Deserialize)]
@@ -133,12 +145,12 @@ struct ClientsDocument {
     first_failure: Option<CountDocument>,
 }
 
-/// A signal's classes by role.
+/// A signal's classes or bins by role.
 #[derive(Deserialize)]
 #[serde(expecting = "an object with stable and canary")]
-struct Roles {
-    stable: Option<ClassesDocument>,
-    canary: Option<ClassesDocument>,
+struct Roles<T> {
+    stable: Option<T>,
+    canary: Option<T>,
 }
 
 #[derive(Deserialize)]
@@ -151,19 +163,18 @@ enum MeasurementDocument {
 
 impl From<ObservationDocument> for Observation {
     fn from(line: ObservationDocument) -> Self {
-        let signals = |part: Option<Limited<Roles, MAX_SIGNALS>>| {
-            let part = part.unwrap_or_default().0.into_iter();
-            part.map(|(name, roles)| (name, SignalCounts::from(roles))).collect()
-        };
         let measured = line.measurements.unwrap_or_default().0.into_iter();
         let mut observation = Self {
             t: line.t,
             weight: line.weight.0,
+            assigned_weight: line.assigned_weight.map(|weight| weight.0),
             window: line.window.map(|count| count.0),
             sticky: line.sticky.unwrap_or(false),
             roles: Pair::default(),
-            signals: signals(line.signals),
-            signals_first: signals(line.signals_first),
+            signals: by_signal(line.signals, |classes| classes.0),
+            signals_first: by_signal(line.signals_first, |classes| classes.0),
+            values: by_signal(line.values, |bins| bins.0),
+            values_first: by_signal(line.values_first, |bins| bins.0),
             measurements: measured.map(|(name, value)| (name, value.into())).collect(),
         };
         let parts = [(Role::Stable, line.stable), (Role::Canary, line.canary)];
@@ -172,20 +183,42 @@ impl From<ObservationDocument> for Observation {
             for (name, classes) in part.signals_first.take().unwrap_or_default().0 {
                 *observation.signals_first.entry(name).or_default().get_mut(role) = Some(classes.0);
             }
+            for (name, bins) in part.values_first.take().unwrap_or_default().0 {
+                *observation.values_first.entry(name).or_default().get_mut(role) = Some(bins.0);
+            }
             *observation.roles.get_mut(role) = part.into();
         }
         observation
     }
 }
 
+/// A table of signals, as a line has it.
+fn by_signal<D, T>(
+    part: Option<Limited<Roles<D>, MAX_SIGNALS>>,
+    content: impl Fn(D) -> T,
+) -> BTreeMap<String, Pair<Option<T>>> {
+    let known = |(name, roles): (String, Roles<D>)| {
+        (name, Pair { stable: roles.stable, canary: roles.canary }.map(|part| part.map(&content)))
+    };
+    part.unwrap_or_default().0.into_iter().map(known).collect()
+}
+
 impl From<Part> for RoleCounts {
     fn from(part: Part) -> Self {
+        let count = |part: Option<CountDocument>| part.map(|count| count.0);
+        let bins = |part: Option<BinsDocument>| part.map(|bins| bins.0);
         Self {
-            total: part.total.map(|count| count.0),
-            failure: part.failure.map(|count| count.0),
-            rq_time_us: part.rq_time_us.map(|bins| bins.0),
+            total: count(part.total),
+            failure: count(part.failure),
+            assigned: count(part.assigned),
+            unanswered: count(part.unanswered),
+            rq_time_us: bins(part.rq_time_us),
+            rq_ttfb_us: bins(part.rq_ttfb_us),
+            rq_gap_us: bins(part.rq_gap_us),
             clients: part.clients.map(ClientCounts::from),
-            rq_time_first_us: part.rq_time_first_us.map(|bins| bins.0),
+            rq_time_first_us: bins(part.rq_time_first_us),
+            rq_ttfb_first_us: bins(part.rq_ttfb_first_us),
+            rq_gap_first_us: bins(part.rq_gap_first_us),
         }
     }
 }
@@ -196,15 +229,6 @@ impl From<ClientsDocument> for ClientCounts {
             total: clients.total.map(|count| count.0),
             failure: clients.failure.map(|count| count.0),
             first_failure: clients.first_failure.map(|count| count.0),
-        }
-    }
-}
-
-impl From<Roles> for SignalCounts {
-    fn from(roles: Roles) -> Self {
-        Self {
-            stable: roles.stable.map(|classes| classes.0),
-            canary: roles.canary.map(|classes| classes.0),
         }
     }
 }

@@ -42,6 +42,34 @@ fn reads_clients() {
     assert_eq!(Observation::read(&line.to_line()).unwrap(), line);
 }
 
+/// A line with every part, as it is written: what old and new versions of this software exchange.
+const GOLDEN: &str = r#"{"t":12.0,"weight":5,"assigned_weight":25,"window":1,"keyed":true,"stable":{"total":950,"failure":1,"assigned":953,"unanswered":2,"rq_time_us":[[4500,100,31]],"rq_ttfb_us":[[300,10,30]],"rq_gap_us":[[25,1,29]],"clients":{"total":12,"failure":1,"first_failure":0},"rq_time_first_us":[[4500,100,8]],"rq_ttfb_first_us":[[300,10,7]],"rq_gap_first_us":[[25,1,6]]},"canary":{"total":50,"failure":0,"assigned":51,"unanswered":0},"signals":{"tokens":{"stable":{"unreadable":3}}},"signals_first":{"label":{"canary":{"cat":1}}},"values":{"tokens":{"stable":[[310,10,27]],"canary":[[0,0,1],[320,10,2]]}},"values_first":{"tokens":{"stable":[[310,10,4]]}}}"#;
+
+#[test]
+fn every_part_is_read_and_written() {
+    let line = Observation::read(GOLDEN).unwrap();
+    assert_eq!(line.to_line(), GOLDEN);
+    assert_eq!((line.weight.ppm(), line.weight_in_force().ppm()), (50_000, 250_000));
+    let stable = &line.roles.stable;
+    assert_eq!((stable.assigned, stable.unanswered), (Some(953), Some(2)));
+    let counts =
+        |first| Timing::ALL.map(|timing| stable.durations(timing, first).map(Histogram::count));
+    assert_eq!(counts(false), [Some(31), Some(30), Some(29)]);
+    assert_eq!(counts(true), [Some(8), Some(7), Some(6)]);
+    assert_eq!(line.roles.canary.durations(Timing::Ttfb, false), None);
+    let tokens = &line.values["tokens"];
+    assert_eq!(tokens.canary.as_ref().map(Histogram::count), Some(3));
+    assert_eq!(line.values_first["tokens"], Pair { stable: Some(bins(310, 4)), canary: None });
+    let own =
+        r#"{"t":1,"weight":5,"keyed":true,"stable":{"values_first":{"tokens":[[310,10,4]]}}}"#;
+    let own = Observation::read(own).unwrap();
+    assert_eq!(own.values_first, line.values_first, "a role's own part");
+}
+
+fn bins(lower: u32, count: u64) -> Histogram {
+    [(Bin::new(f64::from(lower), 10.0).unwrap(), count)].into_iter().collect()
+}
+
 #[test]
 fn what_is_missing_is_unknown_not_zero() {
     let line = Observation::read(r#"{"t": 1, "weight": 5, "canary": {"total": 3}}"#).unwrap();
@@ -77,6 +105,14 @@ fn faults_are_named_by_path() {
         (r#""canary": {"rq_time_us": [[-1, 1, 1]]}"#, "canary.rq_time_us: a bin's bounds"),
         (r#""canary": {"clients": 3}"#, "canary.clients: invalid type"),
         (r#""signals": {"s": {"stable": {"a": "x"}}}"#, "signals.s.stable.a: invalid type"),
+        (r#""stable": {"assigned": -1}"#, "stable.assigned: invalid type: integer `-1`"),
+        (r#""stable": {"unanswered": "2"}"#, "stable.unanswered: invalid type: string"),
+        (r#""canary": {"rq_ttfb_us": 5}"#, "canary.rq_ttfb_us: invalid type: integer `5`"),
+        (r#""canary": {"rq_gap_first_us": [[1, 1]]}"#, "canary.rq_gap_first_us[0]: invalid length"),
+        (r#""values": {"t": 3}"#, "values.t: invalid type: integer `3`, expected an object with"),
+        (r#""values": {"t": {"canary": [[1, -1, 1]]}}"#, "values.t.canary: a bin's bounds"),
+        (r#""values_first": {"t": {"stable": {"a": 1}}}"#, "values_first.t.stable: invalid type"),
+        (r#""assigned_weight": 101"#, "assigned_weight: a weight lies between 0 and 100 percent"),
         (r#""keyed": 1"#, "keyed: invalid type: integer `1`, expected a boolean"),
         (r#""measurements": {"gpu": "high"}"#, "measurements.gpu: expected a number, a list"),
     ] {

@@ -5,7 +5,7 @@ use crate::observation::ClientCounts;
 
 fn tick(percent: u32, sticky: bool, change: Option<Change>) -> TickContext {
     let weight = Weight::from_ppm(percent * 10_000).unwrap();
-    TickContext { t: 1.0, weight, sticky, change, window: 1 }
+    TickContext { t: 1.0, weight, in_force: weight, sticky, change, window: 1 }
 }
 
 fn line(canary: u64, stable: u64) -> Observation {

@@ -93,7 +93,7 @@ impl FailureRule {
     /// Reads the `failure` object; a list that is left out keeps its default.
     pub(super) fn read(node: &Node<'_>, problems: &mut ConfigErrors) -> Self {
         let mut rule = Self::default();
-        let Some(object) = node.object(&["http", "grpc"], problems) else {
+        let Some(object) = node.object(&["http", "grpc", "sse"], problems) else {
             return rule;
         };
         if let Some(list) = object.get("http") {
@@ -117,6 +117,7 @@ impl FailureRule {
                 }
             }
         }
+        rule.sse = object.get("sse").map(|sse| SseRule::read(&sse, problems));
         rule
     }
 }

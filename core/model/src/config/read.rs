@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Backend, Config, FailureRule, MAX_ROLLOUTS, Rollout, RuntimeSource, Signal, Timings, clients,
-    header_names, requests,
+    default_salt, header_names, requests,
     rules::{CLUSTER, ROLLOUT_NAME, SALT, VERSION, read_duration},
     signal::MAX_SIGNALS,
 };
@@ -53,10 +53,7 @@ fn read_rollouts(list: &Node<'_>, problems: &mut ConfigErrors) -> Vec<Rollout> {
     rollouts
 }
 
-/// Five seconds more than Envoy's default route timeout.
-const DEFAULT_OUTCOME_AGE: Duration = Duration::from_secs(20);
-
-const ROLLOUT_FIELDS: [&str; 13] = [
+const ROLLOUT_FIELDS: [&str; 15] = [
     "name",
     "match",
     "stable",
@@ -66,6 +63,8 @@ const ROLLOUT_FIELDS: [&str; 13] = [
     "affinity",
     "override",
     "failure",
+    "outcome_age",
+    "timings",
     "guard",
     "signals",
     "inherit",
@@ -78,31 +77,52 @@ fn read_rollout(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Rollout>
     let stable = read_backend(&object, "stable", problems);
     let canary = read_backend(&object, "canary", problems);
     check_apart(object.path(), &stable, &canary, problems);
-    let salt = match object.get("salt") {
-        None => format!("{name}/{}", canary.version),
-        Some(salt) => salt.ruled(&SALT, problems),
-    };
     let affinity = clients::read_affinity(&object, problems);
     let overriding = clients::read_override(&object, problems);
     clients::check_cookies(object.path(), &affinity, overriding.as_ref(), problems);
-    let failure = object.get("failure");
+    let own_salt = object.get("salt").map(|salt| salt.ruled(&SALT, problems));
+    let failure = object.get("failure").map(|node| FailureRule::read(&node, problems));
+    let failure = failure.unwrap_or_default();
+    let timings = object.get("timings").map(|node| Timings::read(&node, problems));
     Some(Rollout {
+        salt_is_default: own_salt.is_none(),
+        salt: own_salt.unwrap_or_else(|| default_salt(&name, &canary.version)),
+        outcome_age: read_outcome_age(&object, &failure, problems),
         name,
         matches: requests::read_match(&object, problems),
         stable,
         canary,
         weight: read_weight(&object, problems),
-        salt,
         affinity,
         overriding,
-        failure: failure.map(|node| FailureRule::read(&node, problems)).unwrap_or_default(),
-        outcome_age: DEFAULT_OUTCOME_AGE,
-        timings: Timings::default(),
+        failure,
+        timings: timings.unwrap_or_default(),
         guard: read_guard(&object, problems),
         signals: read_signals(&object, problems),
         inherit: read_flag(&object, "inherit", problems),
         propagate: read_flag(&object, "propagate", problems),
     })
+}
+
+/// The age at which the judge counts a request. By default, it is five seconds more than the largest
+/// of `overdue.answer`, `overdue.first_byte` and Envoy's default route timeout.
+fn read_outcome_age(
+    rollout: &Object<'_>,
+    failure: &FailureRule,
+    problems: &mut ConfigErrors,
+) -> Duration {
+    const MARGIN: Duration = Duration::from_secs(5);
+    const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
+    let fits = |age: Duration| (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&age);
+    match rollout.get("outcome_age") {
+        Some(node) => {
+            read_duration(&node, "a duration from 1s to 10m, such as 20s", fits, problems)
+        }
+        None => {
+            let deadlines = [failure.overdue.answer, failure.overdue.first_byte];
+            deadlines.into_iter().flatten().fold(ROUTE_TIMEOUT, Duration::max) + MARGIN
+        }
+    }
 }
 
 fn read_flag(object: &Object<'_>, field: &str, problems: &mut ConfigErrors) -> bool {

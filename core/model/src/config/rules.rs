@@ -56,6 +56,8 @@ pub(super) const PATH_PREFIX: TextRule = TextRule {
 };
 pub(super) const SIGNAL_NAME: TextRule =
     TextRule { expected: names::SIGNAL_EXPECTED, fits: names::is_signal };
+pub(super) const DONE: TextRule =
+    TextRule { expected: "an event's data, 1 to 256 bytes such as [DONE]", fits: is_text };
 pub(super) const BIN: TextRule = TextRule {
     expected: "1 to 63 letters, digits, _ and -, other than `other`, `unreadable` and the names of \
                statistics like `rq_total`",

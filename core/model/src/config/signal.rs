@@ -95,7 +95,7 @@ pub struct Category {
 impl Signal {
     /// Reads one entry of `signals`; `None` where it is not clear what it counts.
     pub(super) fn read(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Self> {
-        let known = ["name", "from", "categories", "bins", "conversion"];
+        let known = ["name", "from", "categories", "bins", "values", "conversion"];
         let object = node.object(&known, problems)?;
         let name = object.ruled("name", &SIGNAL_NAME, problems);
         let source = object.require("from", problems).and_then(|from| read_source(&from, problems));
@@ -111,35 +111,50 @@ impl Signal {
     }
 }
 
+/// The fields that say where values come from; a signal has one of them.
+const SOURCES: [&str; 4] = ["response_json", "response_sse", "response_header", "request"];
+
 fn read_source(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Source> {
-    let known = ["response_json", "max_body", "response_header", "request"];
+    let known =
+        ["response_json", "response_sse", "event", "max_body", "response_header", "request"];
     let object = node.object(&known, problems)?;
-    if object.get("response_json").is_none()
-        && let Some(misplaced) = object.get("max_body")
-    {
-        misplaced.problem(problems, "only `response_json` has a max_body");
+    let [json, sse, header, request] = SOURCES.map(|field| object.get(field));
+    if let Some(misplaced) = object.get("max_body").filter(|_| json.is_none() && sse.is_none()) {
+        misplaced.problem(problems, "only `response_json` and `response_sse` have a max_body");
     }
-    let sources = ["response_json", "response_header", "request"].map(|field| object.get(field));
-    match sources {
-        [Some(json), None, None] => read_response_json(&json, &object, problems),
-        [None, Some(header), None] => {
+    if let Some(misplaced) = object.get("event").filter(|_| sse.is_none()) {
+        misplaced.problem(problems, "only `response_sse` has an event");
+    }
+    match [json, sse, header, request] {
+        [Some(json), None, None, None] => {
+            let (pointer, max_body) = read_json(&json, &object, problems);
+            Some(Source::ResponseJson { pointer: pointer?, max_body: max_body? })
+        }
+        [None, Some(sse), None, None] => {
+            let event = object.get("event").map(|event| read_event(&event, problems));
+            let (pointer, max_body) = read_json(&sse, &object, problems);
+            let event = event.unwrap_or_default();
+            Some(Source::ResponseSse { pointer: pointer?, event, max_body: max_body? })
+        }
+        [None, None, Some(header), None] => {
             Some(Source::ResponseHeader(response_header(&header, problems)))
         }
-        [None, None, Some(request)] => read_request(&request, problems),
+        [None, None, None, Some(request)] => read_request(&request, problems),
         _ => {
-            let message =
-                "expected exactly one of `response_json`, `response_header` and `request`";
+            let message = "expected exactly one of `response_json`, `response_sse`, \
+                           `response_header` and `request`";
             node.problem(problems, message);
             None
         }
     }
 }
 
-fn read_response_json(
+/// Where in JSON a signal's values are, and how large the JSON may be.
+fn read_json(
     json: &Node<'_>,
     object: &Object<'_>,
     problems: &mut ConfigErrors,
-) -> Option<Source> {
+) -> (Option<Pointer>, Option<usize>) {
     let expected =
         "a JSON pointer (RFC 6901, with * for an element of an array) such as /predictions/0/label";
     let pointer = json.parsed(expected, Pointer::parse, problems);
@@ -150,7 +165,18 @@ fn read_response_json(
             size.parsed("a size of 1B to 1MiB, such as 64KiB", read, problems)
         }
     };
-    Some(Source::ResponseJson { pointer: pointer?, max_body: max_body? })
+    (pointer, max_body)
+}
+
+fn read_event(node: &Node<'_>, problems: &mut ConfigErrors) -> SseEvent {
+    match node.value().as_str() {
+        Some("first") => SseEvent::First,
+        Some("last") => SseEvent::Last,
+        _ => {
+            node.expected(problems, "which event counts, such as first or last");
+            SseEvent::default()
+        }
+    }
 }
 
 fn read_request(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Source> {
@@ -168,12 +194,18 @@ fn read_bins(object: &Object<'_>, problems: &mut ConfigErrors) -> Option<SignalB
         None => false,
         Some(flag) => flag.flag(problems)?,
     };
-    match (object.get("categories"), object.get("bins"), conversion) {
-        (Some(list), None, false) => Some(SignalBins::Categories(read_categories(&list, problems))),
-        (None, Some(list), false) => Some(SignalBins::Limits(read_limits(&list, problems))),
-        (None, None, true) => Some(SignalBins::Conversion),
+    let [categories, bins, values] =
+        ["categories", "bins", "values"].map(|field| object.get(field));
+    match (categories, bins, values, conversion) {
+        (Some(list), None, None, false) => {
+            Some(SignalBins::Categories(read_categories(&list, problems)))
+        }
+        (None, Some(list), None, false) => Some(SignalBins::Limits(read_limits(&list, problems))),
+        (None, None, Some(values), false) => read_values(&values, problems),
+        (None, None, None, true) => Some(SignalBins::Conversion),
         _ => {
-            let message = "expected exactly one of `categories`, `bins` and `conversion`: true";
+            let message =
+                "expected exactly one of `categories`, `bins`, `values` and `conversion`: true";
             problems.add(object.path(), message);
             None
         }
@@ -228,4 +260,16 @@ fn read_limits(list: &Node<'_>, problems: &mut ConfigErrors) -> Vec<f64> {
         limits.push(limit);
     }
     limits
+}
+
+fn read_values(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<SignalBins> {
+    let scale = node.object(&["scale"], problems)?.get("scale");
+    let Some(scale) = scale else {
+        return Some(SignalBins::Values { scale: 1.0 });
+    };
+    let number = scale.value().as_f64().filter(|number| number.is_finite() && *number > 0.0);
+    if number.is_none() {
+        scale.expected(problems, "a number above 0");
+    }
+    number.map(|scale| SignalBins::Values { scale })
 }

@@ -43,6 +43,36 @@ fn defaults() {
 }
 
 #[test]
+fn the_outcome_age() {
+    let age = |value: Value| parse(&with("/rollouts/0/outcome_age", value));
+    let of = |config: Config| config.rollouts[0].outcome_age;
+    assert_eq!(of(parse(&minimal()).unwrap()), Duration::from_secs(20));
+    for (text, millis) in [("1s", 1_000), ("1s1ms", 1_001), ("10m", 600_000), ("35s", 35_000)] {
+        assert_eq!(of(age(json!(text)).unwrap()), Duration::from_millis(millis), "{text}");
+    }
+    for value in [json!("999ms"), json!("10m1ms"), json!("20"), json!(20)] {
+        let found = age(value.clone()).unwrap_err();
+        let expected =
+            "rollouts[0].outcome_age: expected a duration from 1s to 10m, such as 20s, found";
+        assert!(found[0].starts_with(expected), "{value} {found:?}");
+    }
+}
+
+/// The versions that the runtime names go where the configuration's went, and so does the salt unless
+/// the configuration sets one.
+#[test]
+fn a_labeled_rollout() {
+    let labeled = |config: &Value| parse(config).unwrap().rollouts[0].labeled("3.2", "3.3");
+    let rollout = labeled(&minimal());
+    assert_eq!((&*rollout.stable.version, &*rollout.canary.version), ("3.2", "3.3"));
+    assert_eq!(rollout.salt, "scorer/3.3");
+    assert_eq!(labeled(&with("/rollouts/0/salt", json!("scorer/3.2"))).salt, "scorer/3.2");
+    assert_eq!(parse(&minimal()).unwrap().rollouts[0].labeled("3.1", "3.2"), {
+        parse(&minimal()).unwrap().rollouts[0].clone()
+    });
+}
+
+#[test]
 fn the_whole_of_it() {
     let config = parse(&json!({
         "rollouts": [{
@@ -76,7 +106,7 @@ fn the_whole_of_it() {
     assert_eq!(rollout.affinity[0], Affinity::Header("x-user-id".into()));
     let failures: Vec<u16> = (400..=599).filter(|code| rollout.failure.http(*code)).collect();
     assert_eq!(failures[..5], [408, 410, 411, 412, 429]);
-    assert!(rollout.reads_bodies() && rollout.sticky());
+    assert!(rollout.reads_response_bodies() && rollout.sticky());
     assert_eq!(config.headers.route, "x-r");
 }
 
@@ -190,6 +220,113 @@ fn every_problem_names_its_path() {
     for (pointer, value, expected) in cases {
         let problems = parse(&with(pointer, value)).unwrap_err();
         assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{problems:?}");
+    }
+}
+
+#[test]
+fn what_a_stream_must_hold() {
+    let rule = |sse: Value| {
+        let config = parse(&with("/rollouts/0/failure", json!({"sse": sse}))).unwrap();
+        config.rollouts[0].failure.sse.clone().unwrap()
+    };
+    let pointer = |text| Pointer::parse(text).unwrap();
+    assert_eq!(rule(json!({})), SseRule::default());
+    let whole = json!({"done": "[DONE]", "error": "/error", "content": ["/a/0", "/b"]});
+    let expected = SseRule {
+        done: Some("[DONE]".to_owned()),
+        error: Some(pointer("/error")),
+        content: vec![pointer("/a/0"), pointer("/b")],
+    };
+    assert_eq!(rule(whole), expected);
+    assert_eq!(rule(json!({"content": "/a"})).content, [pointer("/a")]);
+    assert_eq!(parse(&minimal()).unwrap().rollouts[0].failure.sse, None);
+    for (sse, expected) in [
+        (json!("[DONE]"), "failure.sse: expected an object"),
+        (json!({"dnoe": "x"}), "failure.sse.dnoe: unknown field"),
+        (json!({"done": ""}), "failure.sse.done: expected an event's data"),
+        (json!({"done": 1}), "failure.sse.done: expected an event's data"),
+        (json!({"done": "x".repeat(257)}), "failure.sse.done: expected an event's data"),
+        (json!({"error": "error"}), "failure.sse.error: expected a JSON pointer"),
+        (json!({"error": "/*/error"}), "failure.sse.error: expected a JSON pointer"),
+        (json!({"content": []}), "failure.sse.content: an empty list"),
+        (json!({"content": ["/a", "/*"]}), "failure.sse.content[1]: expected a JSON pointer"),
+        (json!({"content": vec!["/a"; 17]}), "failure.sse.content: at most 16"),
+    ] {
+        let found = parse(&with("/rollouts/0/failure", json!({ "sse": sse }))).unwrap_err();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("rollouts[0].{expected}")), "{found:?}");
+    }
+}
+
+#[test]
+fn what_is_timed() {
+    let timings = |list: Value| parse(&with("/rollouts/0/timings", list));
+    for (list, ttfb, gap) in [
+        (json!([]), false, false),
+        (json!(["ttfb"]), true, false),
+        (json!(["gap", "ttfb"]), true, true),
+    ] {
+        assert_eq!(timings(list).unwrap().rollouts[0].timings, Timings { ttfb, gap });
+    }
+    assert_eq!(parse(&minimal()).unwrap().rollouts[0].timings, Timings::default());
+    for (list, expected) in [
+        (json!("ttfb"), "timings: expected a list"),
+        (json!(["total"]), "timings[0]: expected a timing"),
+        (json!(["gap", "gap"]), "timings[1]: duplicate entry"),
+    ] {
+        let found = timings(list).unwrap_err();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("rollouts[0].{expected}")), "{found:?}");
+    }
+}
+
+#[test]
+fn signals_of_events_and_values() {
+    let read = |from: Value, what: Value| {
+        let mut signal = json!({"name": "a", "from": from});
+        signal.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        let config = parse(&with("/rollouts/0/signals", json!([signal])));
+        config.map(|config| config.rollouts[0].signals[0].clone())
+    };
+    let (sse, values) = (json!({"response_sse": "/a"}), json!({"values": {}}));
+    let pointer = Pointer::parse("/a").unwrap();
+    for (from, event, max_body) in [
+        (sse.clone(), SseEvent::Last, 65_536),
+        (json!({"response_sse": "/a", "event": "last", "max_body": "1KiB"}), SseEvent::Last, 1_024),
+        (json!({"response_sse": "/a", "event": "first"}), SseEvent::First, 65_536),
+    ] {
+        let signal = read(from, values.clone()).unwrap();
+        let expected = Source::ResponseSse { pointer: pointer.clone(), event, max_body };
+        assert_eq!((signal.source, signal.bins), (expected, SignalBins::Values { scale: 1.0 }));
+    }
+    for from in [json!({"response_json": "/*"}), json!({"response_header": "h"}), sse.clone()] {
+        let signal = read(from, json!({"values": {"scale": 0.5}})).unwrap();
+        assert_eq!(signal.bins, SignalBins::Values { scale: 0.5 });
+    }
+    let scale = |scale: Value| json!({"values": {"scale": scale}});
+    let json = json!({"response_json": "/a"});
+    let event = json!({"response_json": "/a", "event": "first"});
+    let both = json!({"response_json": "/a", "response_sse": "/a"});
+    let size = json!({"response_header": "h", "max_body": "1B"});
+    for (from, what, expected) in [
+        (&sse, scale(json!(0)), ".values.scale: expected a number above 0, found 0"),
+        (&sse, scale(json!(-1)), ".values.scale: expected a number above 0"),
+        (&sse, scale(json!("1")), ".values.scale: expected a number above 0"),
+        (&sse, json!({"values": 1}), ".values: expected an object"),
+        (&sse, json!({"values": {"size": 1}}), ".values.size: unknown field"),
+        (&sse, json!({"values": {}, "bins": [1]}), ": expected exactly one of `categories`"),
+        (&sse, json!({"values": {}, "conversion": true}), ": expected exactly one of"),
+        (&json!({"response_sse": "a"}), values.clone(), ".from.response_sse: expected a JSON"),
+        (&json!({"response_sse": "/a", "event": "all"}), values.clone(), ".from.event: expected"),
+        (&event, values.clone(), ".from.event: only `response_sse` has an event"),
+        (&size, values.clone(), ".from.max_body: only `response_json` and"),
+        (&both, values.clone(), ".from: expected exactly one of `response_json`, `response_sse`"),
+        (&json!({"request": {"method": "GET"}}), values.clone(), ": a signal from the request"),
+        (&json, json!({"conversion": false}), ": expected exactly one of"),
+    ] {
+        let found = read(from.clone(), what).unwrap_err();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("rollouts[0].signals[0]{expected}")), "{found:?}");
     }
 }
 
@@ -383,6 +520,11 @@ fn every_example_in_a_message_is_accepted() {
     of(&rollout("failure"), &|value| json!({"grpc": [value]}));
     of(&rollout("signals"), &|value| signal(json!({"response_json": value})));
     of(&rollout("signals"), &|value| signal(json!({"response_json": "/a", "max_body": value})));
+    of(&rollout("signals"), &|value| signal(json!({"response_sse": value})));
+    of(&rollout("signals"), &|value| signal(json!({"response_sse": "/a", "event": value})));
+    of(&rollout("failure"), &|value| json!({"sse": {"error": value}}));
+    of(&rollout("failure"), &|value| json!({"sse": {"content": [value]}}));
+    of(&rollout("timings"), &|value| json!([value]));
     of(&rollout("signals"), &|value| signal(json!({"response_header": value})));
     of(&rollout("signals"), &|value| signal(json!({"request": {"method": value}})));
     of(&rollout("signals"), &|value| signal(json!({"request": {"path_prefix": value}})));

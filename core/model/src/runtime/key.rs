@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::role::Role;
+
 const PREFIX: &str = "canary.";
 
 /// What one runtime key says about its rollout.
@@ -15,6 +17,10 @@ pub enum Setting {
     Epoch,
     /// A new window forgets which clients were counted.
     Window,
+    /// Which version stable now runs.
+    StableVersion,
+    /// Which version the canary now runs.
+    CanaryVersion,
     /// The kill switch, read by Envoy itself.
     Enabled,
     /// Who drives the rollout.
@@ -23,8 +29,24 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 6] =
-        [Self::Weight, Self::Lease, Self::Epoch, Self::Window, Self::Enabled, Self::Owner];
+    pub const ALL: [Self; 8] = [
+        Self::Weight,
+        Self::Lease,
+        Self::Epoch,
+        Self::Window,
+        Self::StableVersion,
+        Self::CanaryVersion,
+        Self::Enabled,
+        Self::Owner,
+    ];
+
+    /// The key that says which version a role runs.
+    pub const fn version_of(role: Role) -> Self {
+        match role {
+            Role::Stable => Self::StableVersion,
+            Role::Canary => Self::CanaryVersion,
+        }
+    }
 
     /// The key's last word.
     pub const fn as_str(self) -> &'static str {
@@ -33,6 +55,8 @@ impl Setting {
             Self::Lease => "lease",
             Self::Epoch => "epoch",
             Self::Window => "window",
+            Self::StableVersion => "stable_version",
+            Self::CanaryVersion => "canary_version",
             Self::Enabled => "enabled",
             Self::Owner => "owner",
         }

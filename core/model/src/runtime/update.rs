@@ -9,7 +9,10 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Lease, MAX_VALUE, RuntimeKey, Setting, Snapshot, WeightValue, check_owner};
+use super::{
+    Lease, MAX_VALUE, RuntimeKey, Setting, Snapshot, VersionLabel, WeightValue, check_owner,
+};
+use crate::role::Role;
 
 /// The longest body that Envoy takes, in characters.
 pub const BODY_LIMIT: usize = 200_000;
@@ -74,6 +77,12 @@ impl Update {
         self.put(rollout, Setting::Window, window.to_string())
     }
 
+    /// Says which version a role now runs. A new label belongs into one update with a new window.
+    #[must_use]
+    pub fn version(self, rollout: &str, role: Role, label: &VersionLabel) -> Self {
+        self.put(rollout, Setting::version_of(role), label.to_string())
+    }
+
     /// Sets the kill switch: true lets requests pass to the canary.
     #[must_use]
     pub fn enabled(self, rollout: &str, enabled: bool) -> Self {
@@ -102,6 +111,9 @@ impl Update {
                 && match RuntimeKey::parse(key).map(|key| key.setting) {
                     None => true,
                     Some(Setting::Owner) => check_owner(value).is_err(),
+                    Some(Setting::StableVersion | Setting::CanaryVersion) => {
+                        VersionLabel::parse(value).is_err()
+                    }
                     Some(Setting::Weight) => WeightValue::parse(value).is_err(),
                     Some(_) => value.len() > MAX_VALUE,
                 }
@@ -170,10 +182,11 @@ mod tests {
             .enabled("scorer", true)
             .lease("scorer", &Lease::new(30, "a-B_9").unwrap())
             .owner("scorer", "ci@host:7/x")
+            .version("scorer", Role::Canary, &VersionLabel::new("3.1", "3.2"))
             .remove("scorer", Setting::Epoch);
         assert_eq!(
             update.form_body().unwrap(),
-            "canary.scorer.enabled=100&canary.scorer.epoch=&canary.scorer.lease=30%3Aa-B_9\
+            "canary.scorer.canary_version=3.1%3D3.2&canary.scorer.enabled=100&canary.scorer.epoch=&canary.scorer.lease=30%3Aa-B_9\
              &canary.scorer.owner=ci%40host%3A7%2Fx&canary.scorer.weight=0.25%403.2"
         );
     }
@@ -184,6 +197,9 @@ mod tests {
         assert_eq!(owner.form_body(), Err(UpdateError::Value("canary.scorer.owner".to_owned())));
         let version = Update::new().weight("scorer", &WeightValue::new(Weight::ZERO, Some("a b")));
         assert_eq!(version.form_body(), Err(UpdateError::Value("canary.scorer.weight".to_owned())));
+        let label = Update::new().version("scorer", Role::Stable, &VersionLabel::new("1", "other"));
+        let key = "canary.scorer.stable_version".to_owned();
+        assert_eq!(label.form_body(), Err(UpdateError::Value(key)));
         let name = Update::new().weight("Scorer", &weight("5"));
         assert_eq!(name.form_body(), Err(UpdateError::Value("canary.Scorer.weight".to_owned())));
         let mut many = Update::new();

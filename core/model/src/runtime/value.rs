@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Setting, Snapshot, WeightValue};
+use super::{Setting, Snapshot, VersionLabel, WeightValue};
 use crate::names::VERSION_EXPECTED;
 use crate::weight::WeightError;
 
@@ -22,6 +22,8 @@ pub enum ValueError {
     Weight(WeightError),
     /// A weight, and after its `@` something that isn't a version.
     WeightVersion,
+    /// Not a label of the form `<configured>=<version>`.
+    VersionLabel,
     /// Not a lease of the form `<seconds>:<nonce>`.
     Lease,
     /// Not a non-negative integer that fits 64 bits.
@@ -40,6 +42,12 @@ impl fmt::Display for ValueError {
             Self::Weight(error) => return error.fmt(f),
             Self::WeightVersion => {
                 return write!(f, "after the weight's @, expected {VERSION_EXPECTED}");
+            }
+            Self::VersionLabel => {
+                return write!(
+                    f,
+                    "expected <configured>=<version>, such as 3.1=3.2, each part {VERSION_EXPECTED}"
+                );
             }
             Self::Lease => {
                 "a lease is <seconds>:<nonce>, 1 to 86400 whole seconds and 1 to 64 characters \
@@ -186,6 +194,10 @@ pub struct RolloutRuntime {
     pub epoch: Reading<u64>,
     /// The window of first observations.
     pub window: Reading<u64>,
+    /// Which version stable now runs.
+    pub stable_version: Reading<VersionLabel>,
+    /// Which version the canary now runs.
+    pub canary_version: Reading<VersionLabel>,
     /// The kill switch: true lets requests pass to the canary.
     pub enabled: Reading<bool>,
     /// Who drives the rollout.
@@ -201,6 +213,8 @@ impl RolloutRuntime {
             lease: Reading::read(text(Setting::Lease), Lease::parse),
             epoch: Reading::read(text(Setting::Epoch), parse_count),
             window: Reading::read(text(Setting::Window), parse_count),
+            stable_version: Reading::read(text(Setting::StableVersion), VersionLabel::parse),
+            canary_version: Reading::read(text(Setting::CanaryVersion), VersionLabel::parse),
             enabled: Reading::read(text(Setting::Enabled), parse_enabled),
             owner: Reading::read(text(Setting::Owner), |text| Ok(text.to_owned())),
         }
@@ -222,6 +236,8 @@ impl RolloutRuntime {
             problem(Setting::Lease, &self.lease),
             problem(Setting::Epoch, &self.epoch),
             problem(Setting::Window, &self.window),
+            problem(Setting::StableVersion, &self.stable_version),
+            problem(Setting::CanaryVersion, &self.canary_version),
             problem(Setting::Enabled, &self.enabled),
             problem(Setting::Owner, &self.owner),
         ]

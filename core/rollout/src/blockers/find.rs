@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Blocker, Blockers, StepPosition, checks};
+use super::{Blocker, Blockers, Lack, StepPosition, checks};
 use crate::advance;
 use crate::mismatch::EnvoyMismatch;
 use crate::pause::PauseReason;
@@ -12,7 +12,6 @@ use canary_judge::Tolerated;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::forecast::{self, Rates};
 use canary_judge::spec::MetricKind;
-use canary_judge::verdict::NoAnswer;
 use canary_judge::verdict::{Conclusion, Findings, NonInferiorityFigures, Verdict};
 
 /// What a rollout waits for.
@@ -192,11 +191,11 @@ fn data(state: &State) -> Vec<Blocker> {
     let lacking = |verdict: &Verdict| verdict.conclusion == Conclusion::Insufficient;
     let wait = |verdict: Verdict| {
         let outage = match &verdict.findings {
-            Findings::Query { outage, .. } => outage.as_ref().map(NoAnswer::sentence),
+            Findings::Query { outage, .. } => outage.clone().map(Lack::Answer),
             _ => None,
         };
-        let missing = verdict.missing.map(|missing| missing.sentence());
-        let lacks = outage.or(missing).unwrap_or_else(|| "nothing was measured yet".to_owned());
+        let missing = verdict.missing.map(Lack::Data);
+        let lacks = outage.or(missing).unwrap_or(Lack::Anything);
         Blocker::Data { metric: verdict.metric, lacks }
     };
     state.judge.verdicts().into_iter().filter(lacking).map(wait).collect()

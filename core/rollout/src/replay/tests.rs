@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use canary_judge::observation::read_lines;
+use canary_judge::verdict::Findings;
 
 fn spec(steps: Value) -> Spec {
     let metrics = json!([{"name": "failures", "kind": "failureRate", "margin": "0%"}]);
@@ -16,6 +17,12 @@ fn line(t: f64, weight: f64, [nc, ec, ns, es]: [u64; 4]) -> String {
 
 fn steady(lines: u32, weight: f64) -> String {
     (0..lines).map(|t| line(100.0 + f64::from(t), weight, [50, 0, 950, 1])).collect()
+}
+
+/// What the rollout waits for where a recording ends.
+fn waited_for(replayed: &Replayed) -> serde_json::Value {
+    let ReplayReason::Waits(blockers) = &replayed.reason else { panic!("{replayed:?}") };
+    serde_json::to_value(blockers).unwrap()
 }
 
 fn run(spec: &Spec, text: &str) -> Replayed {
@@ -33,7 +40,7 @@ fn steps_advance_by_their_conditions_whatever_weight_was_recorded() {
     // 10 s; then 8 lines of 50 requests; then one block.
     assert_eq!((replayed.outcome, replayed.at), (ReplayOutcome::Completed, Some(119.0)));
     assert_eq!((replayed.canary_requests, replayed.canary_failures), (20 * 50, 0));
-    assert_eq!(replayed.reason, "the conditions of all 3 steps held, and no metric failed");
+    assert_eq!(replayed.reason, ReplayReason::Completed { steps: 3 });
 }
 
 #[test]
@@ -45,16 +52,18 @@ fn a_recording_that_ends_too_soon_says_what_was_missing() {
     let replayed = run(&spec, &steady(30, 5.0));
     assert_eq!((replayed.outcome, replayed.at), (ReplayOutcome::Insufficient, Some(129.0)));
     assert_eq!(
-        replayed.reason,
-        "the recording ends where step 2 of 2 (5 %) waits for 19 s of 1 h to pass (59 min 41 s more); \
-         950 of 100000 canary requests (33 min 1 s more at this traffic)"
+        waited_for(&replayed),
+        json!({"step": {"number": 2, "of": 2, "weight": 5}, "unreachable": [], "waiting_for": [
+            {"for": "time", "have": 19.0, "need": 3600.0},
+            {"for": "requests", "have": 950, "need": 100_000, "left": 1981.0},
+        ]})
     );
     let empty = run(&spec, "\n\n");
     assert_eq!(
         (empty.outcome, empty.at, empty.canary_requests),
         (ReplayOutcome::Insufficient, None, 0)
     );
-    assert_eq!(empty.reason, "the recording is empty");
+    assert_eq!(empty.reason, ReplayReason::Empty);
 }
 
 #[test]
@@ -65,8 +74,9 @@ fn abort_wins_over_completion_and_the_rest_is_not_read() {
     let replayed = run(&spec, &text);
     assert_eq!((replayed.outcome, replayed.at), (ReplayOutcome::Aborted, Some(110.0)));
     assert_eq!((replayed.canary_requests, replayed.canary_failures), (550, 40));
-    let reason = "failures: the canary failed 40 of 550";
-    assert!(replayed.reason.starts_with(reason), "{}", replayed.reason);
+    let ReplayReason::Failed(verdict) = replayed.reason else { panic!("{replayed:?}") };
+    let Findings::Shares { counts, .. } = verdict.findings else { panic!("{verdict:?}") };
+    assert_eq!((counts.canary.events, counts.canary.trials), (40, 550));
     let broken = steady(3, 5.0) + "this is read\n";
     assert_eq!(replay(&spec, read_lines(&broken)).unwrap_err().line, 4);
 }
@@ -83,7 +93,10 @@ fn a_timeout_stays_a_question() {
     let spec = spec(json!([{"setWeight": 5}, {"pause": waits}]));
     let replayed = run(&spec, &steady(120, 5.0));
     assert_eq!(replayed.outcome, ReplayOutcome::Insufficient);
-    assert!(replayed.reason.contains("the timeout passed"), "{}", replayed.reason);
+    assert_eq!(
+        waited_for(&replayed)["waiting_for"],
+        json!([{"for": "operator", "why": "timeout"}])
+    );
     let text = steady(60, 5.0) + &line(160.0, 5.0, [50, 40, 950, 1]);
     assert_eq!(run(&spec, &text).outcome, ReplayOutcome::Aborted);
 }
@@ -94,7 +107,8 @@ fn without_data_no_step_is_left() {
     let text: String = (0..60).map(|t| line(f64::from(t), 5.0, [0, 0, 950, 1])).collect();
     let replayed = run(&spec, &text);
     assert_eq!(replayed.outcome, ReplayOutcome::Insufficient);
-    assert!(replayed.reason.contains("waits for data of failures"), "{}", replayed.reason);
+    let waiting = &waited_for(&replayed)["waiting_for"][0];
+    assert_eq!((&waiting["for"], &waiting["metric"]), (&json!("data"), &json!("failures")));
 }
 
 #[test]
@@ -136,7 +150,8 @@ fn a_slower_canary_is_rolled_back_though_stable_fills_one_bin() {
     {
         let replayed = run(&spec, &recorded(stable, canary));
         assert_eq!(replayed.outcome, ReplayOutcome::Aborted, "{replayed:?}");
-        assert!(replayed.reason.starts_with("latency: "), "{}", replayed.reason);
+        let ReplayReason::Failed(verdict) = replayed.reason else { panic!("{replayed:?}") };
+        assert_eq!(verdict.metric, "latency");
     }
     for canary in [[520_000, 10_000], [570_000, 10_000], [51_000, 1_000]] {
         let replayed = run(&spec, &recorded([520_000, 10_000], canary));
@@ -160,7 +175,8 @@ fn a_signal_that_nobody_can_read_holds_the_rollout() {
     };
     let replayed = run(&spec, &recorded("unreadable", "unreadable"));
     assert_eq!(replayed.outcome, ReplayOutcome::Insufficient, "{replayed:?}");
-    assert!(replayed.reason.contains("the signal label could not be read"), "{}", replayed.reason);
+    let lacks = &waited_for(&replayed)["waiting_for"][0]["lacks"]["data"];
+    assert_eq!((&lacks["what"], &lacks["signal"]), (&json!("readableValues"), &json!("label")));
     assert_eq!(run(&spec, &recorded("cat", "cat")).outcome, ReplayOutcome::Completed);
     assert_eq!(run(&spec, &recorded("cat", "unreadable")).outcome, ReplayOutcome::Aborted);
 }

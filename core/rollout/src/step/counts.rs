@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::StepContext;
 use crate::event::RolloutEvent;
-use crate::termination::TerminationReason;
+use crate::termination::{FailedVerdict, TerminationReason};
 use canary_judge::observation::{Measurement, Observation};
 use canary_judge::verdict::Findings;
 
@@ -77,7 +77,8 @@ impl StepContext<'_> {
         self.verdicts = self.state.judge.verdicts();
         self.line = Some(line);
         if let Some(verdict) = self.state.judge.abort() {
-            let (metric, verdict) = (verdict.metric.clone(), verdict.reason());
+            let metric = verdict.metric.clone();
+            let verdict = FailedVerdict::Verdict(Box::new(verdict));
             self.request_rollback(TerminationReason::Metric { metric, verdict });
         }
         self.check_split();
@@ -92,7 +93,6 @@ impl StepContext<'_> {
             let known = &mut self.state.metric_outages;
             match outage {
                 Some(why) => {
-                    let why = why.sentence();
                     if known.insert(metric.clone(), why.clone()).is_none() {
                         self.events.push(RolloutEvent::MetricOutage { metric, why });
                     }

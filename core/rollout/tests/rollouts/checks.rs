@@ -6,7 +6,7 @@ use canary_model::weight::Weight;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::shell::Shell;
 use crate::world::{Configuration, World};
@@ -29,29 +29,26 @@ fn passing() -> Configuration {
     Configuration { signals: Some(signals), ..Configuration::default() }
 }
 
-/// Ticks, then gives the phase and what the rollout waits for.
-fn ticks(world: &mut World, shell: &mut Shell, rounds: u32) -> (Phase, String) {
+/// Ticks, then gives the phase and what the rollout waits for, as JSON.
+fn ticks(world: &mut World, shell: &mut Shell, rounds: u32) -> (Phase, Value) {
     let mut last = None;
     for _ in 0..rounds {
         world.pass();
         last = Some(shell.tick(world, None));
     }
     let last = last.unwrap();
-    (last.state.phase(), last.blockers.to_string())
+    (last.state.phase(), serde_json::to_value(&last.blockers.waiting_for).unwrap())
 }
 
 /// A configuration that fails a check keeps the rollout of two Envoys at no weight for as long as it
-/// lasts, and the check is named; when it passes, the first step begins.
-fn holds(configuration: Configuration, named: &[&str]) {
+/// lasts, and the check is what the rollout waits for; when it passes, the first step begins.
+fn holds(configuration: Configuration, waiting_for: Value) {
     let (mut world, mut shell) = (World::new(&["a", "b"]), Shell::new(spec(), "ctl", false));
     world.proxy("a").configuration = passing();
     world.proxy("b").configuration = configuration;
     let (phase, waits) = ticks(&mut world, &mut shell, 30);
     assert_eq!(phase, Phase::Pending, "{waits}");
-    for words in named {
-        assert!(waits.contains(words), "{waits} without {words}");
-    }
-    assert!(!waits.contains("a runs"), "{waits}");
+    assert_eq!(waits, waiting_for);
     assert!(world.envoys.values().all(|proxy| proxy.runtime.weight.is_none()));
     assert!(shell.events().is_empty() || !began(&shell), "{:?}", shell.events());
     world.proxy("b").configuration = passing();
@@ -69,11 +66,15 @@ fn no_weight_moves_while_a_filter_lacks_a_metrics_signal() {
     let signals = ["label", "purchase"].map(str::to_owned).into();
     holds(
         Configuration { signals: Some(signals), ..passing() },
-        &["signal bought", "checkout", "filter of b", "it has label, purchase"],
+        json!([{"for": "signal", "metric": "checkout", "signal": "bought", "envoys": ["b"],
+            "known": ["label", "purchase"]}]),
     );
     holds(
         Configuration { signals: Some([].into()), ..passing() },
-        &["signal label", "labels", "signal bought", "has no signals"],
+        json!([
+            {"for": "signal", "metric": "labels", "signal": "label", "envoys": ["b"], "known": []},
+            {"for": "signal", "metric": "checkout", "signal": "bought", "envoys": ["b"], "known": []},
+        ]),
     );
 }
 
@@ -82,12 +83,12 @@ fn no_weight_moves_while_a_cluster_has_no_endpoint() {
     let canary = Pair { stable: Some(1), canary: Some(0) };
     holds(
         Configuration { endpoints: canary, ..passing() },
-        &["an endpoint in canary's cluster: b has none"],
+        json!([{"for": "endpoints", "role": "canary", "envoys": ["b"]}]),
     );
     let stable = Pair { stable: Some(0), canary: Some(1) };
     holds(
         Configuration { endpoints: stable, ..passing() },
-        &["an endpoint in stable's cluster: b has none"],
+        json!([{"for": "endpoints", "role": "stable", "envoys": ["b"]}]),
     );
 }
 
@@ -96,7 +97,7 @@ fn no_weight_moves_while_a_configuration_is_refused() {
     let refused = Some("unknown field \"hedaers\"".to_owned());
     holds(
         Configuration { refused, ..passing() },
-        &["a configuration that Envoy accepts", "b refuses one", "hedaers"],
+        json!([{"for": "refusedConfiguration", "envoys": [["b", "unknown field \"hedaers\""]]}]),
     );
 }
 
@@ -104,7 +105,7 @@ fn no_weight_moves_while_a_configuration_is_refused() {
 fn no_weight_moves_while_envoys_run_different_canaries() {
     holds(
         Configuration { canary: "3".to_owned(), ..passing() },
-        &["version 2 of the canary", "b runs 3"],
+        json!([{"for": "otherVersion", "expected": "2", "envoys": [["b", "3"]]}]),
     );
 }
 
@@ -123,7 +124,9 @@ fn what_is_not_known_holds_nothing_up() {
 fn a_refused_configuration_or_another_version_holds_a_rollout_on_its_way() {
     let refused = Configuration { refused: Some("bad".to_owned()), ..passing() };
     let other = Configuration { canary: "3".to_owned(), ..passing() };
-    for (configuration, named) in [(refused, "b refuses one: bad"), (other, "b runs 3")] {
+    let refuses = json!({"for": "refusedConfiguration", "envoys": [["b", "bad"]]});
+    let runs = json!({"for": "otherVersion", "expected": "2", "envoys": [["b", "3"]]});
+    for (configuration, waiting_for) in [(refused, refuses), (other, runs)] {
         let file = json!({
             "rollout": "r",
             "steps": [{"setWeight": 5}, {"pause": {"duration": "10s"}}, {"setWeight": 50}, {"pause": {}}],
@@ -136,7 +139,7 @@ fn a_refused_configuration_or_another_version_holds_a_rollout_on_its_way() {
         let (phase, waits) = ticks(&mut world, &mut shell, 60);
         assert_eq!(phase, Phase::Progressing, "{waits}");
         assert_eq!(shell.state().step(), Some(0), "{waits}");
-        assert!(waits.contains(named), "{waits} without {named}");
+        assert!(waits.as_array().unwrap().contains(&waiting_for), "{waits}");
         let told = |shell: &Shell, wanted: fn(&RolloutEvent) -> bool| {
             shell.events().iter().filter(|event| wanted(event)).count()
         };
@@ -167,7 +170,7 @@ fn a_refused_configuration_holds_the_promotion() {
     shell.commands.push(canary_rollout::inputs::OperatorCommand::PromoteFull);
     let (phase, waits) = ticks(&mut world, &mut shell, 30);
     assert_eq!(phase, Phase::Promoting, "{waits}");
-    assert!(waits.contains("a refuses one: bad"), "{waits}");
+    assert_eq!(waits, json!([{"for": "refusedConfiguration", "envoys": [["a", "bad"]]}]));
     world.proxy("a").configuration = passing();
     assert_eq!(ticks(&mut world, &mut shell, 10).0, Phase::Healthy);
 }

@@ -2,8 +2,10 @@
 
 use canary_judge::observation::Measurement;
 use canary_model::weight::Weight;
+use canary_rollout::blockers::Blocker;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::OperatorCommand;
+use canary_rollout::pause::PauseReason;
 use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use serde_json::json;
@@ -77,14 +79,13 @@ fn each_command_in_each_phase_is_obeyed_or_refused_with_a_reason() {
             let stepped = shell.tick(&mut world, None);
             let [reply] = stepped.replies.as_slice() else { panic!("{:?}", stepped.replies) };
             assert_eq!(reply.command, command);
-            let reason = reply.refused.as_ref().map(ToString::to_string);
+            let reason = &reply.refused;
             assert_eq!(
                 reason.is_none(),
                 obeyed.contains(&command),
                 "{phase} {command}: {reason:?}"
             );
-            if let Some(reason) = reason {
-                assert!(reason.split_whitespace().count() > 3, "{phase} {command}: {reason}");
+            if reason.is_some() {
                 assert_eq!(stepped.state.target().is_some(), shell.state().target().is_some());
             }
         }
@@ -115,14 +116,14 @@ fn after_the_inconclusive_limit_an_operator_decides() {
         let (mut world, mut shell) = inconclusive();
         assert_eq!((shell.state().phase(), shell.state().step()), (Phase::Paused, Some(0)));
         let why = shell.events().iter().find_map(|event| match event {
-            RolloutEvent::Paused { why } => Some(why.sentence()),
+            RolloutEvent::Paused { why } => Some(why.clone()),
             _ => None,
         });
-        let why = why.unwrap();
-        assert!(why.contains("gpu") && why.contains("inconclusiveLimit"), "{why}");
+        let paused = PauseReason::Inconclusive { metric: "gpu".to_owned() };
+        assert_eq!(why, Some(paused.clone()));
         world.pass();
-        let waits = shell.tick(&mut world, None).blockers.to_string();
-        assert!(waits.contains("gpu"), "{waits}");
+        let waits = shell.tick(&mut world, None).blockers.waiting_for;
+        assert!(waits.contains(&Blocker::Operator { why: paused }), "{waits:?}");
         // The metric is good again, and the operator lets the rollout go on.
         shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.1]));
         shell.commands.push(command);

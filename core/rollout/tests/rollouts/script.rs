@@ -108,13 +108,12 @@ impl Stage {
             last = Some(stepped);
         }
         let Some(StepResult { state, blockers, .. }) = last else { return };
-        let sentence = blockers.sentence().unwrap_or_else(|| "nothing".to_owned());
+        let waits = serde_json::to_string(&blockers.waiting_for).unwrap();
         let in_force = self.world.in_force();
         let over = if state.is_over() { ", over" } else { "" };
         let phase = state.phase();
         let at = self.world.now;
-        let _ =
-            writeln!(self.transcript, "{at:>5}  {phase}{over}, {in_force} % in force; {sentence}");
+        let _ = writeln!(self.transcript, "{at:>5}  {phase}{over}, {in_force} % in force; {waits}");
     }
 
     fn tell(&mut self, stepped: &StepResult) {
@@ -125,7 +124,7 @@ impl Stage {
         for reply in &stepped.replies {
             match &reply.refused {
                 None => say(format!("obeyed: {}", reply.command)),
-                Some(why) => say(format!("refused: {}: {why}", reply.command)),
+                Some(why) => say(format!("refused: {}: {why:?}", reply.command)),
             }
         }
         for event in &stepped.events {

@@ -16,7 +16,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use super::answer::{self, UpstreamBody};
-use super::{Behavior, Fault, RecordedRequest, TestUpstream, relay};
+use super::connection::{SharedStream, UpstreamConnection};
+use super::wire::RawTarget;
+use super::{Behavior, Fault, RawAnswer, RecordedRequest, TestUpstream, relay};
 
 /// How many requests are remembered; of older ones only the count.
 const REMEMBERED: usize = 20_000;
@@ -128,12 +130,20 @@ async fn accept(listener: TcpListener, state: Arc<ServerState>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _best_effort = stream.set_nodelay(true);
-        let state = Arc::clone(&state);
+        let (state, connection) = (Arc::clone(&state), UpstreamConnection::new(stream));
         connections.spawn(async move {
-            let service = service_fn(move |request| serve(Arc::clone(&state), request));
+            let service = service_fn(|request| {
+                let (state, connection) = (Arc::clone(&state), Arc::clone(&connection));
+                let stream = connection.next_stream();
+                async move { serve(&state, &connection, stream, request).await }
+            });
+            let io = TokioIo::new(SharedStream(Arc::clone(&connection)));
             let server = auto::Builder::new(TokioExecutor::new());
-            let _broken_off =
-                server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+            tokio::select! {
+                biased;
+                () = connection.ended() => {}
+                _broken_off = server.serve_connection_with_upgrades(io, service) => {}
+            }
         });
         while connections.try_join_next().is_some() {}
     }
@@ -141,7 +151,9 @@ async fn accept(listener: TcpListener, state: Arc<ServerState>) {
 
 /// Answers one request. An error breaks the connection off.
 async fn serve(
-    state: Arc<ServerState>,
+    state: &ServerState,
+    connection: &UpstreamConnection,
+    stream: u32,
     request: Request<Incoming>,
 ) -> Result<Response<UpstreamBody>, io::Error> {
     if answer::wants_upgrade(&request) {
@@ -158,6 +170,10 @@ async fn serve(
     let behavior = lock(&state.behavior).clone();
     let error = state.note(&seen) && behavior.script.is_none();
     tokio::time::sleep(behavior.latency).await;
+    if let Some(raw) = behavior.raw.as_ref().and_then(|raw| raw(&seen)) {
+        let raw = RawAnswer::header(raw, "x-upstream", &state.version);
+        RawTarget { connection, version: seen.version, stream }.say(&raw).await?;
+    }
     match behavior.fault {
         Fault::Reset => return Err(io::Error::other("the test wants a reset")),
         Fault::Hang => std::future::pending().await,

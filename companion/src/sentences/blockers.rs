@@ -1,0 +1,130 @@
+//! What a rollout waits for.
+
+use std::time::Duration;
+
+use canary_rollout::blockers::{Blocker, Blockers, Lack, StepPosition};
+
+use super::reasons::{mismatch, pause};
+use super::verdict::{figure, missing, no_answer};
+
+/// `step 2 of 4 (5 %) waits for 312 of 500 canary requests (4 min more at this traffic)`; `None` where
+/// there is nothing to wait for.
+pub(crate) fn waits_for(blockers: &Blockers) -> Option<String> {
+    let waits: Vec<String> = blockers.waiting_for.iter().map(blocker).collect();
+    let mut sentence = String::new();
+    if let Some(StepPosition { number, total, weight }) = blockers.step {
+        let goes_on = if waits.is_empty() { "goes on" } else { "waits for " };
+        sentence = format!("step {number} of {total} ({weight} %) {goes_on}");
+    } else if !waits.is_empty() {
+        sentence.push_str("waits for ");
+    }
+    sentence.push_str(&waits.join("; "));
+    if !blockers.unreachable.is_empty() {
+        let named = |(name, why): &(String, String)| format!("{name} ({why})");
+        let lost: Vec<String> = blockers.unreachable.iter().map(named).collect();
+        let before = if sentence.is_empty() { "" } else { "; " };
+        sentence = format!("{sentence}{before}out of reach: {}", lost.join(", "));
+    }
+    (!sentence.is_empty()).then_some(sentence)
+}
+
+fn blocker(blocker: &Blocker) -> String {
+    match blocker {
+        Blocker::AnyEnvoy => "an Envoy that can be reached".to_owned(),
+        Blocker::CanaryVersion => {
+            "the canary's version: no Envoy that answers says which it is".to_owned()
+        }
+        Blocker::OtherVersion { expected, envoys } => {
+            format!("version {expected} of the canary: {}", listed(envoys, "runs"))
+        }
+        Blocker::Signal { metric, signal, envoys, known } => {
+            let known = match known.as_slice() {
+                [] => " and has no signals".to_owned(),
+                known => format!("; it has {}", known.join(", ")),
+            };
+            let envoys = envoys.join(", ");
+            format!(
+                "signal {signal}, which metric {metric} names: the filter of {envoys} doesn't have \
+                 it{known}"
+            )
+        }
+        Blocker::Endpoints { role, envoys } => {
+            format!("an endpoint in {role}'s cluster: {} has none", envoys.join(", "))
+        }
+        Blocker::RefusedConfiguration { envoys } => {
+            format!("a configuration that Envoy accepts: {}", listed(envoys, "refuses one:"))
+        }
+        Blocker::Reachable { envoys } => {
+            let each = envoys.iter().map(|(name, why)| format!("{name} ({why})"));
+            format!("confirmation by {}", each.collect::<Vec<_>>().join(", "))
+        }
+        Blocker::Confirmation { envoys } => {
+            let each = envoys.iter().map(|(name, shown)| format!("{name} ({})", mismatch(shown)));
+            format!("confirmation by {}", each.collect::<Vec<_>>().join(", "))
+        }
+        Blocker::Leases { envoys, left } => {
+            format!("the leases of {} to run out, {} at most", envoys.join(", "), span(*left))
+        }
+        Blocker::Counts { missing } => {
+            format!("statistics: none could be read for {}", span(*missing))
+        }
+        Blocker::Time { have, need } => {
+            let left = need.saturating_sub(*have);
+            format!("{} of {} to pass ({} more)", span(*have), span(*need), span(left))
+        }
+        Blocker::Requests { have, need, left } => {
+            format!("{have} of {need} canary requests{}", more(*left))
+        }
+        Blocker::Data { metric, lacks } => format!("data of {metric}: {}", lack(lacks)),
+        Blocker::Certificate { metric, log_e, log_limit, margin, left } => {
+            let share = (log_e / log_limit).clamp(0.0, 1.0) * 100.0;
+            let points = figure(margin * 100.0);
+            format!(
+                "certainty that {metric} is within {points} points of stable: {share:.0} % of the \
+                 evidence{}",
+                more(*left)
+            )
+        }
+        Blocker::Gate { url, attempts, said } => {
+            let said = said.as_ref().map_or(String::new(), |said| format!(" (it said: {said})"));
+            format!("the gate {url}, asked {attempts} times{said}")
+        }
+        Blocker::Operator { why } => pause(why),
+    }
+}
+
+fn lack(lacks: &Lack) -> String {
+    match lacks {
+        Lack::Answer(why) => no_answer(why),
+        Lack::Data(lacking) => missing(lacking),
+        Lack::Anything => "nothing was measured yet".to_owned(),
+    }
+}
+
+fn more(left: Option<Duration>) -> String {
+    left.map_or_else(String::new, |left| format!(" ({} more at this traffic)", span(left)))
+}
+
+fn listed(envoys: &[(String, String)], verb: &str) -> String {
+    let each: Vec<String> =
+        envoys.iter().map(|(name, what)| format!("{name} {verb} {what}")).collect();
+    each.join(", ")
+}
+
+/// A time as people say it: its two largest units.
+fn span(time: Duration) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let seconds = time.as_secs();
+    let Some(first) = UNITS.iter().position(|(size, _)| seconds >= *size) else {
+        return if time.is_zero() { "0 s".to_owned() } else { format!("{} ms", time.as_millis()) };
+    };
+    let mut rest = seconds;
+    let mut words = Vec::new();
+    for (size, unit) in UNITS.iter().skip(first).take(2) {
+        if rest >= *size {
+            words.push(format!("{} {unit}", rest / size));
+        }
+        rest %= size;
+    }
+    words.join(" ")
+}
