@@ -11,7 +11,7 @@ use proxy_wasm::{
 /// What Envoy starts the module with. The SDK's macro writes a function without a docstring.
 #[allow(missing_docs)]
 mod entry {
-    use super::{FaultyRoot, LogLevel};
+    use super::{FaultyRoot, LogLevel, Root};
 
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(LogLevel::Info);
