@@ -9,7 +9,7 @@ use std::fmt;
 use actson::feeder::PushJsonFeeder;
 use actson::options::JsonParserOptionsBuilder;
 use actson::{JsonEvent, JsonParser};
-use canary_model::pointer::{PathStep, Pointer, PointerPlace};
+use canary_model::pointer::Pointer;
 
 use crate::outcome::is_grpc;
 
@@ -63,6 +63,34 @@ struct Parser {
     path: Vec<PathStep>,
     /// How many bytes have come.
     received: usize,
+}
+
+/// One level of a place in a document.
+#[derive(Debug)]
+enum PathStep {
+    Field(String),
+    Element(usize),
+}
+
+/// Where a place in a document lies as seen from a pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PointerPlace {
+    /// The pointer leads through it.
+    Way,
+    /// The pointer leads to it.
+    End,
+}
+
+/// Where a place lies as seen from a pointer without `*`; `None` if it is beside the pointer's way or
+/// below its end.
+fn locate(pointer: &Pointer, path: &[PathStep]) -> Option<PointerPlace> {
+    let enters = |(depth, step): (usize, &PathStep)| match step {
+        PathStep::Field(name) => pointer.enters_field(depth, name),
+        PathStep::Element(element) => pointer.may_enter_element(depth, *element),
+    };
+    let along = path.iter().enumerate().all(enters);
+    let end = if path.len() == pointer.depth() { PointerPlace::End } else { PointerPlace::Way };
+    along.then_some(end)
 }
 
 impl RequestBody {
@@ -248,7 +276,7 @@ impl Parser {
         scalar: Option<JsonScalar>,
     ) {
         let here = sought.iter_mut().filter(|sought| sought.found.is_none());
-        for sought in here.filter(|sought| sought.pointer.locate(&self.path) == Some(place)) {
+        for sought in here.filter(|sought| locate(&sought.pointer, &self.path) == Some(place)) {
             sought.found = Some(scalar.clone().filter(|_| at <= sought.max_body));
         }
     }

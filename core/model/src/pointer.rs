@@ -36,13 +36,24 @@ impl Pointer {
         self.0.contains(&Step::Element)
     }
 
-    /// Where a place in a document lies as seen from the pointer, one [`PathStep`] per level from the
-    /// root; `None` if it is somewhere else, beside the pointer's way or below its end.
-    pub fn locate(&self, path: &[PathStep]) -> Option<PointerPlace> {
-        let way = self.0.get(..path.len())?;
-        let along = way.iter().zip(path).all(|(step, place)| step.is(place));
-        let end = path.len() == self.0.len();
-        along.then_some(if end { PointerPlace::End } else { PointerPlace::Way })
+    /// How many steps lead from the document to the value; 0 for the whole document.
+    pub fn depth(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the step at `depth`, from 0, leads from an object to its field of this name.
+    pub fn enters_field(&self, depth: usize, name: &str) -> bool {
+        matches!(self.0.get(depth), Some(Step::Field(field)) if field == name)
+    }
+
+    /// Whether the step at `depth`, from 0, leads or may be drawn to lead from an array to its element
+    /// at this index.
+    pub fn may_enter_element(&self, depth: usize, place: usize) -> bool {
+        match self.0.get(depth) {
+            Some(Step::Field(name)) => index(name) == Some(place),
+            Some(Step::Element) => place < DRAWN_FROM,
+            None => false,
+        }
     }
 
     /// The value that the pointer leads to; `None` if there is none.
@@ -59,34 +70,7 @@ impl Pointer {
     }
 }
 
-/// One level of a place in a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathStep {
-    /// A field of an object.
-    Field(String),
-    /// An element of an array, from 0.
-    Element(usize),
-}
-
-/// Where a place in a document lies as seen from a pointer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PointerPlace {
-    /// The pointer leads through it.
-    Way,
-    /// The pointer leads to it.
-    End,
-}
-
 impl Step {
-    /// Whether the step leads to this field or element. `*` leads to none in particular.
-    fn is(&self, place: &PathStep) -> bool {
-        match (self, place) {
-            (Self::Field(name), PathStep::Field(field)) => name == field,
-            (Self::Field(name), PathStep::Element(element)) => index(name) == Some(*element),
-            (Self::Element, _) => false,
-        }
-    }
-
     fn follow<'a>(&self, value: &'a Value, draw: &mut u64) -> Option<&'a Value> {
         match (self, value) {
             (Self::Element, Value::Array(items)) => items.get(take_index(draw, items.len())),
