@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use canary_dataplane::arrival::{Begun, Decided};
 use canary_dataplane::effect::RequestChange;
 use canary_dataplane::host::{Headers, Response};
-use canary_dataplane::request::{Begun, Decided, MatchedRequest};
+use canary_dataplane::request::MatchedRequest;
 use canary_dataplane::worker::FilterWorker;
 use proxy_wasm::{
     traits::{Context, HttpContext},

@@ -2,11 +2,12 @@
 //! record that all workers share. It knows nothing of Wasm or Envoy's ABI; the filter is a shell
 //! around it.
 //!
-//! A request's path: [`request`] (begin, response, end) → [`outcome`] → [`metrics`]. A weight's path:
+//! A request's path: [`arrival`] → [`request`] (response, end) → [`outcome`] → [`metrics`]. A weight's path:
 //! [`worker`] (tick, poll, answer) → [`control`]. The border to the proxy is [`host`], what is asked,
 //! and [`effect`], what is to be done.
 
 pub mod affinity_key;
+pub mod arrival;
 pub mod assign;
 pub mod client_tracker;
 pub mod clients;

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::arrival::Begun;
 use crate::effect::{Effect, RequestChange, ResponseChange};
 use crate::host::{Headers, Host, HostMetricKind, MetricId, Response};
 use crate::messages::Message;
-use crate::request::{Begun, MatchedRequest};
+use crate::request::MatchedRequest;
 use crate::vm::Vm;
 use crate::worker::{FilterWorker, PollAnswer};
 

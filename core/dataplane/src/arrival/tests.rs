@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::arrival::Begun;
 use crate::effect::RequestChange;
 use crate::outcome::{Outcome, Responder};
-use crate::request::Begun;
 use crate::simulation::{Process, Request, SECOND, SimulatedWorker, config};
 
 const CHAT: [(&str, &str); 3] =
