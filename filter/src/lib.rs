@@ -20,6 +20,6 @@ mod entry {
 
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-        proxy_wasm::set_root_context(|id| Box::new(Root::new(id)));
+        proxy_wasm::set_root_context(|_| Box::new(Root::default()));
     }}
 }

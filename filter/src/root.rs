@@ -14,16 +14,9 @@ use crate::host::{self, EnvoyHost};
 use crate::stream::{RequestHeaders, Stream, follow};
 
 /// The root context of one configuration in one VM.
+#[derive(Default)]
 pub struct Root {
-    id: u32,
     configured: Option<Rc<Configured>>,
-}
-
-impl Root {
-    /// A root context with Envoy's number for it.
-    pub fn new(id: u32) -> Self {
-        Self { id, configured: None }
-    }
 }
 
 impl Context for Root {
@@ -78,7 +71,7 @@ impl RootContext for Root {
                     worker.keep(id, released);
                 });
                 host::resume_request();
-                host::set_context(self.id);
+                host::set_context(0);
             }
         }
     }

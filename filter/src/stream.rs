@@ -3,9 +3,11 @@
 use std::rc::Rc;
 
 use canary_dataplane::arrival::{Begun, Decided};
-use canary_dataplane::effect::RequestChange;
+use canary_dataplane::effect::{Effect, RequestChange};
 use canary_dataplane::host::{Headers, Response};
 use canary_dataplane::request::MatchedRequest;
+#[cfg(feature = "body")]
+use canary_dataplane::response::BodyChunk;
 use canary_dataplane::worker::FilterWorker;
 use proxy_wasm::{
     traits::{Context, HttpContext},
@@ -17,6 +19,7 @@ use crate::host::{self, EnvoyHost};
 
 /// One request; if no rollout matches it, nothing is done to it.
 pub(crate) struct Stream {
+    /// Envoy's number for it.
     id: u32,
     configured: Option<Rc<Configured>>,
     request: Option<MatchedRequest>,
@@ -27,7 +30,7 @@ impl Stream {
         Self { id, configured, request: None }
     }
 
-    /// Asks the worker about the request, and stops it or lets it go on.
+    /// Asks the worker about a request that isn't decided, and stops it or lets it go on.
     fn decide(&mut self, ask: impl FnOnce(&mut FilterWorker, u32) -> Option<Begun<'_>>) -> Action {
         let (id, request) = (self.id, &mut self.request);
         let action = self.configured.as_ref().and_then(|configured| {
@@ -43,10 +46,26 @@ impl Stream {
         action.unwrap_or(Action::Continue)
     }
 
-    /// Takes over the request if a tick has decided it.
+    /// The request isn't held any more: takes it over if a tick has decided it.
     fn end_hold(&mut self) {
         if let (Some(configured), None) = (&self.configured, &self.request) {
             self.request = configured.with(|worker| worker.end_hold(self.id)).flatten();
+        }
+    }
+
+    /// Hands the request to the worker, if there is one for it.
+    fn with<R>(
+        &mut self,
+        ask: impl FnOnce(&mut FilterWorker, &mut MatchedRequest) -> R,
+    ) -> Option<R> {
+        let (configured, request) = (self.configured.as_ref()?, self.request.as_mut()?);
+        configured.with(|worker| ask(worker, request))
+    }
+
+    /// Carries out what the worker wants done.
+    fn perform(&self, effects: Option<Vec<Effect>>) {
+        if let (Some(configured), Some(effects)) = (&self.configured, effects) {
+            configured.perform(effects);
         }
     }
 }
@@ -94,16 +113,22 @@ impl Response for StreamResponse {
 impl Context for Stream {}
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        let headers = RequestHeaders { has_body: !end_of_stream };
+    fn on_http_request_headers(&mut self, _: usize, ended: bool) -> Action {
+        let headers = RequestHeaders { has_body: !ended };
         self.decide(|worker, id| Some(worker.begin(id, &headers, &EnvoyHost)))
     }
 
     #[cfg(feature = "body")]
-    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+    fn on_http_request_body(&mut self, size: usize, ended: bool) -> Action {
         let bytes = |from| host::request_body(from, size).unwrap_or_default();
         let headers = RequestHeaders { has_body: true };
-        self.decide(|worker, id| worker.read_body(id, bytes, end_of_stream, &headers, &EnvoyHost))
+        let action =
+            self.decide(|worker, id| worker.read_body(id, bytes, ended, &headers, &EnvoyHost));
+        if ended {
+            self.end_hold();
+            self.with(|worker, request| worker.request_ended(request, &EnvoyHost));
+        }
+        action
     }
 
     #[cfg(feature = "body")]
@@ -111,42 +136,33 @@ impl HttpContext for Stream {
         self.on_http_request_body(0, true)
     }
 
-    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+    fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
         self.end_hold();
-        if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
-            configured.with(|worker| {
-                if let Some(change) =
-                    worker.respond(request, &StreamResponse, end_of_stream, &EnvoyHost)
-                {
-                    let (name, version) = change.version;
-                    host::set_response_header(name, version);
-                    if let Some(cookie) = change.set_cookie {
-                        host::add_response_header("set-cookie", &cookie);
-                    }
-                }
-            });
-        }
+        let effects = self.with(|worker, request| {
+            let responded = worker.respond(request, &StreamResponse, ended, &EnvoyHost)?;
+            let (name, version) = responded.change.version;
+            host::set_response_header(name, version);
+            if let Some(cookie) = responded.change.set_cookie {
+                host::add_response_header("set-cookie", &cookie);
+            }
+            Some(responded.effects)
+        });
+        self.perform(effects.flatten());
         Action::Continue
     }
 
     #[cfg(feature = "body")]
-    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
-            configured.with(|worker| {
-                worker.read_chunk(request, size, || host::response_body(size), &EnvoyHost);
-                if end_of_stream {
-                    worker.end_response(request);
-                }
-            });
-        }
+    fn on_http_response_body(&mut self, size: usize, ended: bool) -> Action {
+        let chunk = BodyChunk { size, ended, bytes: || host::response_body(size) };
+        let effects = self.with(|worker, request| worker.body(request, chunk, &EnvoyHost));
+        self.perform(effects);
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
-            request.read_trailers(host::response_trailer);
-            configured.with(|worker| worker.end_response(request));
-        }
+        let trailer = host::response_trailer;
+        let effects = self.with(|worker, request| worker.trailers(request, trailer, &EnvoyHost));
+        self.perform(effects);
         Action::Continue
     }
 }

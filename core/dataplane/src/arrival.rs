@@ -12,6 +12,7 @@ use crate::effect::RequestChange;
 use crate::held::{HeldRequest, StreamId};
 use crate::host::{Headers, Host};
 use crate::matching::{self, RequestTarget};
+use crate::overdue::SentHeaders;
 use crate::request::MatchedRequest;
 use crate::request_body::{RequestBody, is_json};
 use crate::rollout_state::RolloutState;
@@ -73,7 +74,7 @@ impl FilterWorker {
             }
             matched = self.match_and_assign(request, &RequestBody::none(), None, host);
         }
-        Begun::Decided(self.decided(matched.unwrap_or(None), request))
+        Begun::Decided(self.decided(matched.unwrap_or(None), stream, request, host))
     }
 
     /// More of a request's body has come: decides the request like [`begin`](Self::begin) if it is held
@@ -103,7 +104,7 @@ impl FilterWorker {
             self.held.insert(stream, held);
             return Some(Begun::Held);
         };
-        Some(Begun::Decided(self.decided(matched, request)))
+        Some(Begun::Decided(self.decided(matched, stream, request, host)))
     }
 
     /// The stream of a request that has been held for too long. Let it go with
@@ -123,7 +124,7 @@ impl FilterWorker {
         let mut held = self.held.take(stream)?;
         held.body.give_up();
         let matched = self.match_and_assign(request, &held.body, Some(held.begun_ns), host);
-        Some(self.decided(matched.unwrap_or(None), request))
+        Some(self.decided(matched.unwrap_or(None), stream, request, host))
     }
 
     /// Keeps a released request for its stream.
@@ -162,7 +163,17 @@ impl FilterWorker {
     }
 
     /// What a decision changes, and the request to follow.
-    fn decided(&self, matched: Option<MatchedRequest>, request: &impl Headers) -> Decided<'_> {
+    fn decided(
+        &mut self,
+        mut matched: Option<MatchedRequest>,
+        stream: StreamId,
+        request: &impl Headers,
+        host: &impl Host,
+    ) -> Decided<'_> {
+        if let Some(matched) = &mut matched {
+            let sent = SentHeaders { stream, ended: !request.has_body() };
+            self.sent(matched, sent, request, host);
+        }
         let mut changes = Vec::new();
         if request.get(&self.config.headers.route).is_some() {
             changes.push(RequestChange::Remove(self.config.headers.route.as_str()));

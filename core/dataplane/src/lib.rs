@@ -2,7 +2,8 @@
 //! record that all workers share. It knows nothing of Wasm or Envoy's ABI; the filter is a shell
 //! around it.
 //!
-//! A request's path: [`arrival`] → [`request`] (response, end) → [`outcome`] → [`metrics`]. A weight's path:
+//! A request's path: [`arrival`], [`response`] (headers, body, end) → [`outcome`] → [`metrics`]. A
+//! weight's path:
 //! [`worker`] (tick, poll, answer) → [`control`]. The border to the proxy is [`host`], what is asked,
 //! and [`effect`], what is to be done.
 
@@ -14,7 +15,9 @@ pub mod clients;
 pub mod cohort;
 pub mod control;
 pub mod cookie;
+pub mod deadlines;
 pub mod effect;
+pub mod ending;
 pub mod events;
 pub mod guard;
 pub mod guard_handle;
@@ -27,9 +30,12 @@ pub mod matching;
 pub mod messages;
 pub mod metrics;
 pub mod outcome;
+pub mod overdue;
 pub mod poll;
 pub mod request;
 pub mod request_body;
+pub mod responder;
+pub mod response;
 pub mod response_body;
 pub mod rollout_state;
 pub mod shared;

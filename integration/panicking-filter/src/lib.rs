@@ -11,11 +11,11 @@ use proxy_wasm::{
 /// What Envoy starts the module with. The SDK's macro writes a function without a docstring.
 #[allow(missing_docs)]
 mod entry {
-    use super::{FaultyRoot, LogLevel, Root};
+    use super::{FaultyRoot, LogLevel};
 
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(LogLevel::Info);
-        proxy_wasm::set_root_context(|id| Box::new(FaultyRoot(Root::new(id))));
+        proxy_wasm::set_root_context(|_| Box::new(FaultyRoot::default()));
     }}
 }
 
@@ -25,6 +25,7 @@ fn die(why: &str) {
     panic!("the test wants it: {why}");
 }
 
+#[derive(Default)]
 struct FaultyRoot(Root);
 
 impl Context for FaultyRoot {
