@@ -28,6 +28,7 @@ pub mod judged;
 pub mod judged_counters;
 pub mod matching;
 pub mod messages;
+pub mod metric_registry;
 pub mod metrics;
 pub mod outcome;
 pub mod overdue;

@@ -24,6 +24,7 @@ mod harness;
 mod headers;
 mod hostile;
 mod istio;
+mod judged;
 mod kubernetes;
 mod labels;
 mod layers;
