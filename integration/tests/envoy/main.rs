@@ -37,6 +37,7 @@ mod poll;
 mod prometheus;
 mod protocols;
 mod push;
+mod request_json;
 mod rescue;
 mod restart;
 mod rollouts;
