@@ -4,6 +4,7 @@
 //! The readers are those that use the files: the filter's own for its configuration, which is JSON,
 //! and `run`'s for a rollout file. No file passes here and is refused there.
 
+mod outcomes;
 mod shadow;
 #[cfg(test)]
 mod tests;
@@ -118,7 +119,10 @@ fn filter(text: &str, lines: &Document) -> ContentAndFindings {
     match Config::parse(text.as_bytes()) {
         Err(errors) => (None, errors.into_iter().map(at(Level::Error)).collect()),
         Ok(config) => {
-            let warnings = shadow::warnings(&config).into_iter().map(at(Level::Warning)).collect();
+            let json = serde_json::from_str(text).unwrap_or_default();
+            let warnings = shadow::warnings(&config).into_iter();
+            let warnings = warnings.chain(outcomes::warnings(&config, &json));
+            let warnings = warnings.map(at(Level::Warning)).collect();
             let rollouts = config.rollouts.into_iter().map(|rollout| rollout.name).collect();
             (Some(Content::Filter { rollouts }), warnings)
         }

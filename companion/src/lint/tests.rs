@@ -51,7 +51,9 @@ fn a_shadowed_rollout_is_a_warning() {
         let text = plugin(&[("a", first), ("b", second)]);
         let checked = check("f", &text);
         assert_eq!(checked.errors(), 0, "{text}: {checked:?}");
-        warnings(&checked) == [(3, "rollouts[1]")]
+        let shadows = |(_, path): &(u64, &str)| !path.contains("overdue");
+        let found: Vec<_> = warnings(&checked).into_iter().filter(shadows).collect();
+        found == [(3, "rollouts[1]")]
     };
     assert!(find("", &host("x.com", "/")));
     assert!(find(&host("*.x.com", "/a"), &host("b.x.com", "/a/b")));
@@ -155,4 +157,49 @@ fn unknown_values_are_named() {
     let messages: Vec<String> =
         check("f", &plugin).findings.into_iter().map(|finding| finding.message).collect();
     assert!(messages[0].contains("6xx") && messages[1].contains("FOO"), "{messages:?}");
+}
+
+/// What a rollout's deadlines and age are warned of: the last parts of the paths.
+fn outcome_warnings(rest: &str) -> Vec<String> {
+    let text = plugin(&[("r", rest)]);
+    let checked = check("f", &text);
+    assert_eq!(checked.errors(), 0, "{text}: {checked:?}");
+    let paths = warnings(&checked).into_iter().map(|(line, path)| {
+        assert_eq!(line, 2, "{checked:?}");
+        path.trim_start_matches("rollouts[0].").to_owned()
+    });
+    paths.collect()
+}
+
+#[test]
+fn a_version_that_could_hang_unjudged_is_a_warning() {
+    let overdue = |parts: &str, rest: &str| {
+        outcome_warnings(&format!("\"failure\": {{\"overdue\": {{{parts}}}}}, {rest}"))
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(outcome_warnings(""), ["failure.overdue"]);
+    assert_eq!(outcome_warnings("\"failure\": {\"http\": [\"5xx\"]}, "), ["failure.overdue"]);
+    assert_eq!(overdue(r#""answer": "10s""#, ""), none, "the default age is longer");
+    assert_eq!(overdue(r#""first_byte": "5s""#, ""), none);
+    assert_eq!(overdue(r#""idle": "5s""#, r#""outcome_age": "1m", "#), ["failure.overdue"]);
+    for (age, found) in [("11s", true), ("12s", false)] {
+        let age = format!("\"outcome_age\": \"{age}\", ");
+        let expected: &[&str] = if found { &["outcome_age"] } else { &[] };
+        assert_eq!(overdue(r#""answer": "10s""#, &age), expected, "{age}");
+        assert_eq!(overdue(r#""answer": "1s", "first_byte": "10s""#, &age), expected, "{age}");
+    }
+    assert_eq!(overdue(r#""answer": "5s", "idle": "10s""#, ""), ["outcome_age"], "not set");
+    assert_eq!(overdue(r#""answer": "5s", "idle": "10s""#, r#""outcome_age": "2m", "#), none);
+}
+
+#[test]
+fn a_stream_without_a_deadline_for_its_first_token_is_a_warning() {
+    let none: [&str; 0] = [];
+    let timings = r#""timings": ["ttfb"], "#;
+    let answer = r#""failure": {"overdue": {"answer": "5s"}}, "#;
+    let first_byte = r#""failure": {"overdue": {"first_byte": "5s"}}, "#;
+    assert_eq!(outcome_warnings(&format!("{answer}{timings}")), ["failure.overdue.first_byte"]);
+    assert_eq!(outcome_warnings(&format!("{first_byte}{timings}")), none);
+    let sse = r#""failure": {"sse": {"done": "[DONE]"}, "overdue": {"answer": "5s"}}, "#;
+    assert_eq!(outcome_warnings(sse), ["failure.overdue.first_byte", "outcome_age"]);
 }
