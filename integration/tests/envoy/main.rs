@@ -33,6 +33,7 @@ mod poll;
 mod prometheus;
 mod protocols;
 mod push;
+mod readme;
 mod rescue;
 mod restart;
 mod rollouts;
