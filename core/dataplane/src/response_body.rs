@@ -12,7 +12,7 @@ use crate::timing::BodyTimer;
 /// A response's headers, as far as it depends on them what is read of its body.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseStart {
-    /// The HTTP status.
+    /// The response's HTTP status.
     pub status: u16,
     /// Whether the response ends with its headers.
     pub ended: bool,
@@ -76,7 +76,7 @@ pub struct BodyProgress {
     /// A first byte has come.
     pub began: bool,
     /// What `overdue.first_byte` waits for has come: a byte, or of an event stream an event with
-    /// content.
+    /// content. Events are only examined for content if that deadline or a timing is configured.
     pub content: bool,
     /// The stream's done marker has come: no deadline runs any more.
     pub done: bool,
@@ -264,7 +264,12 @@ impl KeptBody {
     }
 
     fn readings(&self, rollout: &Rollout) -> Vec<SignalReading> {
-        let document = if self.unreadable { None } else { json::parse(&self.bytes) };
+        let pointers = rollout.signals.iter().filter_map(|signal| match &signal.source {
+            Source::ResponseJson { pointer, .. } => Some(pointer),
+            Source::ResponseSse { .. } | Source::ResponseHeader(_) | Source::Request { .. } => None,
+        });
+        let pointers: Vec<_> = pointers.collect();
+        let document = if self.unreadable { None } else { json::select(&self.bytes, &pointers) };
         let body = document.as_ref().map(|document| (document, self.bytes.len()));
         json_readings(rollout, body, self.draw)
     }
@@ -344,10 +349,16 @@ fn read_event(
     let rule = rollout.failure.sse.as_ref().unwrap_or(NO_RULE);
     let for_rule = data.filter(|data| state.is_some() && data.len() <= LARGEST_EVENT);
     let for_signals = signals.as_ref().and_then(|signals| signals.needs_events(rollout));
-    let needs_json =
-        for_rule.is_some() && StreamState::needs_json(rule, needs_content(rollout, true));
-    let parsed = data.filter(|_| needs_json || for_signals.is_some_and(|limit| size <= limit));
-    let json = parsed.and_then(json::parse);
+    let mut pointers = Vec::new();
+    if for_rule.is_some() {
+        pointers.extend(StreamState::pointers(rule, needs_content(rollout, true)));
+    }
+    if let Some(signals) = signals.as_ref().filter(|_| for_signals.is_some_and(|most| size <= most))
+    {
+        pointers.extend(signals.pointers(rollout));
+    }
+    let parsed = data.filter(|_| !pointers.is_empty());
+    let json = parsed.and_then(|data| json::select(data, &pointers));
     if for_signals.is_some()
         && let Some(signals) = signals
     {

@@ -6,13 +6,14 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use canary_model::config::{Rollout, Signal, SignalBins, Source, SseEvent};
+use canary_model::pointer::Pointer;
 
 /// One observation of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SignalReading {
     /// The signal's index in the rollout's configuration.
     pub signal: usize,
-    /// What was observed.
+    /// What the observation counts as.
     pub value: SignalValue,
 }
 
@@ -96,7 +97,7 @@ pub fn header_readings(
 /// if it couldn't be read.
 ///
 /// `draw` is a uniformly random number; it picks the element for pointers with `*`, the same one for
-/// all signals (see [`Pointer::find`](canary_model::pointer::Pointer::find)).
+/// all signals (see [`Pointer::find`]).
 pub fn json_readings(
     rollout: &Rollout,
     body: Option<(&Value, usize)>,
@@ -135,16 +136,27 @@ impl EventReadings {
 
     /// The size in bytes up to which an event is to be read; `None` if no event to come can count.
     pub fn needs_events(&self, rollout: &Rollout) -> Option<usize> {
-        let open = rollout.signals.iter().zip(&self.found).filter_map(|(signal, found)| {
-            let Source::ResponseSse { event, max_body, .. } = &signal.source else {
-                return None;
-            };
-            (*event == SseEvent::Last || found.is_none()).then_some(*max_body)
-        });
-        open.max()
+        self.open(rollout).map(|(_, max_body)| max_body).max()
     }
 
-    /// Reads the next event: its size in bytes, and the JSON in it if it is JSON. An event that is
+    /// Where [`read`](Self::read) looks in an event's JSON.
+    pub fn pointers<'a>(&self, rollout: &'a Rollout) -> impl Iterator<Item = &'a Pointer> {
+        self.open(rollout).map(|(pointer, _)| pointer)
+    }
+
+    /// The signals for which an event to come can count: where they look, in events of up to which size.
+    fn open<'a>(&self, rollout: &'a Rollout) -> impl Iterator<Item = (&'a Pointer, usize)> {
+        let signals = rollout.signals.iter().zip(&self.found);
+        signals.filter_map(|(signal, found)| match &signal.source {
+            Source::ResponseSse { pointer, event, max_body } => {
+                (*event == SseEvent::Last || found.is_none()).then_some((pointer, *max_body))
+            }
+            _ => None,
+        })
+    }
+
+    /// Reads the next event: its size in bytes, and of its JSON, if it is JSON, what the
+    /// [pointers](Self::pointers) need. An event that is
     /// larger than a signal reads counts as one with an unreadable value.
     pub fn read(&mut self, rollout: &Rollout, size: usize, json: Option<&Value>) {
         for (signal, place) in rollout.signals.iter().zip(&mut self.found) {

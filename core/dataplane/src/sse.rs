@@ -28,8 +28,8 @@ pub enum StreamFault {
 }
 
 impl StreamState {
-    /// Reads the next event: its data, and the JSON in it if it is JSON and the rule [needs
-    /// it](Self::needs_json). `data` is `None` for an event above [`LARGEST_EVENT`]. Returns whether
+    /// Reads the next event: its data, and of its JSON, if it is JSON, what the
+    /// [pointers](Self::pointers) need. `data` is `None` for an event above [`LARGEST_EVENT`]. Returns whether
     /// the event has content.
     pub fn read(&mut self, rule: &SseRule, data: Option<&[u8]>, json: Option<&Value>) -> bool {
         let Some(data) = data else {
@@ -49,10 +49,11 @@ impl StreamState {
         rule.content.is_empty() || rule.content.iter().filter_map(leads).any(has_content)
     }
 
-    /// Whether [`read`](Self::read) wants an event's JSON. `content` says whether it matters if events
+    /// Where [`read`](Self::read) looks in an event's JSON. `content` says whether it matters if events
     /// have content.
-    pub fn needs_json(rule: &SseRule, content: bool) -> bool {
-        rule.error.is_some() || (content && !rule.content.is_empty())
+    pub fn pointers(rule: &SseRule, content: bool) -> impl Iterator<Item = &Pointer> {
+        let content = if content { rule.content.as_slice() } else { &[] };
+        rule.error.iter().chain(content)
     }
 
     /// Whether an event to come can change what the stream is by the rule.

@@ -1,12 +1,12 @@
-//! Any pointer, body and header: at most one reading per signal, every reading has its bin, and chunks
-//! don't matter.
+//! Any pointer, body and header: at most one reading per signal, and every reading has its bin or is a possible sample.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use canary_model::config::{Config, Rollout};
 use canary_model::pointer::Pointer;
-use canary_dataplane::signal::{ResponseBody, SignalReading, bin_names, body_readings, header_readings};
+use canary_dataplane::json;
+use canary_dataplane::signal::{SignalReading, SignalValue, bin_names, header_readings, json_readings};
 use libfuzzer_sys::fuzz_target;
 
 const CONFIG: &str = r#"{"rollouts": [{"name": "r",
@@ -16,6 +16,7 @@ const CONFIG: &str = r#"{"rollouts": [{"name": "r",
       {"name": "whole", "from": {"response_json": "", "max_body": "100B"}, "categories": ["0"]},
       {"name": "score", "from": {"response_json": "/s"}, "bins": [-1, 0, 0.5]},
       {"name": "done", "from": {"response_json": "/d"}, "conversion": true},
+      {"name": "value", "from": {"response_json": "/s"}, "values": {"scale": 0.5}},
       {"name": "header", "from": {"response_header": "x-score"}, "bins": [0.2]}
     ]}]}"#;
 
@@ -33,24 +34,29 @@ fuzz_target!(|data: &[u8]| {
     {
         let _ = pointer.find(&document, draw);
     }
-    let whole = read(&[json], draw);
-    assert_eq!(whole, read(&json.chunks(7).collect::<Vec<_>>(), draw), "chunks matter");
-    sound(&whole);
+    let places: Vec<Pointer> = ["/predictions/*/label", "", "/s", "/d"].into_iter().filter_map(Pointer::parse).collect();
+    let document = json::select(json, &places.iter().collect::<Vec<_>>());
+    let fourth = json::select(json, &[&places[3]]);
+    if let Ok(strict) = serde_json::from_slice::<serde_json::Value>(json) {
+        assert_eq!(document.as_ref(), Some(&strict), "JSON reads as it is");
+        let fourth = fourth.expect("it is JSON");
+        assert_eq!(places[3].find(&fourth, draw), places[3].find(&strict, draw), "selected otherwise");
+    }
+    let body = document.as_ref().map(|document| (document, json.len()));
+    sound(&json_readings(&ROLLOUT, body, draw));
     sound(&header_readings(&ROLLOUT, |_| Some(header.to_vec())));
 });
-
-fn read(chunks: &[&[u8]], draw: u64) -> Vec<SignalReading> {
-    let mut body = ResponseBody::wanted(&ROLLOUT, None).expect("a body signal is configured");
-    chunks.iter().for_each(|chunk| body.push(chunk));
-    body.end();
-    body_readings(&ROLLOUT, &body, draw)
-}
 
 fn sound(readings: &[SignalReading]) {
     for (place, signal) in ROLLOUT.signals.iter().enumerate() {
         let of_signal = readings.iter().filter(|reading| reading.signal == place);
         let bins = bin_names(signal).len();
         assert!(of_signal.clone().count() <= 1);
-        assert!(of_signal.clone().all(|reading| reading.bin < bins), "a reading without a bin");
+        for reading in of_signal {
+            match reading.value {
+                SignalValue::Bin(bin) => assert!(bin < bins, "a reading without a bin"),
+                SignalValue::Sample(value) => assert!(value <= 1 << 53),
+            }
+        }
     }
 }

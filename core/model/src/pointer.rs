@@ -36,6 +36,26 @@ impl Pointer {
         self.0.contains(&Step::Element)
     }
 
+    /// How many steps lead from the document to the value; 0 for the whole document.
+    pub fn depth(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the step at `depth`, from 0, leads from an object to its field of this name.
+    pub fn enters_field(&self, depth: usize, name: &str) -> bool {
+        matches!(self.0.get(depth), Some(Step::Field(field)) if field == name)
+    }
+
+    /// Whether the step at `depth`, from 0, leads or may be drawn to lead from an array to its element
+    /// at this index.
+    pub fn may_enter_element(&self, depth: usize, place: usize) -> bool {
+        match self.0.get(depth) {
+            Some(Step::Field(name)) => index(name) == Some(place),
+            Some(Step::Element) => place < DRAWN_FROM,
+            None => false,
+        }
+    }
+
     /// The value that the pointer leads to; `None` if there is none.
     ///
     /// A document gives at most one value, because one request is one observation: a batch of ten equal

@@ -181,7 +181,7 @@ fn bytes_are_needed_only_as_long_as_they_decide_something() {
 
 #[test]
 fn progress_is_known_as_it_comes() {
-    let rollout = rollout(json!({"failure": {
+    let rollout = rollout(json!({"timings": ["ttfb"], "failure": {
         "sse": {"done": "[DONE]", "error": "/error", "content": ["/a"]}}}));
     let mut body = begin(&rollout, &STREAM);
     let mut expected = BodyProgress::default();

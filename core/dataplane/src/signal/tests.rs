@@ -26,7 +26,7 @@ fn named(rollout: &Rollout, readings: Vec<SignalReading>) -> Vec<String> {
 }
 
 fn of_draw(rollout: &Rollout, text: &str, draw: u64) -> Vec<String> {
-    let document = json::parse(text.as_bytes());
+    let document = json::select(text.as_bytes(), &[&Pointer::parse("").unwrap()]);
     let body = document.as_ref().map(|document| (document, text.len()));
     named(rollout, json_readings(rollout, body, draw))
 }
@@ -50,7 +50,9 @@ fn of_draws(rollout: &Rollout, text: &str, draws: u64) -> BTreeMap<String, u64> 
 fn of_events(rollout: &Rollout, events: &[&str]) -> Vec<String> {
     let mut readings = EventReadings::new(rollout, 0);
     for event in events {
-        readings.read(rollout, event.len(), json::parse(event.as_bytes()).as_ref());
+        let pointers: Vec<_> = readings.pointers(rollout).collect();
+        let json = json::select(event.as_bytes(), &pointers);
+        readings.read(rollout, event.len(), json.as_ref());
     }
     named(rollout, readings.finish(rollout))
 }

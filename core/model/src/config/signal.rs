@@ -58,9 +58,9 @@ pub enum Source {
 /// Which of the events counts in which a pointer leads to something other than null.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SseEvent {
-    /// The first one.
+    /// The first event that has a value.
     First,
-    /// The last one.
+    /// The last event that has a value.
     #[default]
     Last,
 }
