@@ -175,14 +175,14 @@ impl JudgedRequests {
     /// A response that isn't a failure has begun.
     pub fn began(&mut self, request: &mut JudgedRequest) {
         if request.is(&[JudgedState::Unanswered]) {
-            self.change(request, JudgedState::Begun);
+            self.change(request, JudgedState::Begun, 0);
         }
     }
 
     /// The request has failed, whether its response had begun or not.
     pub fn failed(&mut self, request: &mut JudgedRequest) {
         if request.is(&[JudgedState::Unanswered, JudgedState::Begun]) {
-            self.change(request, JudgedState::Failed);
+            self.change(request, JudgedState::Failed, 0);
         }
     }
 
@@ -190,17 +190,26 @@ impl JudgedRequests {
     /// stays failed.
     pub fn abandoned(&mut self, request: &mut JudgedRequest) {
         if request.is(&[JudgedState::Begun]) {
-            self.change(request, JudgedState::Unanswered);
+            self.change(request, JudgedState::Unanswered, 0);
         }
     }
 
     /// The kill switch sent the request to stable: it isn't compared, not even if it has failed.
     pub fn diverted(&mut self, request: &mut JudgedRequest) {
-        self.change(request, JudgedState::Diverted);
+        self.change(request, JudgedState::Diverted, 0);
+    }
+
+    /// Its response says that the request is these conversions, too: a bit for each signal's place.
+    pub fn converted(&mut self, request: &mut JudgedRequest, conversions: u8) {
+        if let Some(state) = request.0.as_ref().map(|followed| followed.state)
+            && conversions != 0
+        {
+            self.change(request, state, conversions);
+        }
     }
 
     /// Changes what is known of a request. Nothing happens if it was counted already.
-    fn change(&mut self, request: &mut JudgedRequest, state: JudgedState) {
+    fn change(&mut self, request: &mut JudgedRequest, state: JudgedState, conversions: u8) {
         let Some(followed) = &mut request.0 else {
             return;
         };
@@ -209,8 +218,10 @@ impl JudgedRequests {
             request.0 = None;
             return;
         };
-        let before = std::mem::replace(&mut followed.state, state);
-        slot.counts(&followed.new).change(before, state, followed.new.conversions);
+        let before = (followed.state, followed.new.conversions);
+        followed.state = state;
+        followed.new.conversions |= conversions;
+        slot.counts(&followed.new).change(before, (state, followed.new.conversions));
         let NewRequest { window, client: Some(client), .. } = followed.new else {
             return;
         };
@@ -219,7 +230,7 @@ impl JudgedRequests {
         };
         let newly_failed = clients.borrow_mut().change(window, client, followed.entry, state);
         if let Some(entry) = followed.entry.and_then(|entry| slot.clients.get_mut(entry as usize)) {
-            entry.state = state;
+            (entry.state, entry.conversions) = (state, followed.new.conversions);
         } else if newly_failed && self.entries < MAX_ENTRIES {
             self.entries += 1;
             followed.entry = Some(slot.enter(client, followed));
@@ -315,18 +326,19 @@ impl JudgedCounts {
         }
     }
 
-    fn change(&mut self, before: JudgedState, after: JudgedState, conversions: u8) {
-        if before != JudgedState::Diverted {
-            *self.of(before) -= 1;
+    /// A request's state and conversions change.
+    fn change(&mut self, before: (JudgedState, u8), after: (JudgedState, u8)) {
+        if before.0 != JudgedState::Diverted {
+            *self.of(before.0) -= 1;
         }
-        if after != JudgedState::Diverted {
-            *self.of(after) += 1;
+        if after.0 != JudgedState::Diverted {
+            *self.of(after.0) += 1;
         }
         for (place, count) in self.converted.iter_mut().enumerate() {
-            if conversions & (1 << place) != 0 {
-                *count -= u32::from(before == JudgedState::Begun);
-                *count += u32::from(after == JudgedState::Begun);
-            }
+            let counts = |(state, conversions): (JudgedState, u8)| {
+                u32::from(state == JudgedState::Begun && conversions & (1 << place) != 0)
+            };
+            *count = *count + counts(after) - counts(before);
         }
     }
 }

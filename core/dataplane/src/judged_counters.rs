@@ -19,6 +19,7 @@ use crate::judged::{
 };
 use crate::metrics::{Definer, PendingCounter};
 use crate::shared::SharedRecord;
+use crate::signal::SignalReading;
 use crate::versions::VersionPlaces;
 use crate::vm::{SeenClients, Vm};
 
@@ -303,6 +304,21 @@ impl JudgedCounters {
     }
 }
 
+/// Takes the conversions out of a request's readings: a bit for each signal's place. They count at the
+/// age, all others at the request's end.
+pub(crate) fn take_conversions(rollout: &Rollout, readings: &mut Vec<SignalReading>) -> u8 {
+    let mut conversions = 0;
+    readings.retain(|reading| {
+        let signal = rollout.signals.get(reading.signal);
+        let converts = signal.is_some_and(|signal| signal.bins == SignalBins::Conversion);
+        if converts && reading.signal < MAX_CONVERSIONS {
+            conversions |= 1 << reading.signal;
+        }
+        !converts
+    });
+    conversions
+}
+
 /// Adds clients to a shared set, in order; says of each whether it is new. If the set can't be
 /// written, all are: rather twice, by two workers, than never.
 fn insert_all<T>(
@@ -323,3 +339,6 @@ fn insert_all<T>(
     };
     record.update(host, insert).map_or_else(|| vec![true; clients.len()], |(_, new)| new)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use crate::cookie;
 use crate::effect::{Effect, RequestChange, ResponseChange};
 use crate::host::{Headers, Host, Response};
 use crate::judged::{JudgedRequest, JudgedRequests};
+use crate::judged_counters::take_conversions;
 use crate::matching::{self, RequestTarget};
 use crate::outcome::{
     self, Exchange, Outcome, RequestResult, Responder, grpc_status, http_status, is_grpc,
@@ -165,13 +166,13 @@ impl FilterWorker {
         {
             request.exchange.set_grpc_status(grpc_status(&status));
         }
-        if let Some(state) = self.rollouts.get_mut(request.rollout) {
-            request.judge(&mut state.judged.requests, by);
-        }
         let signals = request.exchange.is_readable(&rollout.failure);
         if signals {
             let header = |name: &str| response.header(name);
             request.readings.extend(signal::header_readings(rollout, header));
+        }
+        if let Some(state) = self.rollouts.get_mut(request.rollout) {
+            request.judge(&mut state.judged.requests, by);
         }
         if rollout.reads_response_bodies() {
             let (status, now_ns) = (status.unwrap_or(0), host.now_ns());
@@ -232,7 +233,9 @@ impl FilterWorker {
         let rollout = Rc::clone(&request.under.rollout);
         let outcome = request.exchange.finish(&rollout.failure, now_ns);
         request.settle(&mut state.judged.requests, &outcome);
-        let readings = request.readings(&rollout, &outcome);
+        let mut readings = request.readings(&rollout, &outcome);
+        let conversions = take_conversions(&rollout, &mut readings);
+        state.judged.requests.converted(&mut request.judged, conversions);
         state.count(&request.under, &outcome, &readings, now_ns, host, &mut effects);
         effects
     }
@@ -252,9 +255,8 @@ impl RolloutState {
         let unit = self.clients.unit(assignment, &self.cached);
         let exchange = Exchange::begin(assignment, unit, grpc, now_ns);
         let get = |name| move || request.get(name);
-        let conversions = signal::request_readings(&self.rollout, get(":method"), get(":path"));
-        let bit = |reading: &SignalReading| 1_u8.checked_shl(reading.signal as u32).unwrap_or(0);
-        let conversions = conversions.iter().fold(0, |bits, reading| bits | bit(reading));
+        let mut readings = signal::request_readings(&self.rollout, get(":method"), get(":path"));
+        let conversions = take_conversions(&self.rollout, &mut readings);
         let judged = self.judge(assignment, conversions, now_ns);
         MatchedRequest {
             rollout: place,
@@ -279,6 +281,8 @@ impl MatchedRequest {
             }
             Responder::Chosen => judged.began(&mut self.judged),
         }
+        let conversions = take_conversions(&self.under.rollout, &mut self.readings);
+        judged.converted(&mut self.judged, conversions);
     }
 
     /// The request is over with this outcome.

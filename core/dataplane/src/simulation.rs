@@ -235,7 +235,7 @@ impl Headers for Request<'_> {
     }
 }
 
-/// A response's headers; no attributes.
+/// A response's headers, and its attributes by their paths, such as `xds.cluster_name`.
 pub(crate) struct SimulatedResponse(pub(crate) Vec<(&'static str, String)>);
 
 impl Response for SimulatedResponse {
@@ -244,8 +244,8 @@ impl Response for SimulatedResponse {
         found.map(|(_, value)| value.clone().into_bytes())
     }
 
-    fn attribute(&self, _: &[&str]) -> Option<Vec<u8>> {
-        None
+    fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
+        self.header(&path.join("."))
     }
 
     fn attribute_u64(&self, _: &[&str]) -> Option<u64> {

@@ -17,6 +17,7 @@ enum Event {
     Fail(prop::sample::Index),
     Abandon(prop::sample::Index),
     Divert(prop::sample::Index),
+    Convert(prop::sample::Index),
     /// What has reached its age is counted.
     Tick,
 }
@@ -31,6 +32,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => index().prop_map(Event::Fail),
         2 => index().prop_map(Event::Abandon),
         1 => index().prop_map(Event::Divert),
+        1 => index().prop_map(Event::Convert),
         3 => Just(Event::Tick),
     ]
 }
@@ -116,6 +118,14 @@ proptest! {
                 Event::Fail(index) => (index, JudgedState::Failed),
                 Event::Abandon(index) => (index, JudgedState::Unanswered),
                 Event::Divert(index) => (index, JudgedState::Diverted),
+                Event::Convert(index) => {
+                    if !models.is_empty() {
+                        let model = index.get_mut(&mut models);
+                        requests.converted(&mut model.request, 2);
+                        model.new.conversions |= 2;
+                    }
+                    continue;
+                }
             };
             if models.is_empty() { continue }
             let model = index.get_mut(&mut models);
