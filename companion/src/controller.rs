@@ -6,6 +6,7 @@
 //! else is shown (pure).
 
 pub mod act;
+pub mod distributions;
 pub mod drive;
 pub mod engine;
 pub mod hooks;

@@ -4,7 +4,8 @@
 //! [`scrape`] asks one Envoy and [`fleet`] all of them, again and again. [`counters`] reads what was
 //! counted, [`baseline`] compares it with the last reading, and [`aggregate`] sums the fleet for the
 //! judge. [`configuration`] says what the filter's configuration is, [`fleet_view`] puts the Envoys
-//! together for operators, [`share`] measures the canary's share, and [`totals`]
+//! together for operators, [`in_force`] keeps the weights of
+//! each Envoy, [`share`] measures the canary's share, and [`totals`]
 //! counts on across restarts. Only [`scrape`] and [`fleet`]
 //! do IO.
 
@@ -15,6 +16,7 @@ pub mod counters;
 pub mod fleet;
 pub mod fleet_view;
 pub mod gauges;
+pub mod in_force;
 pub mod scrape;
 pub mod share;
 pub mod totals;
@@ -24,6 +26,7 @@ pub use configuration::Configuration;
 pub use fleet::{FleetScrape, FleetScraper};
 pub use fleet_view::{FleetView, Scrapes, VersionView};
 pub use gauges::{Gauges, filter_metric, gauges, rollouts};
+pub use in_force::ExpectedWeights;
 pub use scrape::Scrape;
 pub use share::MeasuredShare;
 pub use totals::RequestTotals;

@@ -35,6 +35,11 @@ pub struct PlanArgs {
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub baseline: Option<f64>,
 
+    /// The filter's configuration, for its `outcome_age` [default: that of the rollout's Envoys if the
+    /// traffic is measured, otherwise 20s, which is the filter's default]
+    #[arg(long, value_name = "FILE")]
+    pub filter: Option<PathBuf>,
+
     /// How long to measure without --rps
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub measure: Duration,

@@ -23,10 +23,13 @@ struct Counted {
     /// Stable's share of them.
     stable: u64,
     stable_failures: u64,
+    /// The age at which outcomes are counted, in seconds; of several, the largest.
+    outcome_age: Option<u64>,
 }
 
 /// The requests a second between two readings of every Envoy, and the share of stable's requests that
-/// failed since the start of the processes.
+/// failed since the start of the processes; also the age at which the filters count outcomes, as far as
+/// they say it.
 ///
 /// # Errors
 /// Where an Envoy does not answer or has no such rollout, or where no request came.
@@ -34,7 +37,7 @@ pub(super) async fn measure(
     context: &Context,
     spec: &Spec,
     args: &PlanArgs,
-) -> Result<TrafficEstimate, Failure> {
+) -> Result<(TrafficEstimate, Option<Duration>), Failure> {
     let fleet = Fleet::resolve(&targets(context, spec)?, context.deadline).await;
     let before = read(&fleet, &spec.rollout).await?;
     let begin = Instant::now();
@@ -47,7 +50,8 @@ pub(super) async fn measure(
         traffic.rps,
         100.0 * traffic.baseline
     ));
-    Ok(traffic)
+    let age = after.outcome_age.map(Duration::from_secs);
+    Ok((traffic, age))
 }
 
 fn silent(rollout: &str, window: Duration) -> Error {
@@ -62,16 +66,20 @@ async fn read(fleet: &Fleet, rollout: &str) -> Result<Counted, Failure> {
     let total = reports.len();
     let (answers, errors) = split(reports);
     conclude(errors, total)?;
+    let outcome_age = answers.iter().filter_map(|(_, scrape)| scrape.gauges.outcome_age).max();
     let versions = answers.iter().flat_map(|(_, scrape)| &scrape.counters.versions);
-    Ok(versions.fold(Counted::default(), |mut sum, ((role, _), counters)| {
-        let requests = counters.count(&Counter::Total);
-        sum.requests += requests;
-        if *role == Role::Stable {
-            sum.stable += requests;
-            sum.stable_failures += counters.count(&Counter::Failure);
-        }
-        sum
-    }))
+    Ok(versions.fold(
+        Counted { outcome_age, ..Counted::default() },
+        |mut sum, ((role, _), counters)| {
+            let requests = counters.count(&Counter::Total);
+            sum.requests += requests;
+            if *role == Role::Stable {
+                sum.stable += requests;
+                sum.stable_failures += counters.count(&Counter::Failure);
+            }
+            sum
+        },
+    ))
 }
 
 /// `None` where nothing came. The share of failures is (failures + ½) / (requests + 1), Jeffreys'
@@ -97,8 +105,10 @@ mod tests {
 
     #[test]
     fn rate_and_baseline() {
-        let before = Counted { requests: 1_000, stable: 900, stable_failures: 9 };
-        let after = Counted { requests: 1_500, stable: 1_400, stable_failures: 14 };
+        let before =
+            Counted { requests: 1_000, stable: 900, stable_failures: 9, ..Counted::default() };
+        let after =
+            Counted { requests: 1_500, stable: 1_400, stable_failures: 14, ..Counted::default() };
         let elapsed = Duration::from_secs(5);
         let traffic = between(&before, &after, elapsed, None).unwrap();
         assert!(

@@ -20,7 +20,7 @@ use super::engine::{Effects, Engine};
 use super::status::{Parts, Status};
 use crate::envoy::Admin;
 use crate::error::{Error, Failure, LeftBehind};
-use crate::observe::{FleetScrape, FleetScraper, MeasuredShare, RequestTotals};
+use crate::observe::{ExpectedWeights, FleetScrape, FleetScraper, MeasuredShare, RequestTotals};
 use crate::sentences;
 
 /// How long the controller waits after the rollout's end for notifications to be delivered.
@@ -141,7 +141,7 @@ fn status(
         state: engine.state(),
         waits_for: sentences::waits_for(engine.blockers()),
         versions: engine.versions(),
-        times: engine.times(),
+        recorded: engine.recorded(),
         envoys: engine.envoys(),
         failed,
         decisions: engine.decisions(),
@@ -206,12 +206,16 @@ impl<A: Reporter> Controller<A> {
     /// Waits for what comes first. A scrape that a command interrupts has changed nothing.
     async fn next(&mut self, ticks: &mut Interval, signals: &mut Signals) -> Next {
         let state = self.engine.state();
-        let weight = expected_weight(state);
+        let expected = ExpectedWeights {
+            now: expected_weight(state),
+            age: state.outcome_age(),
+            at_age: state.weight_at_age(),
+        };
         let starting = state.phase() == Phase::Pending;
         let scraper = &mut self.scraper;
         let scrape = async {
             ticks.tick().await;
-            scraper.scrape(weight, starting).await
+            scraper.scrape(expected, starting).await
         };
         tokio::select! {
             biased;

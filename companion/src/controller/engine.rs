@@ -11,7 +11,6 @@ use std::time::SystemTime;
 
 use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
-use canary_model::histogram::Histogram;
 use canary_model::role::Role;
 use canary_rollout::action::Action;
 use canary_rollout::after_end::{AfterEnd, after_end};
@@ -23,6 +22,7 @@ use canary_rollout::spec::Spec;
 use canary_rollout::state::{ResumeStateError, State};
 use canary_rollout::{HostClocks, StepResult, step};
 
+use super::distributions::Distributions;
 use super::record::{End, FORMAT, JournalRecord, Start, StateSnapshot, StepRecord};
 use crate::error::Error;
 use crate::journal::{self, Journal, JournalError, timestamp};
@@ -47,7 +47,7 @@ pub struct Engine {
     state: State,
     journal: Journal,
     versions: Pair<Option<String>>,
-    times: Pair<Histogram>,
+    recorded: Pair<Distributions>,
     envoys: BTreeMap<String, EnvoyInput>,
     /// The Envoys as the journal showed them last; `None` since a snapshot.
     written: Option<BTreeMap<String, EnvoyInput>>,
@@ -136,7 +136,7 @@ impl Engine {
             state,
             journal,
             versions,
-            times: Pair::default(),
+            recorded: Pair::default(),
             envoys: BTreeMap::new(),
             written: None,
             blockers: Blockers::default(),
@@ -231,9 +231,9 @@ impl Engine {
         &self.versions
     }
 
-    /// Times since the rollout's start.
-    pub const fn times(&self) -> &Pair<Histogram> {
-        &self.times
+    /// Times and values since the rollout's start.
+    pub const fn recorded(&self) -> &Pair<Distributions> {
+        &self.recorded
     }
 
     /// How much was decided since the rollout's start.
@@ -288,9 +288,7 @@ impl Engine {
         let StepResult { state, actions, events, replies, line, blockers, .. } = stepped;
         if let Some(line) = &line {
             for role in Role::ALL {
-                if let Some(times) = &line.roles.get(role).rq_time_us {
-                    self.times.get_mut(role).merge(times);
-                }
+                self.recorded.get_mut(role).merge(&Distributions::from_line(line, role));
             }
         }
         self.state = state;
@@ -304,8 +302,8 @@ impl Engine {
             format: FORMAT,
             // Maps with text keys and finite numbers: this cannot fail.
             state: serde_json::to_value(&self.state).unwrap_or_default(),
-            times: self.times.clone(),
             decisions: self.decisions,
+            ..StateSnapshot::recorded(&self.recorded)
         })
     }
 
@@ -343,8 +341,8 @@ impl Engine {
             }
         };
         self.state = state;
-        self.times = snapshot.times;
         self.decisions = snapshot.decisions;
+        self.recorded = snapshot.distributions();
         self.steps_since_snapshot = 0;
         Ok(older)
     }

@@ -5,10 +5,13 @@
 //! for `replay`. Core is a pure function, so from these records the same state comes again; a `state`
 //! record now and then keeps that short.
 
+use std::collections::BTreeMap;
+
 use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
 use canary_judge::verdict::Verdict;
 use canary_model::histogram::Histogram;
+use canary_model::role::Role;
 use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
 use canary_rollout::event::{CommandReply, RolloutEvent};
@@ -18,10 +21,11 @@ use canary_rollout::termination::TerminationReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::distributions::Distributions;
 use crate::sentences;
 
 /// The version of what records mean. A journal of another one is resumed with a new epoch.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The version of records that name none.
 const fn first_format() -> u32 {
@@ -114,6 +118,15 @@ pub struct StateSnapshot {
     pub state: Value,
     /// Times since the rollout's start.
     pub times: Pair<Histogram>,
+    /// Times to the first byte since then; journals of older versions have none, as of all that follows.
+    #[serde(default)]
+    pub ttfb: Pair<Histogram>,
+    /// Mean times between chunks since then.
+    #[serde(default)]
+    pub gap: Pair<Histogram>,
+    /// The values of each signal since then.
+    #[serde(default)]
+    pub values: Pair<BTreeMap<String, Histogram>>,
     /// Decisions since the rollout's start.
     pub decisions: u64,
 }
@@ -128,6 +141,39 @@ pub struct End {
     pub phase: Phase,
     /// Why the rollout ended there.
     pub reason: Option<TerminationReason>,
+}
+
+impl StateSnapshot {
+    /// A snapshot without a state, with what was recorded since the rollout's start.
+    pub fn recorded(recorded: &Pair<Distributions>) -> Self {
+        let of = |part: fn(&Distributions) -> &Histogram| Pair {
+            stable: part(&recorded.stable).clone(),
+            canary: part(&recorded.canary).clone(),
+        };
+        Self {
+            format: FORMAT,
+            state: Value::Null,
+            times: of(|one| &one.time_us),
+            ttfb: of(|one| &one.ttfb_us),
+            gap: of(|one| &one.gap_us),
+            values: Pair {
+                stable: recorded.stable.values.clone(),
+                canary: recorded.canary.values.clone(),
+            },
+            decisions: 0,
+        }
+    }
+
+    /// What was recorded since the rollout's start.
+    pub fn distributions(&self) -> Pair<Distributions> {
+        let roles = Pair { stable: Role::Stable, canary: Role::Canary };
+        roles.map(|role| Distributions {
+            time_us: self.times.get(role).clone(),
+            ttfb_us: self.ttfb.get(role).clone(),
+            gap_us: self.gap.get(role).clone(),
+            values: self.values.get(role).clone(),
+        })
+    }
 }
 
 impl StepRecord {

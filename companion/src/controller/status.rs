@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use canary_judge::counts::{Pair, Trials};
+use canary_judge::counts::Pair;
 use canary_judge::verdict::{Conclusion, Verdict};
 use canary_model::histogram::Histogram;
 use canary_model::role::Role;
@@ -12,7 +12,9 @@ use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State};
 use serde::{Deserialize, Serialize};
 
+use super::distributions::Distributions;
 use crate::observe::RequestTotals;
+use crate::observe::totals::RequestCounts;
 use crate::sentences;
 
 /// Everything that is shown.
@@ -85,6 +87,65 @@ pub struct Side {
     pub p95_ms: Option<f64>,
     /// The 99th percentile, in milliseconds.
     pub p99_ms: Option<f64>,
+    /// Requests without an answer at the age `outcome_age`, summed over the fleet.
+    #[serde(default)]
+    pub unanswered: Option<u64>,
+    /// Times to the first byte of the answer, in milliseconds; `None` if there are none.
+    #[serde(default)]
+    pub ttfb: Option<Milliseconds>,
+    /// Mean times between an answer's chunks, in milliseconds; `None` if there are none.
+    #[serde(default)]
+    pub gap: Option<Milliseconds>,
+    /// The values of each signal that is recorded as numbers.
+    #[serde(default)]
+    pub values: BTreeMap<String, ValueQuantiles>,
+}
+
+/// Quantiles of a time, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Milliseconds {
+    /// The median.
+    pub p50_ms: Option<f64>,
+    /// The 95th percentile.
+    pub p95_ms: Option<f64>,
+    /// The 99th percentile.
+    pub p99_ms: Option<f64>,
+}
+
+/// Quantiles of a signal's values, in the unit that the filter records.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValueQuantiles {
+    /// The median.
+    pub p50: Option<f64>,
+    /// The 95th percentile.
+    pub p95: Option<f64>,
+    /// The 99th percentile.
+    pub p99: Option<f64>,
+}
+
+impl Milliseconds {
+    /// The quantiles of times in microseconds; `None` if there are none.
+    pub fn of(times_us: &Histogram) -> Option<Self> {
+        let quantile = |share| times_us.quantile(share).map(|us| rounded(us / 1_000.0, 3));
+        (!times_us.is_empty()).then(|| Self {
+            p50_ms: quantile(0.5),
+            p95_ms: quantile(0.95),
+            p99_ms: quantile(0.99),
+        })
+    }
+}
+
+impl ValueQuantiles {
+    /// The quantiles of each signal's values, of signals that have any.
+    pub fn of_each(values: &BTreeMap<String, Histogram>) -> BTreeMap<String, Self> {
+        let some = values.iter().filter(|(_, values)| !values.is_empty());
+        some.map(|(signal, values)| {
+            let quantile = |share| values.quantile(share).map(|value| rounded(value, 3));
+            let (p50, p95, p99) = (quantile(0.5), quantile(0.95), quantile(0.99));
+            (signal.clone(), Self { p50, p95, p99 })
+        })
+        .collect()
+    }
 }
 
 /// What the judge says about a metric, as the API writes it.
@@ -149,8 +210,8 @@ pub struct Parts<'a> {
     pub waits_for: Option<String>,
     /// Both versions' labels, where they are known.
     pub versions: &'a Pair<Option<String>>,
-    /// Times since the rollout's start.
-    pub times: &'a Pair<Histogram>,
+    /// Times and values since the rollout's start.
+    pub recorded: &'a Pair<Distributions>,
     /// Every Envoy as it is.
     pub envoys: &'a BTreeMap<String, EnvoyInput>,
     /// What went wrong in writing, by Envoy.
@@ -173,8 +234,13 @@ impl Status {
             let version = parts.versions.get(role);
             let counted = parts.totals.role(role, version.as_deref());
             // Until the first scrape, the journal's counts are the best there is.
-            let trials = counted.unwrap_or(*state.totals().get(role));
-            side(version.clone(), trials, parts.times.get(role))
+            let judged = *state.totals().get(role);
+            let counts = counted.unwrap_or(RequestCounts {
+                requests: judged.trials,
+                failures: judged.events,
+                unanswered: None,
+            });
+            side(version.clone(), counts, parts.recorded.get(role))
         };
         let split = state.judge().split();
         let all = || parts.envoys.values().filter_map(shown);
@@ -222,15 +288,23 @@ fn set(parts: &Parts<'_>) -> Option<f64> {
     target.or_else(left).map(Weight::percent)
 }
 
-pub(crate) fn side(version: Option<String>, trials: Trials, times: &Histogram) -> Side {
-    let quantile = |share| times.quantile(share).map(|us| rounded(us / 1_000.0, 3));
+pub(crate) fn side(
+    version: Option<String>,
+    counts: RequestCounts,
+    recorded: &Distributions,
+) -> Side {
+    let times = Milliseconds::of(&recorded.time_us);
     Side {
         version,
-        requests: trials.trials,
-        failures: trials.events,
-        p50_ms: quantile(0.5),
-        p95_ms: quantile(0.95),
-        p99_ms: quantile(0.99),
+        requests: counts.requests,
+        failures: counts.failures,
+        unanswered: counts.unanswered,
+        p50_ms: times.and_then(|times| times.p50_ms),
+        p95_ms: times.and_then(|times| times.p95_ms),
+        p99_ms: times.and_then(|times| times.p99_ms),
+        ttfb: Milliseconds::of(&recorded.ttfb_us),
+        gap: Milliseconds::of(&recorded.gap_us),
+        values: ValueQuantiles::of_each(&recorded.values),
     }
 }
 

@@ -57,6 +57,10 @@ pub struct ConfiguredRollout {
     pub weight: Weight,
     /// The names of its signals.
     pub signals: BTreeSet<String>,
+    /// Those of them that are recorded as numbers.
+    pub value_signals: BTreeSet<String>,
+    /// The timings that it measures beside the total time.
+    pub timings: BTreeSet<String>,
 }
 
 /// The states of a listener in the dump beside the one that serves.
@@ -146,7 +150,7 @@ fn rollouts(plugin: &Value) -> Vec<ConfiguredRollout> {
         let text =
             |role: &str, field: &str| rollout.get(role)?.get(field)?.as_str().map(str::to_owned);
         let weight = rollout.get("weight").and_then(Value::as_number);
-        let signals = rollout.get("signals").and_then(Value::as_array).into_iter().flatten();
+        let list = |field: &str| rollout.get(field).and_then(Value::as_array).into_iter().flatten();
         let name = |signal: &Value| signal.get("name")?.as_str().map(str::to_owned);
         Some(ConfiguredRollout {
             name: rollout.get("name")?.as_str()?.to_owned(),
@@ -157,7 +161,12 @@ fn rollouts(plugin: &Value) -> Vec<ConfiguredRollout> {
             weight: weight
                 .and_then(|number| Weight::from_json(number).ok())
                 .unwrap_or(Weight::ZERO),
-            signals: signals.filter_map(name).collect(),
+            signals: list("signals").filter_map(name).collect(),
+            value_signals: list("signals")
+                .filter(|signal| signal.get("values").is_some())
+                .filter_map(name)
+                .collect(),
+            timings: list("timings").filter_map(Value::as_str).map(str::to_owned).collect(),
         })
     };
     let list = plugin.get("rollouts").and_then(Value::as_array);
@@ -171,7 +180,8 @@ mod tests {
     use super::*;
 
     const PLUGIN: &str = r#"{"rollouts": [{"name": "scorer", "stable": {"version": "3.1", "cluster": "a"},
-        "canary": {"version": "3.2", "cluster": "b"}, "weight": 0.25, "signals": [{"name": "label"}]},
+        "canary": {"version": "3.2", "cluster": "b"}, "weight": 0.25, "signals": [{"name": "label"}, {"name": "tokens", "values": {}}],
+        "timings": ["ttfb"]},
         {"name": "broken"}]}"#;
 
     fn read(dump: &[u8]) -> ConfigDump {
@@ -205,7 +215,9 @@ mod tests {
             assert_eq!((found.stable.as_str(), found.canary.as_str()), ("3.1", "3.2"));
             assert_eq!(found.canary_cluster.as_deref(), Some("b"));
             assert_eq!((found.name.as_str(), found.weight.ppm()), ("scorer", 2_500));
-            assert_eq!(found.signals, BTreeSet::from(["label".to_owned()]));
+            assert_eq!(found.signals, ["label", "tokens"].map(str::to_owned).into());
+            assert_eq!(found.value_signals, ["tokens".to_owned()].into());
+            assert_eq!(found.timings, ["ttfb".to_owned()].into());
             let expected = ("canary-filter", "7", Some(1_594));
             assert_eq!((push.filter.as_str(), push.version.as_str(), push.received_ms), expected);
         }

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use canary_judge::counts::Pair;
+use canary_judge::timing::Timing;
 use canary_model::histogram::Histogram;
 use canary_model::role::Role;
 use canary_model::stat_name::{Metric, StatName};
@@ -17,6 +18,9 @@ use crate::envoy::Stats;
 
 /// How long Envoy runs, in seconds, as its own gauge says.
 pub const UPTIME: &str = "server.uptime";
+
+/// The class of a signal that counts conversions.
+const CONVERTED: &str = "converted";
 
 /// One thing that is counted of a role.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,11 +31,23 @@ pub enum Counter {
     Failure,
     /// Of the total: the client left before the response began.
     Abandoned,
-    /// Clients at their first request in the window.
+    /// Of the failures: responses that broke off.
+    Broken,
+    /// Of the failures: deadlines that passed.
+    Overdue,
+    /// Compared requests at the age `outcome_age`, `judged_total`.
+    Judged,
+    /// Those of them that had failed by then, `judged_failure`.
+    JudgedFailures,
+    /// Compared requests that had no answer at that age, `judged_unanswered`.
+    Unanswered,
+    /// Compared requests, or clients, at the moment they were assigned, `assigned_total`.
+    Assigned,
+    /// Clients at their first request in the window that is judged.
     Clients,
     /// Clients at their first failure in the window.
     ClientFailures,
-    /// Clients whose first request failed.
+    /// Clients whose first judged request failed.
     FirstFailures,
     /// A value of a signal.
     Signal {
@@ -44,13 +60,22 @@ pub enum Counter {
     },
 }
 
-/// Which requests a histogram is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Times {
-    /// Of all compared requests.
-    All,
-    /// Of clients' first observations alone.
-    First,
+/// What a histogram is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Recorded {
+    /// Whether of clients' first observations alone, instead of all compared requests.
+    pub first: bool,
+    /// What was measured.
+    pub what: Quantity,
+}
+
+/// A number that is recorded of each request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Quantity {
+    /// A time in microseconds.
+    Time(Timing),
+    /// The value of a signal, by the signal's name.
+    Value(String),
 }
 
 /// What one version of a role has counted, absolute or between two readings.
@@ -58,8 +83,8 @@ pub enum Times {
 pub struct VersionCounters {
     /// How often each thing was counted.
     pub counts: BTreeMap<Counter, u64>,
-    /// Durations in microseconds, by which requests they are about.
-    pub times: BTreeMap<Times, Histogram>,
+    /// The distributions of times and values.
+    pub histograms: BTreeMap<Recorded, Histogram>,
 }
 
 /// What one Envoy, or a fleet, has counted of a rollout, absolute or between two readings. The counters
@@ -89,10 +114,14 @@ impl VersionCounters {
         self.counts.get(count).copied().unwrap_or(0)
     }
 
-    /// The requests whose outcome is known, which the judge takes: `rq_total` − `rq_abandoned`. A client
-    /// that left before the response began says nothing about the version.
-    pub fn judged(&self) -> u64 {
-        self.count(&Counter::Total).saturating_sub(self.count(&Counter::Abandoned))
+    /// A distribution over all compared requests; `None` if it isn't there.
+    pub fn all(&self, what: Quantity) -> Option<&Histogram> {
+        self.histograms.get(&Recorded { first: false, what })
+    }
+
+    /// A distribution over clients' first observations; `None` if it isn't there.
+    pub fn first(&self, what: Quantity) -> Option<&Histogram> {
+        self.histograms.get(&Recorded { first: true, what })
     }
 
     fn since(&self, earlier: Option<&Self>) -> Self {
@@ -103,29 +132,36 @@ impl VersionCounters {
             .iter()
             .map(|(count, now)| (count.clone(), now.saturating_sub(earlier.count(count))));
         let empty = Histogram::new();
-        let times = self
-            .times
-            .iter()
-            .map(|(kind, now)| (*kind, now.since(earlier.times.get(kind).unwrap_or(&empty))));
-        Self { counts: counts.collect(), times: times.collect() }
+        let before = |kind| earlier.histograms.get(kind).unwrap_or(&empty);
+        let histograms =
+            self.histograms.iter().map(|(kind, now)| (kind.clone(), now.since(before(kind))));
+        Self { counts: counts.collect(), histograms: histograms.collect() }
     }
 
     /// Whether anything holds less than it did.
     fn is_less_than(&self, earlier: &Self) -> bool {
         let bin = |kind, bin| {
-            let held = self.times.get(kind).and_then(|times| times.bins().find(|(b, _)| *b == bin));
-            held.map_or(0, |(_, count)| count)
+            let held = self.histograms.get(kind)?.bins().find(|(b, _)| *b == bin);
+            held.map(|(_, count)| count)
         };
-        let mut times = earlier.times.iter();
+        let bin = |kind, b| bin(kind, b).unwrap_or(0);
+        let mut times = earlier.histograms.iter();
         earlier.counts.iter().any(|(count, before)| self.count(count) < *before)
             || times.any(|(kind, before)| before.bins().any(|(b, before)| bin(kind, b) < before))
     }
 
     /// Whether one reading can hold all of this.
     fn is_consistent(&self) -> bool {
-        let known = self.count(&Counter::Failure).saturating_add(self.count(&Counter::Abandoned));
-        known <= self.count(&Counter::Total)
-            && self.count(&Counter::FirstFailures) <= self.count(&Counter::Clients)
+        let sum = |some: &[Counter]| {
+            some.iter().fold(0_u64, |sum, one| sum.saturating_add(self.count(one)))
+        };
+        let bounds: [(&[Counter], Counter); 4] = [
+            (&[Counter::Failure, Counter::Abandoned], Counter::Total),
+            (&[Counter::Broken, Counter::Overdue], Counter::Failure),
+            (&[Counter::JudgedFailures], Counter::Judged),
+            (&[Counter::FirstFailures], Counter::Clients),
+        ];
+        bounds.iter().all(|(parts, whole)| sum(parts) <= self.count(whole))
     }
 
     fn merge(&mut self, more: &Self) {
@@ -133,8 +169,8 @@ impl VersionCounters {
             let held = self.counts.entry(count.clone()).or_default();
             *held = held.saturating_add(*value);
         }
-        for (kind, times) in &more.times {
-            self.times.entry(*kind).or_default().merge(times);
+        for (kind, histogram) in &more.histograms {
+            self.histograms.entry(kind.clone()).or_default().merge(histogram);
         }
     }
 }
@@ -153,12 +189,11 @@ impl RolloutCounters {
             }
         }
         for (name, histogram) in &stats.histograms {
-            let (role, version, kind) = match metric(&known, name, rollout) {
-                Some((role, version, Metric::RqTimeUs)) => (role, version, Times::All),
-                Some((role, version, Metric::RqTimeFirstUs)) => (role, version, Times::First),
-                _ => continue,
-            };
-            counters.version_mut(role, version).times.insert(kind, histogram.clone());
+            if let Some((role, version, metric)) = metric(&known, name, rollout)
+                && let Some(kind) = Recorded::from_metric(metric)
+            {
+                counters.version_mut(role, version).histograms.insert(kind, histogram.clone());
+            }
         }
         counters
     }
@@ -185,10 +220,35 @@ impl RolloutCounters {
     pub fn zeroed(&self) -> Self {
         let zero = |version: &VersionCounters| VersionCounters {
             counts: version.counts.keys().map(|count| (count.clone(), 0)).collect(),
-            times: version.times.keys().map(|kind| (*kind, Histogram::new())).collect(),
+            histograms: version
+                .histograms
+                .keys()
+                .map(|kind| (kind.clone(), Histogram::new()))
+                .collect(),
         };
         let versions = self.versions.iter().map(|(key, version)| (key.clone(), zero(version)));
         Self { versions: versions.collect(), uptime: None }
+    }
+
+    /// The same things; of those that aren't kept, none is counted. `at_age` says whether to keep what is
+    /// counted at the age `outcome_age`, `at_once` whether to keep everything else.
+    #[must_use]
+    pub fn keeping(self, at_age: bool, at_once: bool) -> Self {
+        match (at_age, at_once) {
+            (true, true) => return self,
+            (false, false) => return self.zeroed(),
+            _ => {}
+        }
+        let mut kept = self.zeroed();
+        for (key, version) in self.versions {
+            let Some(place) = kept.versions.get_mut(&key) else { continue };
+            let counts = version.counts.into_iter();
+            place.counts.extend(counts.filter(|(count, _)| count.is_at_age() == at_age));
+            if at_once {
+                place.histograms = version.histograms;
+            }
+        }
+        kept
     }
 
     fn is_of_a_later_process_than(&self, earlier: &Self) -> bool {
@@ -221,6 +281,16 @@ impl RolloutCounters {
 }
 
 impl Counter {
+    /// Whether it counts requests at the age `outcome_age`, under whatever weight they were assigned. Clients
+    /// are counted at that age, too, but only if they were assigned in the present window.
+    fn is_at_age(&self) -> bool {
+        match self {
+            Self::Judged | Self::JudgedFailures | Self::Unanswered => true,
+            Self::Signal { first, class, .. } => !first && class == CONVERTED,
+            _ => false,
+        }
+    }
+
     fn from_metric(metric: Metric<'_>) -> Option<Self> {
         let signal = |first, signal: &str, bin: &str| Self::Signal {
             first,
@@ -231,11 +301,35 @@ impl Counter {
             Metric::RqTotal => Self::Total,
             Metric::RqFailure => Self::Failure,
             Metric::RqAbandoned => Self::Abandoned,
+            Metric::RqBroken => Self::Broken,
+            Metric::RqOverdue => Self::Overdue,
+            Metric::JudgedTotal => Self::Judged,
+            Metric::JudgedFailure => Self::JudgedFailures,
+            Metric::JudgedUnanswered => Self::Unanswered,
+            Metric::AssignedTotal => Self::Assigned,
             Metric::ClientTotal => Self::Clients,
             Metric::ClientFailure => Self::ClientFailures,
             Metric::ClientFirstFailure => Self::FirstFailures,
             Metric::Signal { signal: name, bin } => signal(false, name, bin),
             Metric::SignalFirst { signal: name, bin } => signal(true, name, bin),
+            _ => return None,
+        })
+    }
+}
+
+impl Recorded {
+    fn from_metric(metric: Metric<'_>) -> Option<Self> {
+        let time = |first, timing| Self { first, what: Quantity::Time(timing) };
+        let value = |first, name: &str| Self { first, what: Quantity::Value(name.to_owned()) };
+        Some(match metric {
+            Metric::RqTimeUs => time(false, Timing::Total),
+            Metric::RqTimeFirstUs => time(true, Timing::Total),
+            Metric::RqTtfbUs => time(false, Timing::Ttfb),
+            Metric::RqTtfbFirstUs => time(true, Timing::Ttfb),
+            Metric::RqGapUs => time(false, Timing::Gap),
+            Metric::RqGapFirstUs => time(true, Timing::Gap),
+            Metric::Value(name) => value(false, name),
+            Metric::ValueFirst(name) => value(true, name),
             _ => return None,
         })
     }

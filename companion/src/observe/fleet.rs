@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
-use canary_model::weight::Weight;
 use canary_rollout::inputs::EnvoyInput;
 
 use super::scrape::{Known, scrape_with};
-use super::{CounterBaseline, RequestTotals};
+use super::{CounterBaseline, ExpectedWeights, RequestTotals};
 use crate::envoy::{EnvoyUrl, Fleet};
 use crate::error::Error;
 
@@ -67,10 +66,10 @@ impl FleetScraper {
         &self.fleet
     }
 
-    /// Scrapes every Envoy. Only those whose weight in force is `weight` take part in the counts. Before
-    /// the first weight (`starting`), the configuration and the clusters' endpoints are read each time;
-    /// later the configuration, when it changed and now and then.
-    pub async fn scrape(&mut self, weight: Weight, starting: bool) -> FleetScrape {
+    /// Scrapes every Envoy. Only those whose weight in force is the expected one take part in the counts.
+    /// Before the first weight (`starting`), the configuration and the clusters' endpoints are read each
+    /// time; later the configuration, when it changed and now and then.
+    pub async fn scrape(&mut self, expected: ExpectedWeights, starting: bool) -> FleetScrape {
         self.resolve().await;
         let (rollout, known) = (&self.rollout, &self.known);
         let fresh = |known: &&Known| !starting && known.age() < CONFIGURATION_FOR;
@@ -89,7 +88,7 @@ impl FleetScraper {
                 scrape
             }));
         }
-        self.baseline.update(scrapes, weight)
+        self.baseline.update(scrapes, expected, Instant::now())
     }
 
     /// Resolves names again from time to time. Names that can't be resolved now keep the Envoys that

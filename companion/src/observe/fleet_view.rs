@@ -11,7 +11,9 @@ use canary_model::runtime::Reading;
 use canary_model::weight::Weight;
 
 use super::Scrape;
-use super::counters::{Counter, Difference, RolloutCounters, Times, VersionCounters};
+use super::counters::{Counter, Difference, Quantity, RolloutCounters, VersionCounters};
+use canary_judge::timing::Timing;
+use canary_model::names::OTHER_VERSION;
 
 /// Each Envoy's scrape, by the name that results give the Envoy.
 pub type Scrapes = BTreeMap<String, Scrape>;
@@ -61,16 +63,37 @@ pub struct VersionCounts {
     pub requests: u64,
     /// Those that failed, `rq_failure`.
     pub failures: u64,
+    /// Those that reached the age `outcome_age` with a known outcome, `judged_total`.
+    pub judged: u64,
+    /// Those that reached it without an answer, `judged_unanswered`; `None` if no filter counts them.
+    pub unanswered: Option<u64>,
     /// Request headers to end of response, in microseconds.
     pub time_us: Histogram,
+    /// Request headers to the first byte of the answer, in microseconds.
+    pub ttfb_us: Histogram,
+    /// Mean time between an answer's chunks, in microseconds.
+    pub gap_us: Histogram,
+    /// The values of each signal that is recorded as numbers.
+    pub values: BTreeMap<String, Histogram>,
 }
 
 impl VersionCounts {
     fn add(&mut self, counters: &VersionCounters) {
         self.requests = self.requests.saturating_add(counters.count(&Counter::Total));
         self.failures = self.failures.saturating_add(counters.count(&Counter::Failure));
-        if let Some(times) = counters.times.get(&Times::All) {
-            self.time_us.merge(times);
+        self.judged = self.judged.saturating_add(counters.count(&Counter::Judged));
+        if let Some(more) = counters.counts.get(&Counter::Unanswered) {
+            self.unanswered = Some(self.unanswered.unwrap_or(0).saturating_add(*more));
+        }
+        for (recorded, histogram) in &counters.histograms {
+            let sum = match &recorded.what {
+                _ if recorded.first => continue,
+                Quantity::Time(Timing::Total) => &mut self.time_us,
+                Quantity::Time(Timing::Ttfb) => &mut self.ttfb_us,
+                Quantity::Time(Timing::Gap) => &mut self.gap_us,
+                Quantity::Value(signal) => self.values.entry(signal.clone()).or_default(),
+            };
+            sum.merge(histogram);
         }
     }
 }
@@ -84,6 +107,8 @@ impl FleetView {
         let in_force = agreed("weight in force", now, |one| one.gauges.in_force, &mut warnings);
         let stable = version_view(Role::Stable, now, earlier, &mut warnings);
         let canary = version_view(Role::Canary, now, earlier, &mut warnings);
+        warnings.extend(unanswered(&stable, &canary, now));
+        warnings.extend(ages(now));
         warnings.extend(unreadable(now));
         let refused = refused(now);
         warnings.extend(refused.iter().map(|(url, why)| format!("{url}: {why}")));
@@ -133,6 +158,46 @@ fn refused(now: &Scrapes) -> BTreeMap<String, String> {
     now.iter().filter_map(one).collect()
 }
 
+/// A warning for each version that had answered less than half of its requests at the age at which they
+/// are counted: its figures say little.
+fn unanswered(stable: &VersionView, canary: &VersionView, now: &Scrapes) -> Vec<String> {
+    let age = now.values().filter_map(|one| one.gauges.outcome_age).max().unwrap_or_default();
+    let warning = |(role, view): (Role, &VersionView)| {
+        let VersionCounts { judged, unanswered, .. } = view.counts;
+        let unanswered = unanswered.unwrap_or(0);
+        let all = judged.saturating_add(unanswered);
+        (unanswered > judged).then(|| {
+            format!(
+                "{unanswered} of {all} {role} requests had no answer at {age} s; set outcome_age \
+                 above the slowest answers"
+            )
+        })
+    };
+    [(Role::Stable, stable), (Role::Canary, canary)].into_iter().filter_map(warning).collect()
+}
+
+/// Warnings about filters whose counts can't be compared: those that count at no age, and ages that
+/// differ.
+fn ages(now: &Scrapes) -> Vec<String> {
+    let works = |one: &Scrape| one.gauges.in_force.is_some();
+    let outdated = now.iter().filter(|(_, one)| works(one) && one.gauges.outcome_age.is_none());
+    let outdated = outdated.map(|(url, _)| {
+        format!("{url}: the filter has no outcome_age: it is older than canaryctl: update the filters first")
+    });
+    let mut by_age: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    for (url, one) in now {
+        if let Some(age) = one.gauges.outcome_age {
+            by_age.entry(age).or_default().push(url);
+        }
+    }
+    let parts = by_age.iter().map(|(age, urls)| format!("{age} s on {}", urls.join(", ")));
+    let differ = (by_age.len() > 1).then(|| {
+        let parts: Vec<String> = parts.collect();
+        format!("the Envoys differ in outcome_age: {}", parts.join("; "))
+    });
+    outdated.chain(differ).collect()
+}
+
 /// The weight that all Envoys agree on; if they differ, a warning says which Envoy has what.
 fn agreed(
     what: &str,
@@ -175,11 +240,18 @@ fn version_view(
     };
     let mut counts = VersionCounts::default();
     for one in now.values() {
-        if let Some(more) = one.counters.versions.get(&(role, version.clone())) {
+        if let Some(more) = counted_as(one, role, &version) {
             counts.add(more);
         }
     }
     VersionView { version: Some(version), counts }
+}
+
+/// What an Envoy counted of a version, beyond the first 32 of a role together with others.
+fn counted_as<'c>(one: &'c Scrape, role: Role, version: &str) -> Option<&'c VersionCounters> {
+    let versions = &one.counters.versions;
+    let named = |version: &str| versions.get(&(role, version.to_owned()));
+    named(version).or_else(|| named(OTHER_VERSION))
 }
 
 /// A role's version as most of the configurations have it.

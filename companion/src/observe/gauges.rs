@@ -19,6 +19,8 @@ pub struct Gauges {
     pub lease_expired: Option<bool>,
     /// The guard's epoch that the filter knows.
     pub epoch: Option<u64>,
+    /// The age at which outcomes are counted for the judge, in seconds.
+    pub outcome_age: Option<u64>,
 }
 
 /// The regular expression for `/stats` that finds which rollouts there are.
@@ -61,6 +63,7 @@ pub fn gauges(stats: &Stats, rollout: &str) -> Gauges {
         guard_tripped: flag(RolloutGauge::GuardTripped),
         lease_expired: flag(RolloutGauge::LeaseExpired),
         epoch: gauge(RolloutGauge::Epoch),
+        outcome_age: gauge(RolloutGauge::OutcomeAgeSeconds),
     }
 }
 
@@ -78,6 +81,7 @@ mod tests {
         let numbers = [
             ("wasmcustom.canary.scorer.weight_ppm", 50_000),
             ("wasmcustom.canary.scorer.guard_tripped", 1),
+            ("wasmcustom.canary.scorer.outcome_age_seconds", 20),
             ("wasmcustom.canary.other.weight_ppm", 9_999_999),
             ("wasmcustom.canary.filter.poll_success", 3),
             ("cluster.a.upstream_rq_total", 1),
@@ -88,6 +92,7 @@ mod tests {
         let gauges = gauges(&stats, "scorer");
         assert_eq!(gauges.in_force.map(Weight::ppm), Some(50_000));
         assert_eq!((gauges.guard_tripped, gauges.lease_expired), (Some(true), None));
+        assert_eq!(gauges.outcome_age, Some(20));
         assert_eq!(super::gauges(&stats, "other").in_force, None, "beyond 100 %");
         assert_eq!(filter_metric(&stats, FilterMetric::PollSuccess), Some(3));
     }

@@ -57,8 +57,11 @@ impl Scrape {
             guard_tripped: self.gauges.guard_tripped,
             epoch_in_force: self.gauges.epoch,
             lease_expired: self.gauges.lease_expired,
+            outcome_age: self.gauges.outcome_age,
             versions: self.versions(),
             signals: configured.map(|configured| configured.signals.clone()),
+            value_signals: configured.map(|configured| configured.value_signals.clone()),
+            timings: configured.map(|configured| configured.timings.clone()),
             endpoints: self.endpoints,
             refused: self.configuration.refused.clone(),
             ..EnvoyReading::of_runtime(runtime)

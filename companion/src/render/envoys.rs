@@ -4,6 +4,7 @@ use canary_model::runtime::Lease;
 use canary_model::weight::Weight;
 use canary_rollout::state::Phase;
 
+use super::measures;
 use super::output::{EnvoyState, Paint};
 use super::table::{Table, UNKNOWN};
 use crate::observe::{FleetView, VersionView};
@@ -71,6 +72,8 @@ fn side_by_side(view: &FleetView) -> String {
     for (name, at) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
         row(name, &|side| side.counts.time_us.quantile(at).map_or(UNKNOWN.to_owned(), millis));
     }
+    let more = measures::rows(&(&stable.counts).into(), &(&canary.counts).into());
+    more.into_iter().for_each(|row| table.row(row));
     table.render(1)
 }
 

@@ -1,5 +1,7 @@
 //! Results as JSON, in the order in which a person reads them. What is not known is null.
 
+use std::collections::BTreeMap;
+
 use canary_model::runtime::Lease;
 use canary_model::weight::Weight;
 use serde::{Serialize, Serializer};
@@ -60,13 +62,46 @@ struct SideJson<'v> {
     version: Option<&'v str>,
     requests: Option<u64>,
     failures: Option<u64>,
-    /// Null until the filter counts it, as are `ttfb` and `gap`.
     unanswered: Option<u64>,
     p50_ms: Option<Decimal>,
     p95_ms: Option<Decimal>,
     p99_ms: Option<Decimal>,
-    ttfb: Option<()>,
-    gap: Option<()>,
+    ttfb: Option<MillisJson>,
+    gap: Option<MillisJson>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    values: BTreeMap<String, ValueJson>,
+}
+
+/// Quantiles of a time in milliseconds.
+#[derive(Default, Serialize)]
+struct MillisJson {
+    p50_ms: Option<Decimal>,
+    p95_ms: Option<Decimal>,
+    p99_ms: Option<Decimal>,
+}
+
+/// Quantiles of a signal's values, in the unit that the filter records.
+#[derive(Serialize)]
+struct ValueJson {
+    p50: Option<Decimal>,
+    p95: Option<Decimal>,
+    p99: Option<Decimal>,
+}
+
+impl From<controller::Milliseconds> for MillisJson {
+    fn from(times: controller::Milliseconds) -> Self {
+        let controller::Milliseconds { p50_ms, p95_ms, p99_ms } = times;
+        let [p50_ms, p95_ms, p99_ms] = [p50_ms, p95_ms, p99_ms].map(|ms| ms.map(Decimal));
+        Self { p50_ms, p95_ms, p99_ms }
+    }
+}
+
+fn values(values: &BTreeMap<String, controller::ValueQuantiles>) -> BTreeMap<String, ValueJson> {
+    let json = |(signal, one): (&String, &controller::ValueQuantiles)| {
+        let [p50, p95, p99] = [one.p50, one.p95, one.p99].map(|value| value.map(Decimal));
+        (signal.clone(), ValueJson { p50, p95, p99 })
+    };
+    values.iter().map(json).collect()
 }
 
 #[derive(Serialize)]
@@ -207,9 +242,10 @@ fn controlled_side(side: &controller::Side) -> SideJson<'_> {
         p50_ms: side.p50_ms.map(Decimal),
         p95_ms: side.p95_ms.map(Decimal),
         p99_ms: side.p99_ms.map(Decimal),
-        unanswered: None,
-        ttfb: None,
-        gap: None,
+        unanswered: side.unanswered,
+        ttfb: side.ttfb.map(MillisJson::from),
+        gap: side.gap.map(MillisJson::from),
+        values: values(&side.values),
     }
 }
 
@@ -242,18 +278,21 @@ pub(crate) fn aborted<'v>(
 
 fn side(side: &VersionView) -> SideJson<'_> {
     let known = side.version.as_deref();
-    let millis = |us: f64| Decimal::rounded(us / 1_000.0, 3);
-    let quantile = |share| side.counts.time_us.quantile(share).map(millis);
+    let counts = &side.counts;
+    let times = controller::Milliseconds::of;
+    let all = times(&counts.time_us).map(MillisJson::from);
+    let MillisJson { p50_ms, p95_ms, p99_ms } = all.unwrap_or_default();
     SideJson {
         version: known,
-        requests: known.map(|_| side.counts.requests),
-        failures: known.map(|_| side.counts.failures),
-        p50_ms: quantile(0.5),
-        p95_ms: quantile(0.95),
-        p99_ms: quantile(0.99),
-        unanswered: None,
-        ttfb: None,
-        gap: None,
+        requests: known.map(|_| counts.requests),
+        failures: known.map(|_| counts.failures),
+        unanswered: counts.unanswered.filter(|_| known.is_some()),
+        p50_ms,
+        p95_ms,
+        p99_ms,
+        ttfb: times(&counts.ttfb_us).map(MillisJson::from),
+        gap: times(&counts.gap_us).map(MillisJson::from),
+        values: values(&controller::ValueQuantiles::of_each(&counts.values)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Forecasts and replays, as text.
 
+use std::time::Duration;
+
 use canary_rollout::plan::{PlanWarning, RolloutPlan};
 use canary_rollout::replay::{ReplayReason, Replayed};
 use serde_json::{Value, json};
@@ -35,6 +37,30 @@ fn replay_reason(reason: &ReplayReason) -> String {
     }
 }
 
+/// The age at which a filter counts outcomes if nobody says otherwise: its default without `overdue`.
+const OUTCOME_AGE: Duration = Duration::from_secs(20);
+
+/// The age at which outcomes are counted, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlannedAge {
+    /// The filter's configuration.
+    Configured(Duration),
+    /// The filters that run.
+    Running(Duration),
+    /// Nobody: the filter's default.
+    Default,
+}
+
+impl PlannedAge {
+    /// The age itself.
+    pub(crate) const fn age(self) -> Duration {
+        match self {
+            Self::Configured(age) | Self::Running(age) => age,
+            Self::Default => OUTCOME_AGE,
+        }
+    }
+}
+
 /// The text of `replay`.
 pub(crate) fn replayed_text(replayed: &Replayed) -> String {
     let Replayed { outcome, at, reason, canary_requests, canary_failures } = replayed;
@@ -57,8 +83,9 @@ pub(crate) fn plan_json(plan: &RolloutPlan) -> Value {
     value
 }
 
-/// `plan`. `baseline` is the share of requests that fail today, as a fraction.
-pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64) -> String {
+/// `plan`. `baseline` is the share of requests that fail today, as a fraction; `age` says where the plan's
+/// `outcome_age` comes from.
+pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64, age: PlannedAge) -> String {
     let unknown = || "unknown".to_owned();
     let span = |seconds: Option<u64>| seconds.map_or_else(unknown, |seconds| time(seconds as f64));
     let share = |share: Option<f64>| share.map_or_else(unknown, percent);
@@ -77,6 +104,12 @@ pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64) -> String {
         );
     }
     text += &format!("\n{:<26}{}\n", "time of all steps", span(plan.seconds));
+    let source = match age {
+        PlannedAge::Configured(_) => "as the filter's configuration says",
+        PlannedAge::Running(_) => "as the running filters say",
+        PlannedAge::Default => "the filter's default; --filter FILE reads it",
+    };
+    text += &format!("{:<26}{} s in each step, {source}\n", "outcome_age", plan.outcome_age);
     for (failing, harm) in plan.harm.iter().rev() {
         let share = failing.parse::<f64>().map_or_else(|_| failing.clone(), percent);
         let abort = plan.abort.get(failing).copied().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! A rollout as its controller reports it: the tables of `run`, `get` and `list`.
 
+use super::measures;
 use super::output::Paint;
 use super::table::{Table, UNKNOWN};
 use crate::controller::status::{MetricProgress, MetricStatus, Side, Status, Weights};
@@ -142,6 +143,7 @@ fn side_by_side(stable: &Side, canary: &Side) -> String {
     row("p50", &|side| millis(side.p50_ms));
     row("p95", &|side| millis(side.p95_ms));
     row("p99", &|side| millis(side.p99_ms));
+    measures::rows(&stable.into(), &canary.into()).into_iter().for_each(|row| table.row(row));
     table.render(1)
 }
 

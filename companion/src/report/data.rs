@@ -6,7 +6,6 @@
 use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
-use canary_model::histogram::Histogram;
 use canary_model::redact::redacted;
 use canary_model::role::Role;
 use canary_rollout::event::RolloutEvent;
@@ -14,8 +13,10 @@ use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use serde::Serialize;
 
+use crate::controller::distributions::Distributions;
 use crate::controller::record::{JournalRecord, Start, StepRecord};
 use crate::controller::status::{self, MetricProgress, Side};
+use crate::observe::totals::RequestCounts;
 use crate::rollout_file;
 use crate::sentences;
 
@@ -99,28 +100,37 @@ pub struct Point {
 pub struct VersionSample {
     /// Requests, and those that failed.
     pub requests: Trials,
-    /// Durations from request headers to the end of the response, in microseconds.
+    /// Those without an answer at the age `outcome_age`.
     #[serde(skip)]
-    pub times: Histogram,
+    pub unanswered: Option<u64>,
+    /// Times and values.
+    #[serde(skip)]
+    pub recorded: Distributions,
 }
 
 impl VersionSample {
     fn merge(&mut self, other: &Self) {
         self.requests.trials = self.requests.trials.saturating_add(other.requests.trials);
         self.requests.events = self.requests.events.saturating_add(other.requests.events);
-        self.times.merge(&other.times);
+        let both = self.unanswered.zip(other.unanswered);
+        self.unanswered = both
+            .map(|(one, more)| one.saturating_add(more))
+            .or(self.unanswered)
+            .or(other.unanswered);
+        self.recorded.merge(&other.recorded);
     }
 
     fn from_line(line: &Observation, role: Role) -> Self {
         let counts = line.roles.get(role);
         let requests =
             Trials { trials: counts.total.unwrap_or(0), events: counts.failure.unwrap_or(0) };
-        Self { requests, times: counts.rq_time_us.clone().unwrap_or_default() }
+        let recorded = Distributions::from_line(line, role);
+        Self { requests, unanswered: counts.unanswered, recorded }
     }
 
     /// A quantile of the durations, in milliseconds.
     pub fn quantile_ms(&self, share: f64) -> Option<f64> {
-        self.times.quantile(share).map(|us| us / 1_000.0)
+        self.recorded.time_us.quantile(share).map(|us| us / 1_000.0)
     }
 
     /// The share of requests that failed, in percent.
@@ -183,13 +193,19 @@ impl RolloutReport {
         let counts = counts.map(|role| VersionSample::from_line(line, role));
         for role in Role::ALL {
             self.totals.get_mut(role).merge(counts.get(role));
-            let VersionSample { requests, times } = self.totals.get(role);
+            let VersionSample { requests, unanswered, recorded } = self.totals.get(role);
             let label = self.labels.get(role).clone();
-            *self.versions.get_mut(role) = status::side(label, *requests, times);
+            let counts = RequestCounts {
+                requests: requests.trials,
+                failures: requests.events,
+                unanswered: *unanswered,
+            };
+            *self.versions.get_mut(role) = status::side(label, counts, recorded);
         }
         self.seconds = line.t;
         let evidence = self.metrics.iter().map(|metric| metric.evidence).collect();
-        self.plot(Point { t: line.t, weight: line.weight.percent(), counts, evidence });
+        let weight = line.assigned_weight.unwrap_or(line.weight).percent();
+        self.plot(Point { t: line.t, weight, counts, evidence });
     }
 
     /// Adds a point, into the last one where that is still short and of the same weight.

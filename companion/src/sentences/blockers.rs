@@ -48,6 +48,30 @@ fn blocker(blocker: &Blocker) -> String {
                  it{known}"
             )
         }
+        Blocker::Timing { metric, timing, envoys } => format!(
+            "timing {timing}, which metric {metric} compares: the filter of {} doesn't measure it; add \
+             it to the configuration's `timings`",
+            envoys.join(", ")
+        ),
+        Blocker::OutdatedFilter { envoys } => format!(
+            "outcome_age of the filter of {}: it is older than canaryctl: update the filters first",
+            envoys.join(", ")
+        ),
+        Blocker::OneOutcomeAge { envoys } => {
+            let each = envoys.iter().map(|(name, age)| format!("{name} has {age} s"));
+            let each = each.collect::<Vec<_>>().join(", ");
+            format!("the same outcome_age in every filter: {each}")
+        }
+        Blocker::Age { age, left } => format!(
+            "the first requests of this step to reach their outcome_age of {} ({} more)",
+            span(*age),
+            span(*left)
+        ),
+        Blocker::Answers { unanswered, requests, age } => format!(
+            "answers: {unanswered} of {requests} canary requests had no answer at {} s; set outcome_age \
+             above the slowest answers",
+            age.as_secs()
+        ),
         Blocker::Endpoints { role, envoys } => {
             format!("an endpoint in {role}'s cluster: {} has none", envoys.join(", "))
         }
@@ -127,4 +151,43 @@ fn span(time: Duration) -> String {
         rest %= size;
     }
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_a_rollout_because_of_ages() {
+        let name = |name: &str| name.to_owned();
+        let (age, left) = (Duration::from_secs(20), Duration::from_secs(12));
+        let (metric, timing) = (name("ttft"), name("ttfb"));
+        for (blocker, sentence) in [
+            (
+                Blocker::OutdatedFilter { envoys: vec![name("a"), name("b")] },
+                "outcome_age of the filter of a, b: it is older than canaryctl: update the filters first",
+            ),
+            (
+                Blocker::OneOutcomeAge { envoys: vec![(name("a"), 20), (name("b"), 35)] },
+                "the same outcome_age in every filter: a has 20 s, b has 35 s",
+            ),
+            (
+                Blocker::Age { age, left },
+                "the first requests of this step to reach their outcome_age of 20 s (12 s more)",
+            ),
+            (
+                Blocker::Answers { unanswered: 37, requests: 40, age },
+                "answers: 37 of 40 canary requests had no answer at 20 s; set outcome_age above the \
+                 slowest answers",
+            ),
+            (
+                Blocker::Timing { metric, timing, envoys: vec![name("a")] },
+                "timing ttfb, which metric ttft compares: the filter of a doesn't measure it; add it to \
+                 the configuration's `timings`",
+            ),
+        ] {
+            let blockers = Blockers { waiting_for: vec![blocker], ..Blockers::default() };
+            assert_eq!(waits_for(&blockers).unwrap(), format!("waits for {sentence}"));
+        }
+    }
 }

@@ -155,7 +155,10 @@ impl Envoy {
 
     /// Adds a rollout as a filter defines it.
     pub(crate) fn rollout(&mut self, name: &str, stable: &str, canary: &str) {
-        for gauge in ["weight_ppm", "guard_tripped", "lease_expired", "epoch"] {
+        // Outcomes are known at once here.
+        for gauge in
+            ["weight_ppm", "guard_tripped", "lease_expired", "epoch", "outcome_age_seconds"]
+        {
             self.numbers.insert(format!("wasmcustom.canary.{name}.{gauge}"), 0);
         }
         self.version(name, "stable", stable, 0, 0);
@@ -174,6 +177,10 @@ impl Envoy {
         let name = |metric| format!("wasmcustom.canary.{rollout}.{role}.{version}.{metric}");
         self.numbers.insert(name("rq_total"), total);
         self.numbers.insert(name("rq_failure"), failure);
+        self.numbers.insert(name("assigned_total"), total);
+        self.numbers.insert(name("judged_total"), total);
+        self.numbers.insert(name("judged_failure"), failure);
+        self.numbers.insert(name("judged_unanswered"), 0);
         let times = if total == 0 { vec![] } else { vec![(4_500.0, 100.0, total)] };
         self.histograms.insert(name("rq_time_us"), times);
     }

@@ -1,6 +1,6 @@
 //! `lint`, `plan` and `replay`: the verbs that only read files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -101,11 +101,37 @@ fn a_plan_has_every_step() {
     let arguments = ["plan", "-f", rollout.to_str().unwrap(), "--rps", "1000", "-o", "json"];
     let plan = alone(&arguments).exits(0).json();
     assert_eq!(plan["steps"][0]["weight"], json!(5), "{plan}");
-    assert_eq!(plan["seconds"], json!(20), "{plan}");
+    assert_eq!((&plan["seconds"], &plan["outcome_age"]), (&json!(40), &json!(20)), "{plan}");
     assert!(plan["harm"]["1"].as_f64().unwrap() < 200.0, "{plan}");
     assert!(plan["abort"]["1"]["median"].as_u64() <= plan["abort"]["1"]["p90"].as_u64(), "{plan}");
     assert_eq!(plan["warnings"], json!([]), "{plan}");
     alone(&["plan", "-f", rollout.to_str().unwrap(), "--rps", "0"]).exits(2);
+}
+
+/// The filter's configuration says how long each step waits for its first outcomes.
+#[test]
+fn a_plan_reads_the_outcome_age_of_the_filters_configuration() {
+    let dir = TempDir::new().unwrap();
+    let rollout = file(&dir, "rollout.yaml", ROLLOUT);
+    let plugin = |name: &str, age: &str| {
+        let text = format!(
+            r#"{{"rollouts": [{{"name": "{name}", "outcome_age": "{age}",
+                "stable": {{"version": "1", "cluster": "a"}}, "canary": {{"version": "2", "cluster": "b"}}}}]}}"#
+        );
+        file(&dir, "filter.json", &text)
+    };
+    let plan = |filter: &Path| {
+        let (rollout, filter) = (rollout.to_str().unwrap(), filter.to_str().unwrap());
+        alone(&["plan", "-f", rollout, "--rps", "1000", "--filter", filter])
+    };
+    let printed = plan(&plugin("scorer", "3s")).exits(0);
+    let said = "outcome_age               3 s in each step, as the filter's configuration says";
+    assert!(printed.stdout.contains(said), "{}", printed.stdout);
+    let default = alone(&["plan", "-f", rollout.to_str().unwrap(), "--rps", "1000"]).exits(0);
+    let said = "20 s in each step, the filter's default; --filter FILE reads it";
+    assert!(default.stdout.contains(said), "{}", default.stdout);
+    plan(&plugin("scorer", "1ms")).exits(2).says("outcome_age");
+    plan(&plugin("ranker", "3s")).exits(2).says("has no rollout \"scorer\", only ranker");
 }
 
 #[test]

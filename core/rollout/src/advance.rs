@@ -6,7 +6,6 @@
 use super::pause::PauseReason;
 use super::spec::{Conditions, PauseSpec, Spec, StepSpec};
 use super::state::{State, StepProgress};
-use canary_judge::Judge;
 
 /// Who answers where the file asks a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,25 +50,25 @@ fn holds(conditions: &Conditions, state: &State) -> bool {
     let progress = &state.progress;
     let time = duration.is_none_or(|need| progress.in_pause() >= need);
     let requests = min_requests.is_none_or(|need| progress.counts.canary.trials >= need);
-    let confident = !until_confident || is_confident(&state.judge);
+    let confident = !until_confident || is_confident(state);
     // Whoever sets a timeout wants to be asked, also where it is data that does not come.
-    let data = timeout.is_none() || has_data(&state.judge);
+    let data = timeout.is_none() || has_data(state);
     time && requests && confident && data
 }
 
-/// Whether every metric has judged something of both versions since the step's start.
-fn has_data(judge: &Judge) -> bool {
-    judge.waiting_for_data().is_empty()
+/// Whether every metric has judged something of both versions that was assigned since the step's start.
+fn has_data(state: &State) -> bool {
+    state.progress.counting && state.judge.waiting_for_data().is_empty()
 }
 
-fn is_confident(judge: &Judge) -> bool {
-    judge.uncertified().is_empty() && has_data(judge)
+fn is_confident(state: &State) -> bool {
+    state.judge.uncertified().is_empty() && has_data(state)
 }
 
 /// Whether the step can be left, as far as its pauses and the data go.
 pub(crate) fn ready(spec: &Spec, state: &State) -> bool {
     let StepProgress { stopped, timed_out, .. } = state.progress;
-    !stopped && !timed_out && pause(spec, state).is_none() && has_data(&state.judge)
+    !stopped && !timed_out && pause(spec, state).is_none() && has_data(state)
 }
 
 /// Why the rollout holds until a person says more.

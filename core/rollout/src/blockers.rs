@@ -79,6 +79,44 @@ pub enum Blocker {
         /// Which, and what they say.
         envoys: Vec<(String, String)>,
     },
+    /// Filters that don't say at which age they count outcomes.
+    OutdatedFilter {
+        /// The Envoys that run them.
+        envoys: Vec<String>,
+    },
+    /// Filters that count outcomes at different ages.
+    OneOutcomeAge {
+        /// The Envoys, with the age of each in seconds.
+        envoys: Vec<(String, u64)>,
+    },
+    /// A timing that a latency metric compares and a filter doesn't measure.
+    Timing {
+        /// The metric that compares the timing.
+        metric: String,
+        /// The timing, as the metric writes it.
+        timing: String,
+        /// The Envoys whose filters don't measure it.
+        envoys: Vec<String>,
+    },
+    /// Requests of this step: the first ones haven't reached the age at which they are counted.
+    Age {
+        /// The age.
+        #[serde(serialize_with = "seconds")]
+        age: Duration,
+        /// How much of it is left.
+        #[serde(serialize_with = "seconds")]
+        left: Duration,
+    },
+    /// Answers of the canary: most requests had none at the age at which they are counted.
+    Answers {
+        /// How many had no answer.
+        unanswered: u64,
+        /// Of how many.
+        requests: u64,
+        /// The age.
+        #[serde(serialize_with = "seconds")]
+        age: Duration,
+    },
     /// Envoys that do not show what they should yet, with what they show instead.
     Confirmation {
         /// Which, and what differs there.

@@ -98,6 +98,10 @@ pub struct EnvoyReading {
     pub guard_tripped: Option<bool>,
     /// Whether the lease ran out.
     pub lease_expired: Option<bool>,
+    /// The age at which the filter counts outcomes for the judge, in seconds, as its gauge says. A filter
+    /// that reports a weight but not this is older than canaryctl and holds the rollout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome_age: Option<u64>,
     /// Keys that have a value which can't be read, such as `weight`: the field above is `None`, and yet
     /// the key isn't missing.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
@@ -111,6 +115,13 @@ pub struct EnvoyReading {
     /// configuration could not be read, which holds nothing up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signals: Option<BTreeSet<String>>,
+    /// Those of them that are recorded as numbers (`values`); `None` as for `signals`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_signals: Option<BTreeSet<String>>,
+    /// The timings that this rollout's configuration measures beside the total time; `None` as for
+    /// `signals`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<BTreeSet<String>>,
     /// How many endpoints each role's cluster has, whatever their health; `Some(0)` for a cluster
     /// that has none or doesn't exist, `None` if it isn't known.
     #[serde(skip_serializing_if = "no_endpoints")]

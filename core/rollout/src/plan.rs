@@ -6,6 +6,7 @@
 //! than requests, so with affinity everything takes longer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,9 @@ pub struct RolloutPlan {
     pub steps: Vec<StepPlan>,
     /// All steps together, in seconds.
     pub seconds: Option<u64>,
+    /// The age at which requests are judged, in seconds: each step takes that much longer.
+    #[serde(default)]
+    pub outcome_age: u64,
     /// How many requests fail on average if this share of the canary's does, from its first on, until
     /// it is rolled back.
     pub harm: BTreeMap<String, Option<f64>>,
@@ -97,9 +101,10 @@ pub enum PlanWarning {
     },
 }
 
-/// Forecasts what a file's rollout takes at this traffic.
-pub fn plan(spec: &Spec, traffic: TrafficEstimate) -> RolloutPlan {
-    let mut planner = Planner { spec, traffic, canary_so_far: 0.0, warnings: Vec::new() };
+/// Forecasts what a file's rollout takes at this traffic, if the filters count outcomes at this age.
+pub fn plan(spec: &Spec, traffic: TrafficEstimate, outcome_age: Duration) -> RolloutPlan {
+    let age = outcome_age.as_secs_f64();
+    let mut planner = Planner { spec, traffic, age, canary_so_far: 0.0, warnings: Vec::new() };
     let steps: Vec<(StepPlan, PlannedStep)> =
         spec.steps.iter().enumerate().map(|(index, step)| planner.step(index, step)).collect();
     let warnings = planner.warnings;
@@ -117,12 +122,15 @@ pub fn plan(spec: &Spec, traffic: TrafficEstimate) -> RolloutPlan {
         (name.to_owned(), AbortForecast { median, p90 })
     });
     let (harm, abort, false_abort) = (harm.into(), abort.into(), false_abort(spec));
-    RolloutPlan { seconds, harm, abort, false_abort, warnings, steps }
+    let outcome_age = outcome_age.as_secs();
+    RolloutPlan { seconds, outcome_age, harm, abort, false_abort, warnings, steps }
 }
 
 struct Planner<'s> {
     spec: &'s Spec,
     traffic: TrafficEstimate,
+    /// The age at which outcomes are counted, in seconds.
+    age: f64,
     /// Canary requests before the step, as far as they are known.
     canary_so_far: f64,
     warnings: Vec<PlanWarning>,
@@ -135,13 +143,16 @@ impl Planner<'_> {
         for pause in &step.pauses {
             end = end.and_then(|start| self.pause(index, step, start, pause));
         }
-        let seconds = end.map(|end: f64| end.max(self.data(weight)).ceil());
-        let requests = seconds.map(|seconds| seconds * self.traffic.rps);
-        self.canary_so_far += requests.unwrap_or_default() * weight;
+        let counted = end.map(|end: f64| end.max(self.data(weight)).ceil());
+        let requests = counted.map(|seconds| seconds * self.traffic.rps);
         let smallest_regression = requests.and_then(|all| self.smallest_regression(weight, all));
+        // The step's first requests are counted when they have that age.
+        let seconds = counted.map(|counted| counted + self.age);
+        let came = seconds.map(|seconds| seconds * self.traffic.rps * weight);
+        self.canary_so_far += came.unwrap_or_default();
         let plan = StepPlan {
             weight: step.weight,
-            canary_requests: requests.map(|all| (all * weight).round() as u64),
+            canary_requests: came.map(|came| came.round() as u64),
             seconds: seconds.map(|seconds| seconds as u64),
             smallest_regression,
         };

@@ -92,6 +92,8 @@ impl<'s> Replay<'s> {
         let mut state = State::new(spec, "replay", false);
         state.begin(spec, 1);
         state.enter(spec, 0);
+        // A recording's lines are at their age already.
+        state.begin_counting(spec);
         state.phase = Phase::Progressing;
         Self { spec, state, start: None, at: None }
     }
@@ -109,6 +111,7 @@ impl<'s> Replay<'s> {
         }
         let next = self.state.progress.step.saturating_add(1);
         if self.state.enter(self.spec, next).is_some() {
+            self.state.begin_counting(self.spec);
             return None;
         }
         let steps = self.spec.steps.len();

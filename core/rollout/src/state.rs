@@ -6,6 +6,7 @@ mod fleet_member;
 mod older;
 mod progress;
 mod transitions;
+mod weight_history;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,11 +22,13 @@ use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Measurement;
 use canary_judge::verdict::NoAnswer;
+use canary_model::weight::Weight;
 
 pub use super::phase::Phase;
 pub use super::target::WeightTarget;
 pub(crate) use fleet_member::FleetMember;
 pub(crate) use progress::StepProgress;
+pub(crate) use weight_history::WeightHistory;
 
 /// A rollout's whole state: everything that survives a restart of the controller.
 ///
@@ -59,6 +62,12 @@ pub struct State {
     /// When the window began, on the rollout's clock.
     pub(crate) window_began: Duration,
     pub(crate) target: Option<WeightTarget>,
+    /// The weights that were set in this epoch.
+    #[serde(default)]
+    pub(crate) weights: WeightHistory,
+    /// The age at which the filters count outcomes, in seconds, as far as one said it.
+    #[serde(default)]
+    pub(crate) outcome_age: Option<u64>,
     pub(crate) lease: LeaseState,
     pub(crate) members: BTreeMap<String, FleetMember>,
     /// On which Envoys the guard has tripped in this epoch.
@@ -70,6 +79,9 @@ pub struct State {
     pub(crate) sticky: Option<bool>,
     /// Requests and failures since the epoch's start.
     pub(crate) totals: Pair<Trials>,
+    /// Until when counts were taken, on the rollout's clock.
+    #[serde(default)]
+    pub(crate) counted: Duration,
     /// Since when there have been no counts, on the rollout's clock.
     pub(crate) outage: Option<Duration>,
     /// The external metrics whose last measurement says nothing, and why.
@@ -172,6 +184,8 @@ impl State {
             window: 0,
             window_began: Duration::ZERO,
             target: None,
+            weights: WeightHistory::default(),
+            outcome_age: None,
             lease: LeaseState::default(),
             members: BTreeMap::new(),
             tripped: BTreeSet::new(),
@@ -179,6 +193,7 @@ impl State {
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
             sticky: None,
             totals: Pair::default(),
+            counted: Duration::ZERO,
             outage: None,
             metric_outages: BTreeMap::new(),
             due: BTreeMap::new(),
@@ -249,6 +264,18 @@ impl State {
             Phase::Progressing | Phase::Paused => Some(self.progress.step),
             _ => None,
         }
+    }
+
+    /// The age at which the filters count outcomes for the judge; zero as long as none has said it. If
+    /// they differ, which holds the rollout, the largest.
+    pub fn outcome_age(&self) -> Duration {
+        Duration::from_secs(self.outcome_age.unwrap_or_default())
+    }
+
+    /// The weight that was set `outcome_age` ago, under which requests were assigned that reach that age
+    /// now; `None` if that is before the epoch's first weight.
+    pub fn weight_at_age(&self) -> Option<Weight> {
+        self.weights.before(self.clock.passed, self.outcome_age())
     }
 
     /// What every Envoy should show; `None` where nothing is to be written: before the start, at the

@@ -30,9 +30,22 @@ fn reads_both_roles_and_all_versions() {
             ("canary.3.2.rq_total", 6),
             ("canary.3.2.signal.label.cat", 5),
             ("canary.3.2.rq_5xx", 1),
+            ("canary.3.2.judged_total", 5),
+            ("canary.3.2.judged_failure", 2),
+            ("canary.3.2.judged_unanswered", 1),
+            ("canary.3.2.rq_broken", 1),
+            ("canary.3.2.rq_overdue", 3),
+            ("canary.other.assigned_total", 7),
             ("weight_ppm", 50_000),
         ],
-        &[("canary.3.2.rq_time_us", 6), ("canary.3.2.rq_time_first_us", 2)],
+        &[
+            ("canary.3.2.rq_time_us", 6),
+            ("canary.3.2.rq_time_first_us", 2),
+            ("canary.3.2.rq_ttfb_us", 5),
+            ("canary.3.2.rq_gap_first_us", 1),
+            ("canary.3.2.value.tokens", 3),
+            ("canary.other.value_first.tokens", 4),
+        ],
     );
     let counters = RolloutCounters::read(&stats, "scorer");
     assert_eq!((total(&counters, Role::Stable), total(&counters, Role::Canary)), (90, 10));
@@ -42,19 +55,37 @@ fn reads_both_roles_and_all_versions() {
         class: class.to_owned(),
     };
     assert_eq!(counters.role(Role::Canary).count(&signal("cat")), 5);
-    assert_eq!(counters.role(Role::Canary).times[&Times::All].count(), 6);
-    assert_eq!(counters.role(Role::Canary).times[&Times::First].count(), 2);
+    let canary = counters.role(Role::Canary);
+    let counts = [
+        (Counter::Judged, 5),
+        (Counter::JudgedFailures, 2),
+        (Counter::Unanswered, 1),
+        (Counter::Broken, 1),
+        (Counter::Overdue, 3),
+        (Counter::Assigned, 7),
+    ];
+    for (counter, count) in counts {
+        assert_eq!(canary.count(&counter), count, "{counter:?}");
+    }
+    let (all, first) = (|what| canary.all(what).unwrap().count(), |what| canary.first(what));
+    let tokens = || Quantity::Value("tokens".to_owned());
+    assert_eq!(all(Quantity::Time(Timing::Total)), 6);
+    assert_eq!(all(Quantity::Time(Timing::Ttfb)), 5);
+    assert_eq!(all(tokens()), 3);
+    assert_eq!(first(Quantity::Time(Timing::Total)).unwrap().count(), 2);
+    assert_eq!(first(Quantity::Time(Timing::Gap)).unwrap().count(), 1);
+    assert_eq!(first(tokens()).unwrap().count(), 4, "versions beyond the first 32");
+    assert_eq!(first(Quantity::Time(Timing::Ttfb)), None);
     let versions: Vec<_> = counters.versions.keys().map(|(_, version)| version.as_str()).collect();
-    assert_eq!(versions, ["3.1", "3.1", "3.2"], "no version is made of a bin's name");
+    assert_eq!(versions, ["3.1", "3.1", "3.2", "other"], "no version is made of a bin's name");
     assert_eq!(RolloutCounters::read(&stats, "other"), RolloutCounters::default());
 }
 
 #[test]
-fn a_client_that_left_is_counted_in_no_trial() {
+fn a_client_that_left_and_the_total_come_together() {
     let counted = |total, abandoned| {
         of(&[("canary.2.rq_total", total), ("canary.2.rq_abandoned", abandoned)])
     };
-    assert_eq!(counted(10, 7).role(Role::Canary).judged(), 3);
     assert_eq!(counted(10, 7).since(&counted(10, 6)), Difference::Inconsistent, "its other half");
 }
 
@@ -85,6 +116,20 @@ fn a_reading_in_the_middle_of_an_update_waits() {
     let whole = of(&[("canary.2.rq_total", 11), ("canary.2.rq_failure", 1)]);
     assert_eq!(half.since(&before), Difference::Inconsistent);
     assert!(matches!(whole.since(&before), Difference::Counted(_)));
+    for (part, whole) in [
+        ("judged_failure", "judged_total"),
+        ("rq_broken", "rq_failure"),
+        ("rq_overdue", "rq_failure"),
+        ("client_first_failure", "client_total"),
+    ] {
+        let of = |of_part, of_whole| {
+            let name = |metric: &str| format!("canary.2.{metric}");
+            let counts = [(name(part), of_part), (name(whole), of_whole), (name("rq_total"), 99)];
+            self::of(&counts.each_ref().map(|(name, count)| (name.as_str(), *count)))
+        };
+        let before = of(0, 10);
+        assert_eq!(of(1, 10).since(&before), Difference::Inconsistent, "{part}");
+    }
 }
 
 proptest! {

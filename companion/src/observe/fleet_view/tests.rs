@@ -9,12 +9,16 @@ use super::super::{Configuration, Gauges};
 use super::*;
 use crate::envoy::ConfiguredRollout;
 
+fn time() -> super::super::counters::Recorded {
+    super::super::counters::Recorded { first: false, what: Quantity::Time(Timing::Total) }
+}
+
 fn scrape(counts: &[(Role, &str, u64)]) -> Scrape {
     let versions = counts.iter().map(|(role, version, requests)| {
         let time_us = std::iter::once((Bin::new(4_500.0, 100.0).unwrap(), *requests)).collect();
         let counters = VersionCounters {
             counts: [(Counter::Total, *requests), (Counter::Failure, requests / 10)].into(),
-            times: [(Times::All, time_us)].into(),
+            histograms: [(time(), time_us)].into(),
         };
         ((*role, (*version).to_owned()), counters)
     });

@@ -68,8 +68,13 @@ pub(super) fn flow(envoy: &mut Envoy) {
     let (stable, canary) = (traffic.stable as u64, traffic.canary as u64);
     envoy.version("scorer", "stable", "3.1", stable, stable * traffic.stable_fails / 100);
     envoy.version("scorer", "canary", "3.2", canary, canary * traffic.canary_fails / 100);
+    let name = |metric: &str| format!("wasmcustom.canary.scorer.canary.3.2.{metric}");
     let abandoned = if traffic.canary_answers { 0 } else { canary };
-    let name = "wasmcustom.canary.scorer.canary.3.2.rq_abandoned".to_owned();
-    envoy.numbers.insert(name, abandoned);
+    envoy.numbers.insert(name("rq_abandoned"), abandoned);
+    if !traffic.canary_answers {
+        envoy.numbers.insert(name("judged_total"), 0);
+        envoy.numbers.insert(name("judged_failure"), 0);
+        envoy.numbers.insert(name("judged_unanswered"), canary);
+    }
     envoy.traffic = Some(traffic);
 }

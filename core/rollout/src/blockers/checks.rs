@@ -21,7 +21,8 @@ pub(crate) fn before_first_weight(spec: &Spec, state: &State) -> Vec<Blocker> {
     failing
 }
 
-/// What holds a rollout that has begun: a refused configuration, another version.
+/// What holds a rollout that has begun: a refused configuration, another version, filters that count
+/// outcomes at no age or at different ones.
 pub(crate) fn while_under_way(state: &State) -> Vec<Blocker> {
     let mut holding = Vec::new();
     let refused = named(state, |member| member.refused.clone());
@@ -37,7 +38,23 @@ pub(crate) fn while_under_way(state: &State) -> Vec<Blocker> {
             holding.push(Blocker::OtherVersion { expected, envoys });
         }
     }
+    holding.extend(ages(state));
     holding
+}
+
+/// Counts at different ages can't be added up, and the judge can't use counts at the end.
+fn ages(state: &State) -> Vec<Blocker> {
+    let outdated = state.reachable().filter(|(_, member)| member.outdated);
+    let outdated: Vec<String> = outdated.map(|(name, _)| name.clone()).collect();
+    let known = state
+        .reachable()
+        .filter_map(|(name, member)| member.outcome_age.map(|age| (name.clone(), age)));
+    let known: Vec<(String, u64)> = known.collect();
+    let one = known.first().map(|(_, age)| *age);
+    let differ = known.iter().any(|(_, age)| Some(*age) != one);
+    let outdated = (!outdated.is_empty()).then_some(Blocker::OutdatedFilter { envoys: outdated });
+    let differ = differ.then_some(Blocker::OneOutcomeAge { envoys: known });
+    outdated.into_iter().chain(differ).collect()
 }
 
 /// The canary version that the rollout is about; before its start, if the caller didn't know it, what

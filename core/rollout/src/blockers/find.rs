@@ -121,8 +121,30 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
 fn unmet(spec: &Spec, state: &State) -> Vec<Blocker> {
     let until = advance::pause(spec, state).and_then(PauseSpec::until);
     let mut waits = until.map(|until| conditions(until, state)).unwrap_or_default();
+    waits.extend(age(state));
     waits.extend(data(state));
+    if !waits.is_empty() {
+        waits.extend(answers(state));
+    }
     waits
+}
+
+/// The age that a step's first requests must reach before they are counted.
+fn age(state: &State) -> Option<Blocker> {
+    let age = state.outcome_age();
+    let left = state.progress.began.saturating_add(age).saturating_sub(state.clock.passed);
+    (!state.progress.counting && !left.is_zero()).then_some(Blocker::Age { age, left })
+}
+
+/// Most of the canary's requests had no answer when they were counted, so they say nothing.
+fn answers(state: &State) -> Option<Blocker> {
+    let unanswered = state.progress.unanswered.canary;
+    let answered = state.progress.counts.canary.trials;
+    (unanswered > answered).then_some(Blocker::Answers {
+        unanswered,
+        requests: unanswered.saturating_add(answered),
+        age: state.outcome_age(),
+    })
 }
 
 fn conditions(until: &Conditions, state: &State) -> Vec<Blocker> {

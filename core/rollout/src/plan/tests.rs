@@ -13,6 +13,31 @@ fn failures(margin: &str) -> Value {
 
 const TRAFFIC: TrafficEstimate = TrafficEstimate { rps: 100.0, baseline: 0.001 };
 
+/// With outcomes that are known at once.
+fn at_once(spec: &Spec, traffic: TrafficEstimate) -> RolloutPlan {
+    plan(spec, traffic, Duration::ZERO)
+}
+
+/// Every step is longer by the age, sees the requests of that time, too, and finds no more for it.
+#[test]
+fn each_step_takes_the_outcome_age_longer() {
+    let steps = json!([
+        {"setWeight": 5}, {"pause": {"duration": "1m", "minRequests": 1000}},
+        {"setWeight": 10}, {"pause": {"untilConfident": true}},
+        {"setWeight": 50}, {"pause": {"duration": "30s"}},
+    ]);
+    let spec = spec(steps, failures("0.5%"));
+    let (at_once, later) = (at_once(&spec, TRAFFIC), plan(&spec, TRAFFIC, Duration::from_secs(20)));
+    assert_eq!((at_once.outcome_age, later.outcome_age), (0, 20));
+    for (one, other) in at_once.steps.iter().zip(&later.steps) {
+        assert_eq!(other.seconds, one.seconds.map(|seconds| seconds + 20));
+        let more = (20.0 * TRAFFIC.rps * one.weight.fraction()).round() as u64;
+        assert_eq!(other.canary_requests, one.canary_requests.map(|requests| requests + more));
+        assert_eq!(other.smallest_regression, one.smallest_regression);
+    }
+    assert_eq!(later.seconds, at_once.seconds.map(|seconds| seconds + 60));
+}
+
 #[test]
 fn durations_and_requests() {
     let steps = json!([
@@ -21,7 +46,7 @@ fn durations_and_requests() {
         {"setWeight": 50}, {"pause": {"duration": "30s"}}, {"pause": {"duration": "30s"}},
         {"setWeight": 60},
     ]);
-    let plan = plan(&spec(steps, failures("0%")), TRAFFIC);
+    let plan = at_once(&spec(steps, failures("0%")), TRAFFIC);
     assert_eq!(plan.warnings, []);
     let step = |at: usize| (plan.steps[at].seconds, plan.steps[at].canary_requests);
     assert_eq!(step(0), (Some(600), Some(600)));
@@ -40,7 +65,7 @@ fn durations_and_requests() {
 #[test]
 fn harm_grows_as_the_canary_fails_less() {
     let steps = json!([{"setWeight": 5}, {"pause": {"duration": "2h"}}]);
-    let plan = plan(&spec(steps, failures("0%")), TRAFFIC);
+    let plan = at_once(&spec(steps, failures("0%")), TRAFFIC);
     let harm = |share: &str| plan.harm[share].unwrap();
     // A block of 100 requests holds five of the canary's.
     assert!((2.0..=5.0).contains(&harm("1")), "{plan:?}");
@@ -51,7 +76,7 @@ fn harm_grows_as_the_canary_fails_less() {
 #[test]
 fn an_abort_has_a_median_and_a_90th_percentile() {
     let steps = json!([{"setWeight": 5}, {"pause": {"duration": "2h"}}]);
-    let plan = plan(&spec(steps, failures("0%")), TRAFFIC);
+    let plan = at_once(&spec(steps, failures("0%")), TRAFFIC);
     let abort = |share: &str| (plan.abort[share].median.unwrap(), plan.abort[share].p90.unwrap());
     assert_eq!(abort("1"), (5, 5), "one block of 100 requests");
     // The benchmark's medians at 30 requests a second: 546 for 0.1 -> 1 %; Wald's formula says 375.
@@ -61,14 +86,14 @@ fn an_abort_has_a_median_and_a_90th_percentile() {
     assert_eq!(plan.harm["0.01"].map(f64::round), Some((median as f64 * 0.01).round()));
     let identical = TrafficEstimate { baseline: 0.01, ..TRAFFIC };
     let steps = json!([{"setWeight": 5}, {"pause": {"duration": "2h"}}]);
-    let found = super::plan(&spec(steps, failures("0%")), identical).abort["0.01"];
+    let found = at_once(&spec(steps, failures("0%")), identical).abort["0.01"];
     assert_eq!(found, AbortForecast::default(), "nothing to find");
 }
 
 #[test]
 fn what_a_person_decides_is_unknown() {
     let steps = json!([{"setWeight": 5}, {"pause": {}}, {"setWeight": 50}]);
-    let plan = plan(&spec(steps, failures("0%")), TRAFFIC);
+    let plan = at_once(&spec(steps, failures("0%")), TRAFFIC);
     assert_eq!(plan.warnings, [PlanWarning::AsksOperator { step: 0 }]);
     let first = &plan.steps[0];
     assert_eq!(
@@ -84,7 +109,7 @@ fn confidence_takes_what_the_certificate_takes() {
     let wait = |timeout: &str| {
         let steps = json!([{"setWeight": 5},
             {"pause": {"untilConfident": true, "timeout": timeout}}]);
-        plan(&spec(steps, failures("0.5%")), TRAFFIC)
+        at_once(&spec(steps, failures("0.5%")), TRAFFIC)
     };
     let plan = wait("1h");
     assert_eq!(plan.warnings, []);
@@ -97,8 +122,7 @@ fn confidence_takes_what_the_certificate_takes() {
         (Some(60), vec![PlanWarning::TimesOut { step: 0 }])
     );
     let steps = json!([{"setWeight": 5}, {"pause": {"untilConfident": true}}]);
-    let plan =
-        super::plan(&spec(steps, failures("0%")), TrafficEstimate { baseline: 0.0, ..TRAFFIC });
+    let plan = at_once(&spec(steps, failures("0%")), TrafficEstimate { baseline: 0.0, ..TRAFFIC });
     assert_eq!(
         (plan.seconds, plan.warnings),
         (None, vec![PlanWarning::NeverConfident { step: 0 }])
@@ -110,7 +134,7 @@ fn the_ladder_takes_longer_with_a_smaller_budget() {
     let file = |budget: &str| {
         let file = json!({"rollout": "r", "steps": "auto", "harmBudget": budget,
             "analysis": {"metrics": failures("0.1%")}});
-        let plan = plan(&Spec::read(&file).unwrap(), TRAFFIC);
+        let plan = at_once(&Spec::read(&file).unwrap(), TRAFFIC);
         assert_eq!(plan.warnings, []);
         let weights: Vec<f64> = plan.steps.iter().map(|step| step.weight.percent()).collect();
         assert_eq!(weights, [1.0, 5.0, 10.0, 25.0, 50.0]);
@@ -125,12 +149,12 @@ fn the_ladder_takes_longer_with_a_smaller_budget() {
 fn a_cold_canary_and_other_metrics() {
     let steps = json!([{"setWeight": 1}, {"setWeight": 2}]);
     let metrics = json!([{"name": "l", "kind": "latency"}]);
-    let plan = plan(&spec(steps, metrics), TrafficEstimate { rps: 2.0, baseline: 0.0 });
+    let plan = at_once(&spec(steps, metrics), TrafficEstimate { rps: 2.0, baseline: 0.0 });
     let seconds: Vec<_> = plan.steps.iter().map(|step| step.seconds).collect();
     assert_eq!(seconds, [Some(2_500), Some(25)], "50 canary requests, then one in a block");
     assert_eq!((plan.steps[0].smallest_regression, plan.harm["1"]), (None, None));
     let metrics = json!([{"name": "p", "kind": "prometheus", "address": "http://p", "query": "q",
         "failureCondition": "result > 1"}]);
     let steps = json!([{"setWeight": 1}]);
-    assert_eq!(super::plan(&spec(steps, metrics), TRAFFIC).false_abort, None);
+    assert_eq!(at_once(&spec(steps, metrics), TRAFFIC).false_abort, None);
 }

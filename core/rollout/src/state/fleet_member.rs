@@ -28,6 +28,18 @@ pub(crate) struct FleetMember {
     /// The signals that its filter has for this rollout, when last read.
     #[serde(default)]
     pub(crate) signals: Option<BTreeSet<String>>,
+    /// Those of them that are recorded as numbers, when last read.
+    #[serde(default)]
+    pub(crate) value_signals: Option<BTreeSet<String>>,
+    /// The timings that its filter measures for this rollout, when last read.
+    #[serde(default)]
+    pub(crate) timings: Option<BTreeSet<String>>,
+    /// Its filter's `outcome_age` in seconds, when last read.
+    #[serde(default)]
+    pub(crate) outcome_age: Option<u64>,
+    /// Whether its filter works and yet says no `outcome_age`: it is older than canaryctl.
+    #[serde(default)]
+    pub(crate) outdated: bool,
     /// How many endpoints each role's cluster has, when last read.
     #[serde(default)]
     pub(crate) endpoints: Pair<Option<u64>>,

@@ -83,6 +83,7 @@ impl State {
         state.shown_epoch = older.shown_epoch;
         state.window = older.window;
         state.window_began = state.clock.passed;
+        state.counted = state.clock.passed;
         state.lease = older.lease;
         state.progress = older.progress;
         state.totals = older.totals;
@@ -108,6 +109,9 @@ impl State {
         self.epoch = self.epoch.max(self.shown_epoch).saturating_add(1);
         self.window = self.window.saturating_add(1);
         self.judge.begin_step(spec.certificate_margin(self.progress.step));
+        // What was counted by other rules isn't a count at the age.
+        self.progress.began = self.clock.passed;
+        self.progress.counts = Pair::default();
         self.set_target(self.driven(spec, target.weight));
         self.epoch_renewed = true;
     }

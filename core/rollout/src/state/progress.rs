@@ -19,8 +19,18 @@ pub(crate) struct StepProgress {
     pub(crate) pause_from: Duration,
     /// What of that had passed when the present pause's timeout began.
     pub(crate) timeout_from: Duration,
-    /// Requests and failures since the step's start.
+    /// Requests that were assigned since the step's start and have reached the age `outcome_age`, and
+    /// failures among them.
     pub(crate) counts: Pair<Trials>,
+    /// Requests of that time that had no answer at that age.
+    #[serde(default)]
+    pub(crate) unanswered: Pair<u64>,
+    /// When the step's weight was set, on the rollout's clock.
+    #[serde(default)]
+    pub(crate) began: Duration,
+    /// Whether what is counted at the age was assigned in this step: from `outcome_age` after its start.
+    #[serde(default)]
+    pub(crate) counting: bool,
     /// A person said to hold.
     pub(crate) stopped: bool,
     /// The pause's timeout passed.
@@ -28,9 +38,9 @@ pub(crate) struct StepProgress {
 }
 
 impl StepProgress {
-    /// A step before anything happened in it.
-    pub(crate) fn new(step: usize) -> Self {
-        Self { step, ..Self::default() }
+    /// A step before anything happened in it, whose weight is set at `began`.
+    pub(crate) fn new(step: usize, began: Duration) -> Self {
+        Self { step, began, ..Self::default() }
     }
 
     /// The present pause is over.

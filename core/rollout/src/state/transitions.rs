@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FleetMember, State, StepProgress, WeightTarget};
+use super::{FleetMember, State, StepProgress, WeightHistory, WeightTarget};
 use crate::mismatch::EnvoyMismatch;
 use crate::spec::Spec;
 use canary_judge::counts::{Pair, Trials};
@@ -18,6 +18,7 @@ impl State {
     pub(crate) fn begin(&mut self, spec: &Spec, epoch: u64) {
         self.epoch = epoch;
         self.window = 0;
+        self.weights = WeightHistory::default();
         for metric in &spec.analysis.metrics {
             if let MetricRule::Prometheus(query) = &metric.rule {
                 let due = self.clock.passed.saturating_add(query.initial_delay);
@@ -29,7 +30,7 @@ impl State {
     /// A step begins; gives its weight, if there is such a step.
     pub(crate) fn enter(&mut self, spec: &Spec, step: usize) -> Option<Weight> {
         let weight = spec.steps.get(step)?.weight;
-        self.progress = StepProgress::new(step);
+        self.progress = StepProgress::new(step, self.clock.passed);
         self.mismatch = false;
         self.judge.begin_step(spec.certificate_margin(step));
         self.next_window();
@@ -48,6 +49,8 @@ impl State {
         self.epoch = old.epoch;
         self.shown_epoch = old.shown_epoch;
         self.clock = old.clock;
+        self.outcome_age = old.outcome_age;
+        self.counted = old.counted;
         self.lease = old.lease;
         self.members = old.members;
         self.outbox = old.outbox;
@@ -73,6 +76,7 @@ impl State {
             member.mismatch = Some(EnvoyMismatch::NotConfirmed);
             member.stale = true;
         }
+        self.weights.set(self.clock.passed, target.weight);
         self.target = Some(target);
     }
 
@@ -90,6 +94,18 @@ impl State {
         self.progress.held = self.progress.held.saturating_add(passed);
     }
 
+    /// What is counted from now on was assigned since the step began.
+    pub(crate) fn begin_counting(&mut self, spec: &Spec) {
+        self.progress.counting = true;
+        self.judge.begin_counting(spec.certificate_margin(self.progress.step));
+    }
+
+    /// The age that the filters that answer agree on; while they differ, the largest.
+    pub(crate) fn note_outcome_age(&mut self) {
+        let largest = self.reachable().filter_map(|(_, member)| member.outcome_age).max();
+        self.outcome_age = largest.or(self.outcome_age);
+    }
+
     /// Adds up a line's requests and failures.
     pub(crate) fn add(&mut self, line: &Observation) {
         let requests = line.requests();
@@ -98,7 +114,18 @@ impl State {
             stable: (requests.stable, failures(line.roles.stable.failure)),
             canary: (requests.canary, failures(line.roles.canary.failure)),
         };
-        for sum in [&mut self.totals, &mut self.progress.counts] {
+        let mut sums = vec![&mut self.totals];
+        if self.progress.counting {
+            sums.push(&mut self.progress.counts);
+            let unanswered = &mut self.progress.unanswered;
+            for (sum, role) in [
+                (&mut unanswered.stable, &line.roles.stable),
+                (&mut unanswered.canary, &line.roles.canary),
+            ] {
+                *sum = sum.saturating_add(role.unanswered.unwrap_or(0));
+            }
+        }
+        for sum in sums {
             add(&mut sum.stable, seen.stable);
             add(&mut sum.canary, seen.canary);
         }

@@ -1,6 +1,7 @@
 //! Counts and measurements: labelled with what was in force, then judged.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::StepContext;
 use crate::event::RolloutEvent;
@@ -15,6 +16,11 @@ impl StepContext<'_> {
         measurements: BTreeMap<String, Measurement>,
         looked: bool,
     ) {
+        // A line begins where the one before ended, whatever steps were taken in between.
+        let begins = self.state.counted;
+        if observation.is_some() {
+            self.state.counted = self.state.clock.passed;
+        }
         if !self.under_way() {
             return;
         }
@@ -25,7 +31,7 @@ impl StepContext<'_> {
                     self.events.push(RolloutEvent::OutageOver);
                 }
                 self.state.sticky.get_or_insert(line.sticky);
-                self.take(line);
+                self.take(line, begins);
             }
             None => {
                 if looked && self.state.outage.is_none() {
@@ -37,24 +43,48 @@ impl StepContext<'_> {
         }
     }
 
-    /// A line of counts.
-    fn take(&mut self, line: Observation) {
+    /// A line of counts, of what came since `begins`.
+    fn take(&mut self, mut line: Observation, begins: Duration) {
         if self.confirmed_before {
             self.state.hold(self.passed);
         }
+        let outcomes = self.follow_age(&mut line, begins);
         if self.gap {
             // What happened while nobody looked came about under no one weight.
-            self.state.add(&line);
+            self.add_if(outcomes, &line);
             return;
         }
         if !self.confirmed_before && self.state.judge.has_no_counts() {
             // The first counts of a rollout may be from before its weight held; a judge that has seen
             // nothing else couldn't know. Later ones it leaves out by itself.
-            self.state.add(&line);
+            self.add_if(outcomes, &line);
             self.judge_measurements();
             return;
         }
+        self.add_if(outcomes, &line);
         self.judge(line);
+    }
+
+    fn add_if(&mut self, outcomes: bool, line: &Observation) {
+        if outcomes {
+            self.state.add(line);
+        }
+    }
+
+    /// What is counted at the age was assigned that much earlier. Requests from before the rollout's first
+    /// weight aren't the rollout's: the line then has no outcomes, which this says. A step counts those that
+    /// were assigned since it began.
+    fn follow_age(&mut self, line: &mut Observation, begins: Duration) -> bool {
+        let age = self.state.outcome_age();
+        let outcomes = self.state.weights.before(begins, age).is_some();
+        if !outcomes {
+            leave_out_outcomes(line);
+        }
+        let began = self.state.progress.began.saturating_add(age);
+        if !self.state.progress.counting && begins >= began {
+            self.state.begin_counting(self.spec);
+        }
+        outcomes
     }
 
     /// External metrics don't wait for counts, unless nobody knows yet what will be counted.
@@ -64,15 +94,19 @@ impl StepContext<'_> {
         }
     }
 
-    /// Judges a line, labelled with what was in force: what was gathered since the last step came
-    /// about under the target of the last step.
+    /// Judges a line, labelled with the weight under which its requests were assigned. Without affinity
+    /// that is the one of `outcome_age` ago. With affinity only what was assigned in the present window
+    /// counts, and a window has one weight: the present one. What counts at once, such as `assigned`,
+    /// came about under the target of the last step.
     fn judge(&mut self, mut line: Observation) {
         let Some(target) = &self.state.target else { return };
         line.t = self.state.clock.passed.as_secs_f64();
-        line.weight = target.weight;
+        let at_age = self.state.weight_at_age().filter(|_| !line.sticky);
+        line.weight = at_age.unwrap_or(target.weight);
+        line.assigned_weight = (line.weight != target.weight).then_some(target.weight);
         line.window = Some(target.window);
         line.measurements.append(&mut self.state.measured);
-        self.state.observe(&line);
+        self.state.judge.take(&line);
         self.note_metric_outages();
         self.verdicts = self.state.judge.verdicts();
         self.line = Some(line);
@@ -113,5 +147,12 @@ impl StepContext<'_> {
             self.state.mismatch = true;
             self.events.push(RolloutEvent::SplitMismatch { weight: split.weight, measured });
         }
+    }
+}
+
+/// Makes unknown what is counted at the age `outcome_age`. Without totals, conversions aren't read either.
+fn leave_out_outcomes(line: &mut Observation) {
+    for role in [&mut line.roles.stable, &mut line.roles.canary] {
+        (role.total, role.failure, role.unanswered) = (None, None, None);
     }
 }

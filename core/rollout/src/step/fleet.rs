@@ -24,6 +24,7 @@ impl StepContext<'_> {
                 EnvoyInput::Reached(shown) => self.shows(name, shown),
             }
         }
+        self.state.note_outcome_age();
         self.count_trips();
     }
 
@@ -51,6 +52,10 @@ impl StepContext<'_> {
         self.note_configuration(name, &member, shown);
         member.versions.clone_from(&shown.versions);
         member.signals.clone_from(&shown.signals);
+        member.value_signals.clone_from(&shown.value_signals);
+        member.timings.clone_from(&shown.timings);
+        member.outcome_age = shown.outcome_age;
+        member.outdated = shown.in_force.is_some() && shown.outcome_age.is_none();
         member.endpoints = shown.endpoints;
         member.refused.clone_from(&shown.refused);
         self.state.members.insert(name.to_owned(), member);

@@ -146,6 +146,7 @@ fn obedient(target: Option<&WeightTarget>) -> EnvoyReading {
         epoch_in_force: Some(target.epoch),
         guard_tripped: Some(false),
         lease_expired: Some(false),
+        outcome_age: Some(0),
         versions,
         ..EnvoyReading::default()
     }

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod ages;
 mod checks;
 mod commands;
 mod fingerprints;

@@ -1,6 +1,6 @@
 //! The world around a controller: Envoys with a runtime, a filter and counters, and traffic.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
@@ -34,6 +34,8 @@ pub(crate) struct Proxy {
     lease: Option<(String, u64)>,
     tripped: Option<Option<u64>>,
     pub(crate) counters: Pair<Trials>,
+    /// What was counted at the end of each second before.
+    earlier: VecDeque<Pair<Trials>>,
     pub(crate) configuration: Configuration,
     /// Parts of requests and failures that are not whole yet.
     rest: Pair<[f64; 2]>,
@@ -46,12 +48,20 @@ pub(crate) struct Configuration {
     pub(crate) signals: Option<BTreeSet<String>>,
     pub(crate) endpoints: Pair<Option<u64>>,
     pub(crate) refused: Option<String>,
+    /// The age at which requests are judged, in seconds; `None`: an older filter.
+    pub(crate) outcome_age: Option<u64>,
 }
 
 impl Default for Configuration {
     fn default() -> Self {
         let endpoints = Pair { stable: Some(1), canary: Some(1) };
-        Self { canary: "2".to_owned(), signals: Some(BTreeSet::new()), endpoints, refused: None }
+        Self {
+            canary: "2".to_owned(),
+            signals: Some(BTreeSet::new()),
+            endpoints,
+            refused: None,
+            outcome_age: Some(0),
+        }
     }
 }
 
@@ -117,10 +127,10 @@ impl World {
         self.envoys.iter().map(|(name, proxy)| (name.clone(), look(proxy))).collect()
     }
 
-    /// The counters that can be read.
+    /// The counters of outcomes at their age, as far as they can be read.
     pub(crate) fn counters(&self) -> BTreeMap<String, Pair<Trials>> {
         let up = self.envoys.iter().filter(|(_, proxy)| self.readable && proxy.down.is_none());
-        up.map(|(name, proxy)| (name.clone(), proxy.counters)).collect()
+        up.map(|(name, proxy)| (name.clone(), proxy.judged())).collect()
     }
 
     /// The largest weight in force anywhere.
@@ -143,7 +153,8 @@ pub(crate) fn line(
         let sum = |field: fn(&Trials) -> u64| {
             let since = |(name, pair): (&String, &Pair<Trials>)| {
                 let old = before.get(name).map_or(0, |old| field(old.get(role)));
-                field(pair.get(role)) - old
+                // Another age may bring back an earlier count.
+                field(pair.get(role)).saturating_sub(old)
             };
             Some(now.iter().map(since).sum())
         };
@@ -158,7 +169,15 @@ impl Proxy {
     /// evened out before the controller sees them.
     pub(crate) fn restart(&mut self) {
         let (counters, configuration) = (self.counters, self.configuration.clone());
-        *self = Self { counters, configuration, ..Self::default() };
+        let earlier = std::mem::take(&mut self.earlier);
+        *self = Self { counters, configuration, earlier, ..Self::default() };
+    }
+
+    /// The counters as they were `outcome_age` ago.
+    fn judged(&self) -> Pair<Trials> {
+        let age = usize::try_from(self.configuration.outcome_age.unwrap_or(0)).unwrap();
+        let Some(before) = age.checked_sub(1) else { return self.counters };
+        self.earlier.iter().rev().nth(before).copied().unwrap_or_default()
     }
 
     /// The guard trips in the filter's present epoch.
@@ -201,7 +220,8 @@ impl Proxy {
     fn shown(&self, now: u64) -> EnvoyReading {
         let Runtime { weight, version, enabled, lease, epoch, window, owner } =
             self.runtime.clone();
-        let Configuration { canary, signals, endpoints, refused } = self.configuration.clone();
+        let Configuration { canary, signals, endpoints, refused, outcome_age } =
+            self.configuration.clone();
         let gauge =
             if self.tripped() || self.lapsed(now) { Weight::ZERO } else { self.filter_weight() };
         EnvoyReading {
@@ -220,11 +240,13 @@ impl Proxy {
             signals,
             endpoints,
             refused,
-            unreadable: BTreeSet::new(),
+            outcome_age,
+            ..EnvoyReading::default()
         }
     }
 
     fn serve(&mut self, requests: f64, failing: Pair<f64>, now: u64) {
+        self.earlier.push_back(self.counters);
         let weight = self.in_force(now).fraction();
         let roles = [
             (&mut self.counters.stable, &mut self.rest.stable, 1.0 - weight, failing.stable),
