@@ -38,6 +38,14 @@ impl Host for EnvoyHost {
         hostcalls::set_shared_data(key, Some(value), mark).is_ok()
     }
 
+    fn stream_attribute(&self, stream: u32, path: &[&str]) -> Option<Vec<u8>> {
+        hostcalls::set_effective_context(stream).ok()?;
+        let value = property(path);
+        // The context 0 stands for none: the caller's own is in effect again.
+        let _ = hostcalls::set_effective_context(0);
+        value
+    }
+
     fn define_metric(&self, kind: HostMetricKind, name: &str) -> Option<MetricId> {
         let kind = match kind {
             HostMetricKind::Counter => MetricType::Counter,

@@ -2,9 +2,13 @@
 
 use std::rc::Rc;
 
-use canary_dataplane::effect::RequestChange;
+use canary_dataplane::effect::{Effect, RequestChange};
 use canary_dataplane::host::{Headers, Response};
+use canary_dataplane::overdue::SentHeaders;
 use canary_dataplane::request::MatchedRequest;
+#[cfg(feature = "body")]
+use canary_dataplane::response::BodyChunk;
+use canary_dataplane::worker::FilterWorker;
 use proxy_wasm::{
     traits::{Context, HttpContext},
     types::Action,
@@ -15,13 +19,31 @@ use crate::host::{self, EnvoyHost};
 
 /// One request; if no rollout matches it, nothing is done to it.
 pub(crate) struct Stream {
+    /// Envoy's number for it.
+    id: u32,
     configured: Option<Rc<Configured>>,
     request: Option<MatchedRequest>,
 }
 
 impl Stream {
-    pub(crate) fn new(configured: Option<Rc<Configured>>) -> Self {
-        Self { configured, request: None }
+    pub(crate) fn new(id: u32, configured: Option<Rc<Configured>>) -> Self {
+        Self { id, configured, request: None }
+    }
+
+    /// Hands the request to the worker, if there is one for it.
+    fn with<R>(
+        &mut self,
+        ask: impl FnOnce(&mut FilterWorker, &mut MatchedRequest) -> R,
+    ) -> Option<R> {
+        let (configured, request) = (self.configured.as_ref()?, self.request.as_mut()?);
+        configured.with(|worker| ask(worker, request))
+    }
+
+    /// Carries out what the worker wants done.
+    fn perform(&self, effects: Option<Vec<Effect>>) {
+        if let (Some(configured), Some(effects)) = (&self.configured, effects) {
+            configured.perform(effects);
+        }
     }
 }
 
@@ -58,7 +80,7 @@ impl Response for StreamResponse {
 impl Context for Stream {}
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, _: usize, ended: bool) -> Action {
         if let Some(configured) = &self.configured {
             let begun = configured.with(|worker| {
                 let begun = worker.begin(&RequestHeaders, &EnvoyHost);
@@ -67,44 +89,51 @@ impl HttpContext for Stream {
             });
             self.request = begun.flatten();
         }
+        let sent = SentHeaders { stream: self.id, ended };
+        self.with(|worker, request| worker.sent(request, sent, &RequestHeaders, &EnvoyHost));
         Action::Continue
     }
 
-    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
-            configured.with(|worker| {
-                if let Some(change) =
-                    worker.respond(request, &StreamResponse, end_of_stream, &EnvoyHost)
-                {
-                    let (name, version) = change.version;
-                    host::set_response_header(name, version);
-                    if let Some(cookie) = change.set_cookie {
-                        host::add_response_header("set-cookie", &cookie);
-                    }
-                }
-            });
+    #[cfg(feature = "body")]
+    fn on_http_request_body(&mut self, _: usize, ended: bool) -> Action {
+        if ended {
+            self.with(|worker, request| worker.request_ended(request, &EnvoyHost));
         }
         Action::Continue
     }
 
     #[cfg(feature = "body")]
-    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
-            configured.with(|worker| {
-                worker.read_chunk(request, size, || host::response_body(size), &EnvoyHost);
-                if end_of_stream {
-                    worker.end_response(request);
-                }
-            });
-        }
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.with(|worker, request| worker.request_ended(request, &EnvoyHost));
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
+        let effects = self.with(|worker, request| {
+            let responded = worker.respond(request, &StreamResponse, ended, &EnvoyHost)?;
+            let (name, version) = responded.change.version;
+            host::set_response_header(name, version);
+            if let Some(cookie) = responded.change.set_cookie {
+                host::add_response_header("set-cookie", &cookie);
+            }
+            Some(responded.effects)
+        });
+        self.perform(effects.flatten());
+        Action::Continue
+    }
+
+    #[cfg(feature = "body")]
+    fn on_http_response_body(&mut self, size: usize, ended: bool) -> Action {
+        let chunk = BodyChunk { size, ended, bytes: || host::response_body(size) };
+        let effects = self.with(|worker, request| worker.body(request, chunk, &EnvoyHost));
+        self.perform(effects);
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        if let (Some(configured), Some(request)) = (&self.configured, &mut self.request) {
-            request.read_trailers(host::response_trailer);
-            configured.with(|worker| worker.end_response(request));
-        }
+        let trailer = host::response_trailer;
+        let effects = self.with(|worker, request| worker.trailers(request, trailer, &EnvoyHost));
+        self.perform(effects);
         Action::Continue
     }
 }

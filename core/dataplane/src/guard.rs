@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clients::is_newer;
 use crate::cohort::KeyHash;
-use crate::outcome::{Outcome, RequestResult};
+use crate::deadlines::Deadline;
+use crate::outcome::{Outcome, RequestResult, ResponseFault};
 use crate::shared::SharedRecord;
 use canary_model::role::Role;
 use canary_model::weight::Weight;
@@ -71,13 +72,15 @@ pub enum GuardEvent {
 }
 
 impl GuardEvent {
-    /// What a finished request is to the guard; `None` if it isn't compared or its client left.
+    /// What a finished request is to the guard; `None` if it isn't compared, its client left, or it
+    /// stalled, which a client that stops reading looks like.
     pub fn from_outcome(outcome: &Outcome) -> Option<Self> {
         let Outcome::Compared(request) = outcome else {
             return None;
         };
         Some(match (request.role, request.result) {
             (_, RequestResult::Abandoned) => return None,
+            _ if request.fault == Some(ResponseFault::Overdue(Deadline::Idle)) => return None,
             (Role::Stable, RequestResult::Success) => Self::StableSuccesses(1),
             (Role::Canary, RequestResult::Success) => Self::CanarySuccess,
             (Role::Stable, RequestResult::Failure) => Self::StableFailure,

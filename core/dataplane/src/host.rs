@@ -16,6 +16,10 @@ pub trait Host {
     /// `None`. `false` means that another worker was faster.
     fn set_shared(&self, key: &str, value: &[u8], mark: Option<u32>) -> bool;
 
+    /// An attribute of any of this VM's streams, by the host's number for it; `None` if the stream is
+    /// over or the host has none.
+    fn stream_attribute(&self, stream: u32, path: &[&str]) -> Option<Vec<u8>>;
+
     /// The host's number for a metric, defined if it is new; `None` if the host refuses it.
     fn define_metric(&self, kind: HostMetricKind, name: &str) -> Option<MetricId>;
 }

@@ -2,7 +2,7 @@
 //! record that all workers share. It knows nothing of Wasm or Envoy's ABI; the filter is a shell
 //! around it.
 //!
-//! A request's path: [`request`] (begin, response, end) → [`outcome`] → [`metrics`]. A weight's path:
+//! A request's path: [`request`] (begin), [`response`] (headers, body, end) → [`outcome`] → [`metrics`]. A weight's path:
 //! [`worker`] (tick, poll, answer) → [`control`]. The border to the proxy is [`host`], what is asked,
 //! and [`effect`], what is to be done.
 
@@ -12,7 +12,9 @@ pub mod clients;
 pub mod cohort;
 pub mod control;
 pub mod cookie;
+pub mod deadlines;
 pub mod effect;
+pub mod ending;
 pub mod events;
 pub mod guard;
 pub mod guard_handle;
@@ -24,8 +26,11 @@ pub mod matching;
 pub mod messages;
 pub mod metrics;
 pub mod outcome;
+pub mod overdue;
 pub mod poll;
 pub mod request;
+pub mod responder;
+pub mod response;
 pub mod response_body;
 pub mod rollout_state;
 pub mod shared;

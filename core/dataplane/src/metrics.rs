@@ -10,7 +10,7 @@ use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
 use crate::effect::Effect;
 use crate::host::{Host, HostMetricKind, MetricId};
-use crate::outcome::{ComparedRequest, Outcome, RequestResult};
+use crate::outcome::{ComparedRequest, Outcome, RequestResult, ResponseFault};
 use crate::signal::{SignalReading, SignalValue, bin_names};
 use crate::versions::VersionPlaces;
 use crate::vm::MetricRegistry;
@@ -129,9 +129,11 @@ struct RoleMetrics {
     /// Responses with a status of 2xx to 5xx.
     classes: [PendingCounter; 4],
     abandoned: PendingCounter,
+    broken: PendingCounter,
+    overdue: PendingCounter,
     rescued: PendingCounter,
     overridden: PendingCounter,
-    time_us: Samples,
+    times: TimeMetrics,
     signals: Vec<SignalMetrics>,
     /// The clients' first observations, in sticky rollouts.
     first: Option<FirstMetrics>,
@@ -140,8 +142,50 @@ struct RoleMetrics {
 /// What is counted of one role's clients at their first observation in a window.
 #[derive(Debug)]
 struct FirstMetrics {
-    time_first_us: Samples,
+    times_first: TimeMetrics,
     signals_first: Vec<SignalMetrics>,
+}
+
+/// How long requests took.
+#[derive(Debug)]
+struct TimeMetrics {
+    whole: Samples,
+    /// If `timings` asks for it.
+    first_byte: Option<Samples>,
+    /// If `timings` asks for it.
+    gap: Option<Samples>,
+}
+
+impl TimeMetrics {
+    /// Of each client's first request in the window, or of every one.
+    fn new<H: Host>(definer: &Definer<'_, H>, first: bool) -> Self {
+        let samples = |every, of_first| definer.samples(if first { of_first } else { every });
+        let timings = definer.rollout.timings;
+        let first_byte = || samples(Metric::RqTtfbUs, Metric::RqTtfbFirstUs);
+        Self {
+            whole: samples(Metric::RqTimeUs, Metric::RqTimeFirstUs),
+            first_byte: timings.ttfb.then(first_byte),
+            gap: timings.gap.then(|| samples(Metric::RqGapUs, Metric::RqGapFirstUs)),
+        }
+    }
+
+    fn record(&mut self, request: &ComparedRequest, effects: &mut Vec<Effect>) {
+        let times = [request.time_us, request.ttfb_us, request.gap_us];
+        for (samples, time_us) in self.all().zip(times) {
+            if let (Some(samples), Some(time_us)) = (samples, time_us) {
+                samples.record(time_us, effects);
+            }
+        }
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        self.all().flatten().for_each(|samples| samples.flush(effects));
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = Option<&mut Samples>> {
+        let Self { whole, first_byte, gap } = self;
+        [Some(whole), first_byte.as_mut(), gap.as_mut()].into_iter()
+    }
 }
 
 /// What is counted of one signal.
@@ -192,7 +236,7 @@ impl RoleMetrics {
     fn new<H: Host>(definer: &Definer<'_, H>) -> Self {
         let counter = |metric| definer.counter(metric);
         let first = definer.rollout.sticky().then(|| FirstMetrics {
-            time_first_us: definer.samples(Metric::RqTimeFirstUs),
+            times_first: TimeMetrics::new(definer, true),
             signals_first: SignalMetrics::all(definer, true),
         });
         Self {
@@ -202,10 +246,12 @@ impl RoleMetrics {
             failure: counter(Metric::RqFailure),
             classes: [Metric::Rq2xx, Metric::Rq3xx, Metric::Rq4xx, Metric::Rq5xx].map(counter),
             abandoned: counter(Metric::RqAbandoned),
+            broken: counter(Metric::RqBroken),
+            overdue: counter(Metric::RqOverdue),
             rescued: counter(Metric::RqRescued),
             overridden: counter(Metric::RqForced),
             signals: SignalMetrics::all(definer, false),
-            time_us: definer.samples(Metric::RqTimeUs),
+            times: TimeMetrics::new(definer, false),
             first,
         }
     }
@@ -221,6 +267,11 @@ impl RoleMetrics {
         self.failure.add(u64::from(request.result == RequestResult::Failure));
         self.abandoned.add(u64::from(request.result == RequestResult::Abandoned));
         self.rescued.add(u64::from(request.rescued));
+        match request.fault {
+            Some(ResponseFault::Broken) => self.broken.add(1),
+            Some(ResponseFault::Overdue(_)) => self.overdue.add(1),
+            None => {}
+        }
         let class = usize::from(request.class).checked_sub(2);
         if let Some(class) = class.and_then(|class| self.classes.get_mut(class)) {
             class.add(1);
@@ -228,14 +279,10 @@ impl RoleMetrics {
         if !observed.present {
             return;
         }
-        if let Some(time_us) = request.time_us {
-            self.time_us.record(time_us, effects);
-        }
+        self.times.record(request, effects);
         count_readings(&mut self.signals, readings, effects);
         if let Some(first) = self.first.as_mut().filter(|_| observed.first) {
-            if let Some(time_us) = request.time_us {
-                first.time_first_us.record(time_us, effects);
-            }
+            first.times_first.record(request, effects);
             count_readings(&mut first.signals_first, readings, effects);
         }
     }
@@ -245,16 +292,18 @@ impl RoleMetrics {
             &mut self.total,
             &mut self.failure,
             &mut self.abandoned,
+            &mut self.broken,
+            &mut self.overdue,
             &mut self.rescued,
             &mut self.overridden,
         ];
         let counters = single.into_iter().chain(&mut self.classes);
         counters.for_each(|counter| counter.flush(effects));
         self.signals.iter_mut().for_each(|signal| signal.flush(effects));
-        self.time_us.flush(effects);
+        self.times.flush(effects);
         if let Some(first) = &mut self.first {
             first.signals_first.iter_mut().for_each(|signal| signal.flush(effects));
-            first.time_first_us.flush(effects);
+            first.times_first.flush(effects);
         }
     }
 }

@@ -3,25 +3,43 @@
 //! The chosen version isn't always the one that answers: the kill switch diverts a canary request to
 //! stable, and a rescue lets stable answer a request that failed on the canary. The version header
 //! names the version that answered; the counters blame the one that failed. Counters, units of
-//! counting and guard events all follow from one [`Outcome`].
+//! counting and guard events all follow from one [`Outcome`], which is decided once per request: by
+//! the first deadline that passes ([`Outcome::overdue`]), or when the exchange is over
+//! ([`Exchange::finish`]).
 
 use crate::assign::Assignment;
 use crate::cohort::KeyHash;
-use crate::host::Response;
-use canary_model::config::{FailureRule, Rollout};
+use crate::deadlines::Deadline;
+use crate::ending::ResponseEnd;
+use crate::responder::Responder;
+use crate::response_body::ResponseBody;
+use crate::sse::StreamFault;
+use canary_model::config::{FailureRule, Timings};
 use canary_model::role::Role;
 
-/// A request whose response is still to come or to end.
+/// A request whose response is still to come or to end: assigned, then answered, begun, ended.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    chosen: Role,
+    trial: Trial,
     overridden: bool,
-    unit: CountingUnit,
-    started_ns: u64,
     grpc: bool,
     answered: Option<Answered>,
     grpc_status: Option<u32>,
-    client_left: bool,
+    /// A response begins with its headers, an event stream with the first byte of its body.
+    begun: bool,
+    /// The response ended as its protocol requires.
+    ended: bool,
+}
+
+/// What a request is in the comparison, from its assignment on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// The role that was chosen, which it counts for.
+    pub role: Role,
+    /// What it counts as for the judge.
+    pub unit: CountingUnit,
+    /// When its headers came, by the host's monotonic clock.
+    pub started_ns: u64,
 }
 
 /// The response's headers: HTTP status and origin.
@@ -29,6 +47,8 @@ pub struct Exchange {
 struct Answered {
     http: u16,
     by: Responder,
+    /// Envoy made the response itself.
+    local: bool,
 }
 
 /// What a request counts as for the judge, whose unit is the unit of randomization.
@@ -57,28 +77,6 @@ impl CountingUnit {
     }
 }
 
-/// Which version answered a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Responder {
-    /// The role that was chosen.
-    Chosen,
-    /// Stable, because the kill switch closed the canary's route.
-    KillSwitch,
-    /// Stable, after the canary had failed.
-    Rescue,
-}
-
-/// What Envoy knows about the upstream that answered a canary request.
-#[derive(Clone, Debug, Default)]
-pub struct UpstreamInfo {
-    /// The cluster of the route (`xds.cluster_name`).
-    pub cluster: Option<Vec<u8>>,
-    /// How often the request was sent (`upstream.request_attempt_count`).
-    pub attempts: Option<u64>,
-    /// The role in the metadata of the endpoint that answered.
-    pub role: Option<Vec<u8>>,
-}
-
 /// What a finished request is to the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -101,11 +99,48 @@ pub struct ComparedRequest {
     pub result: RequestResult,
     /// The response's status class, 1 to 5; 0 if there was no response.
     pub class: u8,
+    /// What else than its status made it a failure.
+    pub fault: Option<ResponseFault>,
     /// Failed on the canary, answered well by stable.
     pub rescued: bool,
-    /// Request headers to end of response in microseconds. `None` for an abandoned request, which has
-    /// no response, and for an upgraded connection, whose length says nothing about the service.
+    /// Request headers to end of response in microseconds. `None` if the client left, and for an
+    /// upgraded connection, whose length says nothing about the service.
     pub time_us: Option<u64>,
+    /// Request headers to the first byte of the body, if `timings` asks for it and one came.
+    pub ttfb_us: Option<u64>,
+    /// The mean time between the chunks of the body, if `timings` asks for it and the body ended.
+    pub gap_us: Option<u64>,
+}
+
+/// What makes a response a failure, whatever its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFault {
+    /// It broke off after its headers.
+    Broken,
+    /// A deadline passed before it came, or before it went on.
+    Overdue(Deadline),
+}
+
+impl ComparedRequest {
+    /// Adds how its body progressed, as far as `timings` asks for it. How far its chunks lie apart
+    /// doesn't count if its client left.
+    pub fn add_timings(
+        &mut self,
+        timings: Timings,
+        body: &ResponseBody,
+        started_ns: u64,
+        end: ResponseEnd,
+    ) {
+        if self.result == RequestResult::Abandoned {
+            return;
+        }
+        if timings.ttfb {
+            self.ttfb_us = body.ttfb_us(started_ns);
+        }
+        if timings.gap && end != ResponseEnd::ClientLeft {
+            self.gap_us = body.gap_us();
+        }
+    }
 }
 
 /// How a request went.
@@ -121,6 +156,30 @@ pub enum RequestResult {
 }
 
 impl Outcome {
+    /// A request whose deadline passed at `due_ns`, before its response was over. The time until then
+    /// counts as its time; otherwise, the version that hangs more would look faster.
+    /// `ttfb_us` is its time to the first byte, if one came; `None` counts as the time until then.
+    pub fn overdue(
+        trial: &Trial,
+        timings: Timings,
+        passed: (Deadline, u64),
+        ttfb_us: Option<u64>,
+    ) -> Self {
+        let (deadline, due_ns) = passed;
+        let time_us = due_ns.saturating_sub(trial.started_ns) / 1_000;
+        Self::Compared(ComparedRequest {
+            role: trial.role,
+            unit: trial.unit,
+            result: RequestResult::Failure,
+            class: 0,
+            fault: Some(ResponseFault::Overdue(deadline)),
+            rescued: false,
+            time_us: Some(time_us),
+            ttfb_us: timings.ttfb.then_some(ttfb_us.unwrap_or(time_us)),
+            gap_us: None,
+        })
+    }
+
     /// The client of a compared request, if the request has a key.
     pub fn client(&self) -> Option<KeyHash> {
         match self {
@@ -135,31 +194,33 @@ impl Outcome {
     }
 }
 
-/// Envoy's response flags that say that the client left: `DownstreamConnectionTermination` (DC) and
-/// `DownstreamRemoteReset` (DR), by their places in `CoreResponseFlag`.
-const CLIENT_LEFT: u64 = 1 << 14 | 1 << 28;
-
-/// The suffix of the aggregate cluster of a rescue, after the canary's cluster.
-const RESCUE_SUFFIX: &[u8] = b"-rescued";
-
 impl Exchange {
     /// A request that was just assigned.
     pub fn begin(assignment: &Assignment, unit: CountingUnit, grpc: bool, now_ns: u64) -> Self {
         Self {
-            chosen: assignment.role(),
+            trial: Trial { role: assignment.role(), unit, started_ns: now_ns },
             overridden: assignment.is_override(),
-            unit,
-            started_ns: now_ns,
             grpc,
             answered: None,
             grpc_status: None,
-            client_left: false,
+            begun: false,
+            ended: false,
         }
+    }
+
+    /// What the request is in the comparison; `None` if it is overridden and not compared.
+    pub fn trial(&self) -> Option<Trial> {
+        (!self.overridden).then_some(self.trial)
+    }
+
+    /// When the request's headers came, by the host's monotonic clock.
+    pub fn started_ns(&self) -> u64 {
+        self.trial.started_ns
     }
 
     /// The role that was chosen for the request.
     pub fn chosen(&self) -> Role {
-        self.chosen
+        self.trial.role
     }
 
     /// Whether the request is gRPC, so that its gRPC status decides.
@@ -169,11 +230,44 @@ impl Exchange {
 
     /// The response's headers have come. Returns the role that answered.
     pub fn answered(&mut self, http: u16, by: Responder) -> Role {
-        self.answered = Some(Answered { http, by });
+        self.answered = Some(Answered { http, by, local: false });
         match by {
-            Responder::Chosen => self.chosen,
+            Responder::Chosen => self.chosen(),
             Responder::KillSwitch | Responder::Rescue => Role::Stable,
         }
+    }
+
+    /// Whether Envoy made the response itself, so that it is complete.
+    pub fn set_local_reply(&mut self, local: bool) {
+        if let Some(answered) = &mut self.answered {
+            answered.local = local;
+        }
+    }
+
+    /// The response has begun: with its headers, or an event stream with its first byte.
+    pub fn set_begun(&mut self) {
+        self.begun = true;
+    }
+
+    /// The response has ended as its protocol requires: with headers, its last chunk or trailers.
+    pub fn set_ended(&mut self) {
+        (self.begun, self.ended) = (true, true);
+    }
+
+    /// Whether the response has begun.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether the response's headers have come, and it counts as the chosen version's.
+    pub fn is_compared(&self) -> bool {
+        let diverted = |answered: Answered| answered.by == Responder::KillSwitch;
+        !self.overridden && !self.answered.is_some_and(diverted)
+    }
+
+    /// Whether the connection was upgraded: that succeeds with its headers.
+    pub fn is_upgraded(&self) -> bool {
+        self.answered.is_some_and(|answered| answered.http == 101)
     }
 
     /// The gRPC status, from the response's headers or trailers. The trailers come last and decide.
@@ -181,15 +275,11 @@ impl Exchange {
         self.grpc_status = Some(status);
     }
 
-    /// Whether the response began and its gRPC status never came. Then it matters which side ended it.
-    pub fn broke_off(&self) -> bool {
-        self.grpc && self.answered.is_some() && self.grpc_status.is_none()
-    }
-
-    /// How an exchange that [broke off](Self::broke_off) ended, by Envoy's `response.flags`: a client
-    /// that cancels a stream or hangs up is not a failure of the service.
-    pub fn set_response_flags(&mut self, response_flags: u64) {
-        self.client_left = response_flags & CLIENT_LEFT != 0;
+    /// Whether it matters how the response ended, and no hook has seen it.
+    pub fn needs_end(&self) -> bool {
+        let local = |answered: Answered| answered.local;
+        let open = self.answered.is_some_and(|answered| !local(answered));
+        open && !self.ended && !self.is_upgraded() && self.is_compared()
     }
 
     /// Whether to read the response for signals, as far as its headers tell: the chosen version
@@ -202,85 +292,82 @@ impl Exchange {
     /// Whether the response is known to be a failure. The status of a gRPC response may still be to
     /// come, in its trailers.
     pub fn has_failed(&self, failure: &FailureRule) -> bool {
-        (!self.grpc || self.grpc_status.is_some()) && self.result(failure) == RequestResult::Failure
+        (!self.grpc || self.grpc_status.is_some()) && self.fails_by_status(failure)
     }
 
-    /// The request is over: what it is to the statistics.
-    pub fn finish(&self, failure: &FailureRule, now_ns: u64) -> Outcome {
+    /// The request is over: what it is to the statistics. `end` says how its response ended, and
+    /// `stream` what the events of its body say against it.
+    pub fn finish(
+        &self,
+        failure: &FailureRule,
+        end: ResponseEnd,
+        stream: Option<StreamFault>,
+        now_ns: u64,
+    ) -> Outcome {
         let by = self.answered.map_or(Responder::Chosen, |answered| answered.by);
         match (self.overridden, by) {
             (true, Responder::KillSwitch) => return Outcome::Overridden(Role::Stable),
-            (true, _) => return Outcome::Overridden(self.chosen),
-            (false, Responder::KillSwitch) => return Outcome::Diverted(self.unit),
+            (true, _) => return Outcome::Overridden(self.trial.role),
+            (false, Responder::KillSwitch) => return Outcome::Diverted(self.trial.unit),
             (false, _) => {}
         }
-        let result = self.result(failure);
+        let (result, fault) = self.result(failure, end, stream);
         let rescued = by == Responder::Rescue && result == RequestResult::Success;
         let http = self.answered.map_or(0, |answered| answered.http);
-        let time_us = now_ns.saturating_sub(self.started_ns) / 1_000;
+        let time_us = now_ns.saturating_sub(self.trial.started_ns) / 1_000;
+        let timed = result != RequestResult::Abandoned
+            && end != ResponseEnd::ClientLeft
+            && !self.is_upgraded();
         Outcome::Compared(ComparedRequest {
-            role: self.chosen,
-            unit: self.unit,
+            role: self.trial.role,
+            unit: self.trial.unit,
             result: if by == Responder::Rescue { RequestResult::Failure } else { result },
             class: u8::try_from(http / 100).unwrap_or(0),
+            fault,
             rescued,
-            time_us: (http / 100 != 1 && result != RequestResult::Abandoned).then_some(time_us),
+            time_us: timed.then_some(time_us),
+            ttfb_us: None,
+            gap_us: None,
         })
     }
 
     /// What the client got.
-    fn result(&self, failure: &FailureRule) -> RequestResult {
+    fn result(
+        &self,
+        failure: &FailureRule,
+        end: ResponseEnd,
+        stream: Option<StreamFault>,
+    ) -> (RequestResult, Option<ResponseFault>) {
         let Some(answered) = self.answered else {
-            return RequestResult::Abandoned;
+            return (RequestResult::Abandoned, None);
         };
-        let failed = match (self.grpc, self.grpc_status) {
+        let left = end == ResponseEnd::ClientLeft;
+        let no_status = self.grpc && self.grpc_status.is_none();
+        if left && (no_status || !self.begun) {
+            return (RequestResult::Abandoned, None);
+        }
+        let broken = end == ResponseEnd::Broken || (no_status && answered.http == 200);
+        let stream = stream.filter(|_| !left);
+        if (broken && failure.broken) || stream == Some(StreamFault::Incomplete) {
+            return (RequestResult::Failure, Some(ResponseFault::Broken));
+        }
+        let failed = stream.is_some() || self.fails_by_status(failure);
+        (if failed { RequestResult::Failure } else { RequestResult::Success }, None)
+    }
+
+    /// Whether the status that the client got is a failure.
+    fn fails_by_status(&self, failure: &FailureRule) -> bool {
+        let Some(answered) = self.answered else {
+            return false;
+        };
+        match (self.grpc, self.grpc_status) {
             (true, Some(status)) => failure.grpc(status),
-            (true, None) if self.client_left => return RequestResult::Abandoned,
+            // Only with `broken: false`: otherwise it is broken.
+            (true, None) if answered.http == 200 => false,
             (true, None) => failure.grpc(grpc_of_http(answered.http)),
             (false, _) => failure.http(answered.http),
-        };
-        if failed { RequestResult::Failure } else { RequestResult::Success }
+        }
     }
-}
-
-/// Asks which version answered, as far as it matters: only behind the aggregate of a rescue can it be
-/// another endpoint than the route's cluster says.
-pub fn upstream_info(rollout: &Rollout, response: &impl Response) -> UpstreamInfo {
-    let cluster = response.attribute(&["xds", "cluster_name"]);
-    if !cluster.as_deref().is_some_and(|cluster| is_rescue(rollout, cluster)) {
-        return UpstreamInfo { cluster, ..UpstreamInfo::default() };
-    }
-    let metadata = ["xds", "upstream_host_metadata", "filter_metadata", "canary", "role"];
-    let role = response.attribute(&metadata);
-    // If the endpoint doesn't say which role it has, the number of attempts tells.
-    let attempts = match role {
-        Some(_) => None,
-        None => response.attribute_u64(&["upstream", "request_attempt_count"]),
-    };
-    UpstreamInfo { cluster, attempts, role }
-}
-
-/// Which version answered a request that was chosen for the canary.
-pub fn responder(rollout: &Rollout, upstream: &UpstreamInfo) -> Responder {
-    let Some(cluster) = upstream.cluster.as_deref() else {
-        return Responder::Chosen;
-    };
-    if cluster == rollout.stable.cluster.as_bytes() {
-        return Responder::KillSwitch;
-    }
-    let retried = upstream.attempts.is_some_and(|attempts| attempts > 1);
-    let by = |role: Role| upstream.role.as_deref() == Some(role.as_str().as_bytes());
-    // If the canary has no healthy endpoint, stable answers the first attempt.
-    let by_stable = by(Role::Stable) || (retried && !by(Role::Canary));
-    if is_rescue(rollout, cluster) && by_stable {
-        return Responder::Rescue;
-    }
-    Responder::Chosen
-}
-
-/// Whether a cluster is the canary's aggregate with stable behind it.
-pub fn is_rescue(rollout: &Rollout, cluster: &[u8]) -> bool {
-    cluster.strip_suffix(RESCUE_SUFFIX) == Some(rollout.canary.cluster.as_bytes())
 }
 
 /// Whether a content type is gRPC's: `application/grpc`, `application/grpc+proto` and so on. Not

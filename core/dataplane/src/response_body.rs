@@ -6,7 +6,7 @@ use crate::events::{Event, EventScanner};
 use crate::host::Response;
 use crate::json;
 use crate::signal::{EventReadings, SignalReading, json_readings};
-use crate::sse::{LARGEST_EVENT, StreamFault, StreamState, is_event_stream};
+use crate::sse::{LARGEST_EVENT, StreamFault, StreamState};
 use crate::timing::BodyTimer;
 
 /// A response's headers, as far as it depends on them what is read of its body.
@@ -16,6 +16,8 @@ pub struct ResponseStart {
     pub status: u16,
     /// Whether the response ends with its headers.
     pub ended: bool,
+    /// Whether a body to come is an event stream.
+    pub event_stream: bool,
     /// Whether signals are to be read: the chosen version answered, and not with a failure.
     pub signals: bool,
     /// When the headers came, by the host's monotonic clock.
@@ -32,7 +34,6 @@ pub struct ResponseBody {
     headers_ns: u64,
     /// When the last chunk came.
     chunk_ns: u64,
-    event_stream: bool,
     began: bool,
     /// The response ended as it should: a body that broke off says nothing to signals.
     complete: bool,
@@ -89,7 +90,7 @@ const NO_RULE: &SseRule = &SseRule { done: None, error: None, content: Vec::new(
 
 impl ResponseBody {
     /// A body that is about to come; `None` if nothing that is configured depends on it. Asks for the
-    /// headers `content-type` and `content-encoding` only if they matter.
+    /// header `content-encoding` only if it matters.
     pub fn new(rollout: &Rollout, response: &impl Response, start: &ResponseStart) -> Option<Self> {
         let overdue = &rollout.failure.overdue;
         let timed = rollout.timings.ttfb || rollout.timings.gap || overdue.first_byte.is_some();
@@ -99,11 +100,8 @@ impl ResponseBody {
         if !by_events && !signals && overdue.idle.is_none() {
             return None;
         }
-        let typed = by_events || signals;
-        let content = if typed { response.header("content-type") } else { None };
-        let event_stream = content.is_some_and(|content| is_event_stream(&content));
         let start = ResponseStart { signals, ..*start };
-        let reader = if event_stream {
+        let reader = if start.event_stream && (by_events || signals) {
             EventStream::reader(rollout, response, &start, by_events)
         } else if signals {
             KeptBody::reader(rollout, response, start.draw)
@@ -115,15 +113,9 @@ impl ResponseBody {
             timer: BodyTimer::default(),
             headers_ns: start.now_ns,
             chunk_ns: start.now_ns,
-            event_stream,
             began: false,
             complete: false,
         })
-    }
-
-    /// Whether the response is an event stream, if anything that is configured depends on it.
-    pub fn is_event_stream(&self) -> bool {
-        self.event_stream
     }
 
     /// Whether [`push`](Self::push) reads the next chunk's bytes, or only needs to know that it came.

@@ -10,6 +10,7 @@ use canary_model::weight::Weight;
 use crate::assign::Assignment;
 use crate::client_tracker::ClientTracker;
 use crate::control::{Control, InForce, UnreadableValue, WeightReason};
+use crate::deadlines::Deadlines;
 use crate::effect::Effect;
 use crate::guard_handle::GuardHandle;
 use crate::host::Host;
@@ -18,6 +19,7 @@ use crate::judged_counters::{JudgedCounters, JudgedMetrics};
 use crate::messages::{GuardTrip, Message};
 use crate::metrics::{Definer, Observed, RolloutMetrics};
 use crate::outcome::Outcome;
+use crate::overdue::OpenRequest;
 use crate::poll::Poller;
 use crate::shared::{RecordError, SharedRecord};
 use crate::signal::SignalReading;
@@ -46,6 +48,8 @@ pub struct RolloutState {
     guard: Option<GuardHandle>,
     /// The memory of which clients were counted.
     pub(crate) clients: ClientTracker,
+    /// The deadlines of the requests in flight.
+    pub(crate) deadlines: Deadlines<OpenRequest>,
     /// The counters, gauges and histograms.
     metrics: RolloutMetrics,
     /// What is to be judged.
@@ -80,6 +84,7 @@ impl RolloutState {
             tick_ns: Poller::tick_ns(interval_ns),
             guard,
             clients: ClientTracker::new(&rollout, vm),
+            deadlines: Deadlines::new(&rollout.failure.overdue),
             metrics: RolloutMetrics::new(&rollout, &registry, host),
             judged: JudgedCounters::new(&rollout, vm, host),
             registry,

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::effect::{Effect, RequestChange, ResponseChange};
+use crate::effect::{Effect, RequestChange};
 use crate::host::{Headers, Host, HostMetricKind, MetricId, Response};
 use crate::messages::Message;
 use crate::request::MatchedRequest;
+use crate::response::Responded;
 use crate::vm::Vm;
 use crate::worker::{FilterWorker, PollAnswer};
 
@@ -24,6 +25,8 @@ pub(crate) struct Process {
     values: RefCell<BTreeMap<String, u64>>,
     log: RefCell<Vec<Message>>,
     polls: RefCell<Vec<&'static str>>,
+    /// The attributes of streams, by the stream's number and the attribute's path.
+    pub(crate) streams: RefCell<BTreeMap<(u32, String), Vec<u8>>>,
     /// What other workers do between the next reads and writes of a record.
     interleaved: RefCell<Vec<Box<dyn FnOnce()>>>,
     /// So many writes find that another worker was faster.
@@ -119,6 +122,10 @@ impl Host for Process {
         true
     }
 
+    fn stream_attribute(&self, stream: u32, path: &[&str]) -> Option<Vec<u8>> {
+        self.streams.borrow().get(&(stream, path.join("."))).cloned()
+    }
+
     fn define_metric(&self, kind: HostMetricKind, name: &str) -> Option<MetricId> {
         let mut metrics = self.metrics.borrow_mut();
         let known = metrics.iter().position(|metric| *metric == (kind, name.to_owned()));
@@ -196,19 +203,37 @@ impl<'a> SimulatedWorker<'a> {
         (begun.request.unwrap(), if canary { "canary" } else { "stable" })
     }
 
-    /// Answers a request with a status and ends it; returns the cookie that was set.
+    /// Answers a request with a status and without a body; returns the cookie that was set.
     pub(crate) fn end(&mut self, mut request: MatchedRequest, status: &str) -> Option<String> {
-        let response = SimulatedResponse(vec![(":status", status.to_owned())]);
-        let change: Option<ResponseChange<'_>> =
-            self.worker.respond(&mut request, &response, false, self.process);
-        let cookie = change.and_then(|change| change.set_cookie);
+        let cookie = self.respond(&mut request, &[(":status", status)], true);
         self.leave(request);
+        cookie
+    }
+
+    /// The headers of a request's response come; returns the cookie that was set.
+    pub(crate) fn respond(
+        &mut self,
+        request: &mut MatchedRequest,
+        headers: &[(&'static str, &str)],
+        ended: bool,
+    ) -> Option<String> {
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let response = SimulatedResponse(headers.collect());
+        let responded = self.worker.respond(request, &response, ended, self.process)?;
+        let Responded { change, effects } = responded;
+        let cookie = change.set_cookie;
+        self.process.perform(effects);
         cookie
     }
 
     /// Ends a request as it is: its client leaves.
     pub(crate) fn leave(&mut self, request: MatchedRequest) {
-        let response = SimulatedResponse(Vec::new());
+        self.over(request, "downstream_remote_disconnect");
+    }
+
+    /// A request is over, and Envoy says this of it.
+    pub(crate) fn over(&mut self, request: MatchedRequest, details: &'static str) {
+        let response = SimulatedResponse(vec![("response.code_details", details.to_owned())]);
         let effects = self.worker.finish(request, &response, self.process);
         self.process.perform(effects);
     }

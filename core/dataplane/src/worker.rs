@@ -37,6 +37,8 @@ pub struct FilterWorker {
     /// The headers that carry testers' tokens.
     pub(crate) token_headers: Vec<String>,
     pub(crate) random: Xoshiro256PlusPlus,
+    /// Whether the module sees bodies, and so the ends of requests and responses.
+    pub(crate) body_hooks: bool,
     metrics: FilterMetrics,
     poller: Poller,
     term: SharedRecord<Term>,
@@ -78,7 +80,8 @@ impl FilterWorker {
         let mut metrics = FilterMetrics::new(&vm.metrics(), host);
         match Config::parse(json).and_then(|config| check_bodies(config, reads_bodies)) {
             Ok(config) => {
-                let worker = Self::new(config, metrics, seed, vm, host);
+                let worker =
+                    Self { body_hooks: reads_bodies, ..Self::new(config, metrics, seed, vm, host) };
                 let effects = worker.started();
                 Ok((worker, effects))
             }
@@ -117,6 +120,7 @@ impl FilterWorker {
             rollouts,
             token_headers,
             random,
+            body_hooks: false,
             metrics,
             poller,
             term,
@@ -144,7 +148,8 @@ impl FilterWorker {
                 state.note_weight(now_ns, host);
                 state.show(now_ns, &mut effects);
             }
-            // Deadlines belong here: what they decide counts at an age that is reached in this tick.
+            // What a deadline decides counts at an age that is reached in the same tick.
+            state.expire(now_ns, host, &mut effects);
             state.count_judged(now_ns, host);
         }
         vm.tick(now_ns, host, &mut effects);
@@ -160,7 +165,10 @@ impl FilterWorker {
     pub fn close(&mut self, vm: &mut Vm, host: &impl Host) -> Vec<Effect> {
         vm.end(self.generation);
         let (now_ns, mut effects) = (host.now_ns(), Vec::new());
-        self.rollouts.iter_mut().for_each(|state| state.count_judged(now_ns, host));
+        for state in &mut self.rollouts {
+            state.expire(now_ns, host, &mut effects);
+            state.count_judged(now_ns, host);
+        }
         self.flush(now_ns, host, &mut effects);
         self.rollouts.drain(..).for_each(|state| vm.leave(state.judged));
         effects

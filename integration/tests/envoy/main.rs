@@ -6,6 +6,7 @@
 mod abort;
 mod affinity;
 mod bootstrap;
+mod broken;
 mod canaryctl;
 mod chain;
 mod clients;
@@ -28,6 +29,7 @@ mod labels;
 mod layers;
 mod lease;
 mod observed;
+mod overdue;
 mod r#override;
 mod poll;
 mod prometheus;

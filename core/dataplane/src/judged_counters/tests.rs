@@ -327,7 +327,7 @@ fn labels_change_between_requests_not_within_one() {
     worker.poll(&[("weight", "100@3"), ("stable_version", "1=2"), ("canary_version", "2=3")]);
     let response = SimulatedResponse(vec![(":status", "200".to_owned())]);
     let change = worker.worker.respond(&mut first, &response, true, &process);
-    assert_eq!(change.unwrap().version, ("x-canary-version", "2"));
+    assert_eq!(change.unwrap().change.version, ("x-canary-version", "2"));
     worker.leave(first);
     let begun = worker.worker.begin(&Request(&[]), &process);
     assert!(begun.changes.contains(&RequestChange::Set("x-canary-version", "3")));
@@ -401,7 +401,7 @@ fn a_role_has_statistics_of_its_own_for_32_versions() {
             let (mut request, _) = worker.begin(&[]);
             let response = SimulatedResponse(vec![(":status", "200".to_owned())]);
             let change = worker.worker.respond(&mut request, &response, true, &process);
-            assert_eq!(change.unwrap().version.1, version.to_string());
+            assert_eq!(change.unwrap().change.version.1, version.to_string());
             worker.leave(request);
         }
     }

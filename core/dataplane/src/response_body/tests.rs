@@ -42,11 +42,29 @@ impl Response for TypedResponse {
 }
 
 fn start() -> ResponseStart {
-    ResponseStart { status: 200, ended: false, signals: true, now_ns: HEADERS_NS, draw: 0 }
+    ResponseStart {
+        status: 200,
+        ended: false,
+        event_stream: false,
+        signals: true,
+        now_ns: HEADERS_NS,
+        draw: 0,
+    }
 }
 
 fn begin(rollout: &Rollout, response: &TypedResponse) -> ResponseBody {
-    ResponseBody::new(rollout, response, &start()).unwrap()
+    begin_as(rollout, response, &start()).unwrap()
+}
+
+/// Reads the content type as the worker does.
+fn begin_as(
+    rollout: &Rollout,
+    response: &TypedResponse,
+    start: &ResponseStart,
+) -> Option<ResponseBody> {
+    let content = response.header("content-type");
+    let event_stream = content.is_some_and(|content| crate::sse::is_event_stream(&content));
+    ResponseBody::new(rollout, response, &ResponseStart { event_stream, ..*start })
 }
 
 /// Hands over a chunk the way the shell does: its bytes only if they are needed.
@@ -77,11 +95,11 @@ fn times(rollout: &Rollout, response: &TypedResponse, chunks: &[(u64, &str)]) ->
 #[test]
 fn nothing_is_followed_that_nothing_depends_on() {
     let plain = rollout(json!({}));
-    assert!(ResponseBody::new(&plain, &PLAIN, &start()).is_none());
+    assert!(begin_as(&plain, &PLAIN, &start()).is_none());
     let signal = json!([{"name": "a", "from": {"response_json": ""}, "categories": ["1"]}]);
     let signals = rollout(json!({"signals": signal}));
     let unread = ResponseStart { signals: false, ..start() };
-    assert!(ResponseBody::new(&signals, &PLAIN, &unread).is_none());
+    assert!(begin_as(&signals, &PLAIN, &unread).is_none());
     assert!(begin(&signals, &PLAIN).needs_bytes(&signals));
 }
 
@@ -102,7 +120,7 @@ fn a_response_without_a_body_has_its_first_byte_with_its_headers() {
     let broke_off = begin(&rollout, &PLAIN);
     assert_eq!(broke_off.ttfb_us(0), None);
     let ended = ResponseStart { ended: true, ..start() };
-    let mut body = ResponseBody::new(&rollout, &STREAM, &ended).unwrap();
+    let mut body = begin_as(&rollout, &STREAM, &ended).unwrap();
     body.end(&rollout);
     assert_eq!((body.ttfb_us(0), body.fault(&rollout)), (Some(5_000), None));
 }
@@ -144,8 +162,8 @@ fn streams_that_are_not_read_go_by_bytes() {
         assert_eq!(([body.ttfb_us(0), body.gap_us()], body.fault(&rollout)), (by_bytes, None));
     }
     let failed = ResponseStart { status: 404, signals: false, ..start() };
-    let mut body = ResponseBody::new(&rollout, &STREAM, &failed).unwrap();
-    assert!(!body.needs_bytes(&rollout) && body.is_event_stream());
+    let mut body = begin_as(&rollout, &STREAM, &failed).unwrap();
+    assert!(!body.needs_bytes(&rollout));
     assert!(push(&rollout, &mut body, ": ping\n\n", 10).content);
     assert_eq!(body.fault(&rollout), None);
     let plain = TypedResponse("text/event-stream", Some("Identity"));
@@ -231,7 +249,7 @@ fn a_body_says_something_only_to_signals_of_its_kind() {
     let stream = whole(&rollout, &STREAM, &[(6, "data: {\"n\": 8}\n\nda"), (7, "ta: {\"n\": 9}")]);
     assert_eq!(readings(&rollout, &stream), [(1, SignalValue::Sample(9))]);
     let other = ResponseStart { status: 404, ..start() };
-    let mut stream = ResponseBody::new(&rollout, &STREAM, &other).unwrap();
+    let mut stream = begin_as(&rollout, &STREAM, &other).unwrap();
     push(&rollout, &mut stream, "data: {\"n\": 8}\n\n", 6);
     stream.end(&rollout);
     assert_eq!(readings(&rollout, &stream), [(1, SignalValue::Sample(8))]);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::document::{ConfigErrors, Node};
+use super::rules::read_duration;
+use crate::document::{ConfigErrors, Node, Object};
 use crate::pointer::Pointer;
 
 /// The names of the gRPC status codes, indexed by code (gRPC's `statuscodes.md`).
@@ -28,6 +29,9 @@ const GRPC_STATUS_NAMES: [&str; 17] = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
+
+/// The longest deadline: within it, the largest outcome age still covers what a request does.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(9 * 60);
 
 /// At most so many entries in either list.
 const MAX_ENTRIES: usize = 64;
@@ -93,9 +97,16 @@ impl FailureRule {
     /// Reads the `failure` object; a list that is left out keeps its default.
     pub(super) fn read(node: &Node<'_>, problems: &mut ConfigErrors) -> Self {
         let mut rule = Self::default();
-        let Some(object) = node.object(&["http", "grpc", "sse"], problems) else {
+        let fields = ["http", "grpc", "broken", "overdue", "sse"];
+        let Some(object) = node.object(&fields, problems) else {
             return rule;
         };
+        if let Some(flag) = object.get("broken").and_then(|flag| flag.flag(problems)) {
+            rule.broken = flag;
+        }
+        if let Some(overdue) = object.get("overdue") {
+            rule.overdue = Overdue::read(&overdue, problems);
+        }
         if let Some(list) = object.get("http") {
             rule.http.clear();
             for item in list.list(MAX_ENTRIES, problems).unwrap_or_default() {
@@ -120,6 +131,36 @@ impl FailureRule {
         rule.sse = object.get("sse").map(|sse| SseRule::read(&sse, problems));
         rule
     }
+}
+
+impl Overdue {
+    /// Whether any deadline runs.
+    pub fn is_set(&self) -> bool {
+        *self != Self::default()
+    }
+
+    fn read(node: &Node<'_>, problems: &mut ConfigErrors) -> Self {
+        let fields = ["answer", "first_byte", "idle"];
+        let Some(object) = node.object(&fields, problems) else {
+            return Self::default();
+        };
+        let mut deadline = |field| read_deadline(&object, field, problems);
+        Self {
+            answer: deadline("answer"),
+            first_byte: deadline("first_byte"),
+            idle: deadline("idle"),
+        }
+    }
+}
+
+fn read_deadline(
+    object: &Object<'_>,
+    field: &str,
+    problems: &mut ConfigErrors,
+) -> Option<Duration> {
+    let expected = "a duration above 0 and at most 9m, such as 30s";
+    let fits = |duration| duration > Duration::ZERO && duration <= LONGEST_DEADLINE;
+    object.get(field).map(|node| read_duration(&node, expected, fits, problems))
 }
 
 fn http_statuses(value: &Value) -> Option<RangeInclusive<u16>> {

@@ -34,6 +34,7 @@ fn defaults() {
     assert!(rollout.failure.http(500) && rollout.failure.http(599) && !rollout.failure.http(499));
     let grpc: Vec<u32> = (0..=17).filter(|code| rollout.failure.grpc(*code)).collect();
     assert_eq!(grpc, [2, 4, 13, 14, 15, 17]);
+    assert!(rollout.failure.broken && !rollout.failure.overdue.is_set());
     assert_eq!(config.headers.route, "x-canary-route");
     assert_eq!(config.headers.version, "x-canary-version");
     assert_eq!(config.runtime.cluster, "envoy_admin");
@@ -83,7 +84,9 @@ fn the_whole_of_it() {
             "affinity": [{"header": "X-User-Id"}, {"cookie": "canary-cohort", "max_age": "12h"}],
             "override": {"header": "x-canary", "cookie": "canary",
                          "token": {"header": "x-canary-token", "value": "secret"}},
-            "failure": {"http": ["5xx", "429", "410-412", 408], "grpc": ["UNAVAILABLE"]},
+            "failure": {"http": ["5xx", "429", "410-412", 408], "grpc": ["UNAVAILABLE"],
+                        "broken": false,
+                        "overdue": {"answer": "30s", "first_byte": "1ms", "idle": "9m"}},
             "guard": {"enabled": false},
             "signals": [
                 {"name": "label", "from": {"response_json": "/predictions/*/label", "max_body": "1KiB"},
@@ -104,6 +107,10 @@ fn the_whole_of_it() {
     assert_eq!(rollout.affinity[0], Affinity::Header("x-user-id".into()));
     let failures: Vec<u16> = (400..=599).filter(|code| rollout.failure.http(*code)).collect();
     assert_eq!(failures[..5], [408, 410, 411, 412, 429]);
+    let deadline = |millis| Some(Duration::from_millis(millis));
+    let overdue =
+        Overdue { answer: deadline(30_000), first_byte: deadline(1), idle: deadline(9 * 60_000) };
+    assert_eq!((rollout.failure.broken, rollout.failure.overdue), (false, overdue));
     assert!(rollout.reads_response_bodies() && rollout.sticky());
     assert_eq!(config.headers.route, "x-r");
 }
@@ -194,6 +201,36 @@ fn every_problem_names_its_path() {
             &format!("{rollout}/failure"),
             json!({"grpc": ["OK"]}),
             "rollouts[0].failure.grpc[0]: expected a gRPC",
+        ),
+        (
+            &format!("{rollout}/failure"),
+            json!({"broken": "no"}),
+            "rollouts[0].failure.broken: expected true or false",
+        ),
+        (
+            &format!("{rollout}/failure"),
+            json!({"overdue": "30s"}),
+            "rollouts[0].failure.overdue: expected an object",
+        ),
+        (
+            &format!("{rollout}/failure"),
+            json!({"overdue": {"answers": "30s"}}),
+            "rollouts[0].failure.overdue.answers: unknown field",
+        ),
+        (
+            &format!("{rollout}/failure"),
+            json!({"overdue": {"answer": "0s"}}),
+            "rollouts[0].failure.overdue.answer: expected a duration above 0 and at most 9m",
+        ),
+        (
+            &format!("{rollout}/failure"),
+            json!({"overdue": {"first_byte": 10}}),
+            "rollouts[0].failure.overdue.first_byte: expected a duration above 0",
+        ),
+        (
+            &format!("{rollout}/failure"),
+            json!({"overdue": {"idle": "9m1ms"}}),
+            "rollouts[0].failure.overdue.idle: expected a duration above 0 and at most 9m",
         ),
         (&format!("{rollout}/guard"), json!(true), "rollouts[0].guard: expected an object"),
         (
@@ -501,6 +538,7 @@ fn every_example_in_a_message_is_accepted() {
     of(&rollout("affinity"), &|value| json!([{"cookie": "c", "max_age": value}]));
     of(&rollout("failure"), &|value| json!({"http": [value]}));
     of(&rollout("failure"), &|value| json!({"grpc": [value]}));
+    of(&rollout("failure"), &|value| json!({"overdue": {"answer": value}}));
     of(&rollout("signals"), &|value| signal(json!({"response_json": value})));
     of(&rollout("signals"), &|value| signal(json!({"response_json": "/a", "max_body": value})));
     of(&rollout("signals"), &|value| signal(json!({"response_sse": value})));
