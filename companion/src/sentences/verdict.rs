@@ -5,6 +5,7 @@ use std::fmt::Write;
 use canary_judge::condition::Undecided;
 use canary_judge::counts::Trials;
 use canary_judge::spec::MetricKind;
+use canary_judge::timing::Timing;
 use canary_judge::verdict::{
     Conclusion, Evidence, FindingUnit, Findings, InsufficientData, NoAnswer, Verdict,
 };
@@ -103,10 +104,15 @@ fn findings(findings: &Findings, kind: MetricKind) -> String {
                 points(*margin),
             )
         }
-        Findings::Quantile { quantile, edge_us, tolerance, counts } => {
+        Findings::Quantile { timing, quantile, edge_us, tolerance, counts } => {
             let edge = edge_us.unwrap_or(0.0) / 1e3;
+            let until = match timing {
+                Timing::Total => "",
+                Timing::Ttfb => " to the first byte",
+                Timing::Gap => " between chunks",
+            };
             format!(
-                "at {quantile} stable takes {} ms; {} canary requests took {} ms or more \
+                "at {quantile} stable takes {} ms{until}; {} canary requests took {} ms or more \
                      (tolerated: {} times as long), {} stable ones {} ms or more",
                 figure(edge),
                 share_of(counts.canary),
@@ -114,6 +120,24 @@ fn findings(findings: &Findings, kind: MetricKind) -> String {
                 figure(*tolerance),
                 share_of(counts.stable),
                 figure(edge),
+            )
+        }
+        Findings::Value { signal, quantile, lower, edge, tolerance, counts } => {
+            let edge = edge.unwrap_or(0.0);
+            let beyond = if *lower { edge / tolerance } else { edge * tolerance };
+            let tail = |bound| match lower {
+                true => format!("below {}", figure(bound)),
+                false => format!("{} or more", figure(bound)),
+            };
+            format!(
+                "at {quantile} stable's {signal} is {}; {} canary values were {} (tolerated: a \
+                     factor of {}), {} stable ones {}",
+                figure(edge),
+                share_of(counts.canary),
+                tail(beyond),
+                figure(*tolerance),
+                share_of(counts.stable),
+                tail(edge),
             )
         }
         Findings::Class { signal, class, counts, tolerance } => format!(

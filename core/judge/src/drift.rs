@@ -26,6 +26,7 @@ use super::counts::{Merge, Pair, Sides, Trials};
 use super::mixture::Mixture;
 use super::numerics::{exact, log_add_exp, log_mean_exp, times_ln};
 use super::observation::Observation;
+use super::readable::{ReadableCount, UNREADABLE};
 use super::two_by_two::{equal_shares, tilt, tolerated_difference};
 use super::verdict::{Findings, InsufficientData};
 
@@ -37,9 +38,6 @@ const ODDS: [f64; 10] = [0.25, 0.5, 0.67, 0.83, 0.92, 1.09, 1.2, 1.5, 2.0, 4.0];
 const BEYOND: [f64; 4] = [0.01, 0.03, 0.1, 0.25];
 /// The most classes that are told apart; a later one is passed over.
 const MAX_CLASSES: usize = 256;
-
-/// The class of values that a proxy could not read.
-const UNREADABLE: &str = "unreadable";
 
 /// Counts by class and role.
 type ClassPairs = BTreeMap<String, Pair<u64>>;
@@ -56,14 +54,8 @@ pub(crate) struct Drift {
     block: Block<ClassPairs>,
     multinomial: Mixture<4>,
     classes: BTreeMap<String, ClassBets>,
-    step: StepValues,
-}
-
-/// How many of the values compared since the step's start could be read, of both versions together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct StepValues {
-    readable: u64,
-    unreadable: u64,
+    /// Of the values compared since the step's start.
+    step: ReadableCount,
 }
 
 /// The bets on one class, and what was counted while they ran.
@@ -118,13 +110,13 @@ impl Drift {
             block: Block::default(),
             multinomial: Mixture::new(planned_blocks),
             classes: BTreeMap::new(),
-            step: StepValues::default(),
+            step: ReadableCount::default(),
         }
     }
 
     /// A step begins: it wants values of its own that can be read.
     pub(crate) fn begin_step(&mut self) {
-        self.step = StepValues::default();
+        self.step = ReadableCount::default();
     }
 
     /// Read first observations, without a start mixture. Before the first line.
@@ -238,19 +230,14 @@ impl Drift {
     /// Nothing could be read since the step's start: all that both versions' blocks held is
     /// [`UNREADABLE`]. A signal that only one version leaves unreadable is compared like any other.
     pub(crate) fn unreadable(&self) -> Option<InsufficientData> {
-        let unreadable = self.step.unreadable;
-        (unreadable > 0 && self.step.readable == 0)
-            .then(|| InsufficientData::ReadableValues { signal: self.signal.clone(), unreadable })
+        self.step.missing(&self.signal)
     }
 
     fn note_readable(&mut self, block: &ClassPairs) {
         for (class, counts) in block {
-            let sum = if class == UNREADABLE {
-                &mut self.step.unreadable
-            } else {
-                &mut self.step.readable
-            };
-            sum.merge(&counts.sum());
+            let sum = counts.sum();
+            let (readable, unreadable) = if class == UNREADABLE { (0, sum) } else { (sum, 0) };
+            self.step.note(readable, unreadable);
         }
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! One file for each test, which opens with where the method comes from and what would void it:
 //! `failure_abort` and `failure_abort_sticky` (evidence to roll back), `non_inferiority` (evidence to
-//! advance), `latency`, `drift`, `conversion`, `sample_ratio`, `prometheus`; `blocks` says what a
-//! block is, `combination` how several metrics share one error rate. All tests are e-processes: they
+//! advance), `latency` and `values` (which share `quantile_shift`), `drift`, `conversion`, `sample_ratio`,
+//! `prometheus`; `blocks` says what a block is, `combination` how several metrics share one error rate. All tests are e-processes: they
 //! may be looked at after every line, and the error rates hold all the same.
 
 mod blocks;
@@ -28,12 +28,16 @@ mod non_inferiority;
 mod numerics;
 pub mod observation;
 mod prometheus;
+mod quantile_edges;
+mod quantile_shift;
 mod rate;
+mod readable;
 mod sample_ratio;
 pub mod spec;
 mod test_status;
 pub mod timing;
 mod two_by_two;
+mod values;
 pub mod verdict;
 
 #[cfg(test)]
@@ -59,7 +63,7 @@ use test_status::AlphaShare;
 use verdict::{Conclusion, Verdict};
 
 /// The layout of a judge's state. Another layout is another number, and has its golden file.
-const STATE_VERSION: u32 = 3;
+const STATE_VERSION: u32 = 4;
 
 /// Judges one rollout: one epoch of one canary.
 ///
@@ -141,7 +145,7 @@ impl Judge {
             sticky: None,
             timeline: Timeline::default(),
             metrics: analysis.metrics.iter().map(metric).collect(),
-            sample_ratio: SampleRatio::default(),
+            sample_ratio: SampleRatio::new(analysis.false_split, planned_seconds.max(1)),
             foreign: 0,
         }
     }
@@ -225,6 +229,7 @@ impl Judge {
     fn fix_unit(&mut self, line: &Observation) -> bool {
         if self.sticky.is_none() && line.sticky {
             self.metrics.iter_mut().for_each(MetricState::count_clients);
+            self.sample_ratio.count_clients();
         }
         *self.sticky.get_or_insert(line.sticky)
     }
@@ -274,7 +279,7 @@ impl Judge {
 
     /// Whether the canary gets the share of traffic that its weight says.
     pub fn split(&self) -> SampleRatioVerdict {
-        self.sample_ratio.verdict((-self.alpha_share.log_limit).exp())
+        self.sample_ratio.verdict()
     }
 
     /// Lines that were passed over because they differed from the first in whether clients are judged.

@@ -12,6 +12,7 @@ use super::prometheus::PrometheusTest;
 use super::rate::Rate;
 use super::spec::{MetricKind, MetricRule, MetricSpec};
 use super::test_status::{AlphaShare, TestStatus};
+use super::values::ValuesTest;
 use super::verdict::{Conclusion, Findings, InsufficientData, LineCounts, Verdict};
 
 /// A metric and its state.
@@ -28,6 +29,7 @@ enum Test {
     Rate(Box<Rate>),
     Latency(Box<Latency>),
     Drift(Box<Drift>),
+    Values(Box<ValuesTest>),
     Prometheus(Box<PrometheusTest>),
 }
 
@@ -44,8 +46,11 @@ impl MetricState {
             MetricRule::Conversion { signal, margin } => {
                 rate(Events::Conversions(signal.clone()), 1.0, *margin)
             }
-            MetricRule::Latency { tolerances } => {
-                Test::Latency(Box::new(Latency::new(*tolerances, planned)))
+            MetricRule::Latency { of, tolerances } => {
+                Test::Latency(Box::new(Latency::new(*of, *tolerances, planned)))
+            }
+            MetricRule::Values { signal, tolerance, worse } => {
+                Test::Values(Box::new(ValuesTest::new(signal, *worse, *tolerance, planned)))
             }
             MetricRule::Distribution { signal, tolerance } => {
                 Test::Drift(Box::new(Drift::new(signal, *tolerance, planned)))
@@ -62,6 +67,7 @@ impl MetricState {
             Test::Rate(test) => test.count_clients(),
             Test::Latency(test) => test.count_clients(),
             Test::Drift(test) => test.count_clients(),
+            Test::Values(test) => test.count_clients(),
             Test::Prometheus(_) => {}
         }
     }
@@ -72,6 +78,7 @@ impl MetricState {
         match &mut self.test {
             Test::Rate(test) => test.begin_step(margin),
             Test::Drift(test) => test.begin_step(),
+            Test::Values(test) => test.begin_step(),
             Test::Prometheus(test) => test.begin_step(),
             Test::Latency(_) => {}
         }
@@ -97,6 +104,7 @@ impl MetricState {
             Test::Rate(test) => test.observe(tick, line),
             Test::Latency(test) => test.observe(tick, line),
             Test::Drift(test) => test.observe(tick, line),
+            Test::Values(test) => test.observe(tick, line),
             Test::Prometheus(_) => return,
         };
         // Summing up the bets costs as much as placing them, and only a closed block changes them.
@@ -121,6 +129,7 @@ impl MetricState {
             Test::Rate(test) => test.log_e(),
             Test::Latency(test) => test.log_e(),
             Test::Drift(test) => test.log_e(),
+            Test::Values(test) => test.log_e(),
             Test::Prometheus(_) => 0.0,
         }
     }
@@ -129,7 +138,7 @@ impl MetricState {
     pub(crate) fn certified(&self) -> Option<bool> {
         match &self.test {
             Test::Rate(test) => Some(test.certified()),
-            Test::Latency(_) | Test::Drift(_) | Test::Prometheus(_) => None,
+            Test::Latency(_) | Test::Drift(_) | Test::Values(_) | Test::Prometheus(_) => None,
         }
     }
 
@@ -138,7 +147,7 @@ impl MetricState {
         let external = matches!(self.test, Test::Prometheus(_));
         let non_inferiority = match &self.test {
             Test::Rate(test) => Some(test.non_inferiority()),
-            Test::Latency(_) | Test::Drift(_) | Test::Prometheus(_) => None,
+            Test::Latency(_) | Test::Drift(_) | Test::Values(_) | Test::Prometheus(_) => None,
         };
         Verdict {
             metric: self.name.clone(),
@@ -157,6 +166,7 @@ impl MetricState {
             Test::Rate(test) => (test.findings(), test.missing()),
             Test::Latency(test) => (test.findings(), test.missing()),
             Test::Drift(test) => (test.findings(), test.missing()),
+            Test::Values(test) => (test.findings(), test.missing()),
             Test::Prometheus(test) => {
                 let conclusion = test.conclusion();
                 let insufficient = conclusion == Conclusion::Insufficient;
@@ -177,7 +187,7 @@ impl MetricState {
     pub(crate) fn conclusion(&self) -> Conclusion {
         match &self.test {
             Test::Prometheus(test) => test.conclusion(),
-            Test::Rate(_) | Test::Latency(_) | Test::Drift(_) => match self.status.conclusion() {
+            _ => match self.status.conclusion() {
                 Conclusion::Pass if self.unreadable().is_some() => Conclusion::Insufficient,
                 conclusion => conclusion,
             },

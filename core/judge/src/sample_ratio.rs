@@ -1,43 +1,61 @@
 //! Does the canary get the share of traffic that its weight says?
 //!
 //! **Source.** A mixture of bets on a share of Bernoulli trials (Robbins 1970; the growth per request
-//! is the relative entropy, Wald 1945). Each request, or with affinity each client first seen, goes
-//! to the canary with the weight's probability. H0: the true share is the weight, give or take a
-//! twentieth of it: requests are counted when they end, and a version that takes longer lags behind
-//! without anything being wrong with the split. Five odds ratios to either side.
+//! is the relative entropy, Wald 1945). Each request, or with affinity each client at its first request in
+//! the window, goes to the canary with the weight's probability, and is counted at that moment (`assigned`):
+//! durations, streams, timeouts and retries behind the filter don't touch the split. H0: the true share is
+//! the weight, give or take a hundredth of it, for lines that get lost. Seven odds ratios to either side.
+//! Lines without `assigned` don't enter; older filters don't count it.
 //!
-//! Every stretch of constant weight (and window) is a test of its own, with 1/(j(j+1)) of the error.
+//! **Without affinity** it is one e-process over the whole epoch, with a start mixture: each block is held
+//! against its own weight, so a change of weight starts nothing again. The line in which the weight changed
+//! is left out, because the proxies of a fleet follow a fraction of a second apart; so is the first line, in
+//! which the first weight was set.
+//!
+//! **With affinity** each window is a test of its own, with 1/(j(j+1)) of the error and no start mixture.
+//! The same clients return in the next window, and at the same weight to the same version, so several
+//! windows are one draw that is seen repeatedly: in one e-process over the epoch its chance deviation would
+//! add up to a false alarm. What the window before ended with stays until the present one ends. The filter
+//! counts a client once per process, however many workers it reaches, so the evidence isn't divided by
+//! anything.
+//!
 //! A mismatch isn't a reason to roll back, it is reported as its own problem: the tests without
 //! affinity go by the measured split and stay valid; the non-inferiority test with affinity does not.
 //!
-//! **What voids it.** With affinity a proxy's workers each count the same client once, so there the
-//! evidence is divided by eight, which is valid for up to eight workers. Retries and connections that
-//! stick to one version behind the filter.
+//! **What voids it.** Clients that reach several processes in a window and are few (each process counts them
+//! once); a weight other than the one in force.
 
 use serde::{Deserialize, Serialize};
 
-use super::blocks::{Block, TickContext, window_share};
+use super::blocks::{Block, Change, TickContext, window_share};
 use super::counts::{Merge, Pair, Trials};
 use super::mixture::Mixture;
-use super::observation::{Observation, RoleCounts};
+use super::numerics::exact;
+use super::observation::Observation;
 use super::two_by_two::tilt;
 use canary_model::weight::Weight;
 
 /// The alternatives: the odds of the canary, in those of the tolerated bound.
-const ODDS: [f64; 5] = [1.05, 1.2, 1.5, 2.0, 4.0];
-/// How far the share may lie from the weight, as a part of the weight.
-const SLACK: f64 = 0.05;
-/// How often a client may be counted within a window.
-const WORKERS: f64 = 8.0;
+const ODDS: [f64; 7] = [1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 4.0];
+/// How far the share may lie from the weight, as a part of the weight (above 50 %, of stable's share).
+const SLACK: f64 = 0.01;
 
 /// The sample ratio test; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SampleRatio {
-    stretch: u64,
-    weight_ppm: u32,
-    mixture: Mixture<10>,
-    counts: Trials,
+    /// ln(1/falseSplit).
+    #[serde(with = "exact")]
+    log_limit: f64,
+    mixture: Mixture<14>,
     block: Block<Pair<u64>>,
+    /// The weight in force, in parts per million; `None` before the first line.
+    weight_ppm: Option<u32>,
+    /// What was compared at that weight, for people.
+    counts: Trials,
+    /// The window's number, in rollouts with affinity.
+    window: Option<u64>,
+    /// Whether the window before ended with a mismatch.
+    mismatch_before: bool,
 }
 
 /// What the split check says.
@@ -52,52 +70,68 @@ pub struct SampleRatioVerdict {
     pub measured: Option<f64>,
     /// All of them, and those that went to the canary.
     pub counts: Trials,
-    /// ln of the evidence against the weight.
+    /// ln of the evidence against the weights of the epoch (with affinity: of the window).
     pub log_e: f64,
     /// What it must reach to be a mismatch.
     pub log_limit: f64,
 }
 
-impl Default for SampleRatio {
-    fn default() -> Self {
+impl SampleRatio {
+    /// A test that raises a false alarm with a probability of at most `false_split`, its start mixture
+    /// spread over `planned_blocks`.
+    pub(crate) fn new(false_split: f64, planned_blocks: u64) -> Self {
         Self {
-            stretch: 0,
-            weight_ppm: 0,
-            mixture: Mixture::new(None),
-            counts: Trials::default(),
+            log_limit: -false_split.ln(),
+            mixture: Mixture::new(Some(planned_blocks)),
             block: Block::default(),
+            weight_ppm: None,
+            counts: Trials::default(),
+            window: None,
+            mismatch_before: false,
         }
     }
-}
 
-impl SampleRatio {
+    /// Count clients, window by window and without a start mixture. Before the first line.
+    pub(crate) fn count_clients(&mut self) {
+        self.mixture = Mixture::new(None);
+        self.window = Some(1);
+    }
+
     /// Takes the next line into the open block, and tests the block when that closes it.
     pub(crate) fn observe(&mut self, tick: &TickContext, line: &Observation) {
-        if tick.change.is_some() || self.stretch == 0 {
-            let stretch = self.stretch.saturating_add(1);
-            *self = Self { stretch, weight_ppm: tick.weight.ppm(), ..Self::default() };
+        let first = self.weight_ppm.is_none();
+        if first || tick.change.is_some() {
+            self.weight_ppm = Some(tick.in_force.ppm());
+            self.counts = Trials::default();
+            self.block.discard();
         }
-        let Some(assigned) = assigned(line, tick.sticky) else { return };
-        if tick.change.is_some() {
+        if tick.change == Some(Change::Window) {
+            self.mismatch_before = self.mixture.log_mean() >= self.limit();
+            self.mixture = Mixture::new(None);
+            self.window = Some(tick.window);
+        }
+        let assigned = Pair { stable: &line.roles.stable, canary: &line.roles.canary };
+        let Some(assigned) = assigned.map(|role| role.assigned).both() else { return };
+        if first || tick.change.is_some() {
             return;
         }
         let Some(block) = self.block.add(&assigned, assigned.sum()) else { return };
         self.counts.merge(&Trials { trials: block.sum(), events: block.canary });
-        self.update(block, if tick.sticky { WORKERS } else { 1.0 });
+        self.update(block);
     }
 
-    fn update(&mut self, block: Pair<u64>, repeats: f64) {
+    fn update(&mut self, block: Pair<u64>) {
         let weight = self.weight();
-        // At 0 and 100 % the split is exact, and what little ends late says nothing about it.
+        // At 0 and 100 % the split is exact, and there is nothing to bet on.
         if weight <= 0.0 || weight >= 1.0 {
             return;
         }
         let slack = SLACK * weight.min(1.0 - weight);
-        let (nc, ns) = (block.canary as f64 / repeats, block.stable as f64 / repeats);
+        let (nc, ns) = (block.canary as f64, block.stable as f64);
         let factor = |bound: f64, bet: f64| {
             nc * (bet / bound).ln() + ns * ((1.0 - bet) / (1.0 - bound)).ln()
         };
-        let mut factors = [0.0; 10];
+        let mut factors = [0.0; 14];
         let (above, below) = factors.split_at_mut(ODDS.len());
         for ((above, below), odds) in above.iter_mut().zip(below).zip(ODDS) {
             *above = factor(weight + slack, tilt(weight + slack, odds));
@@ -107,15 +141,18 @@ impl SampleRatio {
     }
 
     fn weight(&self) -> f64 {
-        Weight::from_ppm(self.weight_ppm).unwrap_or_default().fraction()
+        self.weight_ppm.and_then(Weight::from_ppm).unwrap_or_default().fraction()
     }
 
-    /// The figures now; `alpha` is the probability of a false alarm.
-    pub(crate) fn verdict(&self, alpha: f64) -> SampleRatioVerdict {
-        let log_e = self.mixture.log_mean();
-        let log_limit = -(alpha * window_share(self.stretch)).ln();
+    fn limit(&self) -> f64 {
+        self.log_limit - self.window.map_or(1.0, window_share).ln()
+    }
+
+    /// The figures now.
+    pub(crate) fn verdict(&self) -> SampleRatioVerdict {
+        let (log_e, log_limit) = (self.mixture.log_mean(), self.limit());
         SampleRatioVerdict {
-            mismatch: log_e >= log_limit,
+            mismatch: self.mismatch_before || log_e >= log_limit,
             weight: self.weight(),
             measured: self.counts.share(),
             counts: self.counts,
@@ -123,14 +160,6 @@ impl SampleRatio {
             log_limit,
         }
     }
-}
-
-/// Those that were assigned since the line before, by role.
-fn assigned(line: &Observation, sticky: bool) -> Option<Pair<u64>> {
-    let of = |role: &RoleCounts| {
-        if sticky { role.clients.and_then(|clients| clients.total) } else { role.total }
-    };
-    Pair { stable: of(&line.roles.stable), canary: of(&line.roles.canary) }.both()
 }
 
 #[cfg(test)]

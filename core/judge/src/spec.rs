@@ -3,10 +3,13 @@
 //! ```yaml
 //! analysis:
 //!   falseAbort: 1%
+//!   falseSplit: 1%
 //!   metrics:
 //!     - {name: failures, kind: failureRate, margin: 0.1%}
 //!     - {name: latency,  kind: latency, quantiles: {p50: 1.1, p95: 1.2, p99: 1.5}}
+//!     - {name: ttft,     kind: latency, of: ttfb, tolerance: 1.2}
 //!     - {name: label,    kind: distribution, signal: label}
+//!     - {name: tokens,   kind: values, signal: tokens, tolerance: 1.2, worse: higher}
 //!     - {name: checkout, kind: conversion, signal: checkout, margin: 1%}
 //!     - {name: gpu,      kind: prometheus, address: http://prometheus:9090, query: "…",
 //!        failureCondition: result > 0.9, interval: 30s, failureLimit: 2}
@@ -26,10 +29,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::condition::{Condition, ConstantCondition};
+use super::timing::Timing;
 use canary_model::redact::redacted;
 
 pub use read::metric_fields;
-pub use read::{FALSE_ABORT, percentage};
+pub use read::{FALSE_ABORT, FALSE_SPLIT, percentage};
 
 /// The most metrics in a file.
 pub const MAX_METRICS: usize = 32;
@@ -55,8 +59,18 @@ pub struct Analysis {
     /// The largest probability with which a canary that is no worse than tolerated may be rolled
     /// back, over the whole rollout and all metrics together; above 0, at most 0.5.
     pub false_abort: f64,
+    /// The largest probability with which the split check may raise a false alarm over the whole rollout;
+    /// above 0, at most 0.5. Its default isn't written out, so files without the field keep their
+    /// fingerprint.
+    #[serde(skip_serializing_if = "is_default_false_split")]
+    pub false_split: f64,
     /// The metrics, with names of their own.
     pub metrics: Vec<MetricSpec>,
+}
+
+/// For serde, which passes references.
+fn is_default_false_split(share: &f64) -> bool {
+    *share == FALSE_SPLIT
 }
 
 /// One metric of the section.
@@ -82,6 +96,10 @@ pub enum MetricRule {
     },
     /// At each of the [`QUANTILES`] the canary may be slower by a factor.
     Latency {
+        /// What of a request's time is compared. The default isn't written out, as for
+        /// [`Analysis::false_split`].
+        #[serde(skip_serializing_if = "Timing::is_total")]
+        of: Timing,
         /// The tolerated factors, in the order of [`QUANTILES`]; 1.1 by default.
         tolerances: [f64; 9],
     },
@@ -92,6 +110,15 @@ pub enum MetricRule {
         /// The tolerated difference per class as a fraction, 0 by default.
         tolerance: f64,
     },
+    /// At each quantile the canary's values may be larger or smaller by a factor.
+    Values {
+        /// The signal whose values are compared.
+        signal: String,
+        /// The tolerated factor, at least 1; 1.1 by default.
+        tolerance: f64,
+        /// In which direction a change is a regression; both by default.
+        worse: Worse,
+    },
     /// The canary's share of conversions may be smaller by `margin`.
     Conversion {
         /// The signal that counts conversions.
@@ -101,6 +128,33 @@ pub enum MetricRule {
     },
     /// An external query's result is held against conditions.
     Prometheus(PrometheusSpec),
+}
+
+/// In which direction a change of values is a regression.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Worse {
+    /// The canary's values may not be higher.
+    Higher,
+    /// They may not be lower.
+    Lower,
+    /// They may be neither.
+    #[default]
+    Both,
+}
+
+impl Worse {
+    /// All directions, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::Higher, Self::Lower, Self::Both];
+
+    /// The word for it in a rollout file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Higher => "higher",
+            Self::Lower => "lower",
+            Self::Both => "both",
+        }
+    }
 }
 
 /// A metric that Prometheus measures, with the fields of Argo Rollouts' analysis.
@@ -197,6 +251,7 @@ impl MetricRule {
             Self::FailureRate { .. } => MetricKind::FailureRate,
             Self::Latency { .. } => MetricKind::Latency,
             Self::Distribution { .. } => MetricKind::Distribution,
+            Self::Values { .. } => MetricKind::Values,
             Self::Conversion { .. } => MetricKind::Conversion,
             Self::Prometheus(_) => MetricKind::Prometheus,
         }
@@ -213,6 +268,8 @@ pub enum MetricKind {
     Latency,
     /// Shares of a signal's classes.
     Distribution,
+    /// Quantiles of a signal's values.
+    Values,
     /// Compares shares of conversions.
     Conversion,
     /// Holds the result of an external query against conditions.
@@ -221,8 +278,14 @@ pub enum MetricKind {
 
 impl MetricKind {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 5] =
-        [Self::FailureRate, Self::Latency, Self::Distribution, Self::Conversion, Self::Prometheus];
+    pub const ALL: [Self; 6] = [
+        Self::FailureRate,
+        Self::Latency,
+        Self::Distribution,
+        Self::Values,
+        Self::Conversion,
+        Self::Prometheus,
+    ];
 
     /// The kind's word in the file.
     pub const fn as_str(self) -> &'static str {
@@ -230,6 +293,7 @@ impl MetricKind {
             Self::FailureRate => "failureRate",
             Self::Latency => "latency",
             Self::Distribution => "distribution",
+            Self::Values => "values",
             Self::Conversion => "conversion",
             Self::Prometheus => "prometheus",
         }

@@ -29,11 +29,13 @@ fn all_kinds() -> Analysis {
         {"name": "checkout", "kind": "conversion", "signal": "checkout", "margin": "1%"},
         {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "up",
          "failureCondition": "result > 0.9"},
+        {"name": "ttft", "kind": "latency", "of": "ttfb"},
+        {"name": "tokens", "kind": "values", "signal": "tokens"},
     ]))
 }
 
 fn line(t: u32, weight: u32, [nc, ec, ns, es]: [u64; 4]) -> Observation {
-    let role = |total, failure| json!({"total": total, "failure": failure});
+    let role = |total, failure| json!({"total": total, "failure": failure, "assigned": total});
     let line = json!({"t": t, "weight": weight, "canary": role(nc, ec), "stable": role(ns, es)});
     Observation::read(&line.to_string()).unwrap()
 }
@@ -74,14 +76,25 @@ fn shares_are_equal_without_prometheus_and_the_largest_evidence_decides() {
     let verdicts = judge.observe(&with(9_000, 60));
     let omegas: Vec<_> =
         verdicts.iter().map(|verdict| verdict.evidence.map(|evidence| evidence.omega)).collect();
-    assert_eq!(omegas, [Some(0.25), Some(0.25), Some(0.25), Some(0.25), None]);
+    assert_eq!(
+        omegas,
+        [
+            Some(1.0 / 6.0),
+            Some(1.0 / 6.0),
+            Some(1.0 / 6.0),
+            Some(1.0 / 6.0),
+            None,
+            Some(1.0 / 6.0),
+            Some(1.0 / 6.0)
+        ]
+    );
     let failed = |verdict: &&Verdict| verdict.conclusion == Conclusion::Fail;
     let failed: Vec<_> = verdicts.iter().filter(failed).map(|v| v.metric.as_str()).collect();
     assert_eq!(failed, ["failures", "latency"]);
     let weighted = |index: usize| verdicts[index].evidence.unwrap().log_weighted();
     let strongest = if weighted(0) > weighted(1) { "failures" } else { "latency" };
     assert_eq!(judge.abort().unwrap().metric, strongest);
-    assert_eq!(judge.waiting_for_data(), ["label", "checkout"], "no data holds");
+    assert_eq!(judge.waiting_for_data(), ["label", "checkout", "ttft", "tokens"], "no data holds");
 }
 
 #[test]
@@ -214,15 +227,15 @@ fn a_state_is_resumed_only_by_its_own_analysis() {
     assert_eq!(Judge::resume(&state, &all_kinds(), 3_600).unwrap(), judge);
     let other = Judge::resume(&state, &all_kinds(), 60);
     assert_eq!(other, Err(ResumeError::OtherAnalysis));
-    for (found, version) in [(0, ""), (2, r#""version":2,"#), (99, r#""version":99,"#)] {
-        let other = state.replacen(r#""version":3,"#, version, 1);
+    for (found, version) in [(0, ""), (3, r#""version":3,"#), (99, r#""version":99,"#)] {
+        let other = state.replacen(r#""version":4,"#, version, 1);
         let resumed = Judge::resume(&other, &all_kinds(), 3_600);
-        assert_eq!(resumed, Err(ResumeError::OtherVersion { found, expected: 3 }));
+        assert_eq!(resumed, Err(ResumeError::OtherVersion { found, expected: 4 }));
     }
     // As the builds before layouts had numbers wrote it.
     let old = r#"{"fingerprint":"16ed36f4a8a5d3d0","allowance":{"omega":"1","log_limit":"4.6"}}"#;
     let resumed = Judge::resume(old, &all_kinds(), 3_600);
-    assert_eq!(resumed, Err(ResumeError::OtherVersion { found: 0, expected: 3 }));
+    assert_eq!(resumed, Err(ResumeError::OtherVersion { found: 0, expected: 4 }));
     let torn = Judge::resume(&state[..state.len() / 2], &all_kinds(), 3_600);
     assert!(matches!(torn, Err(ResumeError::Unreadable(_))));
 }
@@ -254,6 +267,33 @@ fn a_signal_that_nobody_can_read_holds_and_is_named() {
         assert_eq!(verdict.missing, Some(missing));
         judge.observe(&label(20, sticky, [json!({"cat": 50}), json!({"cat": 50})]));
         assert!(judge.waiting_for_data().is_empty(), "one block of values is data");
+        assert_eq!(judge.abort(), None);
+    }
+}
+
+/// Values that can't be read are in no histogram; a class of the same name counts them.
+#[test]
+fn values_that_nobody_can_read_hold_and_are_named() {
+    let spec = json!([{"name": "cost", "kind": "values", "signal": "tokens"}]);
+    for sticky in [false, true] {
+        let mut judge = Judge::new(&analysis(spec.clone()), 3_600);
+        let observe = |judge: &mut Judge, t: u32, values: serde_json::Value| {
+            let unreadable =
+                json!({"tokens": {"stable": {"unreadable": 40}, "canary": {"unreadable": 10}}});
+            let line = json!({"t": t, "weight": 50, "window": 1, "keyed": sticky,
+                "stable": {"total": 50}, "canary": {"total": 50},
+                "signals": unreadable, "signals_first": unreadable,
+                "values": values, "values_first": values});
+            judge.observe(&Observation::read(&line.to_string()).unwrap());
+        };
+        (0..20).for_each(|t| observe(&mut judge, t, json!({})));
+        assert_eq!(judge.waiting_for_data(), ["cost"]);
+        let (signal, unreadable) = ("tokens".to_owned(), 1_000);
+        let missing = Some(InsufficientData::ReadableValues { signal, unreadable });
+        assert_eq!(judge.verdicts()[0].missing, missing);
+        let values = json!({"tokens": {"stable": [[100, 10, 99]], "canary": [[100, 10, 99]]}});
+        (20..23).for_each(|t| observe(&mut judge, t, values.clone()));
+        assert!(judge.waiting_for_data().is_empty(), "blocks of values are data");
         assert_eq!(judge.abort(), None);
     }
 }
@@ -313,14 +353,18 @@ fn full(t: usize, sticky: bool, parts: &(u64, [u64; 4], [u64; 6], bool, u64)) ->
     let role = |n: u64, e: u64, slow: u64| {
         let times = json!([[1_000, 100, n], [1_100, 100, slow], [2_500, 100.5, e]]);
         json!({"total": n + e, "failure": e, "rq_time_us": times, "rq_time_first_us": times,
+            "rq_ttfb_us": times, "rq_ttfb_first_us": times, "assigned": n + e,
             "clients": {"total": n, "failure": e.min(n), "first_failure": e.min(n) / 2}})
     };
     let classes = |a: u64, b: u64| json!({"cat": a, "dog": b, "converted": a / 2});
     let signals =
         json!({"stable": classes(bins[0] * 3, bins[1]), "canary": classes(bins[2], bins[3])});
     let signals = json!({"label": signals, "checkout": signals});
+    let values = json!([[0, 0, bins[0]], [100, 10, bins[1] * 3], [250, 10, bins[2]]]);
+    let values = json!({"tokens": {"stable": values, "canary": values}});
     let mut line = json!({"t": t, "weight": weight * 5, "window": window / 2, "keyed": sticky,
         "stable": role(ns * 4, *es, bins[4]), "signals": signals, "signals_first": signals,
+        "values": values, "values_first": values,
         "measurements": {"gpu": bins[5] as f64 / 20.0}});
     if *whole {
         line["canary"] = role(*nc, *ec, bins[5]);

@@ -31,6 +31,11 @@ impl Timing {
             Self::Gap => "gap",
         }
     }
+
+    /// Whether it is the whole time, which is what a file means that doesn't say.
+    pub const fn is_total(&self) -> bool {
+        matches!(self, Self::Total)
+    }
 }
 
 impl fmt::Display for Timing {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::condition::Undecided;
 use super::counts::{Pair, Trials};
 use super::spec::MetricKind;
+use super::timing::Timing;
 
 /// What a metric says of the canary now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +108,9 @@ pub enum Findings {
     },
     /// The quantile with the strongest evidence.
     Quantile {
+        /// What of a request's time was compared.
+        #[serde(default, skip_serializing_if = "Timing::is_total")]
+        timing: Timing,
         /// Its name, such as `p99`.
         quantile: Cow<'static, str>,
         /// The stable version's value there when last looked at, in microseconds.
@@ -115,6 +119,22 @@ pub enum Findings {
         tolerance: f64,
         /// How many took so long or longer: stable's against the edge, the canary's against
         /// tolerance times the edge.
+        counts: Pair<Trials>,
+    },
+    /// The quantile of a signal's values with the strongest evidence.
+    Value {
+        /// The signal whose values are compared.
+        signal: String,
+        /// Its name, such as `p99`.
+        quantile: Cow<'static, str>,
+        /// Whether lower values were looked for, and not higher ones.
+        lower: bool,
+        /// The stable version's value there when last looked at, in the histogram's unit.
+        edge: Option<f64>,
+        /// By which factor the canary's values may be higher or lower there.
+        tolerance: f64,
+        /// How many lay there or beyond: stable's against the edge, the canary's against the tolerated
+        /// edge (times the tolerance, or divided by it).
         counts: Pair<Trials>,
     },
     /// The class with the strongest evidence.
@@ -250,6 +270,7 @@ mod tests {
     #[test]
     fn a_verdict_can_be_written_and_read_again() {
         let quantile = Findings::Quantile {
+            timing: Timing::Ttfb,
             quantile: "p99".into(),
             edge_us: Some(1_500.0),
             tolerance: 1.1,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh64::xxh64;
 
 use super::spec::{Conditions, Gate, GatePosition, PauseSpec, Spec, StepSpec};
-use canary_judge::spec::{MetricRule, MetricSpec, PrometheusSpec, QUANTILES};
+use canary_judge::spec::{FALSE_SPLIT, MetricRule, MetricSpec, PrometheusSpec, QUANTILES};
 use canary_model::redact::redacted;
 
 /// The version of the canonical form. Version 1 was a hash of Rust's debug output.
@@ -33,7 +33,7 @@ pub fn fingerprint(spec: &Spec) -> String {
 /// fractions.
 pub fn canonical(spec: &Spec) -> Value {
     let Spec { rollout, steps, analysis, gates, harm_budget, manual, .. } = spec;
-    json!({
+    let mut canonical = json!({
         "rollout": rollout,
         "steps": steps.iter().map(step).collect::<Vec<_>>(),
         "falseAbort": analysis.false_abort,
@@ -41,7 +41,12 @@ pub fn canonical(spec: &Spec) -> Value {
         "gates": gates.iter().map(gate).collect::<Vec<_>>(),
         "harmBudget": harm_budget,
         "manual": manual,
-    })
+    });
+    if let (Value::Object(fields), true) = (&mut canonical, analysis.false_split != FALSE_SPLIT) {
+        // As with `of`: a file that doesn't say it keeps its fingerprint.
+        fields.insert("falseSplit".to_owned(), json!(analysis.false_split));
+    }
+    canonical
 }
 
 fn step(step: &StepSpec) -> Value {
@@ -74,12 +79,18 @@ fn gate(gate: &Gate) -> Value {
 fn metric(metric: &MetricSpec) -> Value {
     let rule = match &metric.rule {
         MetricRule::FailureRate { ratio, margin } => json!({"ratio": ratio, "margin": margin}),
-        MetricRule::Latency { tolerances } => {
+        MetricRule::Latency { of, tolerances } => {
             let named = QUANTILES.iter().zip(tolerances);
-            named.map(|((name, _), factor)| ((*name).to_owned(), json!(factor))).collect()
+            let named = named.map(|((name, _), factor)| ((*name).to_owned(), json!(factor)));
+            // The default was no field of version 2's first files.
+            let of = (!of.is_total()).then(|| ("of".to_owned(), json!(of.as_str())));
+            named.chain(of).collect()
         }
         MetricRule::Distribution { signal, tolerance } => {
             json!({"signal": signal, "tolerance": tolerance})
+        }
+        MetricRule::Values { signal, tolerance, worse } => {
+            json!({"signal": signal, "tolerance": tolerance, "worse": worse.as_str()})
         }
         MetricRule::Conversion { signal, margin } => json!({"signal": signal, "margin": margin}),
         MetricRule::Prometheus(query) => prometheus(query),

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use super::spec::Topic;
 use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, MAX_URL, NOTIFY_FIELDS};
 use super::spec::read_steps::{ENTRY_FIELDS, MAX_ENTRIES, MAX_REQUESTS, PAUSE_FIELDS};
-use canary_judge::spec::{MAX_METRICS, MetricKind, QUANTILES, metric_fields};
+use canary_judge::spec::{MAX_METRICS, MetricKind, QUANTILES, Worse, metric_fields};
+use canary_judge::timing::Timing;
 
 /// A duration above 0, any duration, and one of whole seconds: parts from the largest unit down.
 const DURATION: &str = "^(?=.*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
@@ -173,10 +174,14 @@ fn notify_field(field: &str) -> Value {
 
 fn analysis() -> Value {
     let metric = json!({"oneOf": MetricKind::ALL.map(metric)});
-    object(&["falseAbort", "metrics"], &["metrics"], |field| match field {
+    object(&["falseAbort", "falseSplit", "metrics"], &["metrics"], |field| match field {
         "falseAbort" => optional(percentage(
             UP_TO_HALF,
             "Probability of rolling back a good canary, over the whole rollout and all metrics (default 1%)",
+        )),
+        "falseSplit" => optional(percentage(
+            UP_TO_HALF,
+            "Probability of a false alarm of the split check over the whole rollout (default 1%)",
         )),
         _ => list(metric.clone(), 0, MAX_METRICS, "What is compared between the two versions"),
     })
@@ -185,7 +190,9 @@ fn analysis() -> Value {
 fn metric(kind: MetricKind) -> Value {
     let required: &[&str] = match kind {
         MetricKind::FailureRate | MetricKind::Latency => &["name", "kind"],
-        MetricKind::Distribution | MetricKind::Conversion => &["name", "kind", "signal"],
+        MetricKind::Distribution | MetricKind::Values | MetricKind::Conversion => {
+            &["name", "kind", "signal"]
+        }
         MetricKind::Prometheus => &["name", "kind", "address", "query"],
     };
     let fields = metric_fields(kind);
@@ -208,7 +215,19 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
             1.0,
             "Tolerated factor: how many times slower the canary may be (default 1.1)",
         )),
+        (MetricKind::Latency, "of") => optional(words(
+            Timing::ALL.map(Timing::as_str),
+            "What of a request's time is compared: all of it, the time to the first byte, or the mean time between chunks (default total)",
+        )),
         (MetricKind::Latency, _) => optional(quantiles()),
+        (MetricKind::Values, "tolerance") => optional(factor(
+            1.0,
+            "Tolerated factor: how many times higher or lower the canary's values may be (default 1.1)",
+        )),
+        (MetricKind::Values, "worse") => optional(words(
+            Worse::ALL.map(Worse::as_str),
+            "In which direction a change is a regression (default both)",
+        )),
         (_, "margin" | "tolerance") => {
             let share = percentage(SHARE, "");
             optional(
@@ -240,6 +259,10 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
         )),
         _ => optional(text(r"\S", "A condition on the query's result, such as `result > 0.9`")),
     }
+}
+
+fn words(words: [&str; 3], description: &str) -> Value {
+    json!({"description": description, "anyOf": [{"enum": words}]})
 }
 
 fn quantiles() -> Value {

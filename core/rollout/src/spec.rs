@@ -163,6 +163,7 @@ impl Spec {
             MetricRule::Conversion { margin, .. } => *margin <= 0.0,
             MetricRule::Latency { .. }
             | MetricRule::Distribution { .. }
+            | MetricRule::Values { .. }
             | MetricRule::Prometheus(_) => false,
         };
         let metrics = self.analysis.metrics.iter().enumerate();

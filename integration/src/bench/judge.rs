@@ -17,6 +17,9 @@ mod power;
 mod restarts;
 mod rig;
 mod rivals;
+mod split;
+mod stream_rows;
+mod streams;
 
 use super::BenchReport;
 
@@ -27,18 +30,25 @@ struct Extent {
     runs: u64,
     /// Runs where they are long or only stand for comparison.
     few: u64,
+    /// Runs of the rows of streams, each of which simulates every request.
+    streams: u64,
 }
 
-const FULL: Extent = Extent { runs: 2_000, few: 1_000 };
-const QUICK: Extent = Extent { runs: 300, few: 100 };
+const FULL: Extent = Extent { runs: 2_000, few: 1_000, streams: 400 };
+const QUICK: Extent = Extent { runs: 300, few: 100, streams: 100 };
 
 /// Runs all sheets of the benchmark.
 pub(super) fn run(quick: bool) -> BenchReport {
     let extent = if quick { QUICK } else { FULL };
-    let Extent { runs, few } = extent;
-    let mut report =
-        BenchReport::new("judge", &format!("; seed {}, {runs} or {few} runs a cell", rig::SEED));
+    let Extent { runs, few, streams } = extent;
+    let mut report = BenchReport::new(
+        "judge",
+        &format!("; seed {}, {runs}, {few} or {streams} runs a cell", rig::SEED),
+    );
     report.sheet(false_abort::tell(extent));
+    report.sheet(stream_rows::tell(extent));
+    report.sheet(split::tell_false(extent));
+    report.sheet(split::tell_speed(extent));
     report.sheet(power::tell(extent));
     report.sheet(power::tell_compared(extent));
     report.sheet(latency::tell(extent));

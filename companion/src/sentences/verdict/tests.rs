@@ -50,3 +50,35 @@ fn the_reason_names_both_figures_the_margin_and_the_evidence() {
     );
     assert!(verdict(&a_verdict(Conclusion::Fail, 230.3)).contains("e-value 10^100, limit 200"));
 }
+
+#[test]
+fn quantiles_name_what_is_compared() {
+    let counts = Pair {
+        stable: Trials { trials: 1_000, events: 50 },
+        canary: Trials { trials: 100, events: 20 },
+    };
+    let reason = |findings: Findings| {
+        verdict(&Verdict { findings, evidence: None, ..a_verdict(Conclusion::Fail, 9.0) })
+    };
+    let quantile = |timing| {
+        let (quantile, edge_us) = ("p95".into(), Some(120_000.0));
+        reason(Findings::Quantile { timing, quantile, edge_us, tolerance: 1.5, counts })
+    };
+    assert_eq!(
+        quantile(Timing::Total),
+        "failures: at p95 stable takes 120 ms; 20 of 100 (20 %) canary requests took 180 ms or more \
+         (tolerated: 1.5 times as long), 50 of 1000 (5 %) stable ones 120 ms or more"
+    );
+    assert!(quantile(Timing::Ttfb).contains("stable takes 120 ms to the first byte; 20 of"));
+    assert!(quantile(Timing::Gap).contains("stable takes 120 ms between chunks; 20 of"));
+    let value = |lower| {
+        let (signal, quantile, edge) = ("tokens".to_owned(), "p5".into(), Some(300.0));
+        reason(Findings::Value { signal, quantile, lower, edge, tolerance: 1.5, counts })
+    };
+    assert_eq!(
+        value(true),
+        "failures: at p5 stable's tokens is 300; 20 of 100 (20 %) canary values were below 200 \
+         (tolerated: a factor of 1.5), 50 of 1000 (5 %) stable ones below 300"
+    );
+    assert!(value(false).contains("canary values were 450 or more (tolerated: a factor of 1.5)"));
+}

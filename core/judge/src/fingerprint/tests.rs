@@ -7,8 +7,8 @@ use canary_model::document::{ConfigErrors, Node};
 
 /// What version 1 makes of [`everything`]. Never edit it: a change of it is version 2.
 const V1: &str = include_str!("v1.json");
-/// A judge's state of layout 3. Never edit it: another layout is layout 4 (`STATE_VERSION`).
-const STATE_3: &str = include_str!("state-3.json");
+/// A judge's state of layout 4. Never edit it: another layout is layout 5 (`STATE_VERSION`).
+const STATE_4: &str = include_str!("state-4.json");
 
 fn read(metrics: &Value, false_abort: &str) -> Analysis {
     let value = json!({"falseAbort": false_abort, "metrics": metrics});
@@ -48,23 +48,51 @@ fn whatever_decides_is_part_of_it() {
     assert_ne!(fingerprint(&read(&json!([one]), "1%"), 61), same);
     let other = json!({"name": "f", "kind": "failureRate", "margin": "0.2%"});
     assert_ne!(fingerprint(&read(&json!([other]), "1%"), 60), same);
+    let latency = |of: &str| {
+        fingerprint(&read(&json!([{"name": "l", "kind": "latency", "of": of}]), "1%"), 60)
+    };
+    assert_ne!(latency("ttfb"), latency("total"));
+    let whole = fingerprint(&read(&json!([{"name": "l", "kind": "latency"}]), "1%"), 60);
+    assert_eq!(latency("total"), whole, "a file that doesn't say it means the same");
+    let mut split = read(&json!([one]), "1%");
+    split.false_split = 0.05;
+    assert_ne!(fingerprint(&split, 60), same);
     let second = json!({"name": "g", "kind": "failureRate", "margin": "0.1%"});
     assert_ne!(fingerprint(&read(&json!([one, second]), "1%"), 60), same);
+}
+
+/// Every kind of metric, whatever version of the fingerprint first had it.
+fn every_kind() -> Analysis {
+    let mut all = everything();
+    let more = json!([
+        {"name": "ttft", "kind": "latency", "of": "ttfb"},
+        {"name": "tokens", "kind": "values", "signal": "tokens", "worse": "both"},
+    ]);
+    all.metrics.extend(read(&more, "1%").metrics);
+    all
 }
 
 /// A state that this layout's first build wrote still resumes, and goes on as one written now.
 #[test]
 fn a_state_of_this_layout_resumes() {
-    let mut judge = Judge::new(&everything(), 3_600);
-    let line = json!({"t": 1, "weight": 10, "window": 1,
-        "stable": {"total": 18, "failure": 1, "rq_time_us": [[1000, 100, 18]]},
-        "canary": {"total": 6, "failure": 1, "rq_time_us": [[1100, 100, 6]]},
-        "signals": {"label": {"stable": {"cat": 18}, "canary": {"cat": 5, "unreadable": 1}}},
-        "measurements": {"gpu": ["NaN", 0.25]}});
-    judge.take(&Observation::read(&line.to_string()).unwrap());
+    let mut judge = Judge::new(&every_kind(), 3_600);
+    let line = |t: u32| {
+        json!({"t": t, "weight": 10, "window": 1,
+        "stable": {"total": 18, "failure": 1, "assigned": 19, "rq_time_us": [[1000, 100, 18]],
+                   "rq_ttfb_us": [[100, 10, 18]]},
+        "canary": {"total": 6, "failure": 1, "assigned": 6, "rq_time_us": [[1100, 100, 6]],
+                   "rq_ttfb_us": [[110, 10, 6]]},
+        "signals": {"label": {"stable": {"cat": 18}, "canary": {"cat": 5, "unreadable": 1}},
+                    "tokens": {"stable": {"unreadable": 1}}},
+        "values": {"tokens": {"stable": [[0, 0, 2], [250, 10, 15]], "canary": [[250, 10, 6]]}},
+        "measurements": {"gpu": ["NaN", 0.25]}})
+    };
+    for t in 1..3 {
+        judge.take(&Observation::read(&line(t).to_string()).unwrap());
+    }
     let state = serde_json::to_string(&judge).unwrap();
-    assert_eq!(state, STATE_3.trim_end(), "another layout? then STATE_VERSION must grow");
-    assert_eq!(Judge::resume(STATE_3, &everything(), 3_600), Ok(judge));
+    assert!(state == STATE_4.trim_end(), "another layout? then STATE_VERSION must grow: {state}");
+    assert_eq!(Judge::resume(STATE_4, &every_kind(), 3_600), Ok(judge));
 }
 
 /// A password goes into no state, and another one is no other analysis; another server is.
@@ -75,14 +103,14 @@ fn secrets_in_an_address_are_neither_written_nor_part_of_it() {
             "failureCondition": "result > 0.9"});
         read(&json!([gpu]), "1%")
     };
-    let (before, after) = (at("http://ann:hunter2@p:9090"), at("http://ann:other@p:9090"));
+    let (before, after) = (at("http://ursula:hunter2@p:9090"), at("http://ursula:other@p:9090"));
     let judge = Judge::new(&before, 60);
     let state = serde_json::to_string(&judge).unwrap();
     for text in [&state, &canonical_json(&before)] {
-        assert!(!text.contains("hunter2") && !text.contains("ann"), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains("ursula"), "{text}");
     }
     assert_eq!(fingerprint(&before, 60), fingerprint(&after, 60));
     assert_eq!(Judge::resume(&state, &after, 60), Ok(judge));
-    let elsewhere = Judge::resume(&state, &at("http://ann:hunter2@q:9090"), 60);
+    let elsewhere = Judge::resume(&state, &at("http://ursula:hunter2@q:9090"), 60);
     assert_eq!(elsewhere, Err(ResumeError::OtherAnalysis));
 }

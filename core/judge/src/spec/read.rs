@@ -4,7 +4,8 @@ mod prometheus;
 
 use std::collections::BTreeSet;
 
-use super::{Analysis, MAX_METRICS, MetricKind, MetricRule, MetricSpec, QUANTILES};
+use super::{Analysis, MAX_METRICS, MetricKind, MetricRule, MetricSpec, QUANTILES, Worse};
+use crate::timing::Timing;
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::names::is_signal;
 
@@ -13,26 +14,33 @@ const MAX_NAME: usize = 63;
 
 /// The tolerated probability of a false abort where the file does not say.
 pub const FALSE_ABORT: f64 = 0.01;
+/// The tolerated probability of a false alarm of the split check where the file does not say.
+pub const FALSE_SPLIT: f64 = 0.01;
 const MARGIN: f64 = 0.001;
 const TOLERANCE: f64 = 1.1;
 
 impl Analysis {
     /// Reads the section. `None` where something was wrong; what, is among the problems.
     pub fn read(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Self> {
-        let fields = node.object(&["falseAbort", "metrics"], problems)?;
-        let false_abort = match fields.get("falseAbort") {
-            None => Some(FALSE_ABORT),
-            Some(node) => false_abort(&node, problems),
-        };
+        let fields = node.object(&["falseAbort", "falseSplit", "metrics"], problems)?;
+        let false_abort = budget("falseAbort", FALSE_ABORT, &fields, problems);
+        let false_split = budget("falseSplit", FALSE_SPLIT, &fields, problems);
         let nodes = fields.require("metrics", problems)?.list(MAX_METRICS, problems)?;
         let read: Vec<_> = nodes.iter().map(|node| metric(node, problems)).collect();
         let metrics: Vec<MetricSpec> = read.into_iter().collect::<Option<_>>()?;
         unique(&metrics, &nodes, problems)?;
-        Some(Self { false_abort: false_abort?, metrics })
+        Some(Self { false_abort: false_abort?, false_split: false_split?, metrics })
     }
 }
 
-fn false_abort(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<f64> {
+/// A tolerated probability of an error.
+fn budget(
+    field: &str,
+    default: f64,
+    fields: &Object<'_>,
+    problems: &mut ConfigErrors,
+) -> Option<f64> {
+    let Some(node) = fields.get(field) else { return Some(default) };
     let sound = |text| percentage(text).filter(|share| *share > 0.0 && *share <= 0.5);
     node.parsed("a percentage above 0% and at most 50%, such as 1%", sound, problems)
 }
@@ -61,6 +69,7 @@ fn metric(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<MetricSpec> {
         MetricKind::Latency => latency(&fields, problems),
         MetricKind::Distribution => signal_and_share("tolerance", &fields, problems)
             .map(|(signal, tolerance)| MetricRule::Distribution { signal, tolerance }),
+        MetricKind::Values => values(&fields, problems),
         MetricKind::Conversion => signal_and_share("margin", &fields, problems)
             .map(|(signal, margin)| MetricRule::Conversion { signal, margin }),
         MetricKind::Prometheus => prometheus::read(&fields, problems).map(MetricRule::Prometheus),
@@ -73,8 +82,9 @@ pub fn metric_fields(kind: MetricKind) -> Vec<&'static str> {
     let mut fields = vec!["name", "kind"];
     fields.extend_from_slice(match kind {
         MetricKind::FailureRate => &["ratio", "margin"],
-        MetricKind::Latency => &["tolerance", "quantiles"],
+        MetricKind::Latency => &["of", "tolerance", "quantiles"],
         MetricKind::Distribution => &["signal", "tolerance"],
+        MetricKind::Values => &["signal", "tolerance", "worse"],
         MetricKind::Conversion => &["signal", "margin"],
         MetricKind::Prometheus => &prometheus::FIELDS,
     });
@@ -150,33 +160,58 @@ fn failure_rate(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<Metr
     Some(MetricRule::FailureRate { ratio: ratio?, margin: margin? })
 }
 
+fn signal<'n>(fields: &Object<'n>, problems: &mut ConfigErrors) -> Option<&'n str> {
+    let node = fields.require("signal", problems)?;
+    let sound = |text| is_signal(text).then_some(text);
+    node.parsed("a signal's name: a-z, 0-9 and '_', at most 63", sound, problems)
+}
+
 fn signal_and_share(
     field: &str,
     fields: &Object<'_>,
     problems: &mut ConfigErrors,
 ) -> Option<(String, f64)> {
-    let name = fields.require("signal", problems).and_then(|node| {
-        node.parsed(
-            "a signal's name: a-z, 0-9 and '_', at most 63",
-            |text| is_signal(text).then_some(text),
-            problems,
-        )
-    });
+    let signal = signal(fields, problems);
     let share = share(field, 0.0, fields, problems);
-    Some((name?.to_owned(), share?))
+    Some((signal?.to_owned(), share?))
+}
+
+/// One of several words, such as a direction; the default where the field is missing.
+fn word<T: Copy + Default>(
+    field: &str,
+    words: [(&str, T); 3],
+    fields: &Object<'_>,
+    problems: &mut ConfigErrors,
+) -> Option<T> {
+    let Some(node) = fields.get(field) else { return Some(T::default()) };
+    let known = |text: &str| words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    let expected = format!("one of {}", words.map(|(word, _)| word).join(", "));
+    node.parsed(&expected, known, problems)
+}
+
+fn tolerance(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<f64> {
+    match fields.get("tolerance") {
+        None => Some(TOLERANCE),
+        Some(node) => factor(&node, 1.0, problems),
+    }
+}
+
+fn values(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<MetricRule> {
+    let signal = signal(fields, problems);
+    let tolerance = tolerance(fields, problems);
+    let worse = word("worse", Worse::ALL.map(|worse| (worse.as_str(), worse)), fields, problems);
+    Some(MetricRule::Values { signal: signal?.to_owned(), tolerance: tolerance?, worse: worse? })
 }
 
 fn latency(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<MetricRule> {
-    let tolerance = match fields.get("tolerance") {
-        None => Some(TOLERANCE),
-        Some(node) => factor(&node, 1.0, problems),
-    };
+    let of = word("of", Timing::ALL.map(|timing| (timing.as_str(), timing)), fields, problems);
+    let tolerance = tolerance(fields, problems);
     let Some(node) = fields.get("quantiles") else {
-        return Some(MetricRule::Latency { tolerances: [tolerance?; 9] });
+        return Some(MetricRule::Latency { of: of?, tolerances: [tolerance?; 9] });
     };
     let named = quantiles(&node, problems);
     let tolerances = spread(&named?, tolerance?);
-    Some(MetricRule::Latency { tolerances })
+    Some(MetricRule::Latency { of: of?, tolerances })
 }
 
 /// The named quantiles and their factors, ascending.

@@ -30,7 +30,7 @@ fn reads_the_example() {
     let rules: Vec<MetricRule> = analysis.metrics.into_iter().map(|metric| metric.rule).collect();
     assert_eq!(rules[0], MetricRule::FailureRate { ratio: 1.0, margin: 0.001 });
     let tolerances = [1.1, 1.1, 1.1, 1.2, 1.2, 1.5, 1.5, 1.5, 1.5];
-    assert_eq!(rules[1], MetricRule::Latency { tolerances });
+    assert_eq!(rules[1], MetricRule::Latency { of: Timing::Total, tolerances });
     assert_eq!(rules[2], MetricRule::Distribution { signal: "label".to_owned(), tolerance: 0.0 });
     assert_eq!(rules[3], MetricRule::Conversion { signal: "checkout".to_owned(), margin: 0.01 });
     let MetricRule::Prometheus(gpu) = &rules[4] else { panic!("prometheus") };
@@ -44,9 +44,50 @@ fn defaults() {
     let rate = metric(json!({"name": "f", "kind": "failureRate"}));
     assert_eq!(rate, Ok(MetricRule::FailureRate { ratio: 1.0, margin: 0.001 }));
     let latency = metric(json!({"name": "l", "kind": "latency"}));
-    assert_eq!(latency, Ok(MetricRule::Latency { tolerances: [1.1; 9] }));
+    assert_eq!(latency, Ok(MetricRule::Latency { of: Timing::Total, tolerances: [1.1; 9] }));
     let conversion = metric(json!({"name": "c", "kind": "conversion", "signal": "c"}));
     assert_eq!(conversion, Ok(MetricRule::Conversion { signal: "c".to_owned(), margin: 0.0 }));
+}
+
+#[test]
+fn latency_of_a_timing_and_values_in_a_direction() {
+    let rule = |text: &str| metric(serde_json::from_str(text).unwrap());
+    let ttft = rule(r#"{"name": "t", "kind": "latency", "of": "ttfb", "quantiles": {"p50": 1.2}}"#);
+    assert_eq!(ttft, Ok(MetricRule::Latency { of: Timing::Ttfb, tolerances: [1.2; 9] }));
+    let total = rule(r#"{"name": "t", "kind": "latency", "of": "total"}"#);
+    assert_eq!(total, rule(r#"{"name": "t", "kind": "latency"}"#));
+    let values = |more: &str| {
+        rule(&format!(r#"{{"name": "v", "kind": "values", "signal": "tokens"{more}}}"#))
+    };
+    let expected =
+        |tolerance, worse| Ok(MetricRule::Values { signal: "tokens".to_owned(), tolerance, worse });
+    assert_eq!(values(""), expected(1.1, Worse::Both));
+    assert_eq!(values(r#", "tolerance": 1, "worse": "lower""#), expected(1.0, Worse::Lower));
+    assert_eq!(values(r#", "tolerance": 1.2, "worse": "higher""#), expected(1.2, Worse::Higher));
+    for (more, fault) in [
+        (r#", "worse": "more""#, "metrics[0].worse: expected one of higher, lower, both"),
+        (r#", "worse": 1"#, "metrics[0].worse: expected one of higher, lower, both, found 1"),
+        (r#", "tolerance": 0.9"#, "metrics[0].tolerance: expected a factor from 1 to 100"),
+        (r#", "quantiles": {}"#, "metrics[0].quantiles: unknown field; known here: name, kind"),
+    ] {
+        let found = values(more).unwrap_err().join("|");
+        assert!(found.starts_with(fault), "{found}");
+    }
+    let of = rule(r#"{"name": "t", "kind": "latency", "of": "first"}"#).unwrap_err();
+    assert!(of[0].starts_with("metrics[0].of: expected one of total, ttfb, gap"), "{of:?}");
+    let no_signal = rule(r#"{"name": "v", "kind": "values"}"#).unwrap_err();
+    assert_eq!(no_signal, ["metrics[0].signal: required, but missing"]);
+}
+
+#[test]
+fn the_split_check_has_a_budget_of_its_own() {
+    let split = |value: Value| read(&json!({"falseSplit": value, "metrics": []}));
+    assert_eq!(read(&json!({"metrics": []})).unwrap().false_split, 0.01);
+    assert_eq!(split(json!("5%")).unwrap().false_split, 0.05);
+    for wrong in [json!("0%"), json!("51%"), json!(0.01)] {
+        let fault = split(wrong).unwrap_err().join("|");
+        assert!(fault.starts_with("falseSplit: expected a percentage above 0%"), "{fault}");
+    }
 }
 
 #[test]
@@ -54,7 +95,7 @@ fn a_named_quantile_holds_up_to_the_next() {
     let tolerances = |quantiles: Value| match metric(
         json!({"name": "l", "kind": "latency", "tolerance": 1.3, "quantiles": quantiles}),
     ) {
-        Ok(MetricRule::Latency { tolerances }) => tolerances,
+        Ok(MetricRule::Latency { tolerances, .. }) => tolerances,
         other => panic!("{other:?}"),
     };
     assert_eq!(tolerances(json!({"p99": 2})), [2.0; 9], "those below the first take the first's");
@@ -63,7 +104,7 @@ fn a_named_quantile_holds_up_to_the_next() {
     let between = [1.5, 1.5, 1.5, 1.5, 2.0, 2.0, 2.0, 2.0, 2.0];
     assert_eq!(tolerances(json!({"p90": 1.5, "p97": 2})), between, "a quantile between two");
     let all = metric(json!({"name": "l", "kind": "latency", "tolerance": 1.3}));
-    assert_eq!(all, Ok(MetricRule::Latency { tolerances: [1.3; 9] }));
+    assert_eq!(all, Ok(MetricRule::Latency { of: Timing::Total, tolerances: [1.3; 9] }));
 }
 
 #[test]
@@ -90,7 +131,7 @@ fn faults_are_named_by_path() {
     let faults = |value: Value| metric(value).unwrap_err().join("|");
     assert_eq!(
         faults(json!({"name": "x", "kind": "magic"})),
-        "metrics[0].kind: expected one of failureRate, latency, distribution, conversion, prometheus, \
+        "metrics[0].kind: expected one of failureRate, latency, distribution, values, conversion, prometheus, \
          found \"magic\""
     );
     assert!(faults(json!({"name": "x"})).starts_with("metrics[0].kind: required: one of"));

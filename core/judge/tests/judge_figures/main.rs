@@ -17,4 +17,6 @@ mod failures;
 mod latency;
 mod non_inferiority;
 mod rig;
+mod split;
+mod values;
 mod windows;

@@ -73,9 +73,9 @@ fn named(state: &State, say: impl Fn(&FleetMember) -> Option<String>) -> Vec<(St
 
 fn missing_signals(spec: &Spec, state: &State) -> Vec<Blocker> {
     let signal = |rule: &MetricRule| match rule {
-        MetricRule::Distribution { signal, .. } | MetricRule::Conversion { signal, .. } => {
-            Some(signal.clone())
-        }
+        MetricRule::Distribution { signal, .. }
+        | MetricRule::Values { signal, .. }
+        | MetricRule::Conversion { signal, .. } => Some(signal.clone()),
         MetricRule::FailureRate { .. } | MetricRule::Latency { .. } | MetricRule::Prometheus(_) => {
             None
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::read_steps::{self, percent};
 use super::{Gate, GatePosition, Notify, Spec, StepSpec, Topic};
-use canary_judge::spec::{Analysis, FALSE_ABORT, MetricRule, percentage};
+use canary_judge::spec::{Analysis, FALSE_ABORT, FALSE_SPLIT, MetricRule, percentage};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::duration;
 use canary_model::names;
@@ -104,7 +104,9 @@ fn optional<'a, T>(
 fn analysis(fields: &Object<'_>, manual: bool, problems: &mut ConfigErrors) -> Option<Analysis> {
     let read = match fields.get("analysis") {
         Some(node) => Analysis::read(&node, problems)?,
-        None => Analysis { false_abort: FALSE_ABORT, metrics: Vec::new() },
+        None => {
+            Analysis { false_abort: FALSE_ABORT, false_split: FALSE_SPLIT, metrics: Vec::new() }
+        }
     };
     if read.metrics.is_empty() && !manual {
         problems.add(

@@ -25,6 +25,20 @@ impl Share {
         Self { hits, total }
     }
 
+    /// Whether there are significantly more hits than a true share of `limit` gives: as many or more have
+    /// a probability below 0.1 % then (exact binomial test, one-sided).
+    pub(super) fn significantly_above(self, limit: f64) -> bool {
+        const LEVEL: f64 = 0.001;
+        let n = self.total as f64;
+        let mut probability = n.mul_add((1.0 - limit).ln(), 0.0).exp();
+        let mut below = 0.0;
+        for k in 0..self.hits {
+            below += probability;
+            probability *= (n - k as f64) / (k as f64 + 1.0) * limit / (1.0 - limit);
+        }
+        self.hits > 0 && 1.0 - below < LEVEL
+    }
+
     pub(super) fn fraction(self) -> f64 {
         self.hits as f64 / self.total as f64
     }
@@ -211,6 +225,14 @@ mod tests {
         }
         let [low, high] = Share { hits: 1, total: 2 }.interval();
         assert!((low + high - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_share_is_significantly_above_a_limit_when_chance_is_no_excuse() {
+        // 1 % of 400: 4 expected; 11 or more have a probability of 0.26 %, 12 or more of 0.09 %.
+        let above = |hits, total| Share { hits, total }.significantly_above(0.01);
+        assert_eq!((above(4, 400), above(11, 400), above(12, 400)), (false, false, true));
+        assert!(!above(0, 100) && above(7, 100) && above(100, 100) && !above(5, 100));
     }
 
     #[test]

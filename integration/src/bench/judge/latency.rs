@@ -3,6 +3,7 @@
 use canary_judge::Judge;
 use canary_judge::observation::Observation;
 use canary_judge::spec::MetricRule;
+use canary_judge::timing::Timing;
 use canary_model::histogram::{Bin, Histogram};
 use rand::RngExt;
 use rand_distr::{Distribution, LogNormal};
@@ -38,7 +39,7 @@ pub(super) fn tell(extent: Extent) -> Sheet {
         let name = told(name.to_owned());
         sheet.row(speed_row(name, &races, [limit, None], Beside::Requests));
     };
-    let Extent { runs, few } = extent;
+    let Extent { runs, few, .. } = extent;
     add("all × 1.5, tolerance 1.0", slowed(runs, 1.0, 0.05, SECONDS, all), Some(45));
     add(
         "slowest 5 % × 2 (p99 × 2), tolerance 1.0",
@@ -64,7 +65,8 @@ fn slowed(
     seconds: u64,
     slower: impl Fn(&mut Rng, f64) -> f64 + Sync,
 ) -> Vec<Race> {
-    let judge = judge(MetricRule::Latency { tolerances: [tolerance; 9] }, SECONDS);
+    let judge =
+        judge(MetricRule::Latency { of: Timing::Total, tolerances: [tolerance; 9] }, SECONDS);
     runs(count, |rng| {
         let judge = warmed(rng, judge.clone(), weight);
         let lines = (2..2 + seconds).map(|t| {
