@@ -37,6 +37,7 @@ mod poll;
 mod prometheus;
 mod protocols;
 mod push;
+mod readme;
 mod request_json;
 mod rescue;
 mod restart;
