@@ -161,6 +161,23 @@ pub(crate) fn http_get_body(size: usize) -> Option<Vec<u8>> {
     hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).unwrap_or(None)
 }
 
+/// What has come of a held request's body, from an offset on; only while it passes.
+#[cfg(feature = "body")]
+pub(crate) fn request_body(from: usize, size: usize) -> Option<Vec<u8>> {
+    let length = size.saturating_sub(from);
+    hostcalls::get_buffer(BufferType::HttpRequestBody, from, length).unwrap_or(None)
+}
+
+/// Makes the calls until the end of the callback be about this context.
+pub(crate) fn set_context(id: u32) {
+    let _ = hostcalls::set_effective_context(id);
+}
+
+/// Lets the held request of the current context go on as soon as the callback has returned.
+pub(crate) fn resume_request() {
+    let _ = hostcalls::resume_http_request();
+}
+
 /// A chunk of the response's body; only while it passes.
 #[cfg(feature = "body")]
 pub(crate) fn response_body(size: usize) -> Option<Vec<u8>> {

@@ -11,7 +11,7 @@ use proxy_wasm::{
 
 use crate::configured::{Configured, VM, perform};
 use crate::host::{self, EnvoyHost};
-use crate::stream::Stream;
+use crate::stream::{RequestHeaders, Stream, follow};
 
 /// The root context of one configuration in one VM.
 #[derive(Default)]
@@ -62,6 +62,17 @@ impl RootContext for Root {
                 configured.with(|worker| worker.tick(unix_seconds, vm, &EnvoyHost))
             });
             configured.perform(effects.unwrap_or_default());
+            let now_ns = EnvoyHost.now_ns();
+            while let Some(id) = configured.with(|worker| worker.overlong(now_ns)).flatten() {
+                host::set_context(id);
+                configured.with(|worker| {
+                    let headers = RequestHeaders { has_body: true };
+                    let released = worker.release(id, &headers, &EnvoyHost).and_then(follow);
+                    worker.keep(id, released);
+                });
+                host::resume_request();
+                host::set_context(0);
+            }
         }
     }
 

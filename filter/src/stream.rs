@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
+use canary_dataplane::arrival::{Begun, Decided};
 use canary_dataplane::effect::{Effect, RequestChange};
 use canary_dataplane::host::{Headers, Response};
-use canary_dataplane::overdue::SentHeaders;
 use canary_dataplane::request::MatchedRequest;
 #[cfg(feature = "body")]
 use canary_dataplane::response::BodyChunk;
@@ -30,6 +30,29 @@ impl Stream {
         Self { id, configured, request: None }
     }
 
+    /// Asks the worker about a request that isn't decided, and stops it or lets it go on.
+    fn decide(&mut self, ask: impl FnOnce(&mut FilterWorker, u32) -> Option<Begun<'_>>) -> Action {
+        let (id, request) = (self.id, &mut self.request);
+        let action = self.configured.as_ref().and_then(|configured| {
+            configured.with(|worker| match ask(worker, id) {
+                Some(Begun::Held) => Action::Pause,
+                Some(Begun::Decided(decided)) => {
+                    *request = follow(decided);
+                    Action::Continue
+                }
+                None => Action::Continue,
+            })
+        });
+        action.unwrap_or(Action::Continue)
+    }
+
+    /// The request isn't held any more: takes it over if a tick has decided it.
+    fn end_hold(&mut self) {
+        if let (Some(configured), None) = (&self.configured, &self.request) {
+            self.request = configured.with(|worker| worker.end_hold(self.id)).flatten();
+        }
+    }
+
     /// Hands the request to the worker, if there is one for it.
     fn with<R>(
         &mut self,
@@ -48,7 +71,9 @@ impl Stream {
 }
 
 /// The request's headers in Envoy; only before the response.
-struct RequestHeaders;
+pub(crate) struct RequestHeaders {
+    pub(crate) has_body: bool,
+}
 
 impl Headers for RequestHeaders {
     fn get(&self, name: &str) -> Option<Vec<u8>> {
@@ -57,6 +82,14 @@ impl Headers for RequestHeaders {
 
     fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
         host::request_headers(name)
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        host::property(&["source", "address"])
+    }
+
+    fn has_body(&self) -> bool {
+        self.has_body
     }
 }
 
@@ -81,34 +114,30 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, ended: bool) -> Action {
-        if let Some(configured) = &self.configured {
-            let begun = configured.with(|worker| {
-                let begun = worker.begin(&RequestHeaders, &EnvoyHost);
-                begun.changes.into_iter().for_each(change);
-                begun.request
-            });
-            self.request = begun.flatten();
-        }
-        let sent = SentHeaders { stream: self.id, ended };
-        self.with(|worker, request| worker.sent(request, sent, &RequestHeaders, &EnvoyHost));
-        Action::Continue
+        let headers = RequestHeaders { has_body: !ended };
+        self.decide(|worker, id| Some(worker.begin(id, &headers, &EnvoyHost)))
     }
 
     #[cfg(feature = "body")]
-    fn on_http_request_body(&mut self, _: usize, ended: bool) -> Action {
+    fn on_http_request_body(&mut self, size: usize, ended: bool) -> Action {
+        let bytes = |from| host::request_body(from, size).unwrap_or_default();
+        let headers = RequestHeaders { has_body: true };
+        let action =
+            self.decide(|worker, id| worker.read_body(id, bytes, ended, &headers, &EnvoyHost));
         if ended {
+            self.end_hold();
             self.with(|worker, request| worker.request_ended(request, &EnvoyHost));
         }
-        Action::Continue
+        action
     }
 
     #[cfg(feature = "body")]
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        self.with(|worker, request| worker.request_ended(request, &EnvoyHost));
-        Action::Continue
+        self.on_http_request_body(0, true)
     }
 
     fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
+        self.end_hold();
         let effects = self.with(|worker, request| {
             let responded = worker.respond(request, &StreamResponse, ended, &EnvoyHost)?;
             let (name, version) = responded.change.version;
@@ -142,12 +171,19 @@ impl HttpContext for Stream {
 /// Counting here saves the calls of two more hooks per request.
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.end_hold();
         if let (Some(configured), Some(request)) = (&self.configured, self.request.take()) {
             let finish =
                 configured.with(|worker| worker.finish(request, &StreamResponse, &EnvoyHost));
             configured.perform(finish.unwrap_or_default());
         }
     }
+}
+
+/// Makes the changes of a decision; returns the request to follow.
+pub(crate) fn follow(decided: Decided<'_>) -> Option<MatchedRequest> {
+    decided.changes.into_iter().for_each(change);
+    decided.request
 }
 
 fn change(change: RequestChange<'_>) {

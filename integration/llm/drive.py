@@ -68,8 +68,29 @@ def counters():
     return found
 
 
+def settled():
+    """The counters once two readings agree: one may fall into a worker's flush, which writes them one after the other."""
+    now, again = None, counters()
+    while now != again:
+        time.sleep(0.3)
+        now, again = again, counters()
+    return now
+
+
 def total():
     return sum(value for (_, metric), value in counters().items() if metric == "rq_total")
+
+
+def stat(name):
+    text = admin_says(f"/stats?filter=^wasmcustom.canary.{name}$").decode()
+    return int(text.rsplit(":", 1)[1]) if text.strip() else 0
+
+
+def everywhere(ppm):
+    """Waits until every worker has this weight: three polls after one has it."""
+    wait_for("the weight", lambda: stat("demo.weight_ppm") == ppm)
+    polls = stat("filter.poll_success")
+    wait_for("three polls", lambda: stat("filter.poll_success") >= polls + 3)
 
 
 def canaryctl(*arguments, limit=DEADLINE):
@@ -139,9 +160,10 @@ def side_by_side(requests=300):
     behave(canary, first=0.25, tokens=3 * TOKENS)
     before = counters()
     assert canaryctl("set", "weight", "demo", "50").returncode == 0
+    everywhere(500_000)
     seen = Users(requests).finish()
     wait_for("the last answer to be counted", lambda: total() - sum_of(before, "rq_total") == requests)
-    now = counters()
+    now = settled()
     shown = json.loads(canaryctl("get", "rollout", "demo", "-o", "json").stdout)
     print(f"\n{'':<22}{'stable':>12}{'canary':>12}")
     versions = {role: shown[role]["version"] for role in ("stable", "canary")}

@@ -72,13 +72,18 @@ class Relay(http.server.BaseHTTPRequestHandler):
                 tokens += 1
             if fault and tokens > (0 if fault == "silent" else BEFORE_FAULT):
                 return self.fail(fault)
-            self.chunk(event)
-        self.chunk(b"")
+            if b"[DONE]" in event:
+                # In one write with the end: the openai library hangs up when it has seen this event, and what a client
+                # leaves early isn't read to its end.
+                self.wfile.write(chunk(event) + chunk(b""))
+                return
+            self.wfile.write(chunk(event))
+        self.wfile.write(chunk(b""))
 
     def fail(self, fault):
         self.close_connection = True
         if fault == "break":
-            self.chunk(b"")
+            self.wfile.write(chunk(b""))
         elif fault != "cut":
             self.connection.settimeout(60)
             self.rfile.read(1)  # Until the client has left.
@@ -89,12 +94,12 @@ class Relay(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def chunk(self, data):
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-        self.wfile.flush()
-
     def log_message(self, *_):
         pass
+
+
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 def events(given):

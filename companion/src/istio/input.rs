@@ -104,6 +104,9 @@ pub fn read(
     if let Some(url) = &options.images.wasm {
         module_fits(url, &config, &mut problems);
     }
+    for (at, rollout) in config.rollouts.iter().enumerate() {
+        expressible(rollout, &format!("rollouts[{at}]"), &mut problems);
+    }
     let rollouts = deployed(&config, &files, &mut problems);
     agree(&config, &rollouts, &mut problems);
     let rollouts = problems.finish(Some(rollouts)).map_err(RenderError::Filter)?;
@@ -156,6 +159,28 @@ fn agree(config: &Config, rollouts: &[DeployedRollout], problems: &mut ConfigErr
                     problems.add(&format!("{path}.{role}.version"), message);
                 }
             }
+        }
+    }
+}
+
+/// Refuses what the filter can do, but not behind Istio.
+fn expressible(rollout: &Rollout, path: &str, problems: &mut ConfigErrors) {
+    for field in rollout.body_fields().iter().filter(|field| field.ends_with("request_json")) {
+        let message = "can't be used with Istio: to read a request's body, the filter holds the \
+                       request, and Envoy then needs allow_on_headers_stop_iteration, which neither \
+                       WasmPlugin nor TrafficExtension can set; without it, every such request hangs. \
+                       Use a header instead (match.headers, affinity with header)";
+        problems.add(&format!("{path}.{field}"), message);
+    }
+    let headers = &rollout.matches.headers;
+    for (at, header) in headers.iter().enumerate() {
+        if headers.iter().take(at).any(|earlier| earlier.name == header.name) {
+            let message = format!(
+                "a second condition for `{}`, but a VirtualService's route can have only one for each \
+                 header; remove one of them",
+                header.name
+            );
+            problems.add(&format!("{path}.match.headers[{at}]"), message);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The subsets of the services, and the routes that lead to them.
 
-use serde_json::{Value, json};
+use canary_model::matching::{HeaderCondition, HeaderMatch};
+use serde_json::{Map, Value, json};
 
 use super::hosts::{HostGroup, groups};
 use super::names::joined;
@@ -65,19 +66,55 @@ fn routes(istio: &Istio, one: &DeployedRollout) -> [Value; 2] {
     [canary, stable]
 }
 
-/// A match for each path prefix of the rollout, all with this header; without prefixes, one match for
-/// the header, or none at all.
+/// A match for each path prefix of the rollout. The canary's all have the filter's header and no other,
+/// because the filter has checked the others; stable's repeat the rollout's conditions. Without any
+/// condition there is no match at all.
 fn paths(one: &DeployedRollout, header: Option<(&str, &str)>) -> Vec<Value> {
-    let with_header = |mut one: Value| {
-        if let (Some((name, value)), Some(fields)) = (header, one.as_object_mut()) {
-            fields.insert("headers".to_owned(), json!({name: {"exact": value}}));
+    let headers: Map<String, Value> = match header {
+        Some((name, value)) => Map::from_iter([(name.to_owned(), json!({"exact": value}))]),
+        None => one.rollout.matches.headers.iter().map(condition).collect(),
+    };
+    let with_headers = |mut one: Value| {
+        if let (false, Some(fields)) = (headers.is_empty(), one.as_object_mut()) {
+            fields.insert("headers".to_owned(), Value::Object(headers.clone()));
         }
         one
     };
     let prefixes = &one.rollout.matches.path_prefixes;
     if prefixes.is_empty() {
-        return header.map(|_| with_header(json!({}))).into_iter().collect();
+        let conditions = !headers.is_empty();
+        return conditions.then(|| with_headers(json!({}))).into_iter().collect();
     }
-    let prefix = |prefix: &String| with_header(json!({"uri": {"prefix": prefix}}));
+    let prefix = |prefix: &String| with_headers(json!({"uri": {"prefix": prefix}}));
     prefixes.iter().map(prefix).collect()
+}
+
+/// A condition for a header as a VirtualService writes it. Its regular expressions are RE2's and match
+/// the whole value.
+fn condition(header: &HeaderMatch) -> (String, Value) {
+    let value = match &header.value {
+        HeaderCondition::OneOf(values) => match &values[..] {
+            [value] => json!({"exact": value}),
+            _ => {
+                let escaped: Vec<String> = values.iter().map(|value| escaped(value)).collect();
+                json!({"regex": escaped.join("|")})
+            }
+        },
+        HeaderCondition::Prefix(prefix) => json!({"prefix": prefix}),
+        HeaderCondition::Present => json!({"regex": ".*"}),
+    };
+    (header.name.clone(), value)
+}
+
+/// A text as a regular expression that matches only itself.
+fn escaped(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-/ ".contains(letter);
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if !plain(letter) {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
 }

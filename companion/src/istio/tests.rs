@@ -1,3 +1,4 @@
+use canary_model::document::ConfigError;
 use serde_json::{Value, json};
 
 use super::*;
@@ -77,6 +78,59 @@ fn the_routes_match_what_the_rollout_matches() {
     assert_eq!(matches(0)[1]["uri"], json!({"prefix": "/y"}));
     assert!(matches(0)[1]["headers"]["x-to"]["exact"].is_string());
     assert_eq!(matches(1)[0], json!({"uri": {"prefix": "/x"}}));
+}
+
+/// The canary's route goes by the filter's header alone, because the filter has checked the others.
+#[test]
+fn stables_route_repeats_the_conditions_for_headers() {
+    let mut filter = filter();
+    filter["rollouts"][0]["match"] = json!({"path_prefixes": ["/x"], "headers": [
+        {"name": "X-Model", "values": ["a.b|c", "d-1"]},
+        {"name": "x-one", "values": ["a.b"]},
+        {"name": "x-two", "prefix": "b."},
+        {"name": "x-three", "present": true},
+    ]});
+    let documents = rendered(filter.clone(), options());
+    let routes = &of(&documents, "VirtualService", "scorer")["spec"]["http"];
+    let canary =
+        json!({"x-canary-route": {"exact": "outbound|80|v2|scorer.models.svc.cluster.local"}});
+    assert_eq!(routes[0]["match"], json!([{"uri": {"prefix": "/x"}, "headers": canary}]));
+    let headers = json!({
+        "x-model": {"regex": "a\\.b\\|c|d-1"},
+        "x-one": {"exact": "a.b"},
+        "x-two": {"prefix": "b."},
+        "x-three": {"regex": ".*"},
+    });
+    assert_eq!(routes[1]["match"], json!([{"uri": {"prefix": "/x"}, "headers": headers}]));
+    filter["rollouts"][0]["match"].as_object_mut().unwrap().remove("path_prefixes");
+    let documents = rendered(filter.clone(), options());
+    let routes = &of(&documents, "VirtualService", "scorer")["spec"]["http"];
+    assert_eq!(routes[1]["match"], json!([{"headers": headers}]));
+    let twice = json!([{"name": "a", "prefix": "x"}, {"name": "a", "present": true}]);
+    filter["rollouts"][0]["match"]["headers"] = twice;
+    let error = read(files(&["scorer"]), filter, options()).unwrap_err();
+    assert_eq!(paths(error), ["rollouts[0].match.headers[1]"]);
+}
+
+/// Istio can't load a filter so that it may hold requests, and then every request with a body hangs.
+#[test]
+fn what_holds_requests_is_refused_with_the_reason() {
+    let mut filter = filter();
+    filter["rollouts"][0]["match"] =
+        json!({"request_json": {"pointer": "/model", "values": ["a"]}});
+    filter["rollouts"][0]["affinity"] = json!([{"header": "u"}, {"request_json": "/user"}]);
+    for extension in [Extension::WasmPlugin, Extension::TrafficExtension] {
+        let options = Options { extension, ..options() };
+        let error = read(files(&["scorer"]), filter.clone(), options).unwrap_err();
+        let RenderError::Filter(problems) = error else { panic!("{error:?}") };
+        let why = |one: &ConfigError| one.message.contains("allow_on_headers_stop_iteration");
+        assert!(problems.iter().all(why), "{problems:?}");
+        let paths: Vec<&str> = problems.iter().map(|one| one.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            ["rollouts[0].match.request_json", "rollouts[0].affinity[1].request_json"]
+        );
+    }
 }
 
 /// Without a signal out of bodies the module without body hooks is the one to load.

@@ -17,6 +17,7 @@ mod files;
 mod get;
 mod hints;
 mod list;
+mod readme;
 mod render;
 mod report;
 mod schema;

@@ -7,14 +7,14 @@
 //! assigns a request to the canary because of a weight. It returns a [`Tentative`], and only
 //! [`Tentative::confirm`] turns that into an [`Assignment`], from the record that all workers share.
 
-use std::time::Duration;
-
 use subtle::ConstantTimeEq;
 
+use crate::affinity_key;
 use crate::cohort::{Bucket, KeyHash};
 use crate::control::{Control, InForce, WeightReason, weight_in_force};
 use crate::cookie::{self, Cookies};
 pub use crate::host::Headers;
+use crate::request_body::{BodyValue, RequestBody};
 use crate::shared::RecordError;
 use canary_model::config::{Affinity, CohortCookie, Config, Override, Rollout};
 use canary_model::role::Role;
@@ -60,6 +60,7 @@ pub struct Assignment {
 ///     match decision {
 ///         Decision::Assigned(assignment) => assignment,
 ///         Decision::Tentative(tentative) => tentative.into(),
+///         Decision::Undecided => unimplemented!(),
 ///     }
 /// }
 /// ```
@@ -72,10 +73,11 @@ pub struct Assignment {
 ///     rollout: &Rollout,
 ///     record: Result<&Control, RecordError>,
 ///     now_ns: u64,
-/// ) -> Assignment {
+/// ) -> Option<Assignment> {
 ///     match decision {
-///         Decision::Assigned(assignment) => assignment,
-///         Decision::Tentative(tentative) => tentative.confirm(rollout, record, now_ns),
+///         Decision::Assigned(assignment) => Some(assignment),
+///         Decision::Tentative(tentative) => Some(tentative.confirm(rollout, record, now_ns)),
+///         Decision::Undecided => None,
 ///     }
 /// }
 /// ```
@@ -86,6 +88,8 @@ pub enum Decision {
     Assigned(Assignment),
     /// The canary if the shared record confirms it.
     Tentative(Tentative),
+    /// The client's key may be in bytes of the body that haven't come.
+    Undecided,
 }
 
 /// A request that goes to the canary if the shared record, read now, confirms the weight.
@@ -105,20 +109,21 @@ struct Candidate {
 /// A cohort cookie that the filter made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCookie {
-    /// The name of the cookie.
-    pub name: String,
+    /// What it is called, and how it is set.
+    pub cookie: CohortCookie,
     /// Its value, 32 lower-case hex digits.
     pub id: String,
-    /// How long the client keeps it.
-    pub max_age: Duration,
 }
 
 /// Decides about one request on the weight that a worker has cached. `draw` yields uniformly random
 /// numbers: one for a random draw, two for a new cookie.
+///
+/// The body matters only if no earlier source has a key. An undecided request has cost no draw.
 pub fn decide<H: Headers>(
     config: &Config,
     rollout: &Rollout,
     request: &H,
+    body: &RequestBody,
     cached: InForce,
     mut draw: impl FnMut() -> u64,
 ) -> Decision {
@@ -131,7 +136,9 @@ pub fn decide<H: Headers>(
     {
         return fixed(role, Reason::Override, None);
     }
-    let client = sent_key(rollout, request, &cookies);
+    let Ok(client) = sent_key(rollout, request, body, &cookies) else {
+        return Decision::Undecided;
+    };
     if let Some(role) = inherited(config, rollout, request) {
         return fixed(role, Reason::Inherited, client);
     }
@@ -226,20 +233,41 @@ impl Assignment {
     }
 }
 
+/// The client's key may be in bytes of the body that haven't come.
+struct KeyPending;
+
 /// The key that the request carries: from the first affinity source that is present and not empty.
 fn sent_key<H: Headers>(
     rollout: &Rollout,
     request: &H,
+    body: &RequestBody,
     cookies: &Cookies<'_, H>,
-) -> Option<KeyHash> {
-    rollout.affinity.iter().find_map(|source| match source {
-        Affinity::Query(_) | Affinity::RequestJson(_) | Affinity::SourceAddress => None,
-        Affinity::Header(name) => {
-            let key = request.get(name).filter(|value| !value.is_empty())?;
-            Some(KeyHash::new(&rollout.salt, &key))
+) -> Result<Option<KeyHash>, KeyPending> {
+    let hash = |key: &[u8]| (!key.is_empty()).then(|| KeyHash::new(&rollout.salt, key));
+    for source in &rollout.affinity {
+        let key = match source {
+            Affinity::Header(name) => request.get(name).and_then(|key| hash(&key)),
+            Affinity::Query(name) => {
+                let key = request.get(":path").and_then(|path| affinity_key::query(&path, name));
+                key.and_then(|key| hash(&key))
+            }
+            Affinity::RequestJson(pointer) => match body.value(pointer, rollout.key_max_body()) {
+                BodyValue::Pending => return Err(KeyPending),
+                BodyValue::Found(found) if !found.boolean => hash(found.text.as_bytes()),
+                BodyValue::Found(_) | BodyValue::Absent => None,
+            },
+            Affinity::SourceAddress => {
+                let address = request.source_address();
+                let key = address.and_then(|address| affinity_key::source_address(&address));
+                key.and_then(|key| hash(&key))
+            }
+            Affinity::Cookie(cookie) => cookies.find(&cookie.name).and_then(hash),
+        };
+        if key.is_some() {
+            return Ok(key);
         }
-        Affinity::Cookie(cookie) => Some(KeyHash::new(&rollout.salt, cookies.find(&cookie.name)?)),
-    })
+    }
+    Ok(None)
 }
 
 /// A new cohort cookie and the key that it stands for, if the configuration has a cookie source.
@@ -252,9 +280,8 @@ fn generated_key(
             return None;
         };
         let id = cookie::id(draw(), draw());
-        let CohortCookie { name, max_age, .. } = cookie;
         let key = KeyHash::new(&rollout.salt, id.as_bytes());
-        Some((key, NewCookie { name: name.clone(), id, max_age: *max_age }))
+        Some((key, NewCookie { cookie: cookie.clone(), id }))
     })
 }
 

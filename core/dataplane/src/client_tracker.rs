@@ -8,10 +8,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::assign::Assignment;
+use crate::clients::SeenClients;
 use crate::control::Control;
 use crate::outcome::{CountingUnit, Outcome, RequestResult};
-use crate::vm::{SeenClients, Vm};
-use canary_model::config::Rollout;
 
 /// One rollout's memory of clients in one VM, which passes on to the next configuration's worker;
 /// empty in a rollout without affinity.
@@ -19,9 +18,9 @@ use canary_model::config::Rollout;
 pub(crate) struct ClientTracker(Option<Rc<RefCell<SeenClients>>>);
 
 impl ClientTracker {
-    /// The memory of a rollout's clients.
-    pub(crate) fn new(rollout: &Rollout, vm: &mut Vm) -> Self {
-        Self(rollout.sticky().then(|| vm.seen_clients(&rollout.name)))
+    /// The memory of a rollout's clients: those that this VM has seen, in a sticky rollout.
+    pub(crate) fn new(seen: Option<Rc<RefCell<SeenClients>>>) -> Self {
+        Self(seen)
     }
 
     /// What a request that begins now counts as. A client's first request is the first that it sends,

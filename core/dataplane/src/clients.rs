@@ -67,6 +67,20 @@ impl ClientSet {
     }
 }
 
+/// The clients that one VM has seen in a rollout's window.
+#[derive(Debug, Default)]
+pub struct SeenClients {
+    /// Clients whose first observation was begun: times and signals count it once in each VM.
+    pub(crate) observed: ClientSet,
+    /// Clients that were assigned. All that is counted of clients is counted once in the process; these
+    /// sets only save the VM from asking the shared records for each request.
+    pub(crate) assigned: ClientSet,
+    /// Clients with an answered request, judged already or waiting to be.
+    pub(crate) answered: ClientSet,
+    /// Clients with a failed request, counted already or waiting to be.
+    pub(crate) failed: ClientSet,
+}
+
 /// Whether generation `a` comes after generation `b`. Generations count up and wrap, so the shorter
 /// distance decides.
 pub(crate) fn is_newer(a: u32, b: u32) -> bool {

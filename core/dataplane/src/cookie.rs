@@ -1,7 +1,8 @@
 //! Cookies: finding one in a request (RFC 6265, section 4.2) and setting the cohort cookie.
 
 use std::cell::OnceCell;
-use std::time::Duration;
+
+use canary_model::config::{CohortCookie, SameSite};
 
 use crate::host::Headers;
 
@@ -47,11 +48,20 @@ fn unquoted(value: &[u8]) -> &[u8] {
     inner.unwrap_or(value)
 }
 
-/// The `set-cookie` value that keeps a client in its cohort. `Max-Age` is in whole seconds.
-pub fn set(name: &str, id: &str, max_age: Duration, secure: bool) -> String {
-    let max_age = max_age.as_secs();
-    let secure = if secure { "; Secure" } else { "" };
-    format!("{name}={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age}{secure}")
+/// The `set-cookie` value that keeps a client in its cohort (RFC 6265bis, section 4.1). `https` says
+/// whether the request came over https. Browsers refuse `SameSite=None` without `Secure`.
+pub fn set(cookie: &CohortCookie, id: &str, https: bool) -> String {
+    let CohortCookie { name, max_age, same_site, domain, path } = cookie;
+    let (max_age, site) = (max_age.as_secs(), same_site.as_str());
+    let mut set = format!("{name}={id}; Path={path}; HttpOnly; SameSite={site}; Max-Age={max_age}");
+    if let Some(domain) = domain {
+        set.push_str("; Domain=");
+        set.push_str(domain);
+    }
+    if https || *same_site == SameSite::None {
+        set.push_str("; Secure");
+    }
+    set
 }
 
 /// A cookie id: 128 random bits as 32 lower-case hex digits.
@@ -62,6 +72,7 @@ pub fn id(high: u64, low: u64) -> String {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::time::Duration;
 
     use super::*;
 
@@ -153,10 +164,27 @@ mod tests {
 
     #[test]
     fn sets() {
-        let day = Duration::from_secs(86_400);
+        let mut cookie = CohortCookie {
+            name: "n".to_owned(),
+            max_age: Duration::from_secs(86_400),
+            same_site: SameSite::Lax,
+            domain: None,
+            path: "/".to_owned(),
+        };
         let plain =
             "n=0000000000000001000000000000000f; Path=/; HttpOnly; SameSite=Lax; Max-Age=86400";
-        assert_eq!(set("n", &id(1, 15), day, false), plain);
-        assert_eq!(set("n", &id(1, 15), day, true), format!("{plain}; Secure"));
+        assert_eq!(set(&cookie, &id(1, 15), false), plain);
+        assert_eq!(set(&cookie, &id(1, 15), true), format!("{plain}; Secure"));
+        cookie.domain = Some("example.com".to_owned());
+        cookie.path = "/shop".to_owned();
+        for (same_site, https, rest) in [
+            (SameSite::Strict, false, "Strict; Max-Age=86400; Domain=example.com"),
+            (SameSite::Strict, true, "Strict; Max-Age=86400; Domain=example.com; Secure"),
+            (SameSite::None, false, "None; Max-Age=86400; Domain=example.com; Secure"),
+        ] {
+            cookie.same_site = same_site;
+            let expected = format!("n=1; Path=/shop; HttpOnly; SameSite={rest}");
+            assert_eq!(set(&cookie, "1", https), expected);
+        }
     }
 }

@@ -24,8 +24,8 @@ pub trait Host {
     fn define_metric(&self, kind: HostMetricKind, name: &str) -> Option<MetricId>;
 }
 
-/// A request's headers. Each answer costs a call into the host, so ask only for what the
-/// configuration needs.
+/// A request's headers, and what else the host knows about it. Each answer costs a call into the host,
+/// so ask only for what the configuration needs.
 pub trait Headers {
     /// The value of the first header of this name (lower case); `None` if there is none.
     fn get(&self, name: &str) -> Option<Vec<u8>>;
@@ -33,6 +33,16 @@ pub trait Headers {
     /// The values of all headers of this name (lower case), in order. It costs more than
     /// [`get`](Self::get), because the host returns every header of the request.
     fn get_all(&self, name: &str) -> Vec<Vec<u8>>;
+
+    /// The address of the client, with its port, as the host knows it; `None` if the host has none.
+    fn source_address(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Whether something follows the headers. This costs no call.
+    fn has_body(&self) -> bool {
+        false
+    }
 }
 
 /// A response and what the host knows about the upstream that sent it. Each answer costs a call.

@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use canary_model::role::Role;
 
+use crate::clients::SeenClients;
 use crate::cohort::KeyHash;
 use crate::versions::VersionPlaces;
-use crate::vm::SeenClients;
 
 /// How long a slot takes requests: a quarter of a second.
 const SLOT_NS: u64 = 250_000_000;
@@ -54,11 +54,11 @@ pub struct JudgedSlot {
     pub versions: VersionPlaces,
     /// The generation of the window that they were assigned in.
     pub window: u32,
-    /// The counts of the requests whose client has entries, by role.
-    keyed: [JudgedCounts; 2],
+    /// The counts of requests that carry their client's key, by role.
+    with_key: [JudgedCounts; 2],
     /// The counts of all other requests, by role. In a sticky rollout these have no key, and each is
     /// its own client.
-    single: [JudgedCounts; 2],
+    without_key: [JudgedCounts; 2],
     /// In a sticky rollout: what may be a client's first judged request or first failure.
     pub clients: Vec<ClientEntry>,
 }
@@ -70,7 +70,7 @@ pub struct JudgedCounts {
     pub unanswered: u32,
     /// A response that isn't a failure has begun.
     pub begun: u32,
-    /// Failed.
+    /// Requests that have failed.
     pub failed: u32,
     /// Of those that have begun: the conversions, by the signal's place in the configuration.
     pub converted: [u32; MAX_CONVERSIONS],
@@ -79,7 +79,7 @@ pub struct JudgedCounts {
 /// A request that may be its client's first judged one or its first failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientEntry {
-    /// The client's key.
+    /// The key of its client.
     pub client: KeyHash,
     /// The role that its request counts for.
     pub role: Role,
@@ -163,7 +163,7 @@ impl JudgedRequests {
         };
         let unseen = new.client.filter(|client| !answered(*client));
         if let Some(slot) = self.slots.back_mut() {
-            *slot.counts(&new).of(JudgedState::Unanswered) += 1;
+            *slot.counts(&new).in_state(JudgedState::Unanswered) += 1;
             if let Some(client) = unseen.filter(|_| self.entries < MAX_ENTRIES) {
                 self.entries += 1;
                 followed.entry = Some(slot.enter(client, &followed));
@@ -286,21 +286,21 @@ impl JudgedSlot {
             began_ns: now_ns,
             versions: first.versions,
             window: first.window,
-            keyed: [JudgedCounts::default(); 2],
-            single: [JudgedCounts::default(); 2],
+            with_key: [JudgedCounts::default(); 2],
+            without_key: [JudgedCounts::default(); 2],
             clients: Vec::new(),
         }
     }
 
     /// The counts of one role's requests without a key (`false`) or with one (`true`).
-    pub fn of(&self, role: Role, keyed: bool) -> &JudgedCounts {
-        let [stable, canary] = if keyed { &self.keyed } else { &self.single };
+    pub fn counts_of(&self, role: Role, has_key: bool) -> &JudgedCounts {
+        let [stable, canary] = if has_key { &self.with_key } else { &self.without_key };
         if role == Role::Stable { stable } else { canary }
     }
 
     fn counts(&mut self, request: &NewRequest) -> &mut JudgedCounts {
-        let keyed = request.client.is_some();
-        let [stable, canary] = if keyed { &mut self.keyed } else { &mut self.single };
+        let has_key = request.client.is_some();
+        let [stable, canary] = if has_key { &mut self.with_key } else { &mut self.without_key };
         if request.role == Role::Stable { stable } else { canary }
     }
 
@@ -318,7 +318,7 @@ impl JudgedCounts {
         self.begun + self.failed
     }
 
-    fn of(&mut self, state: JudgedState) -> &mut u32 {
+    fn in_state(&mut self, state: JudgedState) -> &mut u32 {
         match state {
             JudgedState::Begun => &mut self.begun,
             JudgedState::Failed => &mut self.failed,
@@ -329,10 +329,10 @@ impl JudgedCounts {
     /// A request's state and conversions change.
     fn change(&mut self, before: (JudgedState, u8), after: (JudgedState, u8)) {
         if before.0 != JudgedState::Diverted {
-            *self.of(before.0) -= 1;
+            *self.in_state(before.0) -= 1;
         }
         if after.0 != JudgedState::Diverted {
-            *self.of(after.0) += 1;
+            *self.in_state(after.0) += 1;
         }
         for (place, count) in self.converted.iter_mut().enumerate() {
             let counts = |(state, conversions): (JudgedState, u8)| {

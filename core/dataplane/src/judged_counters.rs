@@ -8,7 +8,7 @@ use canary_model::role::Role;
 use canary_model::stat_name::Metric;
 
 use crate::assign::{Assignment, Reason};
-use crate::clients::ClientSet;
+use crate::clients::{ClientSet, SeenClients};
 use crate::cohort::KeyHash;
 use crate::control::Control;
 use crate::effect::Effect;
@@ -21,7 +21,6 @@ use crate::metrics::{Definer, PendingCounter};
 use crate::shared::SharedRecord;
 use crate::signal::SignalReading;
 use crate::versions::VersionPlaces;
-use crate::vm::{SeenClients, Vm};
 
 /// One rollout's requests that are still to be judged in one worker, and their counters. It is
 /// complete in itself: if its worker ends first, the VM's other workers go on counting.
@@ -68,7 +67,7 @@ pub(crate) struct JudgedMetrics {
     unanswered: PendingCounter,
     /// The conversions, by the signal's place in the configuration.
     conversions: Vec<Option<PendingCounter>>,
-    /// In sticky rollouts.
+    /// The clients', in sticky rollouts.
     clients: Option<ClientMetrics>,
 }
 
@@ -108,18 +107,18 @@ impl JudgedMetrics {
     }
 
     /// Counts the requests of a slot; `present` says whether its window is the present one.
-    fn count(&mut self, keyed: &JudgedCounts, single: &JudgedCounts, present: bool) {
-        for counts in [keyed, single] {
+    fn count(&mut self, with_key: &JudgedCounts, without_key: &JudgedCounts, present: bool) {
+        for counts in [with_key, without_key] {
             self.total.add(counts.judged().into());
             self.failure.add(counts.failed.into());
             self.unanswered.add(counts.unanswered.into());
             add_all(&mut self.conversions, &counts.converted);
         }
         if let Some(clients) = self.clients.as_mut().filter(|_| present) {
-            clients.total.add(single.judged().into());
-            clients.failure.add(single.failed.into());
-            clients.first_failure.add(single.failed.into());
-            add_all(&mut clients.conversions, &single.converted);
+            clients.total.add(without_key.judged().into());
+            clients.failure.add(without_key.failed.into());
+            clients.first_failure.add(without_key.failed.into());
+            add_all(&mut clients.conversions, &without_key.converted);
         }
     }
 
@@ -146,23 +145,26 @@ fn add_all(counters: &mut [Option<PendingCounter>], counts: &[u32; MAX_CONVERSIO
 }
 
 impl JudgedCounters {
-    /// Nothing counted yet. In a sticky rollout the memory of clients goes on.
-    pub(crate) fn new(rollout: &Rollout, vm: &mut Vm, host: &impl Host) -> Self {
-        let clients = rollout.sticky().then(|| {
+    /// Nothing counted yet. `seen` are the clients that this VM knows of, in a sticky rollout.
+    pub(crate) fn new(
+        rollout: &Rollout,
+        seen: Option<Rc<RefCell<SeenClients>>>,
+        host: &impl Host,
+    ) -> Self {
+        let clients = seen.clone().map(|seen| {
             let record = |kind| {
                 let record = ClientSet::record(kind, &rollout.name);
                 record.create(host, ClientSet::default);
                 record
             };
             JudgedClients {
-                seen: vm.seen_clients(&rollout.name),
+                seen,
                 assigned: record("assigned"),
                 judged: record("judged"),
                 failed: record("failed"),
                 new: Vec::new(),
             }
         });
-        let seen = clients.as_ref().map(|clients| Rc::clone(&clients.seen));
         Self {
             rollout: rollout.name.clone(),
             requests: JudgedRequests::new(rollout.outcome_age, seen),
@@ -192,7 +194,7 @@ impl JudgedCounters {
         let role = assignment.role();
         let client = assignment.client().filter(|_| self.clients.is_some());
         if assignment.reason() != Reason::Inherited {
-            self.count_assigned(versions.of(role), window, client);
+            self.count_assigned(versions.place(role), window, client);
         }
         let new = NewRequest { role, versions, window, client, conversions };
         self.requests.assigned(new, now_ns)
@@ -222,7 +224,7 @@ impl JudgedCounters {
             let present = slot.window == window;
             self.count_slot(&slot, present);
             if present {
-                let of = |entry: &ClientEntry| (slot.versions.of(entry.role), *entry);
+                let of = |entry: &ClientEntry| (slot.versions.place(entry.role), *entry);
                 entries.extend(slot.clients.iter().map(of));
             }
         }
@@ -251,8 +253,8 @@ impl JudgedCounters {
 
     fn count_slot(&mut self, slot: &JudgedSlot, present: bool) {
         for role in Role::ALL {
-            if let Some(metrics) = self.versions.get_mut(slot.versions.of(role)) {
-                metrics.count(slot.of(role, true), slot.of(role, false), present);
+            if let Some(metrics) = self.versions.get_mut(slot.versions.place(role)) {
+                metrics.count(slot.counts_of(role, true), slot.counts_of(role, false), present);
             }
         }
     }

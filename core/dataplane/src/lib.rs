@@ -2,10 +2,13 @@
 //! record that all workers share. It knows nothing of Wasm or Envoy's ABI; the filter is a shell
 //! around it.
 //!
-//! A request's path: [`request`] (begin), [`response`] (headers, body, end) → [`outcome`] → [`metrics`]. A weight's path:
+//! A request's path: [`arrival`], [`response`] (headers, body, end) → [`outcome`] → [`metrics`]. A
+//! weight's path:
 //! [`worker`] (tick, poll, answer) → [`control`]. The border to the proxy is [`host`], what is asked,
 //! and [`effect`], what is to be done.
 
+pub mod affinity_key;
+pub mod arrival;
 pub mod assign;
 pub mod client_tracker;
 pub mod clients;
@@ -18,17 +21,20 @@ pub mod ending;
 pub mod events;
 pub mod guard;
 pub mod guard_handle;
+pub mod held;
 pub mod host;
 pub mod json;
 pub mod judged;
 pub mod judged_counters;
 pub mod matching;
 pub mod messages;
+pub mod metric_registry;
 pub mod metrics;
 pub mod outcome;
 pub mod overdue;
 pub mod poll;
 pub mod request;
+pub mod request_body;
 pub mod responder;
 pub mod response;
 pub mod response_body;

@@ -1,10 +1,11 @@
-//! Which requests a rollout takes: by authority and by path prefix.
+//! Which requests a rollout takes: by authority, path prefix, headers and a value in the body.
 
 use std::cell::OnceCell;
 
-use canary_model::matching::{Match, host_of};
+use canary_model::matching::{HeaderCondition, HeaderMatch, JsonMatch, Match, host_of};
 
 use crate::assign::Headers;
+use crate::request_body::{BodyValue, RequestBody};
 
 /// What of a request the rollouts look at, asked for when the first one does and only once: each
 /// answer costs a call into Envoy.
@@ -43,8 +44,13 @@ impl<'a, H: Headers> RequestTarget<'a, H> {
     }
 }
 
-/// Whether a request belongs to the rollout with this `match`.
-pub fn matches<H: Headers>(wanted: &Match, target: &RequestTarget<'_, H>) -> bool {
+/// Whether a request belongs to the rollout with this `match`; `None` if that depends on bytes of the
+/// body that haven't come. The body is looked at last, because a request is held to read it.
+pub fn matches<H: Headers>(
+    wanted: &Match,
+    target: &RequestTarget<'_, H>,
+    body: &RequestBody,
+) -> Option<bool> {
     let host =
         || target.host().is_some_and(|host| wanted.authorities.iter().any(|one| one.matches(host)));
     let path = || {
@@ -53,7 +59,35 @@ pub fn matches<H: Headers>(wanted: &Match, target: &RequestTarget<'_, H>) -> boo
         };
         target.path().is_some_and(begins)
     };
-    (wanted.authorities.is_empty() || host()) && (wanted.path_prefixes.is_empty() || path())
+    let head = (wanted.authorities.is_empty() || host())
+        && (wanted.path_prefixes.is_empty() || path())
+        && wanted.headers.iter().all(|header| has_header(header, target.request));
+    match &wanted.request_json {
+        Some(json) if head => body_matches(json, body),
+        Some(_) | None => Some(head),
+    }
+}
+
+/// Whether one of a header's lines is as it should be. All lines are read only if the first, which is
+/// cheap to read and mostly the only one, isn't.
+fn has_header(wanted: &HeaderMatch, request: &impl Headers) -> bool {
+    let fits = |line: &Vec<u8>| match &wanted.value {
+        HeaderCondition::OneOf(values) => values.iter().any(|value| value.as_bytes() == line),
+        HeaderCondition::Prefix(prefix) => line.starts_with(prefix.as_bytes()),
+        HeaderCondition::Present => true,
+    };
+    let Some(first) = request.get(&wanted.name) else {
+        return false;
+    };
+    fits(&first) || request.get_all(&wanted.name).iter().any(fits)
+}
+
+fn body_matches(wanted: &JsonMatch, body: &RequestBody) -> Option<bool> {
+    match body.value(&wanted.pointer, wanted.max_body) {
+        BodyValue::Pending => None,
+        BodyValue::Absent => Some(false),
+        BodyValue::Found(found) => Some(wanted.values.contains(&found.text)),
+    }
 }
 
 #[cfg(test)]
@@ -79,8 +113,12 @@ mod tests {
         }
     }
 
+    fn belongs(wanted: &Match, target: &RequestTarget<'_, Request<'_>>) -> bool {
+        matches(wanted, target, &RequestBody::unread()).unwrap()
+    }
+
     fn takes(matches: &Match, authority: &str, path: &str) -> bool {
-        super::matches(
+        belongs(
             matches,
             &RequestTarget::new(&Request(Some(authority), Some(path), RefCell::default())),
         )
@@ -116,7 +154,7 @@ mod tests {
         ] {
             assert!(!takes(&matches, host, "/"), "{host}");
         }
-        assert!(!super::matches(
+        assert!(!belongs(
             &matches,
             &RequestTarget::new(&Request(None, Some("/"), RefCell::default()))
         ));
@@ -172,16 +210,96 @@ mod tests {
     fn a_request_is_asked_for_what_matters_and_only_once() {
         let request = Request(Some("a.test"), Some("/x"), RefCell::default());
         let target = RequestTarget::new(&request);
-        assert!(super::matches(&Match::default(), &target) && request.2.borrow().is_empty());
+        assert!(belongs(&Match::default(), &target) && request.2.borrow().is_empty());
         let other = Match {
             authorities: vec![Authority::Exact("b.test".to_owned())],
             path_prefixes: vec!["/".to_owned()],
             ..Match::default()
         };
-        assert!(!super::matches(&other, &target) && *request.2.borrow() == [":authority"]);
+        assert!(!belongs(&other, &target) && *request.2.borrow() == [":authority"]);
         let own = Match { authorities: vec![Authority::Exact("a.test".to_owned())], ..other };
-        assert!(super::matches(&own, &target) && super::matches(&own, &target));
+        assert!(belongs(&own, &target) && belongs(&own, &target));
         assert_eq!(*request.2.borrow(), [":authority", ":path"]);
+    }
+
+    fn header(name: &str, value: HeaderCondition) -> HeaderMatch {
+        HeaderMatch { name: name.to_owned(), value }
+    }
+
+    #[test]
+    fn one_line_of_each_header_must_be_as_it_should() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let wanted = Match {
+            headers: vec![
+                header("m", HeaderCondition::OneOf(texts(&["a", "b c"]))),
+                header("p", HeaderCondition::Prefix("Be ".to_owned())),
+                header("t", HeaderCondition::Present),
+            ],
+            ..Match::default()
+        };
+        let belongs = |lines: &[(&str, &str)]| {
+            let request = crate::simulation::Request(lines);
+            matches(&wanted, &RequestTarget::new(&request), &RequestBody::unread()).unwrap()
+        };
+        for lines in [
+            &[("m", "a"), ("p", "Be x"), ("t", "")][..],
+            &[("m", "b c"), ("p", "Be "), ("t", "x")],
+            &[("m", "x"), ("p", "x"), ("m", "a"), ("p", "Be x"), ("t", "x")],
+        ] {
+            assert!(belongs(lines), "{lines:?}");
+        }
+        for lines in [
+            &[][..],
+            &[("m", "a"), ("p", "Be x")],
+            &[("m", "A"), ("p", "Be x"), ("t", "")],
+            &[("m", "a,b c"), ("p", "Be x"), ("t", "")],
+            &[("m", "a"), ("p", "be x"), ("t", "")],
+            &[("m", "a"), ("p", "Be"), ("t", "")],
+        ] {
+            assert!(!belongs(lines), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn all_lines_are_read_only_if_the_first_does_not_fit() {
+        let present = |name: &str| header(name, HeaderCondition::Present);
+        let other = header("other", HeaderCondition::OneOf(vec!["x".to_owned()]));
+        let wanted = Match { headers: vec![present("one"), other], ..Match::default() };
+        let request = Request(Some("a"), None, RefCell::default());
+        assert!(!belongs(&wanted, &RequestTarget::new(&request)));
+        assert_eq!(*request.2.borrow(), ["one", "other", "other"]);
+    }
+
+    /// A request is held for its body only if everything else matches.
+    #[test]
+    fn the_body_is_looked_at_last() {
+        let pointer = canary_model::pointer::Pointer::parse("/model").unwrap();
+        let json =
+            JsonMatch { pointer, values: vec!["a".to_owned(), "1".to_owned()], max_body: 99 };
+        let wanted = Match {
+            path_prefixes: vec!["/x".to_owned()],
+            request_json: Some(json.clone()),
+            ..Match::default()
+        };
+        let of = |path, body: &RequestBody| {
+            let request = Request(None, Some(path), RefCell::default());
+            matches(&wanted, &RequestTarget::new(&request), body)
+        };
+        assert_eq!(of("/x", &RequestBody::unread()), None);
+        assert_eq!(of("/y", &RequestBody::unread()), Some(false));
+        assert_eq!(of("/x", &RequestBody::none()), Some(false));
+        for (text, belongs) in [
+            ("{\"model\": \"a\"", Some(true)),
+            ("{\"model\": 1,", Some(true)),
+            ("{\"model\": \"b\"", Some(false)),
+            ("{\"model\": 1.0,", Some(false)),
+            ("{\"model\": ", None),
+        ] {
+            let pointers = [(&json.pointer, json.max_body)];
+            let mut body = RequestBody::reading(pointers.into_iter());
+            body.push(text.as_bytes());
+            assert_eq!(of("/x", &body), belongs, "{text}");
+        }
     }
 
     #[test]

@@ -10,10 +10,10 @@ use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
 use crate::effect::Effect;
 use crate::host::{Host, HostMetricKind, MetricId};
+use crate::metric_registry::MetricRegistry;
 use crate::outcome::{ComparedRequest, Outcome, RequestResult, ResponseFault};
 use crate::signal::{SignalReading, SignalValue, bin_names};
 use crate::versions::VersionPlaces;
-use crate::vm::MetricRegistry;
 
 /// At most this many samples wait to be handed over: some ten microseconds' work, so that a request
 /// doesn't wait noticeably for it.
@@ -108,7 +108,7 @@ impl<H: Host> Definer<'_, H> {
         self.metrics.define(self.host, kind, &name)
     }
 
-    /// Defines a counter.
+    /// Defines one counter of theirs.
     pub(crate) fn counter(&self, metric: Metric<'_>) -> PendingCounter {
         PendingCounter { id: self.define(HostMetricKind::Counter, metric), pending: 0 }
     }
@@ -386,7 +386,7 @@ impl RolloutMetrics {
             Outcome::Overridden(role) => *role,
             Outcome::Compared(request) => request.role,
         };
-        let Some(metrics) = self.versions.get_mut(versions.of(role)) else {
+        let Some(metrics) = self.versions.get_mut(versions.place(role)) else {
             return;
         };
         match outcome {

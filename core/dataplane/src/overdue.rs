@@ -58,17 +58,17 @@ impl OpenRequest {
 
 /// A request's headers as they go on.
 #[derive(Clone, Copy, Debug)]
-pub struct SentHeaders {
+pub(crate) struct SentHeaders {
     /// The host's number for the stream.
-    pub stream: u32,
+    pub(crate) stream: u32,
     /// Whether the request ends with its headers.
-    pub ended: bool,
+    pub(crate) ended: bool,
 }
 
 impl FilterWorker {
     /// The request goes on to its version. Without body hooks, nothing more is known of its end, so the
     /// deadline for its answer begins here, if the request ends here or says how long it is.
-    pub fn sent(
+    pub(crate) fn sent(
         &mut self,
         request: &mut MatchedRequest,
         sent: SentHeaders,

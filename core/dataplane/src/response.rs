@@ -93,10 +93,8 @@ impl FilterWorker {
                 state.conclude(request, ResponseEnd::Complete, host, &mut effects);
             }
         }
-        let set_cookie = request
-            .cookie
-            .take()
-            .map(|(made, secure)| cookie::set(&made.name, &made.id, made.max_age, secure));
+        let set_cookie =
+            request.cookie.take().map(|(made, https)| cookie::set(&made.cookie, &made.id, https));
         let version = request.under.rollout.backend(answered).version.as_str();
         let version = (self.config.headers.version.as_str(), version);
         Some(Responded { change: ResponseChange { version, set_cookie }, effects })

@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::judged::JudgedRequest;
 use crate::judged_counters::{JudgedCounters, JudgedMetrics};
 use crate::messages::{GuardTrip, Message};
+use crate::metric_registry::MetricRegistry;
 use crate::metrics::{Definer, Observed, RolloutMetrics};
 use crate::outcome::Outcome;
 use crate::overdue::OpenRequest;
@@ -24,7 +25,7 @@ use crate::poll::Poller;
 use crate::shared::{RecordError, SharedRecord};
 use crate::signal::SignalReading;
 use crate::versions::{CountedVersions, VersionPlaces};
-use crate::vm::{MetricRegistry, Vm};
+use crate::vm::Vm;
 
 /// A rollout at work in one worker.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ pub struct AssignedUnder {
     pub(crate) rollout: Rc<Rollout>,
     /// Where these are counted.
     versions: VersionPlaces,
-    /// The weight's generation.
+    /// The generation of the weight in force.
     weight_generation: u32,
 }
 
@@ -76,6 +77,7 @@ impl RolloutState {
         let guard = rollout.guard.then(|| GuardHandle::new(&rollout, &cached, host));
         CountedVersions::record(&rollout.name).create(host, CountedVersions::default);
         let registry = vm.metrics();
+        let seen = rollout.sticky().then(|| vm.seen_clients(&rollout.name));
         let mut state = Self {
             record,
             shown: cached.in_force(&rollout, host.now_ns()).weight,
@@ -83,10 +85,10 @@ impl RolloutState {
             versions: VersionPlaces::default(),
             tick_ns: Poller::tick_ns(interval_ns),
             guard,
-            clients: ClientTracker::new(&rollout, vm),
+            clients: ClientTracker::new(seen.clone()),
             deadlines: Deadlines::new(&rollout.failure.overdue),
             metrics: RolloutMetrics::new(&rollout, &registry, host),
-            judged: JudgedCounters::new(&rollout, vm, host),
+            judged: JudgedCounters::new(&rollout, seen, host),
             registry,
             rollout: Rc::new(rollout.clone()),
             configured: rollout,

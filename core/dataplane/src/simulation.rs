@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::arrival::Begun;
 use crate::effect::{Effect, RequestChange};
 use crate::host::{Headers, Host, HostMetricKind, MetricId, Response};
 use crate::messages::Message;
@@ -198,9 +199,28 @@ impl<'a> SimulatedWorker<'a> {
 
     /// Begins a request with these headers; returns it and the version that it is sent to.
     pub(crate) fn begin(&mut self, headers: &[(&str, &str)]) -> (MatchedRequest, &'static str) {
-        let begun = self.worker.begin(&Request(headers), self.process);
-        let canary = begun.changes.contains(&RequestChange::Reroute);
-        (begun.request.unwrap(), if canary { "canary" } else { "stable" })
+        let begun = self.worker.begin(0, &Request(headers), self.process);
+        decided(Some(begun)).unwrap()
+    }
+
+    /// Begins the request of a stream, which waits for its body.
+    pub(crate) fn hold(&mut self, stream: u32, headers: &[(&str, &str)]) {
+        let begun = self.worker.begin(stream, &Request(headers), self.process);
+        assert!(matches!(begun, Begun::Held), "{begun:?}");
+    }
+
+    /// More of a held request's body has come. `None` while it is held, then what was decided.
+    pub(crate) fn read_body(
+        &mut self,
+        stream: u32,
+        chunk: &str,
+        ended: bool,
+        headers: &[(&str, &str)],
+    ) -> Option<Option<(MatchedRequest, &'static str)>> {
+        let bytes = |_| chunk.as_bytes().to_vec();
+        let request = Request(headers);
+        let begun = self.worker.read_body(stream, bytes, ended, &request, self.process);
+        (!matches!(begun, Some(Begun::Held))).then(|| decided(begun))
     }
 
     /// Answers a request with a status and without a body; returns the cookie that was set.
@@ -239,13 +259,21 @@ impl<'a> SimulatedWorker<'a> {
     }
 }
 
+/// The request that is followed, and the version that it is sent to; `None` if no rollout matches it.
+fn decided(begun: Option<Begun<'_>>) -> Option<(MatchedRequest, &'static str)> {
+    let Some(Begun::Decided(decided)) = begun else { panic!("{begun:?}") };
+    let canary = decided.changes.contains(&RequestChange::Reroute);
+    decided.request.map(|request| (request, if canary { "canary" } else { "stable" }))
+}
+
 pub(crate) fn configured(process: &Process, vm: &mut Vm, json: &[u8], seed: u64) -> FilterWorker {
     let (worker, effects) = FilterWorker::configure(json, true, seed, vm, process).unwrap();
     process.perform(effects);
     worker
 }
 
-/// A request with these headers.
+/// A request with these headers. It has a body if it has a content-length, and the address that the
+/// header `source` says.
 pub(crate) struct Request<'a>(pub(crate) &'a [(&'a str, &'a str)]);
 
 impl Headers for Request<'_> {
@@ -257,6 +285,14 @@ impl Headers for Request<'_> {
     fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
         let found = self.0.iter().filter(|(known, _)| *known == name);
         found.map(|(_, value)| value.as_bytes().to_vec()).collect()
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        self.get("source")
+    }
+
+    fn has_body(&self) -> bool {
+        self.get("content-length").is_some()
     }
 }
 

@@ -69,7 +69,7 @@ impl CountedVersions {
 
 impl VersionPlaces {
     /// The place of a role's version.
-    pub fn of(self, role: Role) -> usize {
+    pub fn place(self, role: Role) -> usize {
         match role {
             Role::Stable => self.stable,
             Role::Canary => self.canary,

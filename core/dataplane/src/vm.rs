@@ -8,12 +8,11 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use canary_model::stat_name::StatName;
-
-use crate::clients::ClientSet;
+use crate::clients::SeenClients;
 use crate::effect::Effect;
-use crate::host::{Host, HostMetricKind, MetricId};
+use crate::host::Host;
 use crate::judged_counters::JudgedCounters;
+use crate::metric_registry::MetricRegistry;
 
 /// The state of one VM; created once, owned by the shell.
 #[derive(Debug, Default)]
@@ -27,33 +26,6 @@ pub struct Vm {
     /// What workers that have ended left to be judged.
     left: Vec<JudgedCounters>,
     metrics: MetricRegistry,
-}
-
-/// The metrics that one VM has defined, in order of name and kind. (A tree would be four kilobytes of
-/// code.) All workers of the VM share it, because a version may turn up at any request.
-#[derive(Clone, Debug, Default)]
-pub struct MetricRegistry(Rc<RefCell<Vec<DefinedMetric>>>);
-
-/// The clients that one VM has seen in a rollout's window.
-#[derive(Debug, Default)]
-pub struct SeenClients {
-    /// Clients whose first observation was begun: times and signals count it once in each VM.
-    pub(crate) observed: ClientSet,
-    /// Clients that were assigned. All that is counted of clients is counted once in the process; these
-    /// sets only save the VM from asking the shared records for each request.
-    pub(crate) assigned: ClientSet,
-    /// Clients with an answered request, judged already or waiting to be.
-    pub(crate) answered: ClientSet,
-    /// Clients with a failed request, counted already or waiting to be.
-    pub(crate) failed: ClientSet,
-}
-
-/// A metric that the host knows, and its number.
-#[derive(Debug)]
-struct DefinedMetric {
-    name: String,
-    kind: HostMetricKind,
-    id: MetricId,
 }
 
 impl Vm {
@@ -108,29 +80,5 @@ impl Vm {
             judged.flush(effects);
         }
         self.left.retain(|judged| !judged.requests.is_empty());
-    }
-}
-
-impl MetricRegistry {
-    /// The host's number for a metric. `None` if the host refuses it: then it isn't counted, and
-    /// requests go on.
-    pub(crate) fn define(
-        &self,
-        host: &impl Host,
-        kind: HostMetricKind,
-        name: &StatName<'_>,
-    ) -> Option<MetricId> {
-        let name = name.defined();
-        let order =
-            |known: &DefinedMetric| (known.name.as_str(), known.kind).cmp(&(name.as_str(), kind));
-        let mut metrics = self.0.borrow_mut();
-        match metrics.binary_search_by(order) {
-            Ok(place) => metrics.get(place).map(|known| known.id),
-            Err(place) => {
-                let id = host.define_metric(kind, &name)?;
-                metrics.insert(place, DefinedMetric { name, kind, id });
-                Some(id)
-            }
-        }
     }
 }

@@ -13,6 +13,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::effect::Effect;
+use crate::held::HeldRequests;
 use crate::host::Host;
 use crate::messages::{Message, PollError};
 use crate::metrics::FilterMetrics;
@@ -36,6 +37,8 @@ pub struct FilterWorker {
     pub(crate) rollouts: Vec<RolloutState>,
     /// The headers that carry testers' tokens.
     pub(crate) token_headers: Vec<String>,
+    /// The requests that wait for their bodies.
+    pub(crate) held: HeldRequests,
     pub(crate) random: Xoshiro256PlusPlus,
     /// Whether the module sees bodies, and so the ends of requests and responses.
     pub(crate) body_hooks: bool,
@@ -119,6 +122,7 @@ impl FilterWorker {
             config,
             rollouts,
             token_headers,
+            held: HeldRequests::default(),
             random,
             body_hooks: false,
             metrics,

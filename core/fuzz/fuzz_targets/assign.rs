@@ -7,17 +7,22 @@ use std::sync::LazyLock;
 use canary_dataplane::assign::{Assignment, Decision, Headers, Reason, decide};
 use canary_model::config::{Config, Rollout};
 use canary_dataplane::control::{Control, InForce, WeightReason};
+use canary_dataplane::request_body::RequestBody;
+use canary_model::pointer::Pointer;
 use canary_model::role::Role;
 use canary_model::weight::{PPM, Weight};
 use libfuzzer_sys::fuzz_target;
 
 const CONFIG: &str = r#"{"rollouts": [{"name": "r", "inherit": true,
     "stable": {"version": "1", "cluster": "s"}, "canary": {"version": "2", "cluster": "c"},
-    "affinity": [{"header": "u"}, {"cookie": "k"}],
+    "affinity": [{"header": "u"}, {"query": "q"}, {"request_json": "/j"}, {"source_address": true}, {"cookie": "k"}],
     "override": {"header": "o", "cookie": "c", "token": {"header": "t", "value": "secret"}}}]}"#;
 
 static SOUND: LazyLock<Config> =
     LazyLock::new(|| Config::parse(CONFIG.as_bytes()).expect("the configuration is sound"));
+
+static POINTER: LazyLock<Pointer> =
+    LazyLock::new(|| Pointer::parse("/j").expect("the pointer is sound"));
 
 /// One header a line: its name's first letter, and the value.
 struct Lines<'a>(Vec<&'a [u8]>);
@@ -33,6 +38,10 @@ impl Headers for Lines<'_> {
         let of_name = self.0.iter().filter(|line| line.first() == letter && letter.is_some());
         of_name.filter_map(|line| line.get(1..).map(<[u8]>::to_vec)).collect()
     }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        self.get("s")
+    }
 }
 
 /// The rollout with this weight configured.
@@ -47,12 +56,16 @@ fuzz_target!(|data: &[u8]| {
     let at = |ppm| -> Assignment {
         let weight = Weight::from_ppm(ppm).expect("a share");
         let cached = InForce { weight, reason: WeightReason::Runtime };
-        match decide(config, rollout, &request, cached, || 7 << 60) {
+        let mut body = RequestBody::reading([(&*POINTER, 65_536)].into_iter());
+        body.push(&request.get("j").unwrap_or_default());
+        body.end();
+        match decide(config, rollout, &request, &body, cached, || 7 << 60) {
             Decision::Assigned(assignment) => assignment,
             Decision::Tentative(tentative) => {
                 let configured = rollout_at(weight);
                 tentative.confirm(&configured, Ok(&Control::default()), 0)
             }
+            Decision::Undecided => panic!("the body has ended"),
         }
     };
     for (ppm, role) in [(0, Role::Stable), (PPM, Role::Canary)] {

@@ -4,6 +4,7 @@
 
 use canary_dataplane::assign::Headers;
 use canary_dataplane::matching::{RequestTarget, matches};
+use canary_dataplane::request_body::RequestBody;
 use canary_model::matching::{Authority, Match};
 use libfuzzer_sys::fuzz_target;
 struct Request {
@@ -30,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     let wanted = Match { authorities, path_prefixes: prefixes, ..Match::default() };
     let takes = |authority: &[u8], path: &[u8]| {
         let request = Request { authority: authority.to_vec(), path: path.to_vec() };
-        matches(&wanted, &RequestTarget::new(&request))
+        matches(&wanted, &RequestTarget::new(&request), &RequestBody::unread())
     };
     let taken = takes(authority, path);
     assert_eq!(taken, takes(&authority.to_ascii_uppercase(), path));

@@ -6,6 +6,7 @@ mod clients;
 mod failure;
 mod header_names;
 mod read;
+mod requests;
 mod rules;
 mod signal;
 mod sse;
@@ -20,7 +21,7 @@ pub use signal::{Category, Signal, SignalBins, Source, SseEvent};
 pub use timings::Timings;
 
 use crate::document::{ConfigError, JsonLines, parse_json};
-use crate::matching::Match;
+use crate::matching::{DEFAULT_MAX_BODY, Match};
 use crate::pointer::Pointer;
 use crate::role::Role;
 use crate::weight::Weight;
@@ -125,6 +126,17 @@ pub enum SameSite {
     Lax,
     /// All requests carry it; the cookie must be `Secure`.
     None,
+}
+
+impl SameSite {
+    /// The attribute's value as cookies and the configuration spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "Strict",
+            Self::Lax => "Lax",
+            Self::None => "None",
+        }
+    }
 }
 
 /// How a tester picks a version.
@@ -247,6 +259,12 @@ impl Rollout {
     /// Whether the judge's unit is the client: whether there is an affinity source at all.
     pub fn sticky(&self) -> bool {
         !self.affinity.is_empty()
+    }
+
+    /// How much of a request's body is read for an affinity key, in bytes: as much as for the match, so
+    /// that one limit says how long a rollout holds a request.
+    pub fn key_max_body(&self) -> usize {
+        self.matches.request_json.as_ref().map_or(DEFAULT_MAX_BODY, |json| json.max_body)
     }
 
     /// Whether anything that is configured depends on response bodies.

@@ -2,8 +2,10 @@
 
 use crate::pointer::Pointer;
 
-/// The most entries in either list.
+/// The most entries in each list.
 pub const MAX_ENTRIES: usize = 64;
+/// How much of a request's body is held and read where the configuration doesn't say, in bytes: 64 KiB.
+pub const DEFAULT_MAX_BODY: usize = 64 * 1024;
 
 /// What a request must look like. An empty list matches every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -68,6 +68,14 @@ impl HttpContext for FaultyStream {
         self.0.on_http_request_headers(count, end)
     }
 
+    fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        self.0.on_http_request_body(size, end)
+    }
+
+    fn on_http_request_trailers(&mut self, count: usize) -> Action {
+        self.0.on_http_request_trailers(count)
+    }
+
     fn on_http_response_headers(&mut self, count: usize, end: bool) -> Action {
         self.0.on_http_response_headers(count, end)
     }

@@ -205,11 +205,25 @@ impl Running {
     /// # Panics
     /// When they never do.
     pub async fn counted(&self, requests: u64) -> FilterStats {
+        self.counted_as(&["rq_total"], requests).await
+    }
+
+    /// Waits until this many requests have reached the age at which they are judged, those without an
+    /// answer included.
+    ///
+    /// # Panics
+    /// When they never do.
+    pub async fn judged(&self, requests: u64) -> FilterStats {
+        self.counted_as(&["judged_total", "judged_unanswered"], requests).await
+    }
+
+    async fn counted_as(&self, metrics: &[&str], requests: u64) -> FilterStats {
         let probe = async || self.stats().await;
         let total = |stats: &FilterStats| {
-            stats.metric_of("stable", "rq_total") + stats.metric_of("canary", "rq_total")
+            let of = |metric: &&str| ["stable", "canary"].map(|role| stats.metric_of(role, metric));
+            metrics.iter().flat_map(of).sum::<u64>()
         };
-        let what = format!("{requests} requests are counted");
+        let what = format!("{requests} requests are counted in {metrics:?}");
         let mut stats = eventually(&what, probe, |stats| total(stats) == requests).await;
         // A read may fall into a worker's flush, which writes one counter after the other.
         loop {

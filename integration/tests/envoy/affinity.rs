@@ -1,7 +1,7 @@
 //! Affinity: where a client's key comes from, and the cookie that stands in for one.
 
 use canary_dataplane::cohort::KeyHash;
-use canary_integration::{ClientRequest, ClientResponse, Rig, Running, TestUpstream};
+use canary_integration::{Bootstrap, ClientRequest, ClientResponse, Rig, Running, TestUpstream};
 use canary_model::weight::Weight;
 use regex::Regex;
 use serde_json::json;
@@ -80,6 +80,61 @@ async fn a_cookie_is_found_in_any_cookie_line() {
         for ask in [lines(["a=b", "c=d", line]), lines(["a=b", line, "uid=u1"]).http2()] {
             assert_eq!(client.send(ask).await.unwrap().version(), Some(version), "{line}");
         }
+    }
+}
+
+/// The first parameter of the name, decoded as URLs are; `+` stays.
+#[tokio::test]
+async fn a_query_parameter_is_a_key() {
+    let rig = Rig::new().affinity(json!([{"query": "user id"}])).weight(50.0).start().await;
+    let get = |query: String| ClientRequest::get(&format!("/x?{query}"));
+    keys_are(&rig, "demo/1.1.0", |user| {
+        (get(format!("a=1&user%20id=u{user}&user%20id=x")), format!("u{user}"))
+    })
+    .await;
+    keys_are(&rig, "demo/1.1.0", |user| {
+        (get(format!("%75ser%20id=%75+%zz{user}")), format!("u+%zz{user}"))
+    })
+    .await;
+}
+
+/// The address as Envoy knows it: x-forwarded-for's where the shipped configuration trusts it, with
+/// IPv6 written as it is without brackets.
+#[tokio::test]
+async fn the_source_address_is_a_key() {
+    let trusting = |bootstrap: &mut Bootstrap| {
+        bootstrap.connection_manager()["use_remote_address"] = false.into();
+    };
+    let rig = Rig::new().affinity(json!([{"query": "user"}, {"source_address": true}]));
+    let rig = rig.bootstrap(trusting).weight(50.0).start().await;
+    let from = |address: String| ClientRequest::get("/").header("x-forwarded-for", address);
+    keys_are(&rig, "demo/1.1.0", |user| (from(format!("10.1.2.{user}")), format!("10.1.2.{user}")))
+        .await;
+    keys_are(&rig, "demo/1.1.0", |user| {
+        (from(format!("2001:db8::{}", user + 1)), format!("2001:db8::{}", user + 1))
+    })
+    .await;
+    keys_are(&rig, "demo/1.1.0", |_| (ClientRequest::get("/"), "127.0.0.1".to_owned())).await;
+}
+
+#[tokio::test]
+async fn a_cookie_is_set_with_the_configured_attributes() {
+    let cookie = |site: &str| {
+        json!([{"cookie": "canary-cohort", "max_age": "1h", "same_site": site, "domain": "service.test",
+                "path": "/shop"}])
+    };
+    for (site, secure) in [("Strict", ""), ("Lax", ""), ("None", "; Secure")] {
+        let rig = Rig::new().affinity(cookie(site)).weight(50.0).start().await;
+        let expected = |secure: &str| {
+            format!(
+                "Path=/shop; HttpOnly; SameSite={site}; Max-Age=3600; Domain=service.test{secure}"
+            )
+        };
+        let set = |answer: &ClientResponse| cookie_of(answer).unwrap()[34..].to_owned();
+        let plain = rig.get("/").await;
+        assert_eq!(set(&plain), expected(secure));
+        let https = ClientRequest::get("/").header("x-forwarded-proto", "https");
+        assert_eq!(set(&rig.request(https).await), expected("; Secure"));
     }
 }
 

@@ -74,7 +74,7 @@ async fn a_client_counts_once_a_window_and_fails_once() {
     };
     for turn in 1..=3 {
         five_each(&rig).await;
-        let stats = rig.counted(turn * 200).await;
+        let stats = rig.judged(turn * 200).await;
         let of_role =
             |role| [&[0, 1, 2, 3][..], &[1, 2, 3], &[1, 3]].map(|kinds| turn * users(role, kinds));
         assert_eq!(clients(&stats), [of_role(0), of_role(1)], "window {turn}");
@@ -99,22 +99,22 @@ async fn a_client_counts_once_a_window_and_fails_once() {
     rig.runtime_modify(&[("canary.demo.epoch", "2")]).await;
     rig.polled(3).await;
     five_each(&rig).await;
-    let [[stable, ..], [canary, ..]] = clients(&rig.counted(1_000).await);
+    let [[stable, ..], [canary, ..]] = clients(&rig.judged(1_000).await);
     assert_eq!(stable + canary, 4 * 40);
 }
 
-/// Failures are counted process-wide; who was seen each worker remembers for itself, so that a
-/// client counts at most once a worker.
+/// All workers together count a client once: as assigned, as seen, and as failed.
 #[tokio::test]
-async fn workers_agree_on_who_has_failed() {
-    let rig = by_user().unguarded().workers(2).start().await;
+async fn workers_agree_on_who_was_seen_and_who_has_failed() {
+    let rig = by_user().unguarded().workers(4).start().await;
     let tally = rig.load(400).concurrency(40).each(|number| of_user(number % 10, true)).await;
     assert_eq!(tally.with_status(500), 400, "{tally:?}");
-    let stats = rig.counted(400).await;
-    let [[seen, failed, at_once], [canary_seen, canary_failed, canary_at_once]] = clients(&stats);
-    assert_eq!(failed + canary_failed, 10);
-    assert!((10..=20).contains(&(seen + canary_seen)), "{stats:?}");
-    assert_eq!(seen + canary_seen, at_once + canary_at_once);
+    let stats = rig.judged(400).await;
+    let [stable, canary] = clients(&stats);
+    assert_eq!(std::array::from_fn(|place| stable[place] + canary[place]), [10; 3]);
+    let of_roles = |metric| ["stable", "canary"].map(|role| stats.metric_of(role, metric));
+    assert_eq!(of_roles("assigned_total"), [stable[0], canary[0]]);
+    assert_eq!(of_roles("judged_failure").iter().sum::<u64>(), 400, "requests");
 }
 
 /// One client that is broken, not the version: it retries ten times a second on the canary.
@@ -127,7 +127,7 @@ async fn a_broken_client_moves_client_failure_by_one_and_trips_nothing() {
     let retries = rig.load(25).rate(10.0).concurrency(2).each(move |_| of_user(broken, true)).await;
     assert_eq!((retries.with_status(500), retries.of_version("1.1.0")), (25, 25), "{retries:?}");
     let healthy = healthy.finished().await;
-    let stats = rig.counted(1_025).await;
+    let stats = rig.judged(1_025).await;
     assert_eq!(stats.metric_of("canary", "rq_failure"), 25);
     assert_eq!(stats.metric_of("canary", "client_failure"), 1);
     assert_eq!(stats.metric_of("stable", "client_failure"), 0);
@@ -136,7 +136,7 @@ async fn a_broken_client_moves_client_failure_by_one_and_trips_nothing() {
     window(&rig, "1").await;
     rig.load(20).each(move |_| of_user(broken, true)).await;
     assert_eq!(
-        rig.counted(1_046).await.metric_of("canary", "client_failure"),
+        rig.judged(1_046).await.metric_of("canary", "client_failure"),
         2,
         "a new window counts it again"
     );
@@ -149,7 +149,7 @@ async fn a_request_without_a_key_is_a_client_of_its_own() {
         ClientRequest::get(if number % 3 == 0 { "/fail" } else { "/" }).header("x-user-id", "")
     });
     let tally = tally.await;
-    let stats = rig.counted(120).await;
+    let stats = rig.judged(120).await;
     for (role, [total, failed, at_once]) in ["stable", "canary"].iter().zip(clients(&stats)) {
         assert_eq!(total, stats.metric_of(role, "rq_total"));
         assert_eq!(failed, stats.metric_of(role, "rq_failure"));
@@ -181,7 +181,7 @@ async fn a_client_that_returns_with_its_cookie_counts_once() {
             client.send(ClientRequest::get("/fail").header("cookie", cookie)).await.unwrap();
         assert_eq!((answer.version(), answer.header("set-cookie")), (Some(version.as_str()), None));
     }
-    let stats = rig.counted(200).await;
+    let stats = rig.judged(200).await;
     let [[total, failed, at_once], [canary_total, canary_failed, canary_at_once]] = clients(&stats);
     assert!((97..=100).contains(&(failed + canary_failed)), "{stats:?}");
     assert_eq!((total, canary_total), (failed, canary_failed));
@@ -202,7 +202,8 @@ async fn a_rollout_without_affinity_has_none_of_it() {
 /// Who sent it in the last window is not the present one's: it counts as a request, as no client.
 #[tokio::test]
 async fn a_request_that_outlives_its_window_is_no_client_of_the_next() {
-    let rig = by_user().unguarded().workers(1).start().await;
+    let age = |rollout: &mut Value| rollout["outcome_age"] = "3s".into();
+    let rig = by_user().rollout(age).unguarded().workers(1).start().await;
     let latency = |ms| {
         for server in [rig.stable(), rig.canary()] {
             server.change(|behavior| behavior.latency = Duration::from_millis(ms));
@@ -216,9 +217,9 @@ async fn a_request_that_outlives_its_window_is_no_client_of_the_next() {
     window(&rig, "1").await;
     assert_eq!(rig.stats().await.metric_of("stable", "rq_total"), 0, "still under way");
     traffic.finished().await;
-    let stats = rig.counted(10).await;
+    let stats = rig.judged(10).await;
     assert_eq!(clients(&stats), [[0; 3]; 2]);
     rig.load(10).each(|user| of_user(user, true)).await;
-    let [[stable, failed, _], [canary, canary_failed, _]] = clients(&rig.counted(20).await);
+    let [[stable, failed, _], [canary, canary_failed, _]] = clients(&rig.judged(20).await);
     assert_eq!((stable + canary, failed + canary_failed), (10, 10));
 }

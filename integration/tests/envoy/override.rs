@@ -123,7 +123,7 @@ async fn it_is_counted_apart_and_compared_nowhere() {
     // is new when it comes by itself.
     let own = ClientRequest::get("/").header("x-user-id", "3");
     rig.request(own).await;
-    let stats = rig.counted(1).await;
+    let stats = rig.judged(1).await;
     assert_eq!(
         stats.metric_of("stable", "client_total") + stats.metric_of("canary", "client_total"),
         1

@@ -138,12 +138,13 @@ async fn clients_that_leave_are_no_failures() {
         }
     }
     rig.counted(40).await;
+    rig.judged(40).await;
     let counted =
         canary(&rig, &["rq_total", "rq_failure", "client_failure", "rq_2xx", "rq_5xx"]).await;
     assert_eq!(counted, [40, 0, 0, 0, 0]);
     // They are no trials either: not as requests, and not as clients.
-    let trials = canary(&rig, &["rq_abandoned", "client_total", "client_first_failure"]).await;
-    assert_eq!(trials, [40, 0, 0]);
+    let trials = ["rq_abandoned", "judged_unanswered", "judged_total", "client_total"];
+    assert_eq!(canary(&rig, &trials).await, [40, 40, 0, 0]);
 
     let large = vec![b'x'; 8_000_000];
     rig.canary().change(|behavior| {
@@ -156,6 +157,7 @@ async fn clients_that_leave_are_no_failures() {
         drop(stream);
     }
     rig.counted(50).await;
+    rig.judged(50).await;
     assert_eq!(canary(&rig, &["rq_total", "rq_failure", "rq_2xx"]).await, [50, 0, 10]);
     // Their response had begun, and the client's first request that counts is one of them.
     assert_eq!(canary(&rig, &["rq_abandoned", "client_total"]).await, [40, 1]);

@@ -97,12 +97,12 @@ async fn what_is_shared_and_counted_stays() {
             ["client_total", "client_failure", "client_first_failure"]
                 .map(|metric| stats.metric_of("stable", metric) + stats.metric_of("canary", metric))
         };
-        assert_eq!(clients(&rig.counted(100).await), [20; 3]);
+        assert_eq!(clients(&rig.judged(100).await), [20; 3]);
         rig.push_config(|config| config["rollouts"][0]["weight"] = 7.0.into());
         rig.configured(2).await;
         assert_eq!(rig.stat("demo.weight_ppm").await, 500_000, "the runtime's weight holds on");
         rig.load(100).each(by_user).await;
-        assert_eq!(clients(&rig.counted(200).await), [20; 3], "no client is new by a push");
+        assert_eq!(clients(&rig.judged(200).await), [20; 3], "no client is new by a push");
         // The lease goes on as well, and ends when it would have.
         let expired = async || rig.stat("demo.lease_expired").await;
         rig.eventually("the lease's end", expired, |expired| *expired == 1).await;

@@ -113,8 +113,10 @@ async fn a_canary_that_answers_is_its_own_witness() {
     assert_eq!(tally.with_status(200), 200, "{tally:?}");
     assert_eq!((tally.of_version("1.0.0"), tally.of_version("1.1.0")), (100, 100), "{tally:?}");
     assert_eq!(tally.count(|outcome| outcome.version == outcome.upstream), 200);
-    let stats = rig.counted(200).await;
+    let stats = rig.judged(200).await;
     assert_eq!(canary(&stats), [200, 100, 100, 200, 0]);
+    let judged = ["judged_total", "judged_failure"].map(|metric| stats.metric_of("canary", metric));
+    assert_eq!(judged, [200, 100]);
     assert_eq!(stats.value("demo.canary.1.1.0.signal.by.new"), 100);
     assert_eq!(stats.value("demo.canary.1.1.0.signal.asked.converted"), 100);
     assert_eq!(signals(&stats), 200, "of rescued answers none");

@@ -170,3 +170,39 @@ async fn what_no_rollout_takes_is_untouched_but_for_internal_headers() {
         stats.values.iter().filter(|(name, _)| name.contains(".rq_")).map(|(_, n)| n).sum();
     assert_eq!(counted, 0, "{:?}", stats.values);
 }
+
+/// A header matches by any of its lines, all conditions must hold, and the headers module can do it.
+#[tokio::test]
+async fn a_rollout_gets_the_requests_with_its_headers() {
+    let rig = Rig::new().weight(100.0).rollout(|rollout| {
+        rollout["match"] = json!({"headers": [
+            {"name": "X-Gateway-Model-Name", "values": ["scorer", "ranker"]},
+            {"name": "authorization", "prefix": "Bearer "},
+            {"name": "x-trial", "present": true},
+        ]});
+    });
+    let rig = rig.start().await;
+    let get = |model: &str, authorization: &str| {
+        let get = ClientRequest::get("/").header("x-gateway-model-name", model);
+        get.header("authorization", authorization)
+    };
+    for (ask, version) in [
+        (get("scorer", "Bearer x").header("x-trial", "1"), Some("1.1.0")),
+        (get("ranker", "Bearer y").header("x-trial", ""), Some("1.1.0")),
+        (
+            get("other", "Bearer x")
+                .header("x-trial", "1")
+                .header("x-gateway-model-name", "scorer"),
+            Some("1.1.0"),
+        ),
+        (get("scorer", "Bearer x"), None),
+        (get("Scorer", "Bearer x").header("x-trial", "1"), None),
+        (get("scorer", "bearer x").header("x-trial", "1"), None),
+        (ClientRequest::get("/").header("x-trial", "1"), None),
+    ] {
+        for ask in [ask.clone(), ask.http2()] {
+            let shown = format!("{ask:?}");
+            assert_eq!(rig.request(ask).await.version(), version, "{shown}");
+        }
+    }
+}

@@ -239,7 +239,8 @@ async fn conversions_out_of_the_request_a_header_and_a_body() {
         ask(Method::DELETE, "/orders", "null"),
         ask(Method::POST, "/500", "true"),
     ];
-    let counted = of_canary(&rig, asks).await;
+    of_canary(&rig, asks).await;
+    let counted = bins(&rig.judged(6).await, "canary");
     let bins = [
         ("ordered.converted", 2),
         ("deleted.converted", 1),

@@ -29,9 +29,11 @@ fn assign(
 ) -> Assignment {
     let rollout = &config.rollouts[0];
     let in_force = cached.in_force(rollout, now_ns);
-    match decide(config, rollout, &Request(headers), in_force, || 1 << 40) {
+    let body = RequestBody::unread();
+    match decide(config, rollout, &Request(headers), &body, in_force, || 1 << 40) {
         Decision::Assigned(assignment) => assignment,
         Decision::Tentative(tentative) => tentative.confirm(rollout, shared, now_ns),
+        Decision::Undecided => panic!("the body doesn't matter"),
     }
 }
 
@@ -40,7 +42,10 @@ fn the_canary_is_tentative_until_the_shared_record_confirms_it() {
     let config = config(|_| {});
     let cached = control(&[("weight", "100")]);
     let in_force = cached.in_force(&config.rollouts[0], 0);
-    let decision = decide(&config, &config.rollouts[0], &Request(&[]), in_force, || u64::MAX);
+    let decision =
+        decide(&config, &config.rollouts[0], &Request(&[]), &RequestBody::none(), in_force, || {
+            u64::MAX
+        });
     assert!(matches!(decision, Decision::Tentative(_)));
     let mut tripped = control(&[("weight", "100")]);
     assert!(tripped.trip(0));
@@ -63,7 +68,8 @@ fn the_canary_is_tentative_until_the_shared_record_confirms_it() {
 fn a_cached_zero_is_stable_without_a_look_at_the_record() {
     let config = config(|_| {});
     let zero = control(&[("weight", "0")]).in_force(&config.rollouts[0], 0);
-    let decision = decide(&config, &config.rollouts[0], &Request(&[]), zero, || 0);
+    let decision =
+        decide(&config, &config.rollouts[0], &Request(&[]), &RequestBody::none(), zero, || 0);
     let Decision::Assigned(assignment) = decision else { panic!("{decision:?}") };
     assert_eq!((assignment.role(), assignment.reason()), (Role::Stable, Reason::None));
 }
@@ -128,4 +134,67 @@ fn cookies_are_read_from_every_line() {
         let picked = assign(&[("cookie", "uid=u-7"), ("cookie", &line)]);
         assert_eq!((picked.role(), picked.reason()), (role, Reason::Override), "{line}");
     }
+}
+
+/// The bucket of a request's key; `None` for a random draw.
+fn key(config: &Config, headers: &[(&str, &str)], body: &RequestBody) -> Option<KeyHash> {
+    let rollout = &config.rollouts[0];
+    let zero = control(&[("weight", "0")]).in_force(rollout, 0);
+    match decide(config, rollout, &Request(headers), body, zero, || 0) {
+        Decision::Assigned(assignment) => assignment.client(),
+        decision => panic!("{decision:?}"),
+    }
+}
+
+#[test]
+fn the_first_source_that_has_a_key_provides_it() {
+    let config = config(|rollout| {
+        rollout["salt"] = json!("s");
+        rollout["affinity"] = json!([
+            {"header": "u"}, {"query": "user"}, {"request_json": "/user"}, {"source_address": true},
+        ]);
+    });
+    let pointer = canary_model::pointer::Pointer::parse("/user").unwrap();
+    let reading = |text: &str| {
+        let mut body = RequestBody::reading([(&pointer, 65_536)].into_iter());
+        body.push(text.as_bytes());
+        body
+    };
+    let of = |key: &str| Some(KeyHash::new("s", key.as_bytes()));
+    let all = [("u", "h"), (":path", "/x?user=q%20u"), ("source", "[::1]:5")];
+    let body = "{\"user\": \"b\"}";
+    for (sent, text, expected) in [
+        (&all[..], body, of("h")),
+        (&[("u", ""), all[1], all[2]], body, of("q u")),
+        (&[("u", ""), (":path", "/x?user=&user=2"), all[2]], body, of("b")),
+        (&all[2..], "{\"user\": 1.50}", of("1.50")),
+        (&all[2..], "{\"user\": true}", of("::1")),
+        (&all[2..], "{\"user\": \"\"}", of("::1")),
+        (&all[2..], "{\"user\": null}", of("::1")),
+        (&[], "[]", None),
+    ] {
+        assert_eq!(key(&config, sent, &reading(text)), expected, "{sent:?} {text}");
+    }
+    assert_eq!(key(&config, &all[1..], &RequestBody::unread()), of("q u"), "no need to hold it");
+    let zero = control(&[("weight", "0")]).in_force(&config.rollouts[0], 0);
+    let waiting = |body: &RequestBody| {
+        let draw = || panic!("an undecided request costs no draw");
+        decide(&config, &config.rollouts[0], &Request(&all[2..]), body, zero, draw)
+    };
+    assert_eq!(waiting(&RequestBody::unread()), Decision::Undecided);
+    assert_eq!(waiting(&reading("{\"user\": ")), Decision::Undecided);
+}
+
+/// A tester is obeyed without a look at the body.
+#[test]
+fn an_override_does_not_wait_for_a_key_in_the_body() {
+    let config = config(|rollout| {
+        rollout["override"] = json!({"header": "o"});
+        rollout["affinity"] = json!([{"request_json": "/user"}]);
+    });
+    let rollout = &config.rollouts[0];
+    let zero = control(&[("weight", "0")]).in_force(rollout, 0);
+    let request = Request(&[("o", "always")]);
+    let decision = decide(&config, rollout, &request, &RequestBody::unread(), zero, || 0);
+    assert!(matches!(decision, Decision::Assigned(one) if one.role() == Role::Canary));
 }

@@ -77,7 +77,7 @@ fn tick(requests: &mut JudgedRequests, models: &mut [Model], now_ns: u64) {
             }
         }
         for (role, sums) in Role::ALL.into_iter().zip(&mut counted) {
-            for counts in [slot.of(role, false), slot.of(role, true)] {
+            for counts in [slot.counts_of(role, false), slot.counts_of(role, true)] {
                 let parts = [counts.unanswered, counts.begun, counts.failed, counts.converted[1]];
                 sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
             }

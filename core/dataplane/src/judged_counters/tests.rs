@@ -329,13 +329,13 @@ fn labels_change_between_requests_not_within_one() {
     let change = worker.worker.respond(&mut first, &response, true, &process);
     assert_eq!(change.unwrap().change.version, ("x-canary-version", "2"));
     worker.leave(first);
-    let begun = worker.worker.begin(&Request(&[]), &process);
+    let begun = worker.worker.begin(0, &Request(&[]), &process).decided();
     assert!(begun.changes.contains(&RequestChange::Set("x-canary-version", "3")));
     let second = begun.request.unwrap();
     worker.end(second, "200");
     // A label for another configured version is ignored; so is one that can't be read.
     worker.poll(&[("weight", "0"), ("stable_version", "9=8"), ("canary_version", "2=3=4")]);
-    let begun = worker.worker.begin(&Request(&[]), &process);
+    let begun = worker.worker.begin(0, &Request(&[]), &process).decided();
     assert_eq!(begun.changes, [RequestChange::Set("x-canary-version", "1")]);
     let third = begun.request.unwrap();
     worker.end(third, "200");

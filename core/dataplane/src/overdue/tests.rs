@@ -29,10 +29,28 @@ fn send(
     ended: bool,
     headers: &[(&str, &str)],
 ) -> MatchedRequest {
-    let (mut request, _) = worker.begin(headers);
-    let sent = SentHeaders { stream, ended };
-    worker.worker.sent(&mut request, sent, &Request(headers), worker.process);
-    request
+    let sent = Sent { headers: Request(headers), ended };
+    worker.worker.begin(stream, &sent, worker.process).decided().request.unwrap()
+}
+
+/// A request that ends with its headers, or doesn't.
+struct Sent<'a> {
+    headers: Request<'a>,
+    ended: bool,
+}
+
+impl Headers for Sent<'_> {
+    fn get(&self, name: &str) -> Option<Vec<u8>> {
+        self.headers.get(name)
+    }
+
+    fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
+        self.headers.get_all(name)
+    }
+
+    fn has_body(&self) -> bool {
+        !self.ended
+    }
 }
 
 fn body(worker: &mut SimulatedWorker<'_>, request: &mut MatchedRequest, size: usize, ended: bool) {

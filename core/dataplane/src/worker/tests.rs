@@ -315,16 +315,24 @@ fn a_lasting_poll_failure_is_logged_once_and_so_is_its_end() {
 }
 
 #[test]
-fn a_module_without_body_hooks_refuses_a_body_signal() {
-    let json = config(|r| {
-        r["signals"] = json!([{"name": "a", "from": {"response_json": "/a"}, "categories": ["1"]}]);
-    });
-    let process = Process::default();
-    let refused = FilterWorker::configure(&json, false, 1, &mut Vm::default(), &process);
-    process.perform(refused.map(|_| ()).unwrap_err());
-    let log = process.take_log();
-    assert!(
-        log[0].contains("rollouts[0].signals[0].from.response_json: this module has no body hooks")
-    );
-    assert!(FilterWorker::configure(&json, true, 1, &mut Vm::default(), &process).is_ok());
+fn a_module_without_body_hooks_refuses_what_needs_them() {
+    let signal = |from: &str| {
+        json!([{"name": "a", "from": {"response_header": "h"}, "conversion": true},
+            {"name": "b", "from": {from: "/a"}, "conversion": true}])
+    };
+    for (field, value, path) in [
+        ("signals", signal("response_json"), "signals[1].from.response_json"),
+        ("signals", signal("response_sse"), "signals[1].from.response_sse"),
+        ("failure", json!({"sse": {}}), "failure.sse"),
+        ("timings", json!(["gap"]), "timings"),
+    ] {
+        let json = config(|r| r[field] = value);
+        let process = Process::default();
+        let refused = FilterWorker::configure(&json, false, 1, &mut Vm::default(), &process);
+        process.perform(refused.map(|_| ()).unwrap_err());
+        let log = process.take_log();
+        let expected = format!("rollouts[0].{path}: this module has no body hooks");
+        assert!(log.len() == 1 && log[0].contains(&expected), "{log:?}");
+        assert!(FilterWorker::configure(&json, true, 1, &mut Vm::default(), &process).is_ok());
+    }
 }

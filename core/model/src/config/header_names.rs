@@ -129,7 +129,7 @@ pub(super) fn check_uses(config: &Config, problems: &mut ConfigErrors) {
         for (field, header) in request_uses(rollout) {
             check_own(config, &format!("{path}.{field}"), header, problems);
         }
-        for (field, header) in affinity_headers(rollout) {
+        for (field, header) in upstream_uses(rollout) {
             check_token(config, &format!("{path}.{field}"), header, problems);
         }
         let rule = rollout.overriding.as_ref();
@@ -151,7 +151,7 @@ pub(super) fn check_uses(config: &Config, problems: &mut ConfigErrors) {
 
 /// The request headers that a rollout reads, each with its field.
 fn request_uses(rollout: &Rollout) -> Vec<(String, &str)> {
-    let mut uses = affinity_headers(rollout);
+    let mut uses = upstream_uses(rollout);
     if let Some(rule) = &rollout.overriding {
         let header = rule.header.as_deref();
         uses.extend(header.map(|header| ("override.header".to_owned(), header)));
@@ -161,8 +161,13 @@ fn request_uses(rollout: &Rollout) -> Vec<(String, &str)> {
     uses
 }
 
-fn affinity_headers(rollout: &Rollout) -> Vec<(String, &str)> {
+/// The headers that are read by what comes after the filter, too: the upstream reads a client's key,
+/// and Envoy's routes repeat the rollout's conditions.
+fn upstream_uses(rollout: &Rollout) -> Vec<(String, &str)> {
     let mut headers = Vec::new();
+    for (index, condition) in rollout.matches.headers.iter().enumerate() {
+        headers.push((format!("match.headers[{index}].name"), condition.name.as_str()));
+    }
     for (index, source) in rollout.affinity.iter().enumerate() {
         if let Affinity::Header(name) = source {
             headers.push((format!("affinity[{index}].header"), name.as_str()));

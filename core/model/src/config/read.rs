@@ -9,12 +9,11 @@ use serde_json::Value;
 
 use super::{
     Backend, Config, FailureRule, MAX_ROLLOUTS, Rollout, RuntimeSource, Signal, Timings, clients,
-    default_salt, header_names,
-    rules::{CLUSTER, PATH_PREFIX, ROLLOUT_NAME, SALT, VERSION, read_duration},
+    default_salt, header_names, requests,
+    rules::{CLUSTER, ROLLOUT_NAME, SALT, VERSION, read_duration},
     signal::MAX_SIGNALS,
 };
 use crate::document::{ConfigError, ConfigErrors, Node, Object};
-use crate::matching::{self, Authority, Match};
 use crate::weight::Weight;
 
 /// Reads a whole configuration.
@@ -23,6 +22,7 @@ pub(super) fn config(value: &Value) -> Result<Config, Vec<ConfigError>> {
     let config = read(&Node::root(value), &mut problems);
     if let Some(config) = config.as_ref().filter(|_| problems.is_empty()) {
         header_names::check_uses(config, &mut problems);
+        requests::check_routes(&config.rollouts, &mut problems);
     }
     problems.finish(config)
 }
@@ -77,6 +77,9 @@ fn read_rollout(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Rollout>
     let stable = read_backend(&object, "stable", problems);
     let canary = read_backend(&object, "canary", problems);
     check_apart(object.path(), &stable, &canary, problems);
+    let affinity = clients::read_affinity(&object, problems);
+    let overriding = clients::read_override(&object, problems);
+    clients::check_cookies(object.path(), &affinity, overriding.as_ref(), problems);
     let own_salt = object.get("salt").map(|salt| salt.ruled(&SALT, problems));
     let failure = object.get("failure").map(|node| FailureRule::read(&node, problems));
     let failure = failure.unwrap_or_default();
@@ -86,12 +89,12 @@ fn read_rollout(item: &Node<'_>, problems: &mut ConfigErrors) -> Option<Rollout>
         salt: own_salt.unwrap_or_else(|| default_salt(&name, &canary.version)),
         outcome_age: read_outcome_age(&object, &failure, problems),
         name,
-        matches: read_match(&object, problems),
+        matches: requests::read_match(&object, problems),
         stable,
         canary,
         weight: read_weight(&object, problems),
-        affinity: clients::read_affinity(&object, problems),
-        overriding: clients::read_override(&object, problems),
+        affinity,
+        overriding,
         failure,
         timings: timings.unwrap_or_default(),
         guard: read_guard(&object, problems),
@@ -147,34 +150,6 @@ fn read_backend(rollout: &Object<'_>, role: &str, problems: &mut ConfigErrors) -
         version: object.ruled("version", &VERSION, problems),
         cluster: object.ruled("cluster", &CLUSTER, problems),
     }
-}
-
-fn read_match(rollout: &Object<'_>, problems: &mut ConfigErrors) -> Match {
-    let fields = ["authorities", "path_prefixes"];
-    let Some(object) = rollout.get("match").and_then(|node| node.object(&fields, problems)) else {
-        return Match::default();
-    };
-    let expected = "a host such as scorer.example.com or *.example.com";
-    let hosts = read_list(&object, "authorities", problems).into_iter();
-    let authorities =
-        hosts.filter_map(|host| host.parsed(expected, Authority::parse, problems)).collect();
-    let paths = read_list(&object, "path_prefixes", problems).into_iter();
-    let path_prefixes = paths.map(|path| path.ruled(&PATH_PREFIX, problems)).collect();
-    Match { authorities, path_prefixes, ..Match::default() }
-}
-
-/// A list with at least one entry; no entries if the field is left out.
-fn read_list<'a>(object: &Object<'a>, field: &str, problems: &mut ConfigErrors) -> Vec<Node<'a>> {
-    let Some(list) = object.get(field) else {
-        return Vec::new();
-    };
-    let items = list.list(matching::MAX_ENTRIES, problems);
-    if items.as_ref().is_some_and(Vec::is_empty) {
-        let message =
-            "an empty list matches no request; leave the field out to match every request";
-        list.problem(problems, message);
-    }
-    items.unwrap_or_default()
 }
 
 fn read_weight(rollout: &Object<'_>, problems: &mut ConfigErrors) -> Weight {

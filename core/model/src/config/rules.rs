@@ -20,6 +20,32 @@ pub(super) const TOKEN_VALUE: TextRule =
     TextRule { expected: "a text of 1 to 256 printable ASCII characters", fits: is_header_text };
 pub(super) const COOKIE: TextRule =
     TextRule { expected: "a cookie's name such as canary-cohort", fits: names::is_token };
+pub(super) const COOKIE_DOMAIN: TextRule = TextRule {
+    expected: "a host name without a leading dot, such as example.com",
+    fits: is_cookie_domain,
+};
+pub(super) const COOKIE_PATH: TextRule = TextRule {
+    expected: "a path of at most 256 printable ASCII characters that begins with / and has no ;, \
+               such as /shop",
+    fits: is_cookie_path,
+};
+pub(super) const PARAMETER: TextRule = TextRule {
+    expected: "a query parameter's decoded name, 1 to 256 bytes, such as user",
+    fits: is_text,
+};
+pub(super) const HEADER_VALUE: TextRule = TextRule {
+    expected: "a header's value, 1 to 256 printable ASCII characters without a space at either end, \
+               such as scorer",
+    fits: is_header_text,
+};
+pub(super) const HEADER_PREFIX: TextRule = TextRule {
+    expected: "the beginning of a header's value, 1 to 256 printable ASCII characters, such as Bearer",
+    fits: is_header_prefix,
+};
+pub(super) const JSON_VALUE: TextRule = TextRule {
+    expected: "a text of at most 256 bytes (numbers and booleans as texts, too), such as scorer or 1",
+    fits: is_short,
+};
 pub(super) const HEADER_NAME: TextRule =
     TextRule { expected: "a header's name such as x-user-id", fits: names::is_token };
 pub(super) const METHOD: TextRule =
@@ -65,12 +91,45 @@ fn is_header_text(text: &str) -> bool {
     is_text(text) && printable && text.trim_ascii() == text
 }
 
+fn is_header_prefix(text: &str) -> bool {
+    !text.starts_with(' ') && is_header_text(text.trim_end_matches(' ')) && is_short(text)
+}
+
+/// What browsers accept as a `Domain` attribute (RFC 6265, section 4.1.2.3).
+fn is_cookie_domain(text: &str) -> bool {
+    let label = |label: &str| {
+        let ends = !label.starts_with('-') && !label.ends_with('-');
+        let letters = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (1..=63).contains(&label.len()) && ends && letters
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+/// A `Path` attribute (RFC 6265, section 4.1.1): no control character and no semicolon.
+fn is_cookie_path(text: &str) -> bool {
+    text.starts_with('/') && is_header_text(text) && !text.contains(';')
+}
+
 fn is_path_prefix(text: &str) -> bool {
     text.starts_with('/') && text.len() <= 1024 && text.is_ascii()
 }
 
 fn is_listed_bin(text: &str) -> bool {
     names::is_bin(text) && !["other", "unreadable"].contains(&text)
+}
+
+/// Bytes, from a text such as `64KiB`; `None` if it isn't 1 to `largest`.
+pub(super) fn body_size(text: &str, largest: usize) -> Option<usize> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = match unit {
+        "" | "B" => 1,
+        "KiB" => 1024,
+        "MiB" => 1024 * 1024,
+        _ => return None,
+    };
+    let size = number.parse::<usize>().ok()?.checked_mul(unit)?;
+    (1..=largest).contains(&size).then_some(size)
 }
 
 pub(super) fn read_duration(

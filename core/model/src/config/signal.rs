@@ -1,7 +1,9 @@
 //! Signals: what is counted of the answers (outputs) and of the business (conversions).
 
 use super::header_names::response_header;
-use super::rules::{BIN, CATEGORY_VALUE, METHOD, PATH_PREFIX, PLAIN_CATEGORY, SIGNAL_NAME};
+use super::rules::{
+    BIN, CATEGORY_VALUE, METHOD, PATH_PREFIX, PLAIN_CATEGORY, SIGNAL_NAME, body_size,
+};
 use crate::document::{ConfigErrors, Node, Object};
 use crate::pointer::Pointer;
 
@@ -158,7 +160,10 @@ fn read_json(
     let pointer = json.parsed(expected, Pointer::parse, problems);
     let max_body = match object.get("max_body") {
         None => Some(DEFAULT_MAX_BODY),
-        Some(size) => size.parsed("a size of 1B to 1MiB, such as 64KiB", body_size, problems),
+        Some(size) => {
+            let read = |text: &str| body_size(text, LARGEST_MAX_BODY);
+            size.parsed("a size of 1B to 1MiB, such as 64KiB", read, problems)
+        }
     };
     (pointer, max_body)
 }
@@ -267,18 +272,4 @@ fn read_values(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<SignalBin
         scale.expected(problems, "a number above 0");
     }
     number.map(|scale| SignalBins::Values { scale })
-}
-
-/// Bytes, from a text such as `64KiB`; 1 byte to 1 MiB.
-fn body_size(text: &str) -> Option<usize> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let unit = match unit {
-        "" | "B" => 1,
-        "KiB" => 1024,
-        "MiB" => 1024 * 1024,
-        _ => return None,
-    };
-    let size = number.parse::<usize>().ok()?.checked_mul(unit)?;
-    (1..=LARGEST_MAX_BODY).contains(&size).then_some(size)
 }

@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod requests;
+
 fn minimal() -> Value {
     json!({"rollouts": [{
         "name": "scorer",
@@ -159,7 +161,7 @@ fn every_problem_names_its_path() {
         (
             &format!("{rollout}/affinity"),
             json!([{"header": "a", "cookie": "b"}]),
-            "rollouts[0].affinity[0]: expected exactly one of `header` and `cookie`",
+            "rollouts[0].affinity[0]: expected exactly one of `header`, `query`",
         ),
         (
             &format!("{rollout}/affinity"),
@@ -532,9 +534,24 @@ fn every_example_in_a_message_is_accepted() {
     of("/runtime", &|value| json!({"interval": value}));
     of(&rollout("match"), &|value| json!({"authorities": [value]}));
     of(&rollout("match"), &|value| json!({"path_prefixes": [value]}));
+    of(&rollout("match"), &|value| json!({"headers": [{"name": value, "present": true}]}));
+    of(&rollout("match"), &|value| json!({"headers": [{"name": "a", "values": [value]}]}));
+    of(&rollout("match"), &|value| json!({"headers": [{"name": "a", "prefix": value}]}));
+    let body = |pointer: Value, value: Value, size: Value| json!({"request_json": {"pointer": pointer, "values": [value], "max_body": size}});
+    of(&rollout("match"), &|value| body(value, json!("a"), json!("1KiB")));
+    let long = |value: Value| if value == nothing { json!(1) } else { value };
+    of(&rollout("match"), &|value| body(json!("/a"), long(value), json!("1KiB")));
+    of(&rollout("match"), &|value| body(json!("/a"), json!("a"), value));
     of(&rollout("weight"), &|value| value);
     of(&rollout("affinity"), &|value| json!([{"header": value}]));
     of(&rollout("affinity"), &|value| json!([{"cookie": value}]));
+    of(
+        &rollout("affinity"),
+        &|value| json!([{"query": if value == nothing { json!("") } else { value }}]),
+    );
+    of(&rollout("affinity"), &|value| json!([{"request_json": value}]));
+    of(&rollout("affinity"), &|value| json!([{"cookie": "c", "domain": value}]));
+    of(&rollout("affinity"), &|value| json!([{"cookie": "c", "path": value}]));
     of(&rollout("affinity"), &|value| json!([{"cookie": "c", "max_age": value}]));
     of(&rollout("failure"), &|value| json!({"http": [value]}));
     of(&rollout("failure"), &|value| json!({"grpc": [value]}));
