@@ -30,7 +30,7 @@ pub struct CounterBaseline {
 struct TakesPart {
     /// In what was assigned `outcome_age` ago.
     at_age: bool,
-    /// In everything else.
+    /// In everything that is counted at once.
     at_once: bool,
 }
 

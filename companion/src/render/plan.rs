@@ -43,16 +43,16 @@ const OUTCOME_AGE: Duration = Duration::from_secs(20);
 /// The age at which outcomes are counted, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlannedAge {
-    /// The filter's configuration.
+    /// From the filter's configuration file.
     Configured(Duration),
-    /// The filters that run.
+    /// From the gauge of the filters that run.
     Running(Duration),
     /// Nobody: the filter's default.
     Default,
 }
 
 impl PlannedAge {
-    /// The age itself.
+    /// The `outcome_age`, wherever it comes from.
     pub(crate) const fn age(self) -> Duration {
         match self {
             Self::Configured(age) | Self::Running(age) => age,

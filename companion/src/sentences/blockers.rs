@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use canary_rollout::blockers::{Blocker, Blockers, Lack, StepPosition};
+use canary_rollout::blockers::{Blocker, Blockers, MissingInput, StepPosition};
 
 use super::reasons::{mismatch, pause};
 use super::verdict::{figure, missing, no_answer};
@@ -39,14 +39,11 @@ fn blocker(blocker: &Blocker) -> String {
         }
         Blocker::Signal { metric, signal, values, envoys, known } => {
             let with = if *values { " with `values`" } else { "" };
-            let known = match known.as_slice() {
-                [] => format!(" and has no signals{with}"),
-                known => format!("; it has {}", known.join(", ")),
-            };
-            let envoys = envoys.join(", ");
-            format!(
-                "signal {signal}{with}, which metric {metric} names: the filter of {envoys} doesn't have \
-                 it{known}"
+            no_signal(
+                metric,
+                &format!("{signal}{with}"),
+                &envoys.join(", "),
+                &known_signals(known, with),
             )
         }
         Blocker::Timing { metric, timing, envoys } => format!(
@@ -58,11 +55,7 @@ fn blocker(blocker: &Blocker) -> String {
             "outcome_age of the filter of {}: it is older than canaryctl: update the filters first",
             envoys.join(", ")
         ),
-        Blocker::OneOutcomeAge { envoys } => {
-            let each = envoys.iter().map(|(name, age)| format!("{name} has {age} s"));
-            let each = each.collect::<Vec<_>>().join(", ");
-            format!("the same outcome_age in every filter: {each}")
-        }
+        Blocker::OneOutcomeAge { envoys } => one_age(envoys),
         Blocker::Age { age, left } => format!(
             "the first requests of this step to reach their outcome_age of {} ({} more)",
             span(*age),
@@ -79,14 +72,8 @@ fn blocker(blocker: &Blocker) -> String {
         Blocker::RefusedConfiguration { envoys } => {
             format!("a configuration that Envoy accepts: {}", listed(envoys, "refuses one:"))
         }
-        Blocker::Reachable { envoys } => {
-            let each = envoys.iter().map(|(name, why)| format!("{name} ({why})"));
-            format!("confirmation by {}", each.collect::<Vec<_>>().join(", "))
-        }
-        Blocker::Confirmation { envoys } => {
-            let each = envoys.iter().map(|(name, shown)| format!("{name} ({})", mismatch(shown)));
-            format!("confirmation by {}", each.collect::<Vec<_>>().join(", "))
-        }
+        Blocker::Reachable { envoys } => confirmation(envoys, String::clone),
+        Blocker::Confirmation { envoys } => confirmation(envoys, mismatch),
         Blocker::Leases { envoys, left } => {
             format!("the leases of {} to run out, {} at most", envoys.join(", "), span(*left))
         }
@@ -102,27 +89,56 @@ fn blocker(blocker: &Blocker) -> String {
         }
         Blocker::Data { metric, lacks } => format!("data of {metric}: {}", lack(lacks)),
         Blocker::Certificate { metric, log_e, log_limit, margin, left } => {
-            let share = (log_e / log_limit).clamp(0.0, 1.0) * 100.0;
-            let points = figure(margin * 100.0);
-            format!(
-                "certainty that {metric} is within {points} points of stable: {share:.0} % of the \
-                 evidence{}",
-                more(*left)
-            )
+            let evidence = certainty(metric, log_e / log_limit, *margin);
+            format!("{evidence}{}", more(*left))
         }
-        Blocker::Gate { url, attempts, said } => {
-            let said = said.as_ref().map_or(String::new(), |said| format!(" (it said: {said})"));
-            format!("the gate {url}, asked {attempts} times{said}")
-        }
+        Blocker::Gate { url, attempts, said } => gate(url, *attempts, said.as_deref()),
         Blocker::Operator { why } => pause(why),
     }
 }
 
-fn lack(lacks: &Lack) -> String {
+fn one_age<T: std::fmt::Display>(envoys: &[(String, T)]) -> String {
+    let each = envoys.iter().map(|(name, age)| format!("{name} has {age} s"));
+    format!("the same outcome_age in every filter: {}", each.collect::<Vec<_>>().join(", "))
+}
+
+fn gate(url: &str, attempts: u32, said: Option<&str>) -> String {
+    let said = said.map_or_else(String::new, |said| format!(" (it said: {said})"));
+    format!("the gate {url}, asked {attempts} times{said}")
+}
+
+fn no_signal(metric: &str, signal: &str, envoys: &str, known: &str) -> String {
+    format!(
+        "signal {signal}, which metric {metric} names: the filter of {envoys} doesn't have it{known}"
+    )
+}
+
+fn known_signals(known: &[String], with: &str) -> String {
+    match known {
+        [] => format!(" and has no signals{with}"),
+        known => format!("; it has {}", known.join(", ")),
+    }
+}
+
+/// Whose confirmation is missing, and why.
+fn confirmation<T>(envoys: &[(String, T)], why: impl Fn(&T) -> String) -> String {
+    let each = envoys.iter().map(|(name, what)| format!("{name} ({})", why(what)));
+    format!("confirmation by {}", each.collect::<Vec<_>>().join(", "))
+}
+
+/// How much of the evidence there is that a metric is within its margin; `share` is 1 at the limit.
+fn certainty(metric: &str, share: f64, margin: f64) -> String {
+    let (percent, points) = (share.clamp(0.0, 1.0) * 100.0, figure(margin * 100.0));
+    format!(
+        "certainty that {metric} is within {points} points of stable: {percent:.0} % of the evidence"
+    )
+}
+
+fn lack(lacks: &MissingInput) -> String {
     match lacks {
-        Lack::Answer(why) => no_answer(why),
-        Lack::Data(lacking) => missing(lacking),
-        Lack::Anything => "nothing was measured yet".to_owned(),
+        MissingInput::Answer(why) => no_answer(why),
+        MissingInput::Data(lacking) => missing(lacking),
+        MissingInput::Anything => "nothing was measured yet".to_owned(),
     }
 }
 

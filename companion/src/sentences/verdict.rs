@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use canary_judge::condition::Undecided;
-use canary_judge::counts::Trials;
+use canary_judge::counts::{Pair, Trials};
 use canary_judge::spec::MetricKind;
 use canary_judge::timing::Timing;
 use canary_judge::verdict::{
@@ -88,21 +88,7 @@ pub(crate) fn no_answer(why: &NoAnswer) -> String {
 fn findings(findings: &Findings, kind: MetricKind) -> String {
     match findings {
         Findings::Shares { unit, counts, ratio, margin } => {
-            let (verb, sign) = match kind {
-                MetricKind::Conversion => ("converted", '-'),
-                _ => ("failed", '+'),
-            };
-            let unit = match unit {
-                FindingUnit::Requests => "requests",
-                FindingUnit::Clients => "clients",
-            };
-            format!(
-                "the canary {verb} {} {unit}, stable {}; tolerated is {} {sign} {}",
-                share_of(counts.canary),
-                share_of(counts.stable),
-                times(*ratio),
-                points(*margin),
-            )
+            shares(kind, *unit, counts, &format!("{} {}", times(*ratio), signed(kind, *margin)))
         }
         Findings::Quantile { timing, quantile, edge_us, tolerance, counts } => {
             let edge = edge_us.unwrap_or(0.0) / 1e3;
@@ -159,6 +145,22 @@ fn findings(findings: &Findings, kind: MetricKind) -> String {
             )
         }
     }
+}
+
+fn shares(kind: MetricKind, unit: FindingUnit, counts: &Pair<Trials>, tolerated: &str) -> String {
+    let verb = if kind == MetricKind::Conversion { "converted" } else { "failed" };
+    let unit = match unit {
+        FindingUnit::Requests => "requests",
+        FindingUnit::Clients => "clients",
+    };
+    let (canary, stable) = (share_of(counts.canary), share_of(counts.stable));
+    format!("the canary {verb} {canary} {unit}, stable {stable}; tolerated is {tolerated}")
+}
+
+/// A margin with the sign that it has beside stable's share: fewer conversions are worse.
+fn signed(kind: MetricKind, margin: f64) -> String {
+    let sign = if kind == MetricKind::Conversion { '-' } else { '+' };
+    format!("{sign} {}", points(margin))
 }
 
 /// `12 of 431 (2.78 %)`.

@@ -12,7 +12,7 @@ use crate::effect::RequestChange;
 use crate::held::{HeldRequest, StreamId};
 use crate::host::{Headers, Host};
 use crate::matching::{self, RequestTarget};
-use crate::overdue::SentHeaders;
+use crate::open_request::SentHeaders;
 use crate::request::MatchedRequest;
 use crate::request_body::{RequestBody, is_json};
 use crate::rollout_state::RolloutState;
@@ -21,7 +21,7 @@ use crate::worker::FilterWorker;
 /// What to do with a request that has just come.
 #[derive(Debug)]
 pub enum Begun<'a> {
-    /// It goes on.
+    /// It goes on to its version.
     Decided(Decided<'a>),
     /// It waits for its body: stop it, and hand over each part of the body to
     /// [`FilterWorker::read_body`].
@@ -50,7 +50,7 @@ impl<'a> Begun<'a> {
 }
 
 /// The decision depends on bytes of the body that haven't come.
-struct Undecided;
+struct NeedsBody;
 
 impl FilterWorker {
     /// A request's headers have come: matches it to a rollout, assigns it to a version and says how to
@@ -98,7 +98,7 @@ impl FilterWorker {
         }
         let matched = match clear {
             true => self.match_and_assign(request, &held.body, Some(held.begun_ns), host),
-            false => Err(Undecided),
+            false => Err(NeedsBody),
         };
         let Ok(matched) = matched else {
             self.held.insert(stream, held);
@@ -146,16 +146,16 @@ impl FilterWorker {
         body: &RequestBody,
         begun_ns: Option<u64>,
         host: &impl Host,
-    ) -> Result<Option<MatchedRequest>, Undecided> {
+    ) -> Result<Option<MatchedRequest>, NeedsBody> {
         let target = RequestTarget::new(request);
         for place in 0..self.rollouts.len() {
             let Some(state) = self.rollouts.get(place) else { continue };
-            if !matching::matches(&state.rollout.matches, &target, body).ok_or(Undecided)? {
+            if !matching::matches(&state.rollout.matches, &target, body).ok_or(NeedsBody)? {
                 continue;
             }
             let now_ns = host.now_ns();
             let assignment = self.assign(place, request, body, now_ns, host)?;
-            let state = self.rollouts.get_mut(place).ok_or(Undecided)?;
+            let state = self.rollouts.get_mut(place).ok_or(NeedsBody)?;
             let begun_ns = begun_ns.unwrap_or(now_ns);
             return Ok(Some(state.follow(place, &assignment, request, begun_ns, now_ns)));
         }
@@ -202,8 +202,8 @@ impl FilterWorker {
         body: &RequestBody,
         now_ns: u64,
         host: &impl Host,
-    ) -> Result<Assignment, Undecided> {
-        let state = self.rollouts.get_mut(place).ok_or(Undecided)?;
+    ) -> Result<Assignment, NeedsBody> {
+        let state = self.rollouts.get_mut(place).ok_or(NeedsBody)?;
         let mut decide = |state: &RolloutState| {
             let (rollout, cached) = (&state.rollout, state.cached_in_force(now_ns));
             decide(&self.config, rollout, request, body, cached, || self.random.next_u64())
@@ -211,7 +211,7 @@ impl FilterWorker {
         let mut tentative = match decide(state) {
             Decision::Assigned(assignment) => return Ok(assignment),
             Decision::Tentative(tentative) => tentative,
-            Decision::Undecided => return Err(Undecided),
+            Decision::Undecided => return Err(NeedsBody),
         };
         let labeled = Rc::clone(&state.rollout);
         let record = state.refresh(host).map(|_| ());
@@ -219,7 +219,7 @@ impl FilterWorker {
             tentative = match decide(state) {
                 Decision::Assigned(assignment) => return Ok(assignment),
                 Decision::Tentative(tentative) => tentative,
-                Decision::Undecided => return Err(Undecided),
+                Decision::Undecided => return Err(NeedsBody),
             };
         }
         Ok(tentative.confirm(&state.rollout, record.map(|()| &state.cached), now_ns))

@@ -42,11 +42,11 @@ pub(crate) struct Watched<T> {
 /// A deadline that has passed.
 #[derive(Debug)]
 pub(crate) struct Passed<T> {
-    /// The request.
+    /// The request that it belongs to.
     pub(crate) watched: Rc<Watched<T>>,
     /// The deadline that passed first.
     pub(crate) deadline: Deadline,
-    /// When it passed.
+    /// When it passed, on the process-wide clock.
     pub(crate) due_ns: u64,
 }
 

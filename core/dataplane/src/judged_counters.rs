@@ -13,11 +13,12 @@ use crate::cohort::KeyHash;
 use crate::control::Control;
 use crate::effect::Effect;
 use crate::host::Host;
+use crate::instruments::PendingCounter;
 use crate::judged::{
     ClientEntry, JudgedCounts, JudgedRequest, JudgedRequests, JudgedSlot, JudgedState,
     MAX_CONVERSIONS, NewRequest,
 };
-use crate::metrics::{Definer, PendingCounter};
+use crate::metrics::Definer;
 use crate::shared::SharedRecord;
 use crate::signal::SignalReading;
 use crate::versions::VersionPlaces;

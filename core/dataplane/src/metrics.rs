@@ -10,85 +10,11 @@ use canary_model::stat_name::{FilterMetric, Metric, RolloutGauge, StatName};
 
 use crate::effect::Effect;
 use crate::host::{Host, HostMetricKind, MetricId};
+use crate::instruments::{Gauge, PendingCounter, Samples};
 use crate::metric_registry::MetricRegistry;
 use crate::outcome::{ComparedRequest, Outcome, RequestResult, ResponseFault};
 use crate::signal::{SignalReading, SignalValue, bin_names};
 use crate::versions::VersionPlaces;
-
-/// At most this many samples wait to be handed over: some ten microseconds' work, so that a request
-/// doesn't wait noticeably for it.
-const MAX_SAMPLES: usize = 128;
-
-/// A counter and what it hasn't handed over yet.
-#[derive(Debug)]
-pub(crate) struct PendingCounter {
-    id: Option<MetricId>,
-    pending: u64,
-}
-
-impl PendingCounter {
-    fn new(metrics: &MetricRegistry, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: metrics.define(host, HostMetricKind::Counter, name), pending: 0 }
-    }
-
-    /// Adds to the counter.
-    pub(crate) fn add(&mut self, by: u64) {
-        self.pending += by;
-    }
-
-    /// Hands over what was added.
-    pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
-        let pending = std::mem::take(&mut self.pending);
-        if let Some(id) = self.id.filter(|_| pending > 0) {
-            effects.push(Effect::Increment(id, pending));
-        }
-    }
-}
-
-/// A gauge; only changes are handed over.
-#[derive(Debug)]
-pub(crate) struct Gauge {
-    id: Option<MetricId>,
-    last: Option<u64>,
-}
-
-impl Gauge {
-    fn new(metrics: &MetricRegistry, host: &impl Host, name: &StatName<'_>) -> Self {
-        Self { id: metrics.define(host, HostMetricKind::Gauge, name), last: None }
-    }
-
-    /// Sets the gauge; an unchanged value costs nothing.
-    pub(crate) fn set(&mut self, value: u64, effects: &mut Vec<Effect>) {
-        if let Some(id) = self.id.filter(|_| self.last != Some(value)) {
-            self.last = Some(value);
-            effects.push(Effect::Record(id, value));
-        }
-    }
-}
-
-/// A histogram and the samples that it hasn't handed over yet.
-#[derive(Debug)]
-struct Samples {
-    id: Option<MetricId>,
-    pending: Vec<u64>,
-}
-
-impl Samples {
-    fn record(&mut self, value: u64, effects: &mut Vec<Effect>) {
-        self.pending.push(value);
-        if self.pending.len() >= MAX_SAMPLES {
-            self.flush(effects);
-        }
-    }
-
-    fn flush(&mut self, effects: &mut Vec<Effect>) {
-        let Some(id) = self.id else {
-            self.pending.clear();
-            return;
-        };
-        effects.extend(self.pending.drain(..).map(|value| Effect::Record(id, value)));
-    }
-}
 
 /// Defines the statistics of one role of a rollout under one version.
 #[derive(Debug)]
@@ -110,11 +36,11 @@ impl<H: Host> Definer<'_, H> {
 
     /// Defines one counter of theirs.
     pub(crate) fn counter(&self, metric: Metric<'_>) -> PendingCounter {
-        PendingCounter { id: self.define(HostMetricKind::Counter, metric), pending: 0 }
+        PendingCounter::numbered(self.define(HostMetricKind::Counter, metric))
     }
 
     fn samples(&self, metric: Metric<'_>) -> Samples {
-        Samples { id: self.define(HostMetricKind::Histogram, metric), pending: Vec::new() }
+        Samples::numbered(self.define(HostMetricKind::Histogram, metric))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::assign::Assignment;
 use crate::cohort::KeyHash;
 use crate::deadlines::Deadline;
 use crate::ending::ResponseEnd;
+use crate::protocol::grpc_of_http;
 use crate::responder::Responder;
 use crate::response_body::ResponseBody;
 use crate::sse::StreamFault;
@@ -367,40 +368,6 @@ impl Exchange {
             (true, None) => failure.grpc(grpc_of_http(answered.http)),
             (false, _) => failure.http(answered.http),
         }
-    }
-}
-
-/// Whether a content type is gRPC's: `application/grpc`, `application/grpc+proto` and so on. Not
-/// gRPC-Web's: its status is in the body, which the filter doesn't read, so its HTTP status decides.
-pub fn is_grpc(content_type: &[u8]) -> bool {
-    let begins = |prefix: &[u8]| {
-        content_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
-    begins(b"application/grpc") && !begins(b"application/grpc-web")
-}
-
-/// Reads a `:status`; `None` if it isn't an HTTP status.
-pub fn http_status(text: &[u8]) -> Option<u16> {
-    std::str::from_utf8(text).ok()?.parse().ok().filter(|code| (100..=599).contains(code))
-}
-
-/// Reads a `grpc-status`. An unreadable one is UNKNOWN (2), as it is for gRPC's clients.
-pub fn grpc_status(text: &[u8]) -> u32 {
-    const UNKNOWN: u32 = 2;
-    let text = std::str::from_utf8(text.trim_ascii());
-    text.ok().and_then(|text| text.parse().ok()).unwrap_or(UNKNOWN)
-}
-
-/// The gRPC status that an HTTP status stands for if the response has none
-/// (gRPC's `http-grpc-status-mapping.md`).
-fn grpc_of_http(status: u16) -> u32 {
-    match status {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
     }
 }
 

@@ -2,68 +2,20 @@
 //! passes.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 
 use canary_model::config::Rollout;
 use canary_model::role::Role;
 
-use crate::deadlines::{Deadline, Passed, Watched};
+use crate::deadlines::{Deadline, Passed};
 use crate::effect::Effect;
 use crate::host::{Headers, Host, Response};
-use crate::judged::JudgedRequest;
-use crate::outcome::{Outcome, Trial};
+use crate::open_request::{OpenRequest, SentHeaders};
+use crate::outcome::Outcome;
 use crate::request::MatchedRequest;
 use crate::responder::{Responder, UpstreamInfo, responder};
 use crate::response_body::BodyProgress;
-use crate::rollout_state::{AssignedUnder, RolloutState};
+use crate::rollout_state::RolloutState;
 use crate::worker::FilterWorker;
-
-/// What a tick needs to know of a request under deadlines.
-#[derive(Debug)]
-pub(crate) struct OpenRequest {
-    trial: Trial,
-    /// What it was assigned under.
-    under: AssignedUnder,
-    /// Its place among the requests to be judged.
-    judged: RefCell<JudgedRequest>,
-    /// The host's number for the stream.
-    stream: u32,
-    /// The request's Content-Length, if its deadline began before its end: it holds only if that much
-    /// has come by then.
-    upload: Option<u64>,
-    /// The response's headers have come, and not from stable in the canary's place.
-    answered: Cell<bool>,
-    /// The first byte of the body has come, or of an event stream the first event with content.
-    content: Cell<bool>,
-    /// The time to it in microseconds.
-    ttfb_us: Cell<Option<u64>>,
-    /// It was counted as overdue; whatever happens later counts nothing.
-    counted: Cell<bool>,
-}
-
-impl OpenRequest {
-    /// Whether it was counted as overdue.
-    pub(crate) fn is_counted(&self) -> bool {
-        self.counted.get()
-    }
-
-    /// Changes what the judge knows of it.
-    pub(crate) fn with_judged(&self, change: impl FnOnce(&mut JudgedRequest)) {
-        // No change asks for another.
-        if let Ok(mut judged) = self.judged.try_borrow_mut() {
-            change(&mut judged);
-        }
-    }
-}
-
-/// A request's headers as they go on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SentHeaders {
-    /// The host's number for the stream.
-    pub(crate) stream: u32,
-    /// Whether the request ends with its headers.
-    pub(crate) ended: bool,
-}
 
 impl FilterWorker {
     /// The request goes on to its version. Without body hooks, nothing more is known of its end, so the
@@ -260,9 +212,6 @@ fn is_sending(request: &OpenRequest, attribute: impl Fn(&[&str]) -> Option<Vec<u
 fn content_length(headers: &impl Headers) -> Option<u64> {
     str::from_utf8(&headers.get("content-length")?).ok()?.parse().ok()
 }
-
-/// A request under deadlines, as the queues and the request share it.
-pub(crate) type WatchedRequest = Rc<Watched<OpenRequest>>;
 
 #[cfg(test)]
 mod tests;

@@ -5,10 +5,11 @@ use crate::assign::{Assignment, NewCookie};
 use crate::host::Headers;
 use crate::judged::JudgedRequest;
 use crate::judged_counters::take_conversions;
-use crate::outcome::{Exchange, is_grpc};
-use crate::overdue::WatchedRequest;
+use crate::open_request::{AssignedUnder, WatchedRequest};
+use crate::outcome::Exchange;
+use crate::protocol::is_grpc;
 use crate::response_body::ResponseBody;
-use crate::rollout_state::{AssignedUnder, RolloutState};
+use crate::rollout_state::RolloutState;
 use crate::signal::{self, SignalReading};
 
 /// A request that a rollout matches, until it ends.

@@ -11,7 +11,7 @@ use actson::options::JsonParserOptionsBuilder;
 use actson::{JsonEvent, JsonParser};
 use canary_model::pointer::Pointer;
 
-use crate::outcome::is_grpc;
+use crate::protocol::is_grpc;
 
 /// Arrays and objects may be nested this deep, as in serde_json; anything deeper counts as broken.
 const MAX_DEPTH: usize = 128;
@@ -33,14 +33,14 @@ pub enum BodyValue<'a> {
     /// There is no such value, or none that can be read: the body is broken, too long, too late or
     /// missing.
     Absent,
-    /// The value.
+    /// The body has this value.
     Found(&'a JsonScalar),
 }
 
 /// A request's body as far as it is known.
 pub struct RequestBody {
     /// Reads the bytes that come; `None` before the first one and once nothing more is read.
-    parser: Option<Parser>,
+    parser: Option<BodyParser>,
     /// The values that are looked for.
     sought: Vec<Sought>,
     /// Whether more can become known.
@@ -57,7 +57,7 @@ struct Sought {
     found: Option<Option<JsonScalar>>,
 }
 
-struct Parser {
+struct BodyParser {
     json: JsonParser<PushJsonFeeder>,
     /// For each open array or object, the element or field that comes next or is being read.
     path: Vec<PathStep>,
@@ -114,7 +114,7 @@ impl RequestBody {
         }
         let options = JsonParserOptionsBuilder::default().with_max_depth(MAX_DEPTH).build();
         let json = JsonParser::new_with_options(PushJsonFeeder::new(), options);
-        let parser = Some(Parser { json, path: Vec::new(), received: 0 });
+        let parser = Some(BodyParser { json, path: Vec::new(), received: 0 });
         Self { parser, sought, open: true }
     }
 
@@ -181,7 +181,7 @@ impl Sought {
     }
 }
 
-impl Parser {
+impl BodyParser {
     /// Reads a chunk; `false` if what has come isn't the beginning of JSON, or is all of it.
     fn push(&mut self, chunk: &[u8], sought: &mut [Sought]) -> bool {
         let mut rest = chunk;

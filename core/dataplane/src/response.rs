@@ -11,7 +11,8 @@ use crate::effect::{Effect, ResponseChange};
 use crate::ending::{ResponseEnd, is_local_reply, may_be_local, response_end};
 use crate::host::{Host, Response};
 use crate::judged_counters::take_conversions;
-use crate::outcome::{Outcome, RequestResult, grpc_status, http_status};
+use crate::outcome::{Outcome, RequestResult};
+use crate::protocol::{grpc_status, http_status};
 use crate::request::MatchedRequest;
 use crate::responder::{Responder, responder, upstream_info};
 use crate::response_body::{ResponseBody, ResponseStart};
@@ -37,7 +38,7 @@ pub struct BodyChunk<F> {
     pub size: usize,
     /// Whether the response ends with it.
     pub ended: bool,
-    /// Reads its bytes.
+    /// Reads its bytes from the host, which costs a call.
     pub bytes: F,
 }
 

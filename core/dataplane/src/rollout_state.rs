@@ -19,8 +19,8 @@ use crate::judged_counters::{JudgedCounters, JudgedMetrics};
 use crate::messages::{GuardTrip, Message};
 use crate::metric_registry::MetricRegistry;
 use crate::metrics::{Definer, Observed, RolloutMetrics};
+use crate::open_request::{AssignedUnder, OpenRequest};
 use crate::outcome::Outcome;
-use crate::overdue::OpenRequest;
 use crate::poll::Poller;
 use crate::shared::{RecordError, SharedRecord};
 use crate::signal::SignalReading;
@@ -56,17 +56,6 @@ pub struct RolloutState {
     /// What is to be judged.
     pub(crate) judged: JudgedCounters,
     registry: MetricRegistry,
-}
-
-/// What a request was assigned under, and keeps until it ends.
-#[derive(Clone, Debug)]
-pub struct AssignedUnder {
-    /// The rollout with the versions that its roles ran.
-    pub(crate) rollout: Rc<Rollout>,
-    /// Where these are counted.
-    versions: VersionPlaces,
-    /// The generation of the weight in force.
-    weight_generation: u32,
 }
 
 impl RolloutState {

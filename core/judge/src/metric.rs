@@ -46,7 +46,7 @@ impl MetricState {
             MetricRule::Conversion { signal, margin } => {
                 rate(Events::Conversions(signal.clone()), 1.0, *margin)
             }
-            MetricRule::Latency { of, tolerances } => {
+            MetricRule::Latency { timing: of, tolerances } => {
                 Test::Latency(Box::new(Latency::new(*of, *tolerances, planned)))
             }
             MetricRule::Values { signal, tolerance, worse } => {

@@ -16,7 +16,7 @@ pub(crate) struct ReadableCount {
 }
 
 impl ReadableCount {
-    /// Adds observations.
+    /// Adds observations of either version.
     pub(crate) fn note(&mut self, readable: u64, unreadable: u64) {
         self.readable.merge(&readable);
         self.unreadable.merge(&unreadable);

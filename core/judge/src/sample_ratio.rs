@@ -43,7 +43,7 @@ const SLACK: f64 = 0.01;
 /// The sample ratio test; all of it survives a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SampleRatio {
-    /// ln(1/falseSplit).
+    /// ln(1/falseSplit), which the evidence must reach.
     #[serde(with = "exact")]
     log_limit: f64,
     mixture: Mixture<14>,
@@ -148,7 +148,7 @@ impl SampleRatio {
         self.log_limit - self.window.map_or(1.0, window_share).ln()
     }
 
-    /// The figures now.
+    /// The figures as they stand after the last line.
     pub(crate) fn verdict(&self) -> SampleRatioVerdict {
         let (log_e, log_limit) = (self.mixture.log_mean(), self.limit());
         SampleRatioVerdict {

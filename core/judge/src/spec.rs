@@ -98,8 +98,8 @@ pub enum MetricRule {
     Latency {
         /// What of a request's time is compared. The default isn't written out, as for
         /// [`Analysis::false_split`].
-        #[serde(skip_serializing_if = "Timing::is_total")]
-        of: Timing,
+        #[serde(rename = "of", skip_serializing_if = "Timing::is_total")]
+        timing: Timing,
         /// The tolerated factors, in the order of [`QUANTILES`]; 1.1 by default.
         tolerances: [f64; 9],
     },

@@ -36,7 +36,7 @@ pub enum HeaderCondition {
     OneOf(Vec<String>),
     /// Anything that begins so.
     Prefix(String),
-    /// Anything.
+    /// Whatever it is, even empty.
     Present,
 }
 

@@ -103,7 +103,7 @@ pub enum Blocker {
     },
     /// Requests of this step: the first ones haven't reached the age at which they are counted.
     Age {
-        /// The age.
+        /// The age at which requests are counted.
         #[serde(serialize_with = "seconds")]
         age: Duration,
         /// How much of it is left.
@@ -114,9 +114,9 @@ pub enum Blocker {
     Answers {
         /// How many had no answer.
         unanswered: u64,
-        /// Of how many.
+        /// How many there were in all.
         requests: u64,
-        /// The age.
+        /// The age at which they are counted.
         #[serde(serialize_with = "seconds")]
         age: Duration,
     },
@@ -167,8 +167,8 @@ pub enum Blocker {
     Data {
         /// The metric's name, as in the file.
         metric: String,
-        /// What it lacks.
-        lacks: Lack,
+        /// What it needs to go on.
+        lacks: MissingInput,
     },
     /// The certificate that a metric is within its margin (non-inferiority).
     Certificate {
@@ -200,13 +200,13 @@ pub enum Blocker {
     },
 }
 
-/// What a metric lacks.
+/// What a metric needs before it can conclude anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Lack {
+pub enum MissingInput {
     /// A measurement that says something; the last one doesn't, for this reason.
     Answer(NoAnswer),
-    /// Data.
+    /// More data of this kind.
     Data(InsufficientData),
     /// Anything: it was never asked.
     Anything,

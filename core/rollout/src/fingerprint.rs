@@ -79,7 +79,7 @@ fn gate(gate: &Gate) -> Value {
 fn metric(metric: &MetricSpec) -> Value {
     let rule = match &metric.rule {
         MetricRule::FailureRate { ratio, margin } => json!({"ratio": ratio, "margin": margin}),
-        MetricRule::Latency { of, tolerances } => {
+        MetricRule::Latency { timing: of, tolerances } => {
             let named = QUANTILES.iter().zip(tolerances);
             let named = named.map(|((name, _), factor)| ((*name).to_owned(), json!(factor)));
             // The default was no field of version 2's first files.

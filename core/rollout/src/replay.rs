@@ -34,7 +34,7 @@ pub enum ReplayOutcome {
 /// Why a replay ended as it did.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReplayReason {
-    /// This metric failed.
+    /// This metric failed, so the canary is rolled back.
     Failed(Box<Verdict>),
     /// The conditions of all steps held, and no metric failed.
     Completed {

@@ -215,7 +215,7 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
             1.0,
             "Tolerated factor: how many times slower the canary may be (default 1.1)",
         )),
-        (MetricKind::Latency, "of") => optional(words(
+        (MetricKind::Latency, "of") => optional(one_of(
             Timing::ALL.map(Timing::as_str),
             "What of a request's time is compared: all of it, the time to the first byte, or the mean time between chunks (default total)",
         )),
@@ -224,7 +224,7 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
             1.0,
             "Tolerated factor: how many times higher or lower the canary's values may be (default 1.1)",
         )),
-        (MetricKind::Values, "worse") => optional(words(
+        (MetricKind::Values, "worse") => optional(one_of(
             Worse::ALL.map(Worse::as_str),
             "In which direction a change is a regression (default both)",
         )),
@@ -261,7 +261,7 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
     }
 }
 
-fn words(words: [&str; 3], description: &str) -> Value {
+fn one_of(words: [&str; 3], description: &str) -> Value {
     json!({"description": description, "anyOf": [{"enum": words}]})
 }
 

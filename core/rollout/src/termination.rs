@@ -17,7 +17,7 @@ pub enum TerminationReason {
     Metric {
         /// The metric's name, as in the file.
         metric: String,
-        /// What it found.
+        /// What its test found.
         verdict: FailedVerdict,
     },
     /// The guard tripped on enough Envoys.

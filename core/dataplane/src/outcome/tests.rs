@@ -269,22 +269,3 @@ fn the_events_of_a_stream_decide_before_its_status() {
         assert_eq!(by(ResponseEnd::ClientLeft), (RequestResult::Success, false), "{fault:?}");
     }
 }
-
-#[test]
-fn what_clients_and_upstreams_may_write() {
-    assert!(
-        is_grpc(b"application/grpc")
-            && is_grpc(b"Application/gRPC+proto")
-            && !is_grpc(b"application/json")
-            && !is_grpc(b"")
-            && !is_grpc(b"application/grpc-web+proto")
-    );
-    assert_eq!(
-        (http_status(b"200"), http_status(b"99"), http_status(b"\xff"), http_status(b"600")),
-        (Some(200), None, None, None)
-    );
-    assert_eq!(
-        (grpc_status(b"0"), grpc_status(b" 14 "), grpc_status(b"x"), grpc_status(b"-1")),
-        (0, 14, 2, 2)
-    );
-}

@@ -207,11 +207,11 @@ fn latency(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<MetricRul
     let of = word("of", Timing::ALL.map(|timing| (timing.as_str(), timing)), fields, problems);
     let tolerance = tolerance(fields, problems);
     let Some(node) = fields.get("quantiles") else {
-        return Some(MetricRule::Latency { of: of?, tolerances: [tolerance?; 9] });
+        return Some(MetricRule::Latency { timing: of?, tolerances: [tolerance?; 9] });
     };
     let named = quantiles(&node, problems);
     let tolerances = spread(&named?, tolerance?);
-    Some(MetricRule::Latency { of: of?, tolerances })
+    Some(MetricRule::Latency { timing: of?, tolerances })
 }
 
 /// The named quantiles and their factors, ascending.

@@ -30,7 +30,7 @@ fn reads_the_example() {
     let rules: Vec<MetricRule> = analysis.metrics.into_iter().map(|metric| metric.rule).collect();
     assert_eq!(rules[0], MetricRule::FailureRate { ratio: 1.0, margin: 0.001 });
     let tolerances = [1.1, 1.1, 1.1, 1.2, 1.2, 1.5, 1.5, 1.5, 1.5];
-    assert_eq!(rules[1], MetricRule::Latency { of: Timing::Total, tolerances });
+    assert_eq!(rules[1], MetricRule::Latency { timing: Timing::Total, tolerances });
     assert_eq!(rules[2], MetricRule::Distribution { signal: "label".to_owned(), tolerance: 0.0 });
     assert_eq!(rules[3], MetricRule::Conversion { signal: "checkout".to_owned(), margin: 0.01 });
     let MetricRule::Prometheus(gpu) = &rules[4] else { panic!("prometheus") };
@@ -44,7 +44,7 @@ fn defaults() {
     let rate = metric(json!({"name": "f", "kind": "failureRate"}));
     assert_eq!(rate, Ok(MetricRule::FailureRate { ratio: 1.0, margin: 0.001 }));
     let latency = metric(json!({"name": "l", "kind": "latency"}));
-    assert_eq!(latency, Ok(MetricRule::Latency { of: Timing::Total, tolerances: [1.1; 9] }));
+    assert_eq!(latency, Ok(MetricRule::Latency { timing: Timing::Total, tolerances: [1.1; 9] }));
     let conversion = metric(json!({"name": "c", "kind": "conversion", "signal": "c"}));
     assert_eq!(conversion, Ok(MetricRule::Conversion { signal: "c".to_owned(), margin: 0.0 }));
 }
@@ -53,7 +53,7 @@ fn defaults() {
 fn latency_of_a_timing_and_values_in_a_direction() {
     let rule = |text: &str| metric(serde_json::from_str(text).unwrap());
     let ttft = rule(r#"{"name": "t", "kind": "latency", "of": "ttfb", "quantiles": {"p50": 1.2}}"#);
-    assert_eq!(ttft, Ok(MetricRule::Latency { of: Timing::Ttfb, tolerances: [1.2; 9] }));
+    assert_eq!(ttft, Ok(MetricRule::Latency { timing: Timing::Ttfb, tolerances: [1.2; 9] }));
     let total = rule(r#"{"name": "t", "kind": "latency", "of": "total"}"#);
     assert_eq!(total, rule(r#"{"name": "t", "kind": "latency"}"#));
     let values = |more: &str| {
@@ -104,7 +104,7 @@ fn a_named_quantile_holds_up_to_the_next() {
     let between = [1.5, 1.5, 1.5, 1.5, 2.0, 2.0, 2.0, 2.0, 2.0];
     assert_eq!(tolerances(json!({"p90": 1.5, "p97": 2})), between, "a quantile between two");
     let all = metric(json!({"name": "l", "kind": "latency", "tolerance": 1.3}));
-    assert_eq!(all, Ok(MetricRule::Latency { of: Timing::Total, tolerances: [1.3; 9] }));
+    assert_eq!(all, Ok(MetricRule::Latency { timing: Timing::Total, tolerances: [1.3; 9] }));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::rig::{Rng, Run, binomial, canary_quantiles, decided, judge, most, runs, until_abort};
 
-/// The canary's weight.
+/// The canary's share of requests.
 const WEIGHT: f64 = 0.05;
 /// The canary's cold start, which doesn't count.
 const COLD: u64 = 50;

@@ -121,7 +121,7 @@ fn no_endpoints(state: &State, role: Role) -> Option<Blocker> {
 fn missing_timings(spec: &Spec, state: &State) -> Vec<Blocker> {
     let mut missing = Vec::new();
     for metric in &spec.analysis.metrics {
-        let MetricRule::Latency { of, .. } = &metric.rule else { continue };
+        let MetricRule::Latency { timing: of, .. } = &metric.rule else { continue };
         if *of == Timing::Total {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Blocker, Blockers, Lack, StepPosition, checks};
+use super::{Blocker, Blockers, MissingInput, StepPosition, checks};
 use crate::advance;
 use crate::mismatch::EnvoyMismatch;
 use crate::pause::PauseReason;
@@ -213,11 +213,11 @@ fn data(state: &State) -> Vec<Blocker> {
     let lacking = |verdict: &Verdict| verdict.conclusion == Conclusion::Insufficient;
     let wait = |verdict: Verdict| {
         let outage = match &verdict.findings {
-            Findings::Query { outage, .. } => outage.clone().map(Lack::Answer),
+            Findings::Query { outage, .. } => outage.clone().map(MissingInput::Answer),
             _ => None,
         };
-        let missing = verdict.missing.map(Lack::Data);
-        let lacks = outage.or(missing).unwrap_or(Lack::Anything);
+        let missing = verdict.missing.map(MissingInput::Data);
+        let lacks = outage.or(missing).unwrap_or(MissingInput::Anything);
         Blocker::Data { metric: verdict.metric, lacks }
     };
     state.judge.verdicts().into_iter().filter(lacking).map(wait).collect()

@@ -66,7 +66,7 @@ fn slowed(
     slower: impl Fn(&mut Rng, f64) -> f64 + Sync,
 ) -> Vec<Race> {
     let judge =
-        judge(MetricRule::Latency { of: Timing::Total, tolerances: [tolerance; 9] }, SECONDS);
+        judge(MetricRule::Latency { timing: Timing::Total, tolerances: [tolerance; 9] }, SECONDS);
     runs(count, |rng| {
         let judge = warmed(rng, judge.clone(), weight);
         let lines = (2..2 + seconds).map(|t| {

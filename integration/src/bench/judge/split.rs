@@ -12,7 +12,7 @@ use super::{Extent, told};
 use crate::bench::Sheet;
 
 const LIMIT: f64 = 0.01;
-/// Requests a second.
+/// Requests of both versions a second.
 const REQUESTS: u64 = 100;
 /// How long a file plans to take, in seconds; also where half an hour of a right split ends.
 const PLANNED: u64 = 3_600;

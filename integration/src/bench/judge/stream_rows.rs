@@ -11,7 +11,7 @@ const LIMIT: f64 = 0.01;
 /// The age by which deadlines have passed, and the longest stream, in seconds.
 const DEADLINE: u64 = 10;
 const LONGEST: u64 = 120;
-/// The route's timeout.
+/// The route's timeout, in seconds.
 const TIMEOUT: u64 = 15;
 const UP: [f64; 3] = [0.05, 0.25, 0.5];
 const DOWN: [f64; 3] = [0.5, 0.25, 0.05];

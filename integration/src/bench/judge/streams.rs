@@ -46,7 +46,7 @@ pub(super) enum RequestLength {
     Short,
 }
 
-/// One version.
+/// How one version answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StreamVersion {
     pub(super) length: RequestLength,
@@ -55,7 +55,7 @@ pub(super) struct StreamVersion {
     pub(super) known: FailureTime,
 }
 
-/// A row's circumstances.
+/// Traffic, weights and versions of a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StreamScenario {
     /// The weight of each ten minutes, as a fraction.
