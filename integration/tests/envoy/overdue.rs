@@ -143,7 +143,7 @@ async fn a_body_that_doesnt_come_or_stalls_fails_at_its_deadline() {
     answer(RawAnswer::new(200).data("x").pause(Duration::from_millis(600)).data("y").end());
     rig.get("/").await;
     counts(&rig, [1, 0, 0, 0]).await;
-    answer(RawAnswer::new(200).head().wait(&latch));
+    answer(RawAnswer::new(200).wait(&latch));
     let silent = send(&rig, [ClientRequest::get("/")]);
     counts(&rig, [2, 1, 1, 0]).await;
     answer(RawAnswer::new(200).data("x").wait(&latch));
