@@ -104,28 +104,28 @@ pub struct Side {
 /// Quantiles of a time, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Milliseconds {
-    /// The median.
+    /// The median time, in milliseconds.
     pub p50_ms: Option<f64>,
-    /// The 95th percentile.
+    /// The 95th percentile, in milliseconds.
     pub p95_ms: Option<f64>,
-    /// The 99th percentile.
+    /// The 99th percentile, in milliseconds.
     pub p99_ms: Option<f64>,
 }
 
 /// Quantiles of a signal's values, in the unit that the filter records.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValueQuantiles {
-    /// The median.
+    /// The median of the values.
     pub p50: Option<f64>,
-    /// The 95th percentile.
+    /// The 95th percentile of the values.
     pub p95: Option<f64>,
-    /// The 99th percentile.
+    /// The 99th percentile of the values.
     pub p99: Option<f64>,
 }
 
 impl Milliseconds {
     /// The quantiles of times in microseconds; `None` if there are none.
-    pub fn of(times_us: &Histogram) -> Option<Self> {
+    pub fn from_micros(times_us: &Histogram) -> Option<Self> {
         let quantile = |share| times_us.quantile(share).map(|us| rounded(us / 1_000.0, 3));
         (!times_us.is_empty()).then(|| Self {
             p50_ms: quantile(0.5),
@@ -293,7 +293,7 @@ pub(crate) fn side(
     counts: RequestCounts,
     recorded: &Distributions,
 ) -> Side {
-    let times = Milliseconds::of(&recorded.time_us);
+    let times = Milliseconds::from_micros(&recorded.time_us);
     Side {
         version,
         requests: counts.requests,
@@ -302,8 +302,8 @@ pub(crate) fn side(
         p50_ms: times.and_then(|times| times.p50_ms),
         p95_ms: times.and_then(|times| times.p95_ms),
         p99_ms: times.and_then(|times| times.p99_ms),
-        ttfb: Milliseconds::of(&recorded.ttfb_us),
-        gap: Milliseconds::of(&recorded.gap_us),
+        ttfb: Milliseconds::from_micros(&recorded.ttfb_us),
+        gap: Milliseconds::from_micros(&recorded.gap_us),
         values: ValueQuantiles::of_each(&recorded.values),
     }
 }

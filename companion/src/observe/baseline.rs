@@ -30,7 +30,7 @@ pub struct CounterBaseline {
 struct TakesPart {
     /// In what was assigned `outcome_age` ago.
     at_age: bool,
-    /// In everything else.
+    /// In what is counted at once or at a request's end.
     at_once: bool,
 }
 

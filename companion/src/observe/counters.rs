@@ -65,7 +65,7 @@ pub enum Counter {
 pub struct Recorded {
     /// Whether of clients' first observations alone, instead of all compared requests.
     pub first: bool,
-    /// What was measured.
+    /// Which time or value was measured.
     pub what: Quantity,
 }
 

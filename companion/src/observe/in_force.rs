@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(660);
 /// The weights that the rollout expects every Envoy to have in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExpectedWeights {
-    /// The one now.
+    /// The weight expected at present.
     pub now: Weight,
     /// The age at which the filters count outcomes.
     pub age: Duration,
@@ -22,9 +22,9 @@ pub struct ExpectedWeights {
 /// The time between two scrapes.
 #[derive(Clone, Copy, Debug)]
 pub struct Period {
-    /// The scrape before.
+    /// When the scrape before was.
     pub from: Instant,
-    /// This scrape.
+    /// When this scrape was.
     pub to: Instant,
 }
 

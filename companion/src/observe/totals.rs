@@ -10,7 +10,7 @@ use super::counters::{Counter, RolloutCounters};
 /// What operators see of one version's requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestCounts {
-    /// Compared requests, `rq_total`.
+    /// Compared requests that have ended, `rq_total`.
     pub requests: u64,
     /// Those that failed, `rq_failure`.
     pub failures: u64,

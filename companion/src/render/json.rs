@@ -279,7 +279,7 @@ pub(crate) fn aborted<'v>(
 fn side(side: &VersionView) -> SideJson<'_> {
     let known = side.version.as_deref();
     let counts = &side.counts;
-    let times = controller::Milliseconds::of;
+    let times = controller::Milliseconds::from_micros;
     let all = times(&counts.time_us).map(MillisJson::from);
     let MillisJson { p50_ms, p95_ms, p99_ms } = all.unwrap_or_default();
     SideJson {

@@ -26,8 +26,8 @@ impl From<&VersionCounts> for Measures {
     fn from(counts: &VersionCounts) -> Self {
         Self {
             unanswered: counts.unanswered,
-            ttfb: Milliseconds::of(&counts.ttfb_us),
-            gap: Milliseconds::of(&counts.gap_us),
+            ttfb: Milliseconds::from_micros(&counts.ttfb_us),
+            gap: Milliseconds::from_micros(&counts.gap_us),
             values: ValueQuantiles::of_each(&counts.values),
         }
     }

@@ -43,7 +43,7 @@ const OUTCOME_AGE: Duration = Duration::from_secs(20);
 /// The age at which outcomes are counted, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlannedAge {
-    /// The filter's configuration.
+    /// The filter's configuration, given by `--filter`.
     Configured(Duration),
     /// The filters that run.
     Running(Duration),
@@ -52,7 +52,7 @@ pub(crate) enum PlannedAge {
 }
 
 impl PlannedAge {
-    /// The age itself.
+    /// The age that the plan reckons with.
     pub(crate) const fn age(self) -> Duration {
         match self {
             Self::Configured(age) | Self::Running(age) => age,

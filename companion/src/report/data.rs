@@ -103,7 +103,7 @@ pub struct VersionSample {
     /// Those without an answer at the age `outcome_age`.
     #[serde(skip)]
     pub unanswered: Option<u64>,
-    /// Times and values.
+    /// The distributions of their times and values.
     #[serde(skip)]
     pub recorded: Distributions,
 }

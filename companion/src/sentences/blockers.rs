@@ -37,42 +37,12 @@ fn blocker(blocker: &Blocker) -> String {
         Blocker::OtherVersion { expected, envoys } => {
             format!("version {expected} of the canary: {}", listed(envoys, "runs"))
         }
-        Blocker::Signal { metric, signal, values, envoys, known } => {
-            let with = if *values { " with `values`" } else { "" };
-            let known = match known.as_slice() {
-                [] => format!(" and has no signals{with}"),
-                known => format!("; it has {}", known.join(", ")),
-            };
-            let envoys = envoys.join(", ");
-            format!(
-                "signal {signal}{with}, which metric {metric} names: the filter of {envoys} doesn't have \
-                 it{known}"
-            )
-        }
-        Blocker::Timing { metric, timing, envoys } => format!(
-            "timing {timing}, which metric {metric} compares: the filter of {} doesn't measure it; add \
-             it to the configuration's `timings`",
-            envoys.join(", ")
-        ),
-        Blocker::OutdatedFilter { envoys } => format!(
-            "outcome_age of the filter of {}: it is older than canaryctl: update the filters first",
-            envoys.join(", ")
-        ),
-        Blocker::OneOutcomeAge { envoys } => {
-            let each = envoys.iter().map(|(name, age)| format!("{name} has {age} s"));
-            let each = each.collect::<Vec<_>>().join(", ");
-            format!("the same outcome_age in every filter: {each}")
-        }
-        Blocker::Age { age, left } => format!(
-            "the first requests of this step to reach their outcome_age of {} ({} more)",
-            span(*age),
-            span(*left)
-        ),
-        Blocker::Answers { unanswered, requests, age } => format!(
-            "answers: {unanswered} of {requests} canary requests had no answer at {} s; set outcome_age \
-             above the slowest answers",
-            age.as_secs()
-        ),
+        Blocker::Signal { .. }
+        | Blocker::Timing { .. }
+        | Blocker::OutdatedFilter { .. }
+        | Blocker::OneOutcomeAge { .. }
+        | Blocker::Age { .. }
+        | Blocker::Answers { .. } => measurement(blocker).unwrap_or_default(),
         Blocker::Endpoints { role, envoys } => {
             format!("an endpoint in {role}'s cluster: {} has none", envoys.join(", "))
         }
@@ -116,6 +86,49 @@ fn blocker(blocker: &Blocker) -> String {
         }
         Blocker::Operator { why } => pause(why),
     }
+}
+
+/// What keeps requests from being counted, or counted the way that a metric needs.
+fn measurement(blocker: &Blocker) -> Option<String> {
+    Some(match blocker {
+        Blocker::Signal { metric, signal, values, envoys, known } => {
+            let with = if *values { " with `values`" } else { "" };
+            let known = match known.as_slice() {
+                [] => format!(" and has no signals{with}"),
+                known => format!("; it has {}", known.join(", ")),
+            };
+            let envoys = envoys.join(", ");
+            format!(
+                "signal {signal}{with}, which metric {metric} names: the filter of {envoys} doesn't have \
+                 it{known}"
+            )
+        }
+        Blocker::Timing { metric, timing, envoys } => format!(
+            "timing {timing}, which metric {metric} compares: the filter of {} doesn't measure it; add \
+             it to the configuration's `timings`",
+            envoys.join(", ")
+        ),
+        Blocker::OutdatedFilter { envoys } => format!(
+            "outcome_age of the filter of {}: it is older than canaryctl: update the filters first",
+            envoys.join(", ")
+        ),
+        Blocker::OneOutcomeAge { envoys } => {
+            let each = envoys.iter().map(|(name, age)| format!("{name} has {age} s"));
+            let each = each.collect::<Vec<_>>().join(", ");
+            format!("the same outcome_age in every filter: {each}")
+        }
+        Blocker::Age { age, left } => format!(
+            "the first requests of this step to reach their outcome_age of {} ({} more)",
+            span(*age),
+            span(*left)
+        ),
+        Blocker::Answers { unanswered, requests, age } => format!(
+            "answers: {unanswered} of {requests} canary requests had no answer at {} s; set outcome_age \
+             above the slowest answers",
+            age.as_secs()
+        ),
+        _ => return None,
+    })
 }
 
 fn lack(lacks: &Lack) -> String {

@@ -103,7 +103,7 @@ pub enum Blocker {
     },
     /// Requests of this step: the first ones haven't reached the age at which they are counted.
     Age {
-        /// The age.
+        /// The filters' `outcome_age`.
         #[serde(serialize_with = "seconds")]
         age: Duration,
         /// How much of it is left.
@@ -114,9 +114,9 @@ pub enum Blocker {
     Answers {
         /// How many had no answer.
         unanswered: u64,
-        /// Of how many.
+        /// How many reached the age.
         requests: u64,
-        /// The age.
+        /// The filters' `outcome_age`.
         #[serde(serialize_with = "seconds")]
         age: Duration,
     },
