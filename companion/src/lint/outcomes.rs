@@ -15,7 +15,7 @@ const SLACK: Duration = Duration::from_secs(2);
 pub(crate) fn warnings(config: &Config, json: &Value) -> Vec<ConfigError> {
     let rollouts = config.rollouts.iter().enumerate();
     let of_rollout = |(index, rollout): (usize, &Rollout)| {
-        let sets_age = json["rollouts"][index].get("outcome_age").is_some();
+        let sets_age = json.pointer(&format!("/rollouts/{index}/outcome_age")).is_some();
         let found = [
             no_deadline(rollout),
             no_first_byte(rollout),

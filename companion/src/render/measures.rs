@@ -33,6 +33,13 @@ impl From<&VersionCounts> for Measures {
     }
 }
 
+/// A quantile's name, and where it is among times.
+type NamedMilliseconds = (&'static str, fn(Milliseconds) -> Option<f64>);
+/// A quantile's name, and where it is among values.
+type NamedValues = (&'static str, fn(&ValueQuantiles) -> Option<f64>);
+/// A timing's name, and where its quantiles are.
+type NamedTimes = (&'static str, fn(&Measures) -> Option<Milliseconds>);
+
 /// The rows for whatever either version has: name, stable, canary.
 pub(crate) fn rows(stable: &Measures, canary: &Measures) -> Vec<[String; 3]> {
     let mut rows = Vec::new();
@@ -47,10 +54,9 @@ pub(crate) fn rows(stable: &Measures, canary: &Measures) -> Vec<[String; 3]> {
     row("unanswered".to_owned(), &|one| {
         one.unanswered.filter(|_| either).map(|count| count.to_string())
     });
-    let quantiles: [(&str, fn(Milliseconds) -> Option<f64>); 3] =
+    let quantiles: [NamedMilliseconds; 3] =
         [("p50", |one| one.p50_ms), ("p95", |one| one.p95_ms), ("p99", |one| one.p99_ms)];
-    let timings: [(&str, fn(&Measures) -> Option<Milliseconds>); 2] =
-        [("ttfb", |one| one.ttfb), ("gap", |one| one.gap)];
+    let timings: [NamedTimes; 2] = [("ttfb", |one| one.ttfb), ("gap", |one| one.gap)];
     for (timing, times) in timings {
         for (quantile, at) in quantiles {
             row(format!("{timing} {quantile}"), &|one| {
@@ -58,7 +64,7 @@ pub(crate) fn rows(stable: &Measures, canary: &Measures) -> Vec<[String; 3]> {
             });
         }
     }
-    let quantiles: [(&str, fn(&ValueQuantiles) -> Option<f64>); 3] =
+    let quantiles: [NamedValues; 3] =
         [("p50", |one| one.p50), ("p95", |one| one.p95), ("p99", |one| one.p99)];
     let signals: BTreeSet<&String> = stable.values.keys().chain(canary.values.keys()).collect();
     for signal in signals {

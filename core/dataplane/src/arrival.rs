@@ -20,6 +20,10 @@ use crate::worker::FilterWorker;
 
 /// What to do with a request that has just come.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every request is decided at once, and a box would cost it an allocation"
+)]
 pub enum Begun<'a> {
     /// It goes on to its version.
     Decided(Decided<'a>),
