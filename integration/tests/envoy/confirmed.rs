@@ -68,11 +68,11 @@ async fn with_affinity_only_the_canarys_users_cost_a_look() {
 async fn dear_calls_stay_within_their_budget() {
     let by_user = json!([{"header": "x-user-id"}]);
     for (name, rig, most) in [
-        // The two internal headers, the content type; the status.
-        ("stable, random roll", Rig::new(), 4),
-        ("stable, by header", Rig::new().affinity(by_user), 5),
+        // The two internal headers, the content type; the status; how the response ended.
+        ("stable, random roll", Rig::new(), 5),
+        ("stable, by header", Rig::new().affinity(by_user), 6),
         // Besides, the shared record, the guard's score and who answered.
-        ("canary, random roll", Rig::new().weight(100.0), 6),
+        ("canary, random roll", Rig::new().weight(100.0), 7),
     ] {
         let rig = rig.start().await;
         let load =

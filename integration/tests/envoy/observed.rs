@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Output;
+use std::time::Duration;
 
 use canary_integration::{
     AdminAddress, AdminOn, Load, PrometheusProcess, Rig, Running, RunningLoad, artifacts, free_port,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -87,10 +88,24 @@ pub(crate) struct ObservedRig {
 
 impl ObservedRig {
     pub(crate) async fn start() -> Self {
-        let rig = Rig::new().admin(AdminOn::Tcp).unguarded().start().await;
+        let rig = Rig::new().admin(AdminOn::Tcp).unguarded().reading_bodies();
+        let rig = rig.rollout(|rollout| {
+            rollout["outcome_age"] = "1s".into();
+            rollout["timings"] = json!(["ttfb", "gap"]);
+            let from = json!({"response_json": "/tokens"});
+            rollout["signals"] = json!([{"name": "tokens", "from": from, "values": {}}]);
+        });
+        let rig = rig.start().await;
+        for upstream in [rig.stable(), rig.canary()] {
+            upstream.change(|behavior| {
+                behavior.body = Some(r#"{"tokens": 300}"#.into());
+                behavior.headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+                (behavior.chunks, behavior.pause) = (Some(4), Duration::from_millis(1));
+            });
+        }
         rig.canary().change(|behavior| {
             behavior.errors = 0.2;
-            behavior.latency = std::time::Duration::from_millis(30);
+            behavior.latency = Duration::from_millis(30);
         });
         let controller = ControllerProcess::new(ENDLESS);
         let child = controller.spawn(&rig);
