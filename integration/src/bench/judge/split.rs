@@ -56,6 +56,9 @@ pub(super) fn tell_false(extent: Extent) -> Sheet {
 }
 
 /// The sheet of true alarms: requests, of both versions, until the alarm.
+///
+/// Targets are a quarter above the study's figures. Those of 4, 10, 52 and 1.3 % it gives without the start
+/// mixture, which costs 4 % in the median and 10 % in the 95th percentile where it gives both (6.5 %).
 pub(super) fn tell_speed(extent: Extent) -> Sheet {
     let mut sheet = Sheet::new(
         "Split check: requests until a wrong split is found",
@@ -67,10 +70,10 @@ pub(super) fn tell_speed(extent: Extent) -> Sheet {
         (0.05, 0.055, 0, [Some(41_000), Some(85_000)]),
         (0.05, 0.065, 0, [Some(4_800), Some(9_500)]),
         (0.05, 0.065, HALF_HOUR, [Some(8_400), Some(13_800)]),
-        (0.05, 0.04, 0, [Some(8_700), Some(15_000)]),
+        (0.05, 0.04, 0, [Some(9_000), Some(16_200)]),
         (0.05, 0.1, 0, [Some(600), Some(1_100)]),
-        (0.5, 0.52, 0, [Some(17_500), Some(39_000)]),
-        (0.01, 0.013, 0, [Some(23_500), Some(46_000)]),
+        (0.5, 0.52, 0, [Some(17_500), Some(42_000)]),
+        (0.01, 0.013, 0, [Some(23_500), Some(50_000)]),
     ] {
         let [said, is] = [weight, share].map(percent);
         let since = if from > 0 { " after half an hour of a right split" } else { "" };
