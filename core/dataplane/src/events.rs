@@ -135,5 +135,6 @@ fn data_of(line: &[u8]) -> Option<&[u8]> {
     Some(value.strip_prefix(b" ").unwrap_or(value))
 }
 
-#[cfg(test)]
+// Proptest is for the host alone.
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -182,5 +182,6 @@ fn bare_word(text: &[u8]) -> Option<&'static [u8]> {
     behind.is_none_or(|byte| matches!(byte, b',' | b']' | b'}')).then_some(word)
 }
 
-#[cfg(test)]
+// Proptest is for the host alone.
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

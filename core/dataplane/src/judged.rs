@@ -343,5 +343,6 @@ impl JudgedCounts {
     }
 }
 
-#[cfg(test)]
+// Proptest is for the host alone.
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -298,5 +298,6 @@ pub fn is_json(content_type: &[u8]) -> bool {
     json && !is_grpc(&media_type) && !media_type.starts_with(b"application/grpc-web")
 }
 
-#[cfg(test)]
+// Proptest is for the host alone.
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
