@@ -5,9 +5,9 @@
 use std::sync::LazyLock;
 
 use canary_dataplane::assign::{Assignment, Decision, Headers, Reason, decide};
-use canary_model::config::{Config, Rollout};
 use canary_dataplane::control::{Control, InForce, WeightReason};
 use canary_dataplane::request_body::RequestBody;
+use canary_model::config::{Config, Rollout};
 use canary_model::pointer::Pointer;
 use canary_model::role::Role;
 use canary_model::weight::{PPM, Weight};
@@ -77,6 +77,9 @@ fuzz_target!(|data: &[u8]| {
             _ => assert_eq!(decided.role(), role),
         }
         assert!(decided.cookie().is_none_or(|cookie| cookie.id.len() == 32));
-        assert!(decided.cookie().is_none() || decided.client().is_some(), "a generated id is a key");
+        assert!(
+            decided.cookie().is_none() || decided.client().is_some(),
+            "a generated id is a key"
+        );
     }
 });

@@ -5,13 +5,8 @@
 use canary_judge::condition::Condition;
 use libfuzzer_sys::fuzz_target;
 
-const RESULTS: [&[f64]; 5] = [
-    &[],
-    &[0.0],
-    &[f64::NAN],
-    &[f64::INFINITY, f64::NEG_INFINITY],
-    &[1e308, -0.0, 5e-324],
-];
+const RESULTS: [&[f64]; 5] =
+    [&[], &[0.0], &[f64::NAN], &[f64::INFINITY, f64::NEG_INFINITY], &[1e308, -0.0, 5e-324]];
 
 fuzz_target!(|text: &str| match Condition::parse(text) {
     Ok(condition) => {

@@ -1,8 +1,8 @@
 //! Any plugin configuration: it is refused with a reason, or within every limit.
 #![no_main]
 
-use canary_model::config::{Config, MAX_ROLLOUTS};
 use canary_dataplane::signal::bin_names;
+use canary_model::config::{Config, MAX_ROLLOUTS};
 use canary_model::names::{is_rollout_name, is_version};
 use libfuzzer_sys::fuzz_target;
 

@@ -121,7 +121,14 @@ impl Response for EventStreamHeaders {
 }
 
 fn read(chunks: &[&[u8]]) -> (Option<StreamFault>, Vec<SignalReading>) {
-    let start = ResponseStart { status: 200, ended: false, signals: true, now_ns: 1_000, draw: 7 };
+    let start = ResponseStart {
+        status: 200,
+        ended: false,
+        event_stream: true,
+        signals: true,
+        now_ns: 1_000,
+        draw: 7,
+    };
     let mut body = ResponseBody::new(&ROLLOUT, &EventStreamHeaders, &start).expect("it is needed");
     let (mut before, mut needed) = (BodyProgress::default(), true);
     for (at, chunk) in chunks.iter().enumerate() {

@@ -4,9 +4,13 @@
 
 use std::sync::LazyLock;
 
-use canary_judge::{ Judge, observation::{MAX_CLASSES, MAX_SIGNALS, Observation, SignalCounts, read_lines}, spec::Analysis, };
-use canary_rollout::spec::Spec;
+use canary_judge::{
+    Judge,
+    observation::{MAX_CLASSES, MAX_SIGNALS, Observation, SignalCounts, read_lines},
+    spec::Analysis,
+};
 use canary_model::weight::PPM;
+use canary_rollout::spec::Spec;
 use libfuzzer_sys::fuzz_target;
 
 const FILE: &str = r#"{"rollout": "r", "steps": [{"setWeight": 5}, {"pause": {"duration": "1m"}}],
@@ -66,9 +70,8 @@ fn sound(line: &Observation) {
     }
     let again = Observation::read(&line.to_line()).expect("what was written is read");
     let counts = |line: &Observation| {
-        let of = |role: &canary_judge::observation::RoleCounts| {
-            (role.total, role.failure, role.clients)
-        };
+        let of =
+            |role: &canary_judge::observation::RoleCounts| (role.total, role.failure, role.clients);
         (of(&line.roles.stable), of(&line.roles.canary), line.window, line.sticky)
     };
     assert_eq!(counts(&again), counts(line));

@@ -2,10 +2,16 @@
 //! state is read back as it was written.
 #![no_main]
 
+use std::time::Duration;
+
 use canary_judge::Judge;
-use canary_rollout::{ plan::{TrafficEstimate, plan}, spec::Spec, state::State, };
 use canary_model::names::is_rollout_name;
 use canary_model::weight::{PPM, Weight};
+use canary_rollout::{
+    plan::{TrafficEstimate, plan},
+    spec::Spec,
+    state::State,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|json: &[u8]| {
@@ -40,6 +46,7 @@ fn holds(spec: &Spec) {
     assert!(State::resume(&written, spec).expect("and read back") == state);
     let judge = Judge::new(&spec.analysis, spec.planned_seconds());
     assert_eq!(judge.verdicts().len(), spec.analysis.metrics.len());
-    let plan = plan(spec, TrafficEstimate { rps: 100.0, baseline: 0.01 });
+    let traffic = TrafficEstimate { rps: 100.0, baseline: 0.01 };
+    let plan = plan(spec, traffic, Duration::from_secs(20));
     assert_eq!(plan.steps.len(), spec.steps.len());
 }

@@ -3,10 +3,12 @@
 
 use std::sync::LazyLock;
 
+use canary_dataplane::json;
+use canary_dataplane::signal::{
+    SignalReading, SignalValue, bin_names, header_readings, json_readings,
+};
 use canary_model::config::{Config, Rollout};
 use canary_model::pointer::Pointer;
-use canary_dataplane::json;
-use canary_dataplane::signal::{SignalReading, SignalValue, bin_names, header_readings, json_readings};
 use libfuzzer_sys::fuzz_target;
 
 const CONFIG: &str = r#"{"rollouts": [{"name": "r",
@@ -34,13 +36,18 @@ fuzz_target!(|data: &[u8]| {
     {
         let _ = pointer.find(&document, draw);
     }
-    let places: Vec<Pointer> = ["/predictions/*/label", "", "/s", "/d"].into_iter().filter_map(Pointer::parse).collect();
+    let places: Vec<Pointer> =
+        ["/predictions/*/label", "", "/s", "/d"].into_iter().filter_map(Pointer::parse).collect();
     let document = json::select(json, &places.iter().collect::<Vec<_>>());
     let fourth = json::select(json, &[&places[3]]);
     if let Ok(strict) = serde_json::from_slice::<serde_json::Value>(json) {
         assert_eq!(document.as_ref(), Some(&strict), "JSON reads as it is");
         let fourth = fourth.expect("it is JSON");
-        assert_eq!(places[3].find(&fourth, draw), places[3].find(&strict, draw), "selected otherwise");
+        assert_eq!(
+            places[3].find(&fourth, draw),
+            places[3].find(&strict, draw),
+            "selected otherwise"
+        );
     }
     let body = document.as_ref().map(|document| (document, json.len()));
     sound(&json_readings(&ROLLOUT, body, draw));

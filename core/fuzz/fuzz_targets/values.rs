@@ -1,8 +1,8 @@
 //! The small grammars: whatever is read writes itself so that it reads back the same.
 #![no_main]
 
-use canary_model::duration;
 use canary_dataplane::protocol::{grpc_status, http_status, is_grpc};
+use canary_model::duration;
 use canary_model::matching::Authority;
 use canary_model::runtime::{Lease, RuntimeKey, check_owner, parse_count, parse_enabled};
 use canary_model::weight::{PPM, Weight};
