@@ -136,5 +136,6 @@ fn data_of(line: &[u8]) -> Option<&[u8]> {
 }
 
 // Proptest is for the host alone.
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests;

@@ -183,5 +183,6 @@ fn bare_word(text: &[u8]) -> Option<&'static [u8]> {
 }
 
 // Proptest is for the host alone.
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests;

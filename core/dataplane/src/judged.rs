@@ -344,5 +344,6 @@ impl JudgedCounts {
 }
 
 // Proptest is for the host alone.
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests;

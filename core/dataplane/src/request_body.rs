@@ -299,5 +299,6 @@ pub fn is_json(content_type: &[u8]) -> bool {
 }
 
 // Proptest is for the host alone.
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests;
