@@ -86,6 +86,17 @@ pub(crate) struct TickContext {
     pub(crate) window: u64,
 }
 
+/// A line on which nothing changes, for tests; they change what matters to them.
+#[cfg(test)]
+pub(crate) const STILL: TickContext = TickContext {
+    t: 1.0,
+    weight: Weight::ZERO,
+    in_force: Weight::ZERO,
+    sticky: false,
+    change: None,
+    window: 1,
+};
+
 /// What is other than on the line before.
 ///
 /// Failures and conversions are counted at one age, so a block of totals and failures belongs to the same

@@ -1,19 +1,9 @@
 use super::*;
-use crate::blocks::{BlockUpdate, Change, TickContext};
+use crate::blocks::{BlockUpdate, Change, STILL, TickContext};
 use crate::failure_abort::Tolerated;
 use crate::observation::ClassCounts;
 use crate::rate::Rate;
 use crate::verdict::{FindingUnit, Findings};
-use canary_model::weight::Weight;
-
-const STILL: TickContext = TickContext {
-    t: 1.0,
-    weight: Weight::ZERO,
-    in_force: Weight::ZERO,
-    sticky: false,
-    change: None,
-    window: 1,
-};
 
 fn read(text: &str) -> Observation {
     Observation::read(&format!("{{\"t\": 1, \"weight\": 10, {text}}}")).unwrap()

@@ -1,15 +1,6 @@
 use super::*;
+use crate::blocks::STILL;
 use crate::laws::ONE;
-use canary_model::weight::Weight;
-
-const STILL: TickContext = TickContext {
-    t: 1.0,
-    weight: Weight::ZERO,
-    in_force: Weight::ZERO,
-    sticky: false,
-    change: None,
-    window: 1,
-};
 
 fn classes(names: &[&str], canary: &[u64], stable: &[u64]) -> ClassPairs {
     let counts = canary.iter().zip(stable).map(|(c, s)| Pair { canary: *c, stable: *s });

@@ -1,8 +1,7 @@
 use super::*;
-use crate::blocks::Change;
+use crate::blocks::{Change, STILL};
 use crate::laws::{ONE, mean};
 use canary_model::histogram::{Bin, Histogram};
-use canary_model::weight::Weight;
 
 fn bins(bins: &[(f64, u64)]) -> Histogram {
     bins.iter().map(|(lower, count)| (Bin::new(*lower, 100.0).unwrap(), *count)).collect()
@@ -17,24 +16,8 @@ fn line(requests: u64, canary: &[(f64, u64)], stable: &[(f64, u64)]) -> Observat
 }
 
 fn tick(change: Option<Change>) -> TickContext {
-    TickContext {
-        t: 1.0,
-        weight: Weight::ZERO,
-        in_force: Weight::ZERO,
-        sticky: false,
-        change,
-        window: 1,
-    }
+    TickContext { change, ..STILL }
 }
-
-const STILL: TickContext = TickContext {
-    t: 1.0,
-    weight: Weight::ZERO,
-    in_force: Weight::ZERO,
-    sticky: false,
-    change: None,
-    window: 1,
-};
 
 /// 1,000 stable requests: 500 of 1 to 1.1 ms, 400 of 2, 90 of 3, 9 of 4, one of 5.
 const STABLE: [(f64, u64); 5] =

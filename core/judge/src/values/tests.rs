@@ -1,17 +1,8 @@
 use super::*;
+use crate::blocks::STILL;
 use crate::laws::{ONE, mean};
 use crate::verdict::Findings;
 use canary_model::histogram::Bin;
-use canary_model::weight::Weight;
-
-const STILL: TickContext = TickContext {
-    t: 1.0,
-    weight: Weight::ZERO,
-    in_force: Weight::ZERO,
-    sticky: false,
-    change: None,
-    window: 1,
-};
 
 /// Values in bins of a width of 10.
 fn bins(bins: &[(f64, u64)]) -> Histogram {
