@@ -10,6 +10,7 @@
 )]
 
 mod abort;
+mod cohort;
 mod controller;
 mod errors;
 mod fake;
