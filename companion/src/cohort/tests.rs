@@ -99,7 +99,10 @@ fn lines_end_with_lf_or_cr_lf() {
 fn an_empty_line_is_named() {
     for (file, number) in [(&b"\n"[..], 1), (b"ann\n\r\nbob\n", 2), (b"ann\nbob\n\n", 3)] {
         let (out, result) = answered(file, CohortFormat::Lines);
-        assert!(matches!(result, Err(CohortError::EmptyLine(line)) if line == number), "{result:?}");
+        assert!(
+            matches!(result, Err(CohortError::EmptyLine(line)) if line == number),
+            "{result:?}"
+        );
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count() as u64, number - 1);
     }
 }

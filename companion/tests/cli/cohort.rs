@@ -66,7 +66,9 @@ fn versions_of_the_command_line_replace_those_of_the_configuration() {
     let with = |weight| cohort(&filter, &[&versions[..], &["--weight", weight]].concat(), b"ann\n");
     assert_eq!(with("100").exits(0).stdout, "ann\t4.0-rc1\n");
     assert_eq!(with("0").exits(0).stdout, "ann\t3.2\n");
-    cohort(&filter, &["--weight", "5", "--canary-version", "rq_total"], b"").exits(2).says("version");
+    cohort(&filter, &["--weight", "5", "--canary-version", "rq_total"], b"")
+        .exits(2)
+        .says("version");
 }
 
 #[test]
