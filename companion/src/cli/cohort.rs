@@ -15,7 +15,7 @@ pub struct CohortArgs {
     #[arg(value_parser = rollout_name)]
     pub name: String,
 
-    /// The filter's configuration
+    /// The filter's configuration, as JSON
     #[arg(long, value_name = "FILE")]
     pub filter: PathBuf,
 

@@ -36,11 +36,14 @@ fn bytes(hex: &str) -> Vec<u8> {
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
+/// Keys with the version that each must get.
+type Expected<'v> = Vec<(Vec<u8>, &'v str)>;
+
 /// Every vector that can be a line, through the command's own reader and writer.
 #[test]
 fn the_golden_vectors_of_the_filter() {
-    // The keys of each salt and weight, with the version that each must get.
-    let mut files: BTreeMap<(String, &str), Vec<(Vec<u8>, &str)>> = BTreeMap::new();
+    // By salt and weight.
+    let mut files: BTreeMap<(String, &str), Expected<'_>> = BTreeMap::new();
     for row in GOLDEN.lines().filter(|line| !line.starts_with('#')) {
         let [salt, key, weight, role] = row.split(' ').collect::<Vec<_>>()[..] else {
             panic!("not a row: {row}");

@@ -52,9 +52,9 @@ pub struct EndedRelease {
     pub version: String,
     /// The version that it was compared with, if that is known.
     pub stable: Option<String>,
-    /// How it ended.
+    /// What became of the version.
     pub outcome: ReleaseOutcome,
-    /// Why, for people.
+    /// Why it ended so, in a sentence for people.
     pub reason: String,
     /// When it ended, in milliseconds since 1970. With version and outcome it identifies the end.
     pub ended_at: u64,
@@ -74,16 +74,16 @@ impl EndedRelease {
 pub enum ReleaseStage {
     /// There was none yet.
     NotStarted,
-    /// It runs.
+    /// A release runs, whatever its phase.
     Running {
         /// The version that is being released.
         version: String,
         /// The version that it is compared with, if that is known.
         stable: Option<String>,
     },
-    /// It is over.
+    /// The last release is over.
     Ended {
-        /// How it ended.
+        /// The release with its outcome.
         release: EndedRelease,
         /// Whether nothing can start before `finish`, because all users are in the canary's place.
         unfinished: bool,
@@ -143,7 +143,7 @@ pub struct RegistryInputs {
 /// What the aliases ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistryDecision {
-    /// Start a release.
+    /// Start the release of a version.
     Start {
         /// The version to release.
         candidate: String,
@@ -238,7 +238,7 @@ impl RegistryState {
     }
 
     /// Removes what the registry has or refuses; the latter is returned.
-    fn settle(&mut self, answers: &[WriteBackAnswer]) -> Vec<(WriteBack, String)> {
+    fn remove_answered(&mut self, answers: &[WriteBackAnswer]) -> Vec<(WriteBack, String)> {
         let mut refused = Vec::new();
         for answer in answers {
             let (number, why) = match answer {
@@ -256,7 +256,7 @@ impl RegistryState {
 /// One step: takes note of what happened, and says what the aliases ask for.
 pub fn step(state: &RegistryState, inputs: &RegistryInputs) -> RegistryStep {
     let mut state = state.clone();
-    let refused = state.settle(&inputs.answers);
+    let refused = state.remove_answered(&inputs.answers);
     let waiting = match &inputs.release {
         ReleaseStage::NotStarted => false,
         ReleaseStage::Running { version, .. } => {
