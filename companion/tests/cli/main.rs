@@ -10,6 +10,7 @@
 )]
 
 mod abort;
+mod coming_from;
 mod controller;
 mod errors;
 mod fake;
