@@ -11,6 +11,7 @@
 
 mod abort;
 mod cohort;
+mod coming_from;
 mod controller;
 mod errors;
 mod fake;
