@@ -23,12 +23,14 @@ pub mod phase;
 pub mod plan;
 pub mod refusal;
 pub mod replay;
+mod role_text;
 pub mod schema;
 pub mod spec;
 pub mod state;
 pub mod step;
 pub mod target;
 pub mod termination;
+pub mod versions;
 
 pub use after_end::after_end;
 pub use step::{HostClocks, StepResult, step};
