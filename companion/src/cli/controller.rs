@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use canary_model::names::{VERSION_EXPECTED, is_version};
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use reqwest::Url;
@@ -41,6 +42,14 @@ pub struct RunArgs {
     /// Take the rollout over from another owner
     #[arg(long)]
     pub takeover: bool,
+
+    /// The version that serves now [default: the file's, or that of Envoy's configuration]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub stable_version: Option<String>,
+
+    /// The version to release [default: the file's, or that of Envoy's configuration]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub canary_version: Option<String>,
 
     /// Time between two scrapes; for tests
     #[arg(long, hide = true, default_value = "1s", value_parser = positive_duration)]
@@ -118,6 +127,11 @@ pub struct ReportArgs {
     /// Write the page to a file instead of printing it
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+}
+
+/// Reads a version's label.
+pub(super) fn version(text: &str) -> Result<String, String> {
+    if is_version(text) { Ok(text.to_owned()) } else { Err(format!("expected {VERSION_EXPECTED}")) }
 }
 
 /// Reads a controller's URL: http or https, nothing secret in it.

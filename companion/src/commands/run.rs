@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use canary_judge::counts::Pair;
 use canary_model::duration;
 use canary_model::redact::redacted;
 use canary_rollout::action::Action;
 use canary_rollout::spec::Spec;
+use canary_rollout::versions::VersionSources;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -59,6 +61,9 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure
         ));
     }
     let scraper = FleetScraper::new(targets, &spec.rollout, deadline).await;
+    if spec.registry.is_some() {
+        return Err(Error::NeedsServe { rollout: spec.rollout }.into());
+    }
     let (engine, under_way) = engine(args, source, spec, journal, &found, &scraper).await?;
     serve(context, args, listener, access, engine, scraper, under_way).await
 }
@@ -83,9 +88,13 @@ async fn engine(
     let predecessor = found.finished.map(|begin| preflight::owner(&journal, begin)).transpose()?;
     let predecessor = predecessor.flatten();
     let dead = predecessor.as_deref();
-    let versions = preflight::check(scraper.fleet(), &spec.rollout, args.takeover, dead).await?;
+    let shown = preflight::check(scraper.fleet(), &spec.rollout, args.takeover, dead).await?;
+    let given =
+        Pair { stable: args.stable_version.clone(), canary: args.canary_version.clone() };
+    let file = spec.versions.clone();
+    let release = VersionSources { given, released: None, file, shown }.choose();
     if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
-        && preflight::is_decided(&journal, begin, &source, &versions)?
+        && preflight::is_decided(&journal, begin, &source, &release.versions)?
     {
         render::remark(if args.stay {
             "a rollout of this file and these versions has ended already; --stay shows its result. To run \
@@ -95,6 +104,9 @@ async fn engine(
              before it reported the result; nothing is done again. The next `run` starts again"
         });
         return Ok(Engine::resume(spec, journal, begin)?);
+    }
+    if let Some(version) = release.same() {
+        return Err(Error::SameVersion { rollout: spec.rollout.clone(), version: version.to_owned() }.into());
     }
     let random = getrandom::u32().map_err(|error| Error::System(error.into()))?;
     let start = Start {
@@ -106,7 +118,9 @@ async fn engine(
         file: redacted(&source),
         owner: identity::controller(random),
         takeover: args.takeover,
-        versions,
+        versions: release.versions,
+        named: release.named,
+        source: None,
         canaryctl: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let engine = Engine::begin(spec, journal, start).map_err(Error::Journal)?;
@@ -132,6 +146,7 @@ async fn serve(
     let server = tokio::spawn(api::serve(listener, api, stopped));
     let channels = Channels { orders: queue, status: sender };
     let controller = Controller::new(engine, scraper, channels, teller, args.stay);
+    let controller = controller.in_folder(rollout_file::folder(args.file())?);
     let result = controller.run(args.tick, under_way).await;
     let ended = result.as_ref().map_or_else(|failure| failure.is_degraded(), |()| true);
     if ended {

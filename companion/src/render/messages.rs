@@ -46,7 +46,31 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::Paused { why } => format!("paused: {}", sentences::pause(why)),
         RolloutEvent::Resumed => "resumed".to_owned(),
         RolloutEvent::Promoting => "promoting: weight 100 %".to_owned(),
-        RolloutEvent::Completed { reason, unreachable } => completed_because(reason, unreachable),
+        RolloutEvent::Completed { reason, unreachable } => {
+            format!("{}. {}", completed_because(reason, unreachable), left_to_do(spec))
+        }
+        RolloutEvent::Deploying { role, version, attempt: 1 } => {
+            format!("deploying version {version} into {role}'s place")
+        }
+        RolloutEvent::Deploying { role, version, attempt } => {
+            format!("deploying version {version} into {role}'s place (call {attempt} of the hook)")
+        }
+        RolloutEvent::Deployed { role, version } => {
+            format!("version {version} serves in {role}'s place")
+        }
+        RolloutEvent::Abandoned { reason } => {
+            format!("Degraded: no weight has moved; {}", sentences::termination(reason))
+        }
+        RolloutEvent::Finalizing { version } => format!(
+            "finalizing: version {version} takes over stable's place; until that is done, an abort can't go \
+             back to stable"
+        ),
+        RolloutEvent::HandingOver { weight } => {
+            format!("handing over: weight {weight} %, the new stable is judged")
+        }
+        RolloutEvent::Finished { version, reason, unreachable } => {
+            finished_because(version, reason, unreachable)
+        }
         RolloutEvent::Aborting { reason } => {
             format!("rolling back to stable: {}", sentences::termination(reason))
         }
@@ -121,6 +145,29 @@ fn completed_because(reason: &TerminationReason, unreachable: &[String]) -> Stri
     }
 }
 
+/// What a rollout without a deploy hook leaves to the operator.
+fn left_to_do(spec: &Spec) -> String {
+    format!(
+        "Left to do: put the new version in stable's place, then run `canaryctl finish {} -f FILE`. Until \
+         then, an Envoy that restarts while no controller watches it returns its traffic to the old version",
+        spec.rollout
+    )
+}
+
+fn finished_because(version: &str, reason: &TerminationReason, unreachable: &[String]) -> String {
+    let finished = finished(version, unreachable);
+    let because = format!("{finished}; {}", sentences::termination(reason));
+    out_of_reach(unreachable).map_or_else(
+        || because.clone(),
+        |lost| format!("{because}. {lost}, which may still use the canary's place"),
+    )
+}
+
+fn finished(version: &str, unreachable: &[String]) -> String {
+    let of = if unreachable.is_empty() { "" } else { " of the Envoys that can be reached" };
+    format!("Healthy: all traffic{of} is in stable's place, and both places run version {version}")
+}
+
 fn completed(unreachable: &[String]) -> String {
     if unreachable.is_empty() {
         return "Healthy: all traffic on the canary".to_owned();
@@ -152,7 +199,12 @@ pub(crate) fn brief(event: &RolloutEvent) -> Option<String> {
             let all = completed(unreachable);
             Some(out_of_reach(unreachable).map_or(all.clone(), |lost| format!("{all}. {lost}")))
         }
+        RolloutEvent::Finished { version, unreachable, .. } => {
+            let all = finished(version, unreachable);
+            Some(out_of_reach(unreachable).map_or(all.clone(), |lost| format!("{all}. {lost}")))
+        }
         RolloutEvent::Aborting { .. } => Some("rolling back to stable".to_owned()),
+        RolloutEvent::Abandoned { .. } => Some("Degraded: no weight has moved".to_owned()),
         RolloutEvent::Degraded { reason: TerminationReason::OtherOwner { .. }, .. } => None,
         RolloutEvent::Degraded { unreachable, .. } => Some(rolled_back(unreachable)),
         _ => None,

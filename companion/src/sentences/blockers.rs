@@ -34,6 +34,21 @@ fn blocker(blocker: &Blocker) -> String {
         Blocker::CanaryVersion => {
             "the canary's version: no Envoy that answers says which it is".to_owned()
         }
+        Blocker::ConfiguredVersion { role } => format!(
+            "the configured version of {role}: no Envoy that answers shows its configuration, and a label \
+             says which version it replaces"
+        ),
+        Blocker::Deploy { role, version, running } => format!(
+            "version {version} to be deployed into {role}'s place (for {} so far)",
+            span(*running)
+        ),
+        Blocker::Handover { have, need, left } => format!(
+            "the new stable to be judged: {} of {need} requests in stable's place, {} of {need} in the \
+             canary's{}",
+            have.stable,
+            have.canary,
+            more(*left)
+        ),
         Blocker::OtherVersion { expected, envoys } => {
             format!("version {expected} of the canary: {}", listed(envoys, "runs"))
         }

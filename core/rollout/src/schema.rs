@@ -4,6 +4,8 @@
 //! the parts of a file (rising weights, names of their own) only [`Spec::read`](super::spec::Spec::read)
 //! knows, which `canaryctl lint` asks.
 
+mod release;
+
 use serde_json::{Map, Value, json};
 
 use super::spec::Topic;
@@ -67,6 +69,9 @@ fn file_field(field: &str) -> Value {
             WHOLE_SECONDS,
             "Time after which traffic returns to stable if the controller dies: whole seconds, 1s to 24h (default 30s)",
         )),
+        "versions" => release::versions(),
+        "deploy" => release::deploy(),
+        "registry" => release::registry(),
         "steps" => steps(),
         "harmBudget" => optional(percentage(
             POSITIVE_SHARE,

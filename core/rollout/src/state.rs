@@ -2,6 +2,7 @@
 //!
 //! Written as JSON and resumed it goes on exactly as if it had never stopped.
 
+mod finalization;
 mod fleet_member;
 mod older;
 mod progress;
@@ -14,10 +15,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::Notification;
+use super::action::{Action, Notification};
 use super::fingerprint::fingerprint;
 use super::spec::Spec;
 use super::termination::TerminationReason;
+use super::versions::ReleaseVersions;
 use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Measurement;
@@ -26,6 +28,7 @@ use canary_model::weight::Weight;
 
 pub use super::phase::Phase;
 pub use super::target::WeightTarget;
+pub(crate) use finalization::{DeployCall, DeployState, Finalization, FinalizingStage, Handover};
 pub(crate) use fleet_member::FleetMember;
 pub(crate) use progress::StepProgress;
 pub(crate) use weight_history::WeightHistory;
@@ -35,7 +38,7 @@ pub(crate) use weight_history::WeightHistory;
 /// [`step`](super::step()) alone changes it, and each change goes into the journal before it takes effect. Three
 /// groups of fields:
 /// - what was decided: `phase`, `attempt`, `epoch`, `window`, `target`, `progress`, `gates`, `outbox`,
-///   `ending`. A state of an older canaryctl keeps these ([`State::resume_older`]).
+///   `ending`, `named`, `labels`, `deploy`, `finalizing`, `finished`. A state of an older canaryctl keeps these ([`State::resume_older`]).
 /// - the evidence: `judge`, `totals`, `measured`, `due`, `outage`. It starts again in each epoch.
 /// - the Envoys as they were last seen: `members`, `tripped`, `shown_epoch`. The next look replaces it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +55,27 @@ pub struct State {
     /// The canary version that this rollout is about; every weight names it.
     #[serde(default)]
     pub(crate) canary_version: Option<String>,
+    /// Stable's version before the rollout, as far as it is known.
+    #[serde(default)]
+    pub(crate) stable_version: Option<String>,
+    /// The versions that somebody named: the file, the command line, the registry.
+    #[serde(default)]
+    pub(crate) named: Pair<Option<String>>,
+    /// The version labels that the rollout has set in Envoy's runtime, as they are written there.
+    #[serde(default)]
+    pub(crate) labels: Pair<Option<String>>,
+    /// The calls of the deploy hook.
+    #[serde(default)]
+    pub(crate) deploy: DeployState,
+    /// How far the handover to the new stable has come, in Finalizing.
+    #[serde(default)]
+    pub(crate) finalizing: Option<Finalization>,
+    /// Whether both places run the new version: there is nothing to go back to.
+    #[serde(default)]
+    pub(crate) finished: bool,
+    /// Whether it ended before anything was written to an Envoy.
+    #[serde(default)]
+    pub(crate) untouched: bool,
     pub(crate) attempt: u32,
     pub(crate) phase: Phase,
     pub(crate) clock: RolloutClock,
@@ -176,6 +200,13 @@ impl State {
             takeover,
             predecessor: None,
             canary_version: None,
+            stable_version: None,
+            named: Pair::default(),
+            labels: Pair::default(),
+            deploy: DeployState::default(),
+            finalizing: None,
+            finished: false,
+            untouched: false,
             attempt: 1,
             phase: Phase::Pending,
             clock: RolloutClock::default(),
@@ -229,6 +260,13 @@ impl State {
         Self { canary_version: version, ..self }
     }
 
+    /// For the versions of a release: those that were named become labels in Envoy's runtime.
+    #[must_use]
+    pub fn with_versions(self, release: ReleaseVersions) -> Self {
+        let ReleaseVersions { named, versions } = release;
+        Self { named, stable_version: versions.stable, canary_version: versions.canary, ..self }
+    }
+
     /// Following an owner whose controller has ended: Envoys that still show that owner
     /// are taken over without `takeover`.
     #[must_use]
@@ -239,6 +277,40 @@ impl State {
     /// The canary version that the rollout is about, as far as it is known.
     pub fn canary_version(&self) -> Option<&str> {
         self.canary_version.as_deref()
+    }
+
+    /// The version that serves by default: after the handover, and in it, the new one.
+    pub fn stable_version(&self) -> Option<&str> {
+        let handed_over = self.finished
+            || self.finalizing.as_ref().is_some_and(|finalizing| finalizing.deployed);
+        if handed_over { self.canary_version() } else { self.stable_version.as_deref() }
+    }
+
+    /// Whether the new version has taken over stable's place, so that an abort has nothing to go back to.
+    pub const fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether stable's place is being replaced: the rollout is Finalizing, or Paused in it.
+    pub const fn is_finalizing(&self) -> bool {
+        matches!(self.phase, Phase::Finalizing)
+    }
+
+    /// The weight that stays after the rollout's end; `None` before it.
+    pub const fn final_weight(&self) -> Option<Weight> {
+        match self.phase {
+            Phase::Healthy if !self.finished => Some(Weight::FULL),
+            Phase::Healthy | Phase::Measured | Phase::Degraded => Some(Weight::ZERO),
+            _ => None,
+        }
+    }
+
+    /// The call of the deploy hook whose end isn't known: a controller that has just been started makes it
+    /// again.
+    pub fn deploy_under_way(&self) -> Option<Action> {
+        let DeployCall { role, attempt, .. } = self.deploy.under_way?;
+        let version = self.canary_version.clone()?;
+        Some(Action::Deploy { role, version, attempt })
     }
 
     /// Notifications that have not been delivered.
@@ -253,9 +325,12 @@ impl State {
         })
     }
 
-    /// Where the rollout stands.
+    /// Where the rollout stands. In Finalizing it may be Paused, too.
     pub const fn phase(&self) -> Phase {
-        self.phase
+        match &self.finalizing {
+            Some(Finalization { paused: Some(_), .. }) => Phase::Paused,
+            _ => self.phase,
+        }
     }
 
     /// The index of the step it is in, from 0; `None` before the first and behind the last.

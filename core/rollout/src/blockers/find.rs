@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::finalizing::{deploying, finalizing};
 use super::{Blocker, Blockers, MissingInput, StepPosition, checks};
 use crate::advance;
 use crate::mismatch::EnvoyMismatch;
@@ -18,6 +19,10 @@ use canary_judge::verdict::{Conclusion, Findings, NonInferiorityFigures, Verdict
 pub fn blockers(spec: &Spec, state: &State) -> Blockers {
     let waits = match state.phase {
         Phase::Pending => pending(spec, state),
+        Phase::Deploying => match deploying(state) {
+            Some(hook) => vec![hook],
+            None => before_first_step(spec, state),
+        },
         Phase::Progressing | Phase::Paused => running(spec, state),
         Phase::Promoting => {
             let mut waits = checks::while_under_way(state);
@@ -25,7 +30,8 @@ pub fn blockers(spec: &Spec, state: &State) -> Blockers {
             waits
         }
         Phase::Aborting => rollback(spec, state),
-        Phase::Healthy | Phase::Degraded => Vec::new(),
+        Phase::Finalizing => finalizing(spec, state),
+        Phase::Healthy | Phase::Measured | Phase::Degraded => Vec::new(),
     };
     let lost = |(name, member): (&String, &FleetMember)| {
         member.lost.as_ref().map(|why| (name.clone(), why.clone()))
@@ -44,11 +50,18 @@ fn pending(spec: &Spec, state: &State) -> Vec<Blocker> {
     if state.reachable().next().is_none() {
         return vec![Blocker::AnyEnvoy];
     }
+    if spec.deploy_hook().is_some() {
+        return checks::before_deploy(state);
+    }
+    before_first_step(spec, state)
+}
+
+fn before_first_step(spec: &Spec, state: &State) -> Vec<Blocker> {
     let failing = checks::before_first_weight(spec, state);
     if failing.is_empty() { gates(spec, state, GatePosition::Step(0)) } else { failing }
 }
 
-fn confirmation(state: &State) -> Option<Blocker> {
+pub(super) fn confirmation(state: &State) -> Option<Blocker> {
     if state.reachable().next().is_none() {
         return Some(Blocker::AnyEnvoy);
     }
@@ -97,11 +110,7 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
         pausing.clone().map(|why| Blocker::Operator { why }).into_iter().collect();
     waits.extend(checks::while_under_way(state));
     waits.extend(confirmation(state));
-    waits.extend(
-        state
-            .outage
-            .map(|since| Blocker::Counts { missing: state.clock.passed.saturating_sub(since) }),
-    );
+    waits.extend(outage(state));
     if !matches!(pausing, Some(PauseReason::File | PauseReason::Command)) {
         waits.extend(unmet(spec, state));
     }
@@ -115,6 +124,12 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
         );
     }
     waits
+}
+
+/// Counts that can't be read.
+pub(super) fn outage(state: &State) -> Option<Blocker> {
+    let since = state.outage?;
+    Some(Blocker::Counts { missing: state.clock.passed.saturating_sub(since) })
 }
 
 /// What the pause's conditions and the metrics lack.

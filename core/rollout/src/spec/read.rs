@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::read_release;
 use super::read_steps::{self, percent};
 use super::{Gate, GatePosition, Notify, Spec, StepSpec, Topic};
+use canary_judge::counts::Pair;
 use canary_judge::spec::{Analysis, FALSE_ABORT, FALSE_SPLIT, MetricRule, percentage};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::duration;
@@ -26,10 +28,11 @@ const DEFAULT_GATE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_GATE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The fields of a rollout file.
-pub(crate) const FIELDS: [&str; 10] = [
+pub(crate) const FIELDS: [&str; 13] = [
     "rollout",
     "envoys",
     "lease",
+    "versions",
     "steps",
     "harmBudget",
     "analysis",
@@ -37,6 +40,8 @@ pub(crate) const FIELDS: [&str; 10] = [
     "notify",
     "manual",
     "guardQuorum",
+    "deploy",
+    "registry",
 ];
 /// The fields of an entry of `gates`.
 pub(crate) const GATE_FIELDS: [&str; 3] = ["before", "url", "timeout"];
@@ -64,7 +69,13 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
     let lease_seconds = given(&fields, "lease", DEFAULT_LEASE_SECONDS, lease, problems);
     let notify = given(&fields, "notify", vec![], notify, problems);
     let guard_quorum = given(&fields, "guardQuorum", 1, quorum, problems);
+    let versions = given(&fields, "versions", Pair::default(), read_release::versions, problems);
+    let deploy = optional(&fields, "deploy", read_release::deploy, problems);
+    let registry = optional(&fields, "registry", read_release::registry, problems);
     let spec = Spec {
+        versions: versions?,
+        deploy: deploy?,
+        registry: registry?,
         envoys: envoys?,
         lease_seconds: lease_seconds?,
         notify: notify?,
@@ -80,7 +91,7 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
 }
 
 /// What one field says, or its default.
-fn given<'a, T>(
+pub(super) fn given<'a, T>(
     fields: &Object<'a>,
     name: &str,
     default: T,
@@ -91,7 +102,7 @@ fn given<'a, T>(
 }
 
 /// What one field says, or that it is not there; `None` where it can't be read.
-fn optional<'a, T>(
+pub(super) fn optional<'a, T>(
     fields: &Object<'a>,
     name: &str,
     read: impl FnOnce(&Node<'a>, &mut ConfigErrors) -> Option<T>,
@@ -188,14 +199,14 @@ fn is_admin(text: &str) -> bool {
     socket.unwrap_or_else(|| text.starts_with("http://") && is_url(text))
 }
 
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let host = rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric() || c == '['));
     let plain = |c: char| !c.is_whitespace() && !c.is_control();
     host && text.len() <= MAX_URL && text.chars().all(plain)
 }
 
-fn url(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<String> {
+pub(super) fn url(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<String> {
     let read = |text: &str| is_url(text).then(|| text.to_owned());
     fields.require("url", problems)?.parsed(
         "a URL that begins with http:// or https://",
