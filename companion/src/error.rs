@@ -105,7 +105,9 @@ pub enum Error {
         known: BTreeSet<String>,
     },
     /// The canary's version is stable's.
-    #[error("version {version} is stable's version of \"{rollout}\" already; a canary needs another one")]
+    #[error(
+        "version {version} is stable's version of \"{rollout}\" already; a canary needs another one"
+    )]
     SameVersion {
         /// The name of the rollout.
         rollout: String,

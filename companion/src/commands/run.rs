@@ -89,8 +89,7 @@ async fn engine(
     let predecessor = predecessor.flatten();
     let dead = predecessor.as_deref();
     let shown = preflight::check(scraper.fleet(), &spec.rollout, args.takeover, dead).await?;
-    let given =
-        Pair { stable: args.stable_version.clone(), canary: args.canary_version.clone() };
+    let given = Pair { stable: args.stable_version.clone(), canary: args.canary_version.clone() };
     let file = spec.versions.clone();
     let release = VersionSources { given, released: None, file, shown }.choose();
     if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
@@ -106,7 +105,11 @@ async fn engine(
         return Ok(Engine::resume(spec, journal, begin)?);
     }
     if let Some(version) = release.same() {
-        return Err(Error::SameVersion { rollout: spec.rollout.clone(), version: version.to_owned() }.into());
+        return Err(Error::SameVersion {
+            rollout: spec.rollout.clone(),
+            version: version.to_owned(),
+        }
+        .into());
     }
     let random = getrandom::u32().map_err(|error| Error::System(error.into()))?;
     let start = Start {

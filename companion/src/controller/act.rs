@@ -62,7 +62,8 @@ struct HttpClients {
 
 impl HttpClients {
     fn new() -> Self {
-        let built = |client: ClientBuilder| client.build().map_err(|error| hooks::cause(&error));
+        let built =
+            |client: ClientBuilder| client.build().map_err(|error| crate::http::cause(&error));
         let client = crate::http::outside;
         Self { plain: built(client().tls_certs_only(Vec::new())), tls: built(client()) }
     }
@@ -208,10 +209,7 @@ impl Actor {
         }
     }
 
-    fn spawn(
-        &mut self,
-        work: impl Future<Output = Completion> + Send + 'static,
-    ) -> AbortHandle {
+    fn spawn(&mut self, work: impl Future<Output = Completion> + Send + 'static) -> AbortHandle {
         let sender = self.sender.clone();
         self.tasks.spawn(async move {
             // Who does not listen any more has no use for it.

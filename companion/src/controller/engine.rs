@@ -132,7 +132,10 @@ impl Engine {
             engine.journal.append(&[snapshot]).map_err(Error::Journal)?;
         }
         let again = |action: &Action| {
-            !matches!(action, Action::Write { .. } | Action::Deploy { .. } | Action::CancelDeploy { .. })
+            !matches!(
+                action,
+                Action::Write { .. } | Action::Deploy { .. } | Action::CancelDeploy { .. }
+            )
         };
         last.retain(again);
         // A hook whose end isn't in the journal is called again, however long ago it was called.

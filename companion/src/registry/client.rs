@@ -187,7 +187,8 @@ impl MlflowClient {
 
     /// A refusal that MLflow explains with its own code is final, if the request is at fault.
     fn refused(&self, (status, error): (StatusCode, MlflowError)) -> RegistryError {
-        let said = if error.message.is_empty() { String::new() } else { format!(": {}", error.message) };
+        let said =
+            if error.message.is_empty() { String::new() } else { format!(": {}", error.message) };
         let why = format!("{status}{said}");
         let at_fault = matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND);
         if at_fault && !error.error_code.is_empty() {

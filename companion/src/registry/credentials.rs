@@ -51,10 +51,9 @@ impl Credentials {
         let (user, password) = (variable(USERNAME), variable(PASSWORD));
         let in_file = |name: &str| entry(file, &name.to_ascii_lowercase());
         let from_environment = match user.is_some() || password.is_some() {
-            true => basic(
-                user.or_else(|| in_file(USERNAME)),
-                password.or_else(|| in_file(PASSWORD)),
-            ),
+            true => {
+                basic(user.or_else(|| in_file(USERNAME)), password.or_else(|| in_file(PASSWORD)))
+            }
             false => None,
         };
         from_environment

@@ -68,11 +68,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = RegistryFile::new(folder.path(), "scorer");
         assert_eq!(file.read().unwrap(), None);
-        let state = RegistryState::new(None);
+        let state = RegistryState::new("2026-11-27T00:00:00Z".to_owned());
         file.write(&state).unwrap();
         file.write(&state).unwrap();
         assert_eq!(file.read().unwrap(), Some(state));
-        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
         assert_eq!(names, ["scorer.registry.json"]);
         fs::write(folder.path().join("scorer.registry.json"), "{").unwrap();
         assert_eq!(file.read().unwrap(), None, "a file of another layout is begun again");

@@ -109,6 +109,8 @@ pub struct WriteBack {
 /// journal whenever it changed, and carries it over into the journal of the next release.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistryState {
+    /// Since when this registry is told of ends: RFC 3339, UTC.
+    since: String,
     /// Versions that were released, none of which is started again before the candidate has been set to
     /// another one.
     done: BTreeSet<String>,
@@ -187,11 +189,10 @@ pub struct RegistryStep {
 }
 
 impl RegistryState {
-    /// The state of a rollout that had no registry until now: its last release, if any, counts as done
-    /// and is not reported.
-    pub fn new(last: Option<ReleaseResult>) -> Self {
-        let done = last.iter().map(|release| release.version.clone()).collect();
-        Self { done, reported: last, ..Self::default() }
+    /// The state of a rollout that has a registry since `since` (RFC 3339, UTC): what ended before counts
+    /// as done and isn't reported.
+    pub fn new(since: String) -> Self {
+        Self { since, ..Self::default() }
     }
 
     /// What is still to be written back, oldest first.
@@ -212,6 +213,9 @@ impl RegistryState {
         }
         self.reported = Some(release.clone());
         self.done.insert(release.version.clone());
+        if release.ended_at < self.since {
+            return;
+        }
         let promoted = self.promoted.take();
         let champion = match release.outcome {
             ReleaseOutcome::Healthy => Some(release.version.clone()),

@@ -281,8 +281,8 @@ impl State {
 
     /// The version that serves by default: after the handover, and in it, the new one.
     pub fn stable_version(&self) -> Option<&str> {
-        let handed_over = self.finished
-            || self.finalizing.as_ref().is_some_and(|finalizing| finalizing.deployed);
+        let handed_over =
+            self.finished || self.finalizing.as_ref().is_some_and(|finalizing| finalizing.deployed);
         if handed_over { self.canary_version() } else { self.stable_version.as_deref() }
     }
 

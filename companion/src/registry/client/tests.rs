@@ -24,7 +24,9 @@ impl OneAnswer {
         let answer = move |request: Request| {
             let authorization = request.headers().get("authorization");
             let authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
-            seen.lock().unwrap().push((format!("{} {}", request.method(), request.uri()), authorization));
+            seen.lock()
+                .unwrap()
+                .push((format!("{} {}", request.method(), request.uri()), authorization));
             let status = Status::from_u16(status).unwrap();
             async move { (status, [header], body).into_response() }
         };
@@ -81,7 +83,10 @@ async fn a_missing_model_is_no_missing_alias() {
     let registry = OneAnswer::plain(404, NO_SUCH_MODEL).await;
     let error = registry.client().aliases().await.unwrap_err();
     let RegistryError::Refused(why) = &error else { panic!("{error:?}") };
-    assert!(why.ends_with("404 Not Found: Registered Model with name=my scorer not found"), "{why}");
+    assert!(
+        why.ends_with("404 Not Found: Registered Model with name=my scorer not found"),
+        "{why}"
+    );
     assert!(why.starts_with(&format!("registry http://{}/base/: ", registry.address)), "{why}");
 }
 

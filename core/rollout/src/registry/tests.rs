@@ -2,6 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Before everything that happens here.
+const SINCE: &str = "2026-11-27T00:00:00Z";
+
 fn text(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -31,7 +34,7 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        Self { state: RegistryState::new(None) }
+        Self { state: RegistryState::new(SINCE.to_owned()) }
     }
 
     fn sees(&mut self, aliases: Option<Aliases>, release: &ReleaseStage) -> RegistryDecision {
@@ -126,8 +129,7 @@ fn a_release_by_hand_does_not_restart_the_candidate() {
 
 #[test]
 fn a_file_that_gets_a_registry_reports_nothing_old() {
-    let last = ended("3", ReleaseOutcome::Healthy, 7);
-    let mut desk = Desk { state: RegistryState::new(Some(last)) };
+    let mut desk = Desk { state: RegistryState::new("2026-11-27T00:00:08Z".to_owned()) };
     let decision = desk.sees(aliases("3", "2"), &over("3", ReleaseOutcome::Healthy, 7));
     assert_eq!(decision, nothing(NoStart::AlreadyReleased, "3"));
     assert!(desk.state.pending().is_empty());
@@ -255,7 +257,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            state: RegistryState::new(None),
+            state: RegistryState::new(SINCE.to_owned()),
             aliases: Aliases::default(),
             up: true,
             release: IDLE,
