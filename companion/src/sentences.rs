@@ -6,8 +6,10 @@
 
 mod blockers;
 mod reasons;
+mod registry;
 mod verdict;
 
 pub(crate) use blockers::waits_for;
 pub(crate) use reasons::{mismatch, pause, refusal, termination};
+pub(crate) use registry::{RegistryView, registry, report_link};
 pub(crate) use verdict::{no_answer, verdict};

@@ -84,7 +84,11 @@ mod tests {
 
     use super::*;
 
-    fn said(decision: &RegistryDecision, not_started: Option<&str>, pending: &[WriteBack]) -> String {
+    fn said(
+        decision: &RegistryDecision,
+        not_started: Option<&str>,
+        pending: &[WriteBack],
+    ) -> String {
         let registry = MlflowRegistry {
             uri: "http://r:5000".to_owned(),
             model: "scorer".to_owned(),
@@ -110,7 +114,10 @@ mod tests {
         assert_eq!(said(&idle, None, &[]), "");
         let start = RegistryDecision::Start { candidate: "4".to_owned(), champion: None };
         let refused = said(&start, Some("one is under way"), &[]);
-        assert_eq!(refused, "version 4 has the alias challenger, but it can't start: one is under way");
+        assert_eq!(
+            refused,
+            "version 4 has the alias challenger, but it can't start: one is under way"
+        );
         let moved = RegistryDecision::Wait(vec![AliasMove::Candidate("5".to_owned())]);
         assert_eq!(
             said(&moved, None, &[]),

@@ -13,6 +13,7 @@ mod abort;
 mod cohort;
 mod coming_from;
 mod controller;
+mod deploy_example;
 mod errors;
 mod fake;
 mod files;
