@@ -105,7 +105,9 @@ pub enum Error {
         known: BTreeSet<String>,
     },
     /// The canary's version is stable's.
-    #[error("version {version} is stable's version of \"{rollout}\" already; a canary needs another one")]
+    #[error(
+        "version {version} is stable's version of \"{rollout}\" already; a canary needs another one"
+    )]
     SameVersion {
         /// The name of the rollout.
         rollout: String,
@@ -117,6 +119,14 @@ pub enum Error {
     NeedsServe {
         /// The name of the rollout.
         rollout: String,
+    },
+    /// Nothing that `finish` could hand over.
+    #[error("nothing to finish of \"{rollout}\": {why}")]
+    NothingToFinish {
+        /// The name of the rollout.
+        rollout: String,
+        /// What was found instead of all traffic in the canary's place.
+        why: String,
     },
     /// Another owner holds the rollout.
     #[error("{url}: rollout \"{rollout}\" is driven by {owner}")]
@@ -289,6 +299,7 @@ impl Error {
             Self::NoAnswer { .. } | Self::NotInForce { .. } | Self::Late { .. } => Exit::TimedOut,
             Self::OtherOwner { .. }
             | Self::SameVersion { .. }
+            | Self::NothingToFinish { .. }
             | Self::RefusedByController { .. }
             | Self::Stopped(_)
             | Self::Degraded { .. }

@@ -208,10 +208,7 @@ impl Actor {
         }
     }
 
-    fn spawn(
-        &mut self,
-        work: impl Future<Output = Completion> + Send + 'static,
-    ) -> AbortHandle {
+    fn spawn(&mut self, work: impl Future<Output = Completion> + Send + 'static) -> AbortHandle {
         let sender = self.sender.clone();
         self.tasks.spawn(async move {
             // Who does not listen any more has no use for it.

@@ -67,7 +67,11 @@ struct DeployPayload<'a> {
 }
 
 /// Deploys, however long that takes within the timeout.
-pub(super) async fn deploy(http: &Client, deploy: &Deploy, request: &DeployRequest) -> DeployAnswer {
+pub(super) async fn deploy(
+    http: &Client,
+    deploy: &Deploy,
+    request: &DeployRequest,
+) -> DeployAnswer {
     let result = match &deploy.hook {
         Some(DeployHook::Command(line)) => command(line, deploy.timeout, request).await,
         Some(DeployHook::Url(url)) => post(http, url, deploy.timeout, request).await,
@@ -77,7 +81,11 @@ pub(super) async fn deploy(http: &Client, deploy: &Deploy, request: &DeployReque
     DeployAnswer { attempt: request.attempt, failed }
 }
 
-async fn command(line: &[String], timeout: Duration, request: &DeployRequest) -> Result<(), String> {
+async fn command(
+    line: &[String],
+    timeout: Duration,
+    request: &DeployRequest,
+) -> Result<(), String> {
     let Some((program, arguments)) = line.split_first() else { return Ok(()) };
     let mut command = Command::new(program_path(program, &request.folder));
     command.args(arguments).current_dir(&request.folder).process_group(0);
@@ -233,7 +241,11 @@ async fn post(
     }
     let text = String::from_utf8_lossy(&text).into_owned();
     let text = text.trim();
-    Err(if text.is_empty() { format!("the hook answered {status}") } else { format!("{status}: {text}") })
+    Err(if text.is_empty() {
+        format!("the hook answered {status}")
+    } else {
+        format!("{status}: {text}")
+    })
 }
 
 #[cfg(test)]

@@ -84,7 +84,9 @@ fn worse_in_stables_place(verdict: &FailedVerdict) -> String {
                 "the new version failed {} of {} requests in stable's place and {} of {} in the canary's",
                 canary.events, canary.trials, stable.events, stable.trials
             ),
-            _ => "the new version fails more often in stable's place than in the canary's".to_owned(),
+            _ => {
+                "the new version fails more often in stable's place than in the canary's".to_owned()
+            }
         },
         FailedVerdict::Sentence(text) => text.clone(),
     };

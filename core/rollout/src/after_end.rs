@@ -100,9 +100,8 @@ fn missing_labels(target: &WeightTarget, reading: &EnvoyReading) -> Pair<Option<
 fn differs(target: &WeightTarget, reading: &EnvoyReading) -> Option<EnvoyMismatch> {
     // A configuration that is newer than the labels has versions of its own.
     let labels = Pair { stable: Role::Stable, canary: Role::Canary };
-    let labels = labels.map(|role| {
-        target.labels.get(role).clone().filter(|_| reading.labels.get(role).is_some())
-    });
+    let labels = labels
+        .map(|role| target.labels.get(role).clone().filter(|_| reading.labels.get(role).is_some()));
     let same = WeightTarget {
         labels,
         epoch: reading.epoch.unwrap_or(target.epoch),

@@ -267,6 +267,14 @@ impl State {
         Self { named, stable_version: versions.stable, canary_version: versions.canary, ..self }
     }
 
+    /// After a release without a deploy hook: all traffic is in the canary's place, and `finish` can hand it
+    /// over.
+    #[must_use]
+    pub fn released(self) -> Self {
+        let ending = Some(TerminationReason::Completed);
+        Self { phase: Phase::Healthy, ending, ..self }
+    }
+
     /// Following an owner whose controller has ended: Envoys that still show that owner
     /// are taken over without `takeover`.
     #[must_use]
@@ -281,8 +289,8 @@ impl State {
 
     /// The version that serves by default: after the handover, and in it, the new one.
     pub fn stable_version(&self) -> Option<&str> {
-        let handed_over = self.finished
-            || self.finalizing.as_ref().is_some_and(|finalizing| finalizing.deployed);
+        let handed_over =
+            self.finished || self.finalizing.as_ref().is_some_and(|finalizing| finalizing.deployed);
         if handed_over { self.canary_version() } else { self.stable_version.as_deref() }
     }
 

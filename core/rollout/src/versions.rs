@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn one_version_for_both_is_found_wherever_it_comes_from() {
-        let file = VersionSources { file: pair("", "4"), shown: pair("4", "7"), ..Default::default() };
+        let file =
+            VersionSources { file: pair("", "4"), shown: pair("4", "7"), ..Default::default() };
         assert_eq!(file.choose().same(), Some("4"));
         let unknown = VersionSources { file: pair("", "4"), ..Default::default() };
         assert_eq!(unknown.choose().same(), None);

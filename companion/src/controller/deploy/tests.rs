@@ -29,7 +29,8 @@ const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_command_gets_the_release_in_its_environment_and_runs_in_the_files_folder() {
-    let script = "echo \"$CANARY_ROLLOUT $CANARY_ROLE $CANARY_VERSION ${CANARY_SOURCE-none} $1\" > said";
+    let script =
+        "echo \"$CANARY_ROLLOUT $CANARY_ROLE $CANARY_VERSION ${CANARY_SOURCE-none} $1\" > said";
     let (answer, folder) = run(script, LONG);
     assert_eq!(answer, DeployAnswer { attempt: 7, failed: None });
     let said = std::fs::read_to_string(folder.path().join("said")).unwrap();
@@ -38,7 +39,8 @@ fn a_command_gets_the_release_in_its_environment_and_runs_in_the_files_folder() 
 
 #[test]
 fn the_last_lines_of_stderr_are_the_reason() {
-    let (answer, _folder) = run("echo to stdout; for i in 1 2 3 4 5 6 7; do echo line $i >&2; done; exit 3", LONG);
+    let (answer, _folder) =
+        run("echo to stdout; for i in 1 2 3 4 5 6 7; do echo line $i >&2; done; exit 3", LONG);
     let reason = "/bin/sh exited with 3: line 3; line 4; line 5; line 6; line 7";
     assert_eq!(answer.failed.unwrap(), reason);
     let (answer, _folder) = run("kill -9 $$", LONG);

@@ -38,7 +38,8 @@ pub(super) fn versions() -> Value {
 pub(super) fn deploy() -> Value {
     let mut deploy = object(&DEPLOY_FIELDS, &[], |field| match field {
         "command" => {
-            let part = json!({"type": "string", "maxLength": MAX_ARGUMENT, "pattern": r"^[^\x00]*$"});
+            let part =
+                json!({"type": "string", "maxLength": MAX_ARGUMENT, "pattern": r"^[^\x00]*$"});
             let about = "A program and its arguments, run without a shell in this file's folder; it exits with 0 when the version serves";
             let first = with(part.clone(), json!({"minLength": 1}));
             let command = list(part, 1, MAX_ARGUMENTS, about);
@@ -86,9 +87,7 @@ pub(super) fn registry() -> Value {
             "candidate" => optional(name(
                 "The alias that starts a version's rollout when it is set (default challenger)",
             )),
-            "champion" => {
-                optional(name("The alias of the version that serves (default champion)"))
-            }
+            "champion" => optional(name("The alias of the version that serves (default champion)")),
             _ => optional(text(
                 DURATION,
                 "Time between two questions to the registry, 1s to 1h (default 5s)",

@@ -113,7 +113,8 @@ fn hook(
 /// A program and its arguments: a text would need a shell to take it apart.
 fn command_line(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Vec<String>> {
     if !node.value().is_array() {
-        let what = "a list of the program and its arguments, such as [./deploy.sh]; no shell reads it";
+        let what =
+            "a list of the program and its arguments, such as [./deploy.sh]; no shell reads it";
         node.expected(problems, what);
         return None;
     }
@@ -122,7 +123,8 @@ fn command_line(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Vec<Stri
         fits.then(|| text.to_owned())
     };
     let parts = node.list(MAX_ARGUMENTS, problems)?;
-    let read = parts.iter().map(|part| part.parsed("a text of at most 4096 bytes", sound, problems));
+    let read =
+        parts.iter().map(|part| part.parsed("a text of at most 4096 bytes", sound, problems));
     let read: Vec<Option<String>> = read.collect();
     let line: Vec<String> = read.into_iter().collect::<Option<_>>()?;
     if line.first().is_none_or(String::is_empty) {

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    DeployState, Finalization, FinalizingStage, FleetMember, GateState, LeaseState, Outgoing, Phase, ResumeStateError, RolloutClock, State,
-    StepProgress, WeightTarget,
+    DeployState, Finalization, FinalizingStage, FleetMember, GateState, LeaseState, Outgoing,
+    Phase, ResumeStateError, RolloutClock, State, StepProgress, WeightTarget,
 };
 use crate::pause::PauseReason;
 use crate::spec::Spec;

@@ -117,7 +117,10 @@ impl StepContext<'_> {
     /// After the end the rollout has no owner. It is ours again once an Envoy was looked at and showed nobody
     /// else's name, which `check_owner` would have found.
     fn claim(&mut self) {
-        if self.looked && self.before == Phase::Finalizing && self.state.reachable().next().is_some() {
+        if self.looked
+            && self.before == Phase::Finalizing
+            && self.state.reachable().next().is_some()
+        {
             self.set_full();
         }
     }
@@ -273,7 +276,8 @@ impl StepContext<'_> {
 
 /// The test of the handover: that of the file's first failure metric, with a budget of its own.
 fn analysis(spec: &Spec) -> Analysis {
-    let is_failure_rate = |metric: &&MetricSpec| matches!(metric.rule, MetricRule::FailureRate { .. });
+    let is_failure_rate =
+        |metric: &&MetricSpec| matches!(metric.rule, MetricRule::FailureRate { .. });
     let metric = spec.analysis.metrics.iter().find(is_failure_rate).cloned();
     let default = || MetricSpec {
         name: "failures".to_owned(),

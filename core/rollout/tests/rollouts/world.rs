@@ -125,8 +125,16 @@ impl World {
             window: Some(target.window),
             owner: target.owner.clone(),
             labels: Pair {
-                stable: target.labels.stable.clone().or_else(|| proxy.runtime.labels.stable.clone()),
-                canary: target.labels.canary.clone().or_else(|| proxy.runtime.labels.canary.clone()),
+                stable: target
+                    .labels
+                    .stable
+                    .clone()
+                    .or_else(|| proxy.runtime.labels.stable.clone()),
+                canary: target
+                    .labels
+                    .canary
+                    .clone()
+                    .or_else(|| proxy.runtime.labels.canary.clone()),
             },
         };
     }
