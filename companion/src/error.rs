@@ -120,6 +120,14 @@ pub enum Error {
         /// The name of the rollout.
         rollout: String,
     },
+    /// Nothing that `finish` could hand over.
+    #[error("nothing to finish of \"{rollout}\": {why}")]
+    NothingToFinish {
+        /// The name of the rollout.
+        rollout: String,
+        /// What was found instead of all traffic in the canary's place.
+        why: String,
+    },
     /// Another owner holds the rollout.
     #[error("{url}: rollout \"{rollout}\" is driven by {owner}")]
     OtherOwner {
@@ -291,6 +299,7 @@ impl Error {
             Self::NoAnswer { .. } | Self::NotInForce { .. } | Self::Late { .. } => Exit::TimedOut,
             Self::OtherOwner { .. }
             | Self::SameVersion { .. }
+            | Self::NothingToFinish { .. }
             | Self::RefusedByController { .. }
             | Self::Stopped(_)
             | Self::Degraded { .. }

@@ -65,6 +65,52 @@ impl RunArgs {
     }
 }
 
+/// The arguments of `finish NAME`.
+#[derive(Debug, Args)]
+pub struct FinishArgs {
+    /// Name of the rollout
+    #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
+    pub name: String,
+
+    /// The rollout file: without a controller, this command does the handover itself
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+
+    /// Address of the API and page while it does
+    #[arg(long, default_value = "127.0.0.1:8411", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// The journal of the rollout [default: $XDG_STATE_HOME/canaryctl/<rollout>.jsonl]
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+
+    /// Take the rollout over from another owner
+    #[arg(long)]
+    pub takeover: bool,
+
+    /// Time between two scrapes; for tests
+    #[arg(long, hide = true, default_value = "1s", value_parser = positive_duration)]
+    pub tick: Duration,
+}
+
+impl FinishArgs {
+    /// The arguments with which a controller does the handover; `None` without a rollout file.
+    pub fn as_run(&self) -> Option<RunArgs> {
+        Some(RunArgs {
+            positional: None,
+            file: Some(self.file.clone()?),
+            listen: self.listen,
+            allow_hosts: Vec::new(),
+            stay: false,
+            journal: self.journal.clone(),
+            takeover: self.takeover,
+            stable_version: None,
+            canary_version: None,
+            tick: self.tick,
+        })
+    }
+}
+
 /// The arguments of `status NAME`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {

@@ -33,7 +33,7 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// Where in a registry a version comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistrySource {
-    /// `models:/<model>/<version>`.
+    /// The version as MLflow's clients name it: `models:/<model>/<version>`.
     pub source: String,
     /// The registry's download URI.
     pub artifact: String,

@@ -376,12 +376,13 @@ impl Engine {
 
 /// The state of a rollout that has just begun.
 fn started(spec: &Spec, start: &Start) -> State {
-    State::new(spec, &start.owner, start.takeover)
+    let state = State::new(spec, &start.owner, start.takeover)
         .with_versions(ReleaseVersions {
             named: start.named.clone(),
             versions: start.versions.clone(),
         })
-        .with_predecessor(start.predecessor.clone())
+        .with_predecessor(start.predecessor.clone());
+    if start.released { state.released() } else { state }
 }
 
 /// What is written down of a step. `before` are the Envoys that the last record showed.

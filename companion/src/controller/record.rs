@@ -77,6 +77,9 @@ pub struct Start {
     /// Where the new version comes from, if a registry knows.
     #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
     pub source: Option<RegistrySource>,
+    /// Whether all traffic was in the canary's place already: `finish` of a release whose journal isn't here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
     /// The version of `canaryctl`.
     pub canaryctl: String,
 }

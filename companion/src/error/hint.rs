@@ -42,6 +42,9 @@ impl Error {
                 "name the new version with `canaryctl run -f FILE --canary-version VERSION`, or in the file: \
                  versions: {canary: \"VERSION\"}"
             }
+            Self::NothingToFinish { rollout, .. } => {
+                return Some(format!("see where it is with `canaryctl get rollout {rollout}`"));
+            }
             Self::NeedsServe { .. } => "run it with `canaryctl serve FILE`, or remove `registry:`",
             Self::OtherOwner { rollout, .. } => return Some(other_owner(rollout)),
             Self::Overridden { .. } => {

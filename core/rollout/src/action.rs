@@ -39,7 +39,7 @@ pub enum Action {
     /// Put a version into a role's place with the file's deploy hook; its end is a
     /// [`super::inputs::DeployAnswer`]. It may be called again after a restart of the controller.
     Deploy {
-        /// Whose place.
+        /// The role whose place gets it.
         #[serde(with = "super::role_text")]
         role: Role,
         /// The version that should serve there.

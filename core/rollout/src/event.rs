@@ -66,7 +66,7 @@ pub enum RolloutEvent {
     },
     /// It ended before any weight moved.
     Abandoned {
-        /// Why it ended.
+        /// Why nothing more is done.
         reason: TerminationReason,
     },
     /// Stable's place is about to be replaced: from here on an abort can't go back to it.

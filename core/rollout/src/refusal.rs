@@ -22,7 +22,7 @@ pub enum CommandRefusal {
     NotRolledBack(Phase),
     /// `abort` after the handover: both places run the new version.
     HandedOver {
-        /// The rollout's name.
+        /// The rollout's name, for the command that goes back.
         rollout: String,
         /// The version that served before, if it is known.
         old: Option<String>,

@@ -9,7 +9,8 @@ mod release;
 use serde_json::{Map, Value, json};
 
 use super::spec::Topic;
-use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, MAX_URL, NOTIFY_FIELDS};
+use super::spec::fields::MAX_URL;
+use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, NOTIFY_FIELDS};
 use super::spec::read_steps::{ENTRY_FIELDS, MAX_ENTRIES, MAX_REQUESTS, PAUSE_FIELDS};
 use canary_judge::spec::{MAX_METRICS, MetricKind, QUANTILES, Worse, metric_fields};
 use canary_judge::timing::Timing;

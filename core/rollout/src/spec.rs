@@ -20,6 +20,7 @@
 //! deploy: {command: [./deploy.sh], timeout: 10m, minRequests: 500}
 //! ```
 
+pub(super) mod fields;
 pub(super) mod read;
 pub(super) mod read_release;
 pub(super) mod read_steps;

@@ -6,6 +6,7 @@ mod finalization;
 mod fleet_member;
 mod older;
 mod progress;
+mod release;
 mod transitions;
 mod weight_history;
 
@@ -15,11 +16,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Notification};
+use super::action::Notification;
 use super::fingerprint::fingerprint;
 use super::spec::Spec;
 use super::termination::TerminationReason;
-use super::versions::ReleaseVersions;
 use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Measurement;
@@ -260,13 +260,6 @@ impl State {
         Self { canary_version: version, ..self }
     }
 
-    /// For the versions of a release: those that were named become labels in Envoy's runtime.
-    #[must_use]
-    pub fn with_versions(self, release: ReleaseVersions) -> Self {
-        let ReleaseVersions { named, versions } = release;
-        Self { named, stable_version: versions.stable, canary_version: versions.canary, ..self }
-    }
-
     /// Following an owner whose controller has ended: Envoys that still show that owner
     /// are taken over without `takeover`.
     #[must_use]
@@ -277,40 +270,6 @@ impl State {
     /// The canary version that the rollout is about, as far as it is known.
     pub fn canary_version(&self) -> Option<&str> {
         self.canary_version.as_deref()
-    }
-
-    /// The version that serves by default: after the handover, and in it, the new one.
-    pub fn stable_version(&self) -> Option<&str> {
-        let handed_over =
-            self.finished || self.finalizing.as_ref().is_some_and(|finalizing| finalizing.deployed);
-        if handed_over { self.canary_version() } else { self.stable_version.as_deref() }
-    }
-
-    /// Whether the new version has taken over stable's place, so that an abort has nothing to go back to.
-    pub const fn is_finished(&self) -> bool {
-        self.finished
-    }
-
-    /// Whether stable's place is being replaced: the rollout is Finalizing, or Paused in it.
-    pub const fn is_finalizing(&self) -> bool {
-        matches!(self.phase, Phase::Finalizing)
-    }
-
-    /// The weight that stays after the rollout's end; `None` before it.
-    pub const fn final_weight(&self) -> Option<Weight> {
-        match self.phase {
-            Phase::Healthy if !self.finished => Some(Weight::FULL),
-            Phase::Healthy | Phase::Measured | Phase::Degraded => Some(Weight::ZERO),
-            _ => None,
-        }
-    }
-
-    /// The call of the deploy hook whose end isn't known: a controller that has just been started makes it
-    /// again.
-    pub fn deploy_under_way(&self) -> Option<Action> {
-        let DeployCall { role, attempt, .. } = self.deploy.under_way?;
-        let version = self.canary_version.clone()?;
-        Some(Action::Deploy { role, version, attempt })
     }
 
     /// Notifications that have not been delivered.

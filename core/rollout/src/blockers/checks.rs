@@ -145,3 +145,21 @@ fn missing_timings(spec: &Spec, state: &State) -> Vec<Blocker> {
     }
     missing
 }
+
+/// Envoys that don't show the target yet.
+pub(super) fn confirmation(state: &State) -> Option<Blocker> {
+    if state.reachable().next().is_none() {
+        return Some(Blocker::AnyEnvoy);
+    }
+    let mismatch = |(name, member): (&String, &FleetMember)| {
+        member.mismatch.as_ref().map(|mismatch| (name.clone(), mismatch.clone()))
+    };
+    let envoys: Vec<_> = state.reachable().filter_map(mismatch).collect();
+    (!envoys.is_empty()).then_some(Blocker::Confirmation { envoys })
+}
+
+/// Counts that can't be read.
+pub(super) fn outage(state: &State) -> Option<Blocker> {
+    let since = state.outage?;
+    Some(Blocker::Counts { missing: state.clock.passed.saturating_sub(since) })
+}

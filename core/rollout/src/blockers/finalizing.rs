@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::find::{confirmation, outage};
 use super::{Blocker, checks, versions};
 use crate::pause::PauseReason;
 use crate::spec::Spec;
@@ -25,7 +24,7 @@ pub(super) fn finalizing(spec: &Spec, state: &State) -> Vec<Blocker> {
     let is_paused = paused.is_some();
     let mut waits: Vec<Blocker> = paused.into_iter().collect();
     waits.extend(checks::while_under_way(state));
-    waits.extend(confirmation(state));
+    waits.extend(checks::confirmation(state));
     if is_paused {
         return waits;
     }
@@ -34,7 +33,7 @@ pub(super) fn finalizing(spec: &Spec, state: &State) -> Vec<Blocker> {
         waits.push(Blocker::ConfiguredVersion { role: Role::Stable });
     }
     if finalizing.stage == FinalizingStage::HandingOver {
-        waits.extend(outage(state));
+        waits.extend(checks::outage(state));
         waits.extend(handover(spec, finalizing, state.clock.passed));
     }
     waits

@@ -26,7 +26,7 @@ pub fn blockers(spec: &Spec, state: &State) -> Blockers {
         Phase::Progressing | Phase::Paused => running(spec, state),
         Phase::Promoting => {
             let mut waits = checks::while_under_way(state);
-            waits.extend(confirmation(state));
+            waits.extend(checks::confirmation(state));
             waits
         }
         Phase::Aborting => rollback(spec, state),
@@ -59,17 +59,6 @@ fn pending(spec: &Spec, state: &State) -> Vec<Blocker> {
 fn before_first_step(spec: &Spec, state: &State) -> Vec<Blocker> {
     let failing = checks::before_first_weight(spec, state);
     if failing.is_empty() { gates(spec, state, GatePosition::Step(0)) } else { failing }
-}
-
-pub(super) fn confirmation(state: &State) -> Option<Blocker> {
-    if state.reachable().next().is_none() {
-        return Some(Blocker::AnyEnvoy);
-    }
-    let mismatch = |(name, member): (&String, &FleetMember)| {
-        member.mismatch.as_ref().map(|mismatch| (name.clone(), mismatch.clone()))
-    };
-    let envoys: Vec<_> = state.reachable().filter_map(mismatch).collect();
-    (!envoys.is_empty()).then_some(Blocker::Confirmation { envoys })
 }
 
 fn rollback(spec: &Spec, state: &State) -> Vec<Blocker> {
@@ -109,8 +98,8 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
     let mut waits: Vec<Blocker> =
         pausing.clone().map(|why| Blocker::Operator { why }).into_iter().collect();
     waits.extend(checks::while_under_way(state));
-    waits.extend(confirmation(state));
-    waits.extend(outage(state));
+    waits.extend(checks::confirmation(state));
+    waits.extend(checks::outage(state));
     if !matches!(pausing, Some(PauseReason::File | PauseReason::Command)) {
         waits.extend(unmet(spec, state));
     }
@@ -124,12 +113,6 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
         );
     }
     waits
-}
-
-/// Counts that can't be read.
-pub(super) fn outage(state: &State) -> Option<Blocker> {
-    let since = state.outage?;
-    Some(Blocker::Counts { missing: state.clock.passed.saturating_sub(since) })
 }
 
 /// What the pause's conditions and the metrics lack.

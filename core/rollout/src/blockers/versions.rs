@@ -46,11 +46,10 @@ pub(crate) fn without_configuration(state: &State) -> impl Iterator<Item = Block
 
 /// The canary version that an Envoy runs once it shows the rollout's labels, as far as it is known.
 pub(crate) fn canary_on(state: &State, member: &FleetMember) -> Option<String> {
+    let Some(named) = &state.named.canary else { return member.versions.canary.clone() };
+    // Whatever an Envoy shows that doesn't say its configuration is about to be replaced.
+    let configured = member.configured.canary.as_deref()?;
     let label = state.labels.canary.clone().or_else(|| labels(state).canary);
-    match (label, &member.configured.canary) {
-        (Some(label), Some(configured)) => Some(in_force(configured, Some(&label))),
-        // Whatever it shows is about to be replaced.
-        (Some(_), None) => None,
-        (None, _) => member.versions.canary.clone(),
-    }
+    // The first Envoy that is looked at is the one that labels are made for.
+    label.map_or_else(|| Some(named.clone()), |label| Some(in_force(configured, Some(&label))))
 }

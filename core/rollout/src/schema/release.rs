@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{DURATION, URL, list, merge, object, optional, text, url, whole, with};
-use crate::spec::read::MAX_URL;
+use crate::spec::fields::MAX_URL;
 use crate::spec::read_release::{
     DEPLOY_FIELDS, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_MODEL, MLFLOW_FIELDS, REGISTRY_FIELDS,
     VERSIONS_FIELDS,
@@ -74,7 +74,7 @@ pub(super) fn deploy() -> Value {
     optional_object(deploy)
 }
 
-/// An MLflow registry.
+/// An MLflow registry with its aliases.
 pub(super) fn registry() -> Value {
     let name = |about: &str| with(text(ALIAS, about), json!({"maxLength": MAX_MODEL}));
     let mut registry = object(&REGISTRY_FIELDS, &REGISTRY_FIELDS, |_| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::read::{MAX_URL, given, is_url, optional, url};
+use super::fields::{MAX_URL, given, is_url, optional, url};
 use super::read_steps::MAX_REQUESTS;
 use super::release::{Deploy, DeployHook, HANDOVER_REQUESTS, MlflowRegistry};
 use canary_judge::counts::Pair;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{FleetMember, State, StepProgress, WeightHistory, WeightTarget};
-use crate::blockers::versions;
 use crate::mismatch::EnvoyMismatch;
 use crate::spec::Spec;
 use crate::versions::ReleaseVersions;
@@ -18,7 +17,6 @@ const LEASE_SLACK: Duration = Duration::from_secs(5);
 impl State {
     /// The first step is about to begin, in a new epoch.
     pub(crate) fn begin(&mut self, spec: &Spec, epoch: u64) {
-        self.labels = versions::labels(self);
         self.epoch = epoch;
         self.window = 0;
         self.weights = WeightHistory::default();

@@ -113,6 +113,7 @@ impl StepContext<'_> {
         self.state.canary_version = versions::canary_version(&self.state);
         let last = self.state.epoch.max(self.state.shown_epoch);
         let epoch = self.now.unix.max(last.saturating_add(1));
+        self.state.labels = versions::labels(&self.state);
         self.state.begin(self.spec, epoch);
         let attempt = self.state.attempt;
         self.events.push(RolloutEvent::Started { epoch, attempt });
