@@ -2,7 +2,7 @@
 //! waits for it.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use canary_judge::counts::Pair;
 use canary_rollout::phase::Phase;
@@ -17,8 +17,9 @@ use super::client::{MlflowClient, RegistryError};
 use super::memory::RegistryFile;
 use crate::controller::deploy::RegistrySource;
 use crate::controller::orders::ReleaseRequest;
+use crate::controller::releases::{EndedRelease, ReleaseLink};
+use crate::journal::timestamp;
 use crate::sentences;
-use crate::serve::releases::{EndedRelease, ReleaseLink};
 
 /// The first and the longest time between two attempts to write back.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -37,19 +38,23 @@ pub(crate) struct WatchedRegistry {
     pub(crate) public_url: Option<String>,
 }
 
-/// Follows the registry for as long as the rollout is served.
-pub(crate) async fn watch(watched: WatchedRegistry, mut link: ReleaseLink) {
-    match Watcher::new(watched, &link).await {
+/// Follows the registry. It never ends by itself and can be dropped at any time: what it began is
+/// remembered, and doing it twice does no harm.
+pub(crate) async fn watch(watched: WatchedRegistry, link: &mut ReleaseLink) {
+    match Watcher::new(watched).await {
         Ok(mut watcher) => loop {
-            let note = watcher.look(&link).await;
+            let note = watcher.look(link).await;
             link.show(note);
             tokio::select! {
                 () = tokio::time::sleep(watcher.watched.registry.poll) => {}
-                changed = link.changed() => if changed.is_err() { return },
+                Ok(()) = link.changed() => {}
             }
         },
-        // Nothing starts from this registry and nothing is lost; the rollout itself goes on.
-        Err(why) => link.show(Some(why)),
+        Err(why) => {
+            // Nothing starts from this registry and nothing is lost; the rollout itself goes on.
+            link.show(Some(why));
+            std::future::pending().await
+        }
     }
 }
 
@@ -68,19 +73,15 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn new(watched: WatchedRegistry, link: &ReleaseLink) -> Result<Self, String> {
+    async fn new(watched: WatchedRegistry) -> Result<Self, String> {
         let client = MlflowClient::new(watched.registry.clone())?;
         let file = RegistryFile::new(&watched.folder, &watched.rollout);
-        let state = match file.read().map_err(|error| error.to_string())? {
+        let state = match file.read().await? {
             Some(state) => state,
             None => {
                 // What ended before there was a registry isn't reported to it.
-                let last = link.to_write_back();
-                if let Some(end) = &last {
-                    link.written_back(end).await;
-                }
-                let state = RegistryState::new(last.as_ref().and_then(result));
-                file.write(&state).map_err(|error| error.to_string())?;
+                let state = RegistryState::new(timestamp(SystemTime::now()));
+                file.write(&state).await?;
                 state
             }
         };
@@ -98,7 +99,7 @@ impl Watcher {
         let end = ended.as_ref().and_then(result).map(ReleaseStage::Ended);
         let stages = end.into_iter().chain([stage(link)]);
         for (stage, answers) in stages.zip([answers, Vec::new()]) {
-            decision = match self.step(stage, asked.as_ref().ok().cloned(), answers, link) {
+            decision = match self.step(stage, asked.as_ref().ok().cloned(), answers, link).await {
                 Ok(decision) => Some(decision),
                 // Nothing is done that a restart would not know of.
                 Err(why) => return Some(why),
@@ -125,7 +126,7 @@ impl Watcher {
     }
 
     /// One step of the policy; what changed is on the disk before anything is done about it.
-    fn step(
+    async fn step(
         &mut self,
         release: ReleaseStage,
         aliases: Option<Aliases>,
@@ -133,15 +134,13 @@ impl Watcher {
         link: &ReleaseLink,
     ) -> Result<RegistryDecision, String> {
         let stable = link.status.borrow().stable.version.clone();
-        let new_end = self.state.clone();
         let inputs = RegistryInputs { aliases, release, stable, answers };
         let stepped = registry::step(&self.state, &inputs);
-        if stepped.state != new_end {
-            let unwritten = |error: std::io::Error| {
-                let folder = self.watched.folder.display();
-                format!("{folder}: can't write what the registry asks for: {error}")
-            };
-            self.file.write(&stepped.state).map_err(unwritten)?;
+        if stepped.state != self.state {
+            self.file.write(&stepped.state).await?;
+        }
+        if !stepped.state.same_end(&self.state) {
+            self.refused.clear();
         }
         self.refused.extend(stepped.refused);
         self.state = stepped.state;

@@ -200,6 +200,14 @@ impl RegistryState {
         &self.pending
     }
 
+    /// Whether both know of the same last end.
+    pub fn same_end(&self, other: &Self) -> bool {
+        match (&self.reported, &other.reported) {
+            (Some(one), Some(other)) => one.is_same_end(other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
     /// The version that has the alias champion, or gets it by what is pending.
     fn champion<'a>(&'a self, aliases: &'a Aliases) -> Option<&'a str> {
         let pending = self.pending.iter().rev().find_map(|one| one.champion.as_deref());
