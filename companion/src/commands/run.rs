@@ -26,13 +26,10 @@ use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::identity;
 use crate::journal::{self, Journal, JournalContents, timestamp};
-use crate::observe::FleetScraper;
+use crate::observe::{FleetScraper, Observer, SCRAPE_WITHIN};
 use crate::report::{self, RolloutReport};
 use crate::{render, rollout_file};
 
-/// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
-/// scraped every second.
-const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the interface is served after the end, for clients that wait for it.
 const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
@@ -58,7 +55,8 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure
              lease must be renewed in time"
         ));
     }
-    let scraper = FleetScraper::new(targets, &spec.rollout, deadline).await;
+    let observer = Observer::new(args.tick, deadline);
+    let scraper = FleetScraper::new(observer, targets, &spec.rollout, deadline).await;
     let (engine, under_way) = engine(args, source, spec, journal, &found, &scraper).await?;
     serve(context, args, listener, access, engine, scraper, under_way).await
 }
@@ -132,7 +130,7 @@ async fn serve(
     let server = tokio::spawn(api::serve(listener, api, stopped));
     let channels = Channels { orders: queue, status: sender };
     let controller = Controller::new(engine, scraper, channels, teller, args.stay);
-    let result = controller.run(args.tick, under_way).await;
+    let result = controller.run(under_way).await;
     let ended = result.as_ref().map_or_else(|failure| failure.is_degraded(), |()| true);
     if ended {
         tokio::time::sleep(GRACE_PERIOD).await;

@@ -13,7 +13,6 @@ use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Interval, MissedTickBehavior};
 
 use super::act::{Actor, Written};
 use super::engine::{Effects, Engine};
@@ -182,13 +181,11 @@ impl<A: Reporter> Controller<A> {
     ///
     /// # Errors
     /// Where the rollout was rolled back, the controller was stopped, or the journal can't be written.
-    pub async fn run(mut self, tick: Duration, under_way: Vec<Action>) -> Result<(), Failure> {
+    pub async fn run(mut self, under_way: Vec<Action>) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
-        let mut ticks = tokio::time::interval(tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         self.act(&under_way).await?;
         loop {
-            match self.next(&mut ticks, &mut signals).await {
+            match self.next(&mut signals).await {
                 Next::Stop if self.engine.state().phase().is_end() => {
                     self.engine.end().map_err(Error::Journal)?;
                     return self.conclude();
@@ -204,7 +201,7 @@ impl<A: Reporter> Controller<A> {
     }
 
     /// Waits for what comes first. A scrape that a command interrupts has changed nothing.
-    async fn next(&mut self, ticks: &mut Interval, signals: &mut Signals) -> Next {
+    async fn next(&mut self, signals: &mut Signals) -> Next {
         let state = self.engine.state();
         let expected = ExpectedWeights {
             now: expected_weight(state),
@@ -213,10 +210,7 @@ impl<A: Reporter> Controller<A> {
         };
         let starting = state.phase() == Phase::Pending;
         let scraper = &mut self.scraper;
-        let scrape = async {
-            ticks.tick().await;
-            scraper.scrape(expected, starting).await
-        };
+        let scrape = scraper.scrape(expected, starting);
         tokio::select! {
             biased;
             () = signals.any() => Next::Stop,
