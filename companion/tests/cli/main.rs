@@ -24,6 +24,7 @@ mod readme;
 mod render;
 mod report;
 mod schema;
+mod serve;
 mod set_weight;
 
 use std::process::{Command, Output};

@@ -94,7 +94,7 @@ impl StepContext<'_> {
     /// The rollout begins when somebody was looked at since it could: who owns it shows then.
     fn begin(&mut self) {
         let looked = self.before == Phase::Pending && self.state.reachable().next().is_some();
-        if !looked {
+        if self.unrecorded || !looked {
             return;
         }
         if self.spec.deploy_hook().is_some() { self.begin_deploying() } else { self.begin_steps() }
@@ -104,7 +104,10 @@ impl StepContext<'_> {
     fn begin_steps(&mut self) {
         let deployed = self.state.deploy.canary_done || self.spec.deploy_hook().is_none();
         let ready = deployed && self.state.reachable().next().is_some();
-        if !ready || !checks::before_first_weight(self.spec, &self.state).is_empty() {
+        if self.unrecorded
+            || !ready
+            || !checks::before_first_weight(self.spec, &self.state).is_empty()
+        {
             return;
         }
         if !self.passes(GatePosition::Step(0)) {
@@ -130,7 +133,9 @@ impl StepContext<'_> {
 
     fn progress(&mut self) {
         self.renew_window();
-        let held = self.state.outage.is_some() || !checks::while_under_way(&self.state).is_empty();
+        let held = self.unrecorded
+            || self.state.outage.is_some()
+            || !checks::while_under_way(&self.state).is_empty();
         if !held {
             advance::pauses(self.spec, &mut self.state, advance::People::Decide);
         }
@@ -187,7 +192,10 @@ impl StepContext<'_> {
         if self.gap {
             self.state.next_window();
         }
-        if !self.state.confirmed() || !checks::while_under_way(&self.state).is_empty() {
+        if self.unrecorded
+            || !self.state.confirmed()
+            || !checks::while_under_way(&self.state).is_empty()
+        {
             return;
         }
         if self.spec.deploy_hook().is_some() {

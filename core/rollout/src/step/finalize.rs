@@ -93,7 +93,7 @@ impl StepContext<'_> {
             return;
         };
         let (stage, deployed) = (*stage, *deployed);
-        if paused.is_some() {
+        if paused.is_some() || self.unrecorded {
             return;
         }
         if self.state.target.is_none() {

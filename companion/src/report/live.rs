@@ -1,0 +1,110 @@
+//! The report of a rollout that is under way: read from the journal when somebody first asks, then kept up
+//! to date in memory, and forgotten when nobody has asked for a while.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{RolloutReport, of_journal_until};
+use crate::controller::record::JournalRecord;
+
+/// How long a report is kept that nobody asks for.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// How often somebody who waits for another's reading looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A report that is made when it is asked for.
+#[derive(Debug, Default)]
+pub struct LiveReport {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The journal, and where its last whole record ends.
+    journal: Option<(PathBuf, u64)>,
+    content: Content,
+}
+
+#[derive(Debug, Default)]
+enum Content {
+    #[default]
+    Unread,
+    /// Somebody is reading the journal; these records have come since.
+    Reading(Vec<JournalRecord>),
+    Here(Box<RolloutReport>, Instant),
+}
+
+impl LiveReport {
+    /// Another journal from now on: a release has begun, or goes on.
+    pub fn begin(&self, journal: PathBuf, end: u64) {
+        *self.lock() = Inner { journal: Some((journal, end)), content: Content::Unread };
+    }
+
+    /// Adds records that were written; the journal's last one now ends at `end`.
+    pub fn take(&self, records: Vec<JournalRecord>, end: u64) {
+        let mut inner = self.lock();
+        if let Some((_, last)) = &mut inner.journal {
+            *last = end;
+        }
+        match &mut inner.content {
+            Content::Unread => {}
+            Content::Reading(waiting) => waiting.extend(records),
+            Content::Here(_, asked) if asked.elapsed() > KEPT_FOR => {
+                inner.content = Content::Unread;
+            }
+            Content::Here(report, _) => records.into_iter().for_each(|record| report.take(record)),
+        }
+    }
+
+    /// Gives the report to somebody who shows it; `None` if there is no journal, or none that can be read.
+    pub async fn show<T>(&self, show: impl Fn(&RolloutReport) -> T) -> Option<T> {
+        loop {
+            let journal = {
+                let mut inner = self.lock();
+                match &mut inner.content {
+                    Content::Here(report, asked) => {
+                        *asked = Instant::now();
+                        return Some(show(report));
+                    }
+                    Content::Reading(_) => None,
+                    Content::Unread => {
+                        let journal = inner.journal.clone()?;
+                        inner.content = Content::Reading(Vec::new());
+                        Some(journal)
+                    }
+                }
+            };
+            match journal {
+                Some((path, end)) => self.read(path, end).await?,
+                None => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    async fn read(&self, path: PathBuf, end: u64) -> Option<()> {
+        let of = path.clone();
+        let read = tokio::task::spawn_blocking(move || of_journal_until(&of, None, end)).await;
+        let read = read.ok().and_then(Result::ok).flatten();
+        let mut inner = self.lock();
+        if inner.journal.as_ref().map(|(now, _)| now) != Some(&path) {
+            return Some(());
+        }
+        let waiting = match std::mem::take(&mut inner.content) {
+            Content::Reading(waiting) => waiting,
+            other => {
+                // Another release has begun meanwhile.
+                inner.content = other;
+                return Some(());
+            }
+        };
+        let mut report = read?;
+        waiting.into_iter().for_each(|record| report.take(record));
+        inner.content = Content::Here(Box::new(report), Instant::now());
+        Some(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
