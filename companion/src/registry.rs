@@ -7,4 +7,4 @@
 mod client;
 mod credentials;
 mod memory;
-// pub(crate) mod watcher;
+pub(crate) mod watcher;

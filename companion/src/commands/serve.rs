@@ -37,6 +37,7 @@ pub(crate) async fn run(context: &Context, args: &ServeArgs) -> Result<(), Failu
         targets_win: context.envoys_given,
         deadline,
         folder,
+        public_url: args.public_url.as_ref().map(ToString::to_string),
     };
     render::message(&format!(
         "interface: http://{}   journals: {}",

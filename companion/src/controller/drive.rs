@@ -366,7 +366,8 @@ impl<A: Reporter> Controller<A> {
         let share = self.share.share();
         let notes = (self.channels.notes)();
         let (failed, errors) = (&self.failed, self.envoy_errors);
-        let status = status(&self.engine, failed, errors, share, &self.totals, notes);
+        let mut status = status(&self.engine, failed, errors, share, &self.totals, notes);
+        status.also_waits_for(self.channels.desk.shown().borrow().clone());
         self.channels.status.send_replace(Arc::new(status));
     }
 

@@ -61,6 +61,9 @@ pub struct Status {
     /// What else operators should know: a journal that can't be written, a file that is broken or waits.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Whether no release has begun yet: nothing is under way and nothing is over.
+    #[serde(default)]
+    pub idle: bool,
     /// Whether the journal could be written last.
     #[serde(default = "yes")]
     pub journal_ok: bool,
@@ -283,8 +286,20 @@ impl Status {
             decisions: parts.decisions,
             envoy_errors: parts.envoy_errors,
             notes: notes(parts),
+            idle: false,
             journal_ok: parts.unwritten.is_none(),
         }
+    }
+
+    /// Whether a release is under way: begun and not over.
+    pub const fn is_under_way(&self) -> bool {
+        !self.idle && !self.has_ended()
+    }
+
+    /// Adds what else is waited for, such as what a registry asks for meanwhile.
+    pub fn also_waits_for(&mut self, what: Option<String>) {
+        let all = self.waits_for.take().into_iter().chain(what).collect::<Vec<String>>();
+        self.waits_for = (!all.is_empty()).then(|| all.join("; "));
     }
 
     /// Whether the rollout has ended.

@@ -159,7 +159,7 @@ impl Watcher {
         let source = format!("models:/{model}/{candidate}");
         let release = ReleaseRequest {
             versions: Pair { stable: champion.cloned(), canary: Some(candidate.to_owned()) },
-            artifact: Some(RegistrySource { source, artifact }),
+            source: Some(RegistrySource { source, artifact }),
         };
         link.start(release, &format!("{model} {candidate} has the alias {alias}")).await
     }
@@ -233,9 +233,10 @@ fn result(end: &EndedRelease) -> Option<ReleaseResult> {
 fn stage(link: &ReleaseLink) -> ReleaseStage {
     let status = link.status.borrow();
     match &status.canary.version {
-        Some(version) if status.is_under_way() => {
-            ReleaseStage::Running { version: version.clone(), stable: status.stable.version.clone() }
-        }
+        Some(version) if status.is_under_way() => ReleaseStage::Running {
+            version: version.clone(),
+            stable: status.stable.version.clone(),
+        },
         _ => ReleaseStage::NotStarted,
     }
 }

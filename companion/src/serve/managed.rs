@@ -47,6 +47,8 @@ pub struct Surroundings {
     pub deadline: Duration,
     /// The folder of the journals.
     pub folder: PathBuf,
+    /// The address under which people see the pages.
+    pub public_url: Option<String>,
 }
 
 impl Surroundings {
@@ -160,7 +162,7 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
         scraper: &mut FleetScraper,
     ) -> Option<Finished> {
         loop {
-            let Channels { orders, stop, removed, notes, status, .. } = &mut self.channels;
+            let Channels { orders, stop, removed, notes, status, desk } = &mut self.channels;
             tokio::select! {
                 biased;
                 Ok(_) = stop.wait_for(|stop| *stop) => return Some(Finished::Stopped),
@@ -176,7 +178,8 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
                 Ok(_) = removed.wait_for(|removed| *removed) => return Some(Finished::Over),
                 Ok(()) = self.file.changed() => return None,
                 scrape = scraper.scrape(ExpectedWeights::default(), false) => {
-                    let now = idle_status(&file.spec, &scrape, notes());
+                    let mut now = idle_status(&file.spec, &scrape, notes());
+                    now.also_waits_for(desk.shown().borrow().clone());
                     status.send_replace(Arc::new(now));
                 }
             }
@@ -330,7 +333,7 @@ pub fn idle_status(spec: &Spec, scrape: &FleetScrape, notes: Vec<String>) -> Sta
     let versions =
         Pair { stable: versions(|pair| &pair.stable), canary: versions(|pair| &pair.canary) };
     let state = State::new(spec, "", false);
-    Status::new(&Parts {
+    let mut status = Status::new(&Parts {
         spec,
         state: &state,
         waits_for: Some(format!("waits for its start: canaryctl start {}", spec.rollout)),
@@ -344,5 +347,7 @@ pub fn idle_status(spec: &Spec, scrape: &FleetScrape, notes: Vec<String>) -> Sta
         totals: &scrape.totals,
         notes,
         unwritten: None,
-    })
+    });
+    status.idle = true;
+    status
 }

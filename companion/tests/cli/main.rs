@@ -21,6 +21,7 @@ mod get;
 mod hints;
 mod list;
 mod readme;
+mod registry;
 mod render;
 mod report;
 mod schema;

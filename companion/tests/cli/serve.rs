@@ -5,6 +5,8 @@ mod access;
 mod faults;
 mod files;
 mod kills;
+mod mlflow;
+mod registry;
 mod releases;
 
 use std::path::PathBuf;

@@ -6,8 +6,7 @@ use crate::until;
 
 /// A rollout file with the registry, asked every second.
 fn registered(mut rollout: Value, registry: &FakeRegistry) -> Value {
-    rollout["registry"] =
-        json!({"mlflow": {"uri": registry.url, "model": "scorer", "poll": "1s"}});
+    rollout["registry"] = json!({"mlflow": {"uri": registry.url, "model": "scorer", "poll": "1s"}});
     rollout
 }
 
@@ -47,7 +46,8 @@ fn a_version_that_was_rolled_back_starts_again_only_after_another() {
     // A move during the release waits for its end and is shown.
     registry.set("challenger", "3");
     let waits = |status: &Value| status["waits_for"].as_str().unwrap_or_default().to_owned();
-    let moved = "challenger is now version 3 in the registry, which counts after this release's end";
+    let moved =
+        "challenger is now version 3 in the registry, which counts after this release's end";
     server.comes_to("one", |status| waits(status).contains(moved));
     registry.set("challenger", "2");
     server.comes_to("one", |status| !waits(status).contains("challenger"));
@@ -108,7 +108,10 @@ fn a_missing_model_is_said_and_a_missing_alias_is_nothing() {
     let server = Server::start(&place, &[]);
     let said = |status: &Value| status["waits_for"].as_str().unwrap_or_default().to_owned();
     server.comes_to("two", |status| said(status).contains("name=ranker not found"));
-    assert_eq!(said(&server.comes_to("one", is("Pending"))), "waits for its start: canaryctl start one");
+    assert_eq!(
+        said(&server.comes_to("one", is("Pending"))),
+        "waits for its start: canaryctl start one"
+    );
 }
 
 /// The token goes to the registry with every request, and nowhere else.
