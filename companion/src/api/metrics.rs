@@ -73,6 +73,26 @@ impl MetricFamilySamples<'_> {
         metrics.filter_map(sample).collect()
     }
 
+    fn effects(&self) -> Vec<(String, f64)> {
+        let mut samples = Vec::new();
+        for effect in &self.status.effects {
+            let quantile = effect.quantile.as_deref().unwrap_or_default();
+            let bounds =
+                [("estimate", effect.estimate), ("lower", effect.lower), ("upper", effect.upper)];
+            for (bound, value) in bounds {
+                let Some(value) = value else { continue };
+                let labels = format!(
+                    "{},quantile=\"{}\",since=\"{}\",bound=\"{bound}\"",
+                    self.label("metric", &effect.metric),
+                    escaped(quantile),
+                    effect.since.as_str(),
+                );
+                samples.push((labels, value));
+            }
+        }
+        samples
+    }
+
     fn envoys(&self) -> Vec<(String, f64)> {
         let envoys = self.status.envoys.iter();
         envoys
@@ -120,6 +140,13 @@ fn families(status: &Status) -> Vec<Family<'_>> {
             "gauge",
             "The certificate that the canary is good enough, as a part of what it must reach.",
             samples.metrics(|metric| metric.non_inferiority),
+        ),
+        Family(
+            "canaryctl_effect",
+            "gauge",
+            "How far the canary differs from stable: canary minus stable in percentage points, or canary \
+             divided by stable at a quantile. The bounds hold at any time together with 95 %.",
+            samples.effects(),
         ),
         Family(
             "canaryctl_split_mismatch",

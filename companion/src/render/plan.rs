@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use canary_judge::{Effect, EffectSince};
 use canary_rollout::plan::{PlanWarning, RolloutPlan};
 use canary_rollout::replay::{ReplayReason, Replayed};
 use serde_json::{Value, json};
@@ -11,13 +12,14 @@ use crate::sentences;
 
 /// `replay -o json`: the reason is a sentence.
 pub(crate) fn replayed_json(replayed: &Replayed) -> Value {
-    let Replayed { outcome, at, reason, canary_requests, canary_failures } = replayed;
+    let Replayed { outcome, at, reason, canary_requests, canary_failures, effects } = replayed;
     json!({
         "outcome": outcome,
         "at": at,
         "reason": replay_reason(reason),
         "canary_requests": canary_requests,
         "canary_failures": canary_failures,
+        "effects": super::json::effects(effects),
     })
 }
 
@@ -63,13 +65,16 @@ impl PlannedAge {
 
 /// The text of `replay`.
 pub(crate) fn replayed_text(replayed: &Replayed) -> String {
-    let Replayed { outcome, at, reason, canary_requests, canary_failures } = replayed;
+    let Replayed { outcome, at, reason, canary_requests, canary_failures, effects } = replayed;
     let reason = replay_reason(reason);
     let outcome = serde_json::to_value(outcome).ok();
     let outcome = outcome.as_ref().and_then(Value::as_str).unwrap_or_default();
     let at = at.map_or_else(String::new, |at| format!(" at {at} s"));
+    let known = |one: &&Effect| one.since == EffectSince::Start && one.estimate.is_some();
+    let effects = effects.iter().filter(known).map(|one| sentences::effect(one) + "\n");
     format!(
-        "{outcome}{at}: {reason}\n{canary_requests} canary requests, {canary_failures} of them failed\n"
+        "{outcome}{at}: {reason}\n{canary_requests} canary requests, {canary_failures} of them failed\n{}",
+        effects.collect::<String>()
     )
 }
 

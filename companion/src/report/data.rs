@@ -3,7 +3,7 @@
 //! The judge is a pure function of the lines, so the evidence at any moment is had by judging them once
 //! more.
 
-use canary_judge::Judge;
+use canary_judge::{Effect, Judge};
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
 use canary_model::redact::redacted;
@@ -165,6 +165,11 @@ impl RolloutReport {
             totals: Pair::default(),
             span: 1.0,
         })
+    }
+
+    /// How far the canary differs from stable, since the epoch's start and the last step's.
+    pub fn effects(&self) -> Vec<Effect> {
+        self.judge.effects()
     }
 
     /// The rollout file, read.
