@@ -1,5 +1,6 @@
 //! The command line: commands, arguments, and the checks that need no Envoy.
 
+mod cohort;
 mod controller;
 mod files;
 mod render;
@@ -22,6 +23,7 @@ use crate::completion::{rollout_names, shells};
 use crate::envoy::EnvoyUrl;
 use crate::error::Error;
 use crate::render::Format;
+pub use cohort::CohortArgs;
 pub use controller::{HistoryArgs, PromoteArgs, ReportArgs, RunArgs, StatusArgs, SteerArgs};
 pub use files::{LintArgs, PlanArgs, ReplayArgs};
 pub use render::{ControllerPlace, ExtensionKind, Render, RenderIstio, RenderWhat, Service};
@@ -98,6 +100,11 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show what a rollout file would have decided on recorded counters or on a journal
     Replay(ReplayArgs),
+    /// Print the version that each affinity key is assigned to, as key<TAB>version
+    ///
+    /// To join data that arrives later (labels, revenue) to versions. The keys are what the filter's
+    /// `affinity` finds in requests: the header's value, the decoded parameter, the cookie's value.
+    Cohort(CohortArgs),
     /// Render manifests that deploy a rollout
     Render(Render),
     /// Send all traffic back to stable now: weight 0 and the kill switch, in one update

@@ -1,6 +1,7 @@
 //! The commands: each gathers what it needs, lets a pure function decide, applies and reports.
 
 mod abort;
+mod cohort;
 mod get;
 mod history;
 mod lint;
@@ -94,6 +95,7 @@ pub(crate) fn without_network(command: &Command, output: &Output) -> Option<Resu
         Command::Lint(args) => lint::lint(output, args),
         Command::Plan(args) => plan::forecast(output, args, args.rps?),
         Command::Replay(args) => replay::replay_file(output, args),
+        Command::Cohort(args) => cohort::cohort(output, args),
         Command::Render(Render { what: RenderWhat::Istio(args) }) => render::istio(output, args),
         _ => return None,
     })
@@ -120,6 +122,7 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         // `without_network` has run these.
         Command::Lint(_)
         | Command::Replay(_)
+        | Command::Cohort(_)
         | Command::Render(_)
         | Command::Version
         | Command::Completion { .. } => Ok(()),

@@ -12,11 +12,13 @@
 
 mod api;
 mod cli;
+mod cohort;
 mod commands;
 mod completion;
 mod controller;
 mod envoy;
 mod error;
+mod filter_file;
 mod http;
 mod identity;
 mod istio;

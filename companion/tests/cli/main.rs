@@ -10,6 +10,8 @@
 )]
 
 mod abort;
+mod cohort;
+mod coming_from;
 mod controller;
 mod errors;
 mod fake;

@@ -87,3 +87,30 @@ pub fn pending_snapshots(root: &Path) -> Result<Vec<String>, String> {
         .map(|(path, _)| format!("{path}: review the snapshot, then rename or delete it"))
         .collect())
 }
+
+/// Tests that docs/SECURITY.md names as `module::test` and that don't exist, or don't exist in that module.
+///
+/// # Errors
+/// A message if the document can't be read.
+pub fn missing_tests(root: &Path, sources: &[RustFile]) -> Result<Vec<String>, String> {
+    const DOCUMENT: &str = "docs/SECURITY.md";
+    let text = std::fs::read_to_string(root.join(DOCUMENT))
+        .map_err(|error| format!("reading {DOCUMENT}: {error}"))?;
+    let named =
+        Regex::new(r"`((?:[a-z0-9_]+::)+)([a-z0-9_]+)`").map_err(|error| error.to_string())?;
+    let exists = |modules: &str, test: &str| {
+        let module = modules.trim_end_matches("::").replace("::", "/");
+        let mut files = sources.iter().filter(|source| {
+            let path = source.path.trim_end_matches(".rs");
+            path.ends_with(&format!("/{module}"))
+        });
+        files.any(|source| source.text.contains(&format!("fn {test}(")))
+    };
+    let tests = named.captures_iter(&text).filter_map(|found| Some((found.get(1)?, found.get(2)?)));
+    let missing = tests.filter(|(modules, test)| !exists(modules.as_str(), test.as_str()));
+    Ok(missing
+        .map(|(modules, test)| {
+            format!("{DOCUMENT}: the test {}{} does not exist", modules.as_str(), test.as_str())
+        })
+        .collect())
+}

@@ -108,3 +108,19 @@ fn a_snapshot_that_waits_for_review() {
         ["page.snap.new: review the snapshot, then rename or delete it"]
     );
 }
+
+#[test]
+fn a_test_that_the_threat_model_names_and_nobody_wrote() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("docs")).unwrap();
+    let named = "`signals::holds`, `signals::gone` and `other::holds`, but not `signals`\n";
+    fs::write(root.path().join("docs/SECURITY.md"), named).unwrap();
+    let sources = [file("integration/tests/envoy/signals.rs", "async fn holds() {}")];
+    assert_eq!(
+        documents::missing_tests(root.path(), &sources).unwrap(),
+        [
+            "docs/SECURITY.md: the test signals::gone does not exist",
+            "docs/SECURITY.md: the test other::holds does not exist"
+        ]
+    );
+}

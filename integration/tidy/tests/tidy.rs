@@ -48,6 +48,11 @@ fn every_path_in_a_document_exists() {
 }
 
 #[test]
+fn every_test_that_the_threat_model_names_exists() {
+    none(documents::missing_tests(&source::root(), &rust()).unwrap());
+}
+
+#[test]
 fn every_module_is_on_the_map() {
     none(documents::unmapped_modules(&source::root(), &rust()).unwrap());
 }
