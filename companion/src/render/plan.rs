@@ -133,7 +133,9 @@ pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64, age: PlannedAge) -> S
         "\n\"finds failures from\" is the smallest share of failing canary requests that a step detects \
          with\n90 % probability, if {} of requests fail today. \"unknown\": it depends on an operator \
          or on\nmetrics that can't be forecast. A canary is rolled back after at most the first number of \
-         requests in\nhalf of all cases, and after the second in 90 %.\n",
+         requests in\nhalf of all cases, and after the second in 90 %; both include the requests that arrive \
+         during outcome_age.\nThe guard, which doesn't wait for that, stops a canary that fails most requests \
+         sooner.\n",
         percent(baseline)
     );
     let warnings = plan.warnings.iter().map(|one| warning(plan, *one));

@@ -244,7 +244,7 @@ mod tests {
             reason: None,
             metrics: (1..=14).map(metric).collect(),
             effects: Vec::new(),
-        split_mismatch: false,
+            split_mismatch: false,
             envoys: Vec::new(),
             owner: None,
             seconds: 0.0,

@@ -3,9 +3,9 @@
 //! The judge is a pure function of the lines, so the evidence at any moment is had by judging them once
 //! more.
 
-use canary_judge::{Effect, Judge};
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
+use canary_judge::{Effect, Judge};
 use canary_model::redact::redacted;
 use canary_model::role::Role;
 use canary_rollout::event::RolloutEvent;

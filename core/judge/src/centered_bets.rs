@@ -21,9 +21,8 @@ use super::counts::{Merge, Sides, Trials};
 use super::numerics::times_ln;
 
 /// The alternatives: how many times the control's share the treatment's may be.
-pub(crate) const CENTERED_RATIOS: [f64; 15] = [
-    1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0, 1000.0,
-];
+pub(crate) const CENTERED_RATIOS: [f64; 15] =
+    [1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0, 1000.0];
 /// Requests without an event that the center begins with, so that a few can't move it far.
 const PRIOR_TRIALS: f64 = 100.0;
 /// How much of its stake a bet may lose on a treatment's request without an event.

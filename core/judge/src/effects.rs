@@ -87,7 +87,17 @@ impl Reading {
     fn effect(self, metric: &str, since: EffectSince, unit: EffectUnit) -> Effect {
         let Self { quantile, estimate, lower, upper } = self;
         let metric = metric.to_owned();
-        Effect { metric, quantile, since, unit, estimate, lower, upper, level: LEVEL, tolerated: None }
+        Effect {
+            metric,
+            quantile,
+            since,
+            unit,
+            estimate,
+            lower,
+            upper,
+            level: LEVEL,
+            tolerated: None,
+        }
     }
 }
 

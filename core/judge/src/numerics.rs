@@ -86,10 +86,7 @@ pub(crate) mod packed {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(
-        logs: &[f64],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(logs: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
         let bytes: Vec<u8> = logs.iter().flat_map(|log| log.to_le_bytes()).collect();
         serializer.serialize_str(&STANDARD.encode(bytes))
     }

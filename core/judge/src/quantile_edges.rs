@@ -156,10 +156,8 @@ pub(crate) fn wholly_below(values: &Histogram, bound: f64) -> Trials {
 
 /// For each bound, how many values lie in bins of which all lies below it.
 pub(crate) fn wholly_below_each(values: &Histogram, bounds: &[f64]) -> Vec<u64> {
-    let mut bins: Vec<(f64, f64, u64)> = values
-        .bins()
-        .map(|(bin, count)| (bin.lower() + bin.width(), bin.lower(), count))
-        .collect();
+    let mut bins: Vec<(f64, f64, u64)> =
+        values.bins().map(|(bin, count)| (bin.lower() + bin.width(), bin.lower(), count)).collect();
     bins.sort_by(|(one, _, _), (other, _, _)| one.total_cmp(other));
     let mut sum = 0u64;
     let sums: Vec<u64> = bins

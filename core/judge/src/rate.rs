@@ -6,9 +6,9 @@ use super::blocks::{BlockUpdate, Change, FULL, TickContext};
 use super::conversion::Events;
 use super::conversion_abort::ConversionAbort;
 use super::counts::{Merge, Pair, Sides, Trials};
-use super::failure_abort::{RequestAbort, Tolerated};
 use super::effects::Effect;
 use super::effects::shares::ShareEffect;
+use super::failure_abort::{RequestAbort, Tolerated};
 use super::failure_abort_sticky::{ClientAbort, ClientTick};
 use super::non_inferiority::{NonInferiority, NonInferiorityTick};
 use super::observation::Observation;
@@ -123,9 +123,8 @@ impl Rate {
     /// Takes the next line into the interval: with affinity clients at their first request.
     fn estimate(&mut self, tick: &TickContext, line: &Observation) {
         let Some(effect) = &mut self.effect else { return };
-        let compared = |part: NonInferiorityTick| {
-            (!part.left_out).then(|| self.events.roles(part.counts))
-        };
+        let compared =
+            |part: NonInferiorityTick| (!part.left_out).then(|| self.events.roles(part.counts));
         if tick.sticky {
             let requests = line.requests();
             let first = self.events.of_first_requests(line, requests);

@@ -230,8 +230,7 @@ impl Planner<'_> {
             0 => RegressionBegins::AtStart,
             _ => RegressionBegins::Later { planned_blocks: self.spec.planned_seconds() },
         };
-        let smallest =
-            |test: AbortTest| test.smallest_regression(weight, canary_requests, begins);
+        let smallest = |test: AbortTest| test.smallest_regression(weight, canary_requests, begins);
         abort_tests(self.spec, self.traffic).filter_map(smallest).reduce(f64::min)
     }
 }

@@ -14,7 +14,8 @@ fn center(trials: u64, events: u64) -> Center {
 #[test]
 fn no_bet_gains_where_the_difference_is_as_small_as_it_says() {
     for (nt, nc) in [(4, 9), (9, 4), (1, 20), (12, 12)] {
-        for (control, difference) in [(0.02, 0.0), (0.3, 0.1), (0.5, -0.3), (0.9, -0.9), (0.1, 0.9)] {
+        for (control, difference) in [(0.02, 0.0), (0.3, 0.1), (0.5, -0.3), (0.9, -0.9), (0.1, 0.9)]
+        {
             let treatment: f64 = control + difference;
             for z in [center(0, 0), center(900, 400), center(10_000, 9_900)] {
                 for index in 0..CENTERED_RATIOS.len() {
@@ -36,7 +37,9 @@ fn without_a_center_they_are_the_bets_of_the_failure_test() {
     let bets = CenteredBets::on(block, Center::default()).unwrap();
     let exposure = Sides { treatment: 40.0, control: 160.0 };
     let tolerated = Tolerated { ratio: 1.0, margin: 0.0 };
-    for (ratio, (log, charge)) in RATIOS.into_iter().zip(bets.logs.into_iter().zip(bets.exposure).skip(2)) {
+    for (ratio, (log, charge)) in
+        RATIOS.into_iter().zip(bets.logs.into_iter().zip(bets.exposure).skip(2))
+    {
         let factors = tolerated.factors(ratio, exposure);
         let expected = 3.0 * factors.treatment.ln() + 2.0 * factors.control.ln();
         // The largest ratios meet the cap on an event of the control; at four to one none does.

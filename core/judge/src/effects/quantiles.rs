@@ -96,7 +96,8 @@ impl QuantileEffect {
     pub(crate) fn effects(&self, metric: &str, tolerated: [f64; 9]) -> Vec<super::Effect> {
         let mut effects = self.stretches.effects(metric);
         for effect in &mut effects {
-            let named = |(name, _, _): &(&str, f64, usize)| effect.quantile.as_deref() == Some(*name);
+            let named =
+                |(name, _, _): &(&str, f64, usize)| effect.quantile.as_deref() == Some(*name);
             let place = COMPARED.into_iter().find(named).map(|(_, _, place)| place);
             effect.tolerated = place.and_then(|place| tolerated.get(place)).copied();
         }

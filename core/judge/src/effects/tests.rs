@@ -13,7 +13,11 @@ impl Gathered for Counted {
     }
 
     fn readings(&self, log_limit: f64) -> Vec<Reading> {
-        vec![Reading { estimate: Some(self.0 as f64), lower: Some(log_limit), ..Reading::default() }]
+        vec![Reading {
+            estimate: Some(self.0 as f64),
+            lower: Some(log_limit),
+            ..Reading::default()
+        }]
     }
 
     fn canary(&self) -> u64 {

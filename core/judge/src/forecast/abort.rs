@@ -286,8 +286,7 @@ impl Growth {
     /// What is expected to be gained by the end of a step.
     fn after(&self, n: f64, canary: f64, nats: f64, gained: &Gained) -> Gained {
         let needed = self.failures_needed(n, nats, gained);
-        let variance =
-            gained.variance + self.variance(n, canary, &self.logs(n, needed, gained));
+        let variance = gained.variance + self.variance(n, canary, &self.logs(n, needed, gained));
         Gained { logs: self.logs(n, n * canary, gained), variance }
     }
 }

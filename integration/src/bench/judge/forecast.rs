@@ -41,9 +41,8 @@ pub(super) fn tell(extent: Extent) -> Sheet {
         for (percentile, name) in [(Percentile::Median, "median"), (Percentile::P90, "90 %")] {
             let until = test.requests_until_abort(&steps, canary, percentile);
             let forecast = until.expect("evidence grows").canary_requests;
-            let name = format!(
-                "abort ({name}), 0.1 → {rate} %, margin {margin_in} %, weight {share} %"
-            );
+            let name =
+                format!("abort ({name}), 0.1 → {rate} %, margin {margin_in} %, weight {share} %");
             sheet.row(row(name, forecast, simulated(&races, percentile)));
         }
     }
@@ -65,10 +64,8 @@ const A_BLOCK: u64 = 30;
 
 /// How many canary requests half or nine of ten runs took, and how many runs there were.
 fn simulated(races: &[Race], percentile: Percentile) -> (u64, usize) {
-    let mut taken: Vec<u64> = ours(races)
-        .iter()
-        .map(|run| if run.decided { run.canary } else { u64::MAX })
-        .collect();
+    let mut taken: Vec<u64> =
+        ours(races).iter().map(|run| if run.decided { run.canary } else { u64::MAX }).collect();
     taken.sort_unstable();
     let place = match percentile {
         Percentile::Median => taken.len() / 2,
