@@ -16,6 +16,9 @@ const PHASES: [Phase; 7] = [
     Phase::Degraded,
 ];
 
+const EFFECT_HELP: &str = "Canary minus stable in percentage points, or canary divided by stable at a \
+                           quantile; the bounds hold with 95 % at all times together.";
+
 /// One metric family: its name, type and help, and its samples with their labels.
 struct Family<'a>(&'a str, &'a str, &'a str, Vec<(String, f64)>);
 
@@ -141,13 +144,7 @@ fn families(status: &Status) -> Vec<Family<'_>> {
             "The certificate that the canary is good enough, as a part of what it must reach.",
             samples.metrics(|metric| metric.non_inferiority),
         ),
-        Family(
-            "canaryctl_effect",
-            "gauge",
-            "How far the canary differs from stable: canary minus stable in percentage points, or canary \
-             divided by stable at a quantile. The bounds hold at any time together with 95 %.",
-            samples.effects(),
-        ),
+        Family("canaryctl_effect", "gauge", EFFECT_HELP, samples.effects()),
         Family(
             "canaryctl_split_mismatch",
             "gauge",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use canary_judge::Effect;
+use canary_judge::EffectEstimate;
 use canary_judge::counts::Pair;
 use canary_judge::verdict::{Conclusion, Verdict};
 use canary_model::histogram::Histogram;
@@ -49,7 +49,7 @@ pub struct Status {
     pub metrics: Vec<MetricProgress>,
     /// How far the canary differs from stable, with intervals.
     #[serde(default)]
-    pub effects: Vec<Effect>,
+    pub effects: Vec<EffectEstimate>,
     /// Whether the canary's share contradicts the weight.
     pub split_mismatch: bool,
     /// Every Envoy of the fleet, reachable or not.

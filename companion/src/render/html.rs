@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use canary_judge::counts::Pair;
-use canary_judge::{Effect, EffectSince};
+use canary_judge::{EffectEstimate, EffectSince};
 use canary_model::role::Role;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
@@ -111,12 +111,12 @@ fn versions(versions: &Pair<Side>) -> String {
 }
 
 /// How far the canary differs from stable, over the whole rollout and in its last step.
-fn effects(effects: &[Effect]) -> String {
+fn effects(effects: &[EffectEstimate]) -> String {
     let mut text = String::new();
     for (since, title) in
         [(EffectSince::Start, "Canary against stable"), (EffectSince::Step, "In the last step")]
     {
-        let known = |one: &&Effect| one.since == since && one.estimate.is_some();
+        let known = |one: &&EffectEstimate| one.since == since && one.estimate.is_some();
         let items: Vec<String> = effects
             .iter()
             .filter(known)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use canary_judge::{Effect, EffectSince, EffectUnit};
+use canary_judge::{EffectEstimate, EffectSince, EffectUnit};
 use canary_model::runtime::Lease;
 use canary_model::weight::Weight;
 use serde::{Serialize, Serializer};
@@ -71,7 +71,7 @@ pub(crate) struct EffectJson<'v> {
     tolerated: Option<Decimal>,
 }
 
-pub(crate) fn effects(effects: &[Effect]) -> Vec<EffectJson<'_>> {
+pub(crate) fn effects(effects: &[EffectEstimate]) -> Vec<EffectJson<'_>> {
     let rounded = |value: Option<f64>| value.map(|value| Decimal::rounded(value, 6));
     let json = effects.iter().map(|effect| EffectJson {
         metric: &effect.metric,
@@ -179,7 +179,10 @@ struct DecisionJson<'r> {
     verdicts: &'r [String],
 }
 
-pub(crate) fn report_json<'r>(report: &'r RolloutReport, found: &'r [Effect]) -> ReportJson<'r> {
+pub(crate) fn report_json<'r>(
+    report: &'r RolloutReport,
+    found: &'r [EffectEstimate],
+) -> ReportJson<'r> {
     let decision = |decision: &'_ DecisionRow| {
         let event = serde_json::to_value(&decision.event).unwrap_or_default();
         event.get("event").cloned().unwrap_or_default()

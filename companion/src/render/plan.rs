@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use canary_judge::{Effect, EffectSince};
+use canary_judge::{EffectEstimate, EffectSince};
 use canary_rollout::plan::{PlanWarning, RolloutPlan};
 use canary_rollout::replay::{ReplayReason, Replayed};
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ pub(crate) fn replayed_text(replayed: &Replayed) -> String {
     let outcome = serde_json::to_value(outcome).ok();
     let outcome = outcome.as_ref().and_then(Value::as_str).unwrap_or_default();
     let at = at.map_or_else(String::new, |at| format!(" at {at} s"));
-    let known = |one: &&Effect| one.since == EffectSince::Start && one.estimate.is_some();
+    let known = |one: &&EffectEstimate| one.since == EffectSince::Start && one.estimate.is_some();
     let effects = effects.iter().filter(known).map(|one| sentences::effect(one) + "\n");
     format!(
         "{outcome}{at}: {reason}\n{canary_requests} canary requests, {canary_failures} of them failed\n{}",

@@ -5,7 +5,7 @@ use super::output::Paint;
 use super::table::{Table, UNKNOWN};
 use crate::controller::status::{MetricProgress, MetricStatus, Side, Status, Weights};
 use crate::sentences;
-use canary_judge::{Effect, EffectSince};
+use canary_judge::{EffectEstimate, EffectSince};
 use canary_rollout::state::Phase;
 
 /// How wide a bar of evidence is, in characters.
@@ -189,7 +189,7 @@ fn effects(status: &Status) -> String {
     let stretches =
         [(EffectSince::Start, "canary against stable"), (EffectSince::Step, "in this step")];
     for (since, title) in stretches {
-        let known = |one: &&Effect| one.since == since && one.estimate.is_some();
+        let known = |one: &&EffectEstimate| one.since == since && one.estimate.is_some();
         let lines: String = status
             .effects
             .iter()

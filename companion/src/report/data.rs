@@ -5,7 +5,7 @@
 
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
-use canary_judge::{Effect, Judge};
+use canary_judge::{EffectEstimate, Judge};
 use canary_model::redact::redacted;
 use canary_model::role::Role;
 use canary_rollout::event::RolloutEvent;
@@ -168,7 +168,7 @@ impl RolloutReport {
     }
 
     /// How far the canary differs from stable, since the epoch's start and the last step's.
-    pub fn effects(&self) -> Vec<Effect> {
+    pub fn effects(&self) -> Vec<EffectEstimate> {
         self.judge.effects()
     }
 

@@ -1,12 +1,12 @@
 //! An effect as a sentence that needs no statistics.
 
-use canary_judge::{Effect, EffectUnit};
+use canary_judge::{EffectEstimate, EffectUnit};
 
 use super::verdict::figure;
 
 /// `failures: +0.3 points (−0.1 to +0.8); tolerated +0.1`.
-pub(crate) fn effect(effect: &Effect) -> String {
-    let Effect { metric, quantile, unit, estimate, lower, upper, tolerated, .. } = effect;
+pub(crate) fn effect(effect: &EffectEstimate) -> String {
+    let EffectEstimate { metric, quantile, unit, estimate, lower, upper, tolerated, .. } = effect;
     let quantile = quantile.as_ref().map_or_else(String::new, |name| format!(" {name}"));
     let number = |value: f64| number(*unit, value);
     let value = estimate.map_or_else(
@@ -50,8 +50,8 @@ mod tests {
 
     use super::*;
 
-    fn points(estimate: f64, lower: Option<f64>, upper: Option<f64>) -> Effect {
-        Effect {
+    fn points(estimate: f64, lower: Option<f64>, upper: Option<f64>) -> EffectEstimate {
+        EffectEstimate {
             metric: "failures".to_owned(),
             quantile: None,
             since: EffectSince::Start,
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_ratio_names_its_quantile() {
-        let ratio = Effect {
+        let ratio = EffectEstimate {
             metric: "latency".to_owned(),
             quantile: Some("p95".into()),
             unit: EffectUnit::Ratio,
@@ -85,7 +85,7 @@ mod tests {
         };
         let said = effect(&ratio);
         assert_eq!(said, "latency p95: 1.08 × stable's (0.96 to 1.22); tolerated 1.2");
-        let nothing = Effect { estimate: None, lower: None, upper: None, ..ratio };
+        let nothing = EffectEstimate { estimate: None, lower: None, upper: None, ..ratio };
         assert_eq!(effect(&nothing), "latency p95: no comparison yet; tolerated 1.2");
     }
 }

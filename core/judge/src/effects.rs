@@ -23,7 +23,7 @@ pub(crate) const LEVEL: f64 = 0.95;
 
 /// An estimate of how far the canary differs from stable, with its interval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Effect {
+pub struct EffectEstimate {
     /// The metric's name in the rollout file.
     pub metric: String,
     /// The quantile that is compared, such as `p95`; `None` for shares.
@@ -76,18 +76,18 @@ pub enum EffectUnit {
 
 /// What a stretch says about one quantity.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Reading {
+pub(crate) struct EffectReading {
     pub(crate) quantile: Option<Cow<'static, str>>,
     pub(crate) estimate: Option<f64>,
     pub(crate) lower: Option<f64>,
     pub(crate) upper: Option<f64>,
 }
 
-impl Reading {
-    fn effect(self, metric: &str, since: EffectSince, unit: EffectUnit) -> Effect {
+impl EffectReading {
+    fn effect(self, metric: &str, since: EffectSince, unit: EffectUnit) -> EffectEstimate {
         let Self { quantile, estimate, lower, upper } = self;
         let metric = metric.to_owned();
-        Effect {
+        EffectEstimate {
             metric,
             quantile,
             since,
@@ -108,14 +108,14 @@ pub(crate) trait Gathered: Default {
     /// What the numbers are.
     const UNIT: EffectUnit;
 
-    /// Adds a block.
+    /// Adds what a block brings to the sums.
     fn add(&mut self, block: &Self::Block);
 
     /// The weight changed: what was pooled at the old one is closed.
     fn change_weight(&mut self) {}
 
     /// The intervals that are left at this limit of evidence for each side, as a logarithm.
-    fn readings(&self, log_limit: f64) -> Vec<Reading>;
+    fn readings(&self, log_limit: f64) -> Vec<EffectReading>;
 
     /// How many of the canary's requests, clients or values were compared.
     fn canary(&self) -> u64;
@@ -138,7 +138,7 @@ pub(crate) struct Stretches<G> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ClosedWindow {
     canary: u64,
-    readings: Vec<Reading>,
+    readings: Vec<EffectReading>,
 }
 
 /// The evidence that excludes a value on one side: ln(2/(1 − level)), more in a window among others.
@@ -193,14 +193,14 @@ impl<G: Gathered> Stretches<G> {
         }
     }
 
-    /// Both stretches' effects.
-    pub(crate) fn effects(&self, metric: &str) -> Vec<Effect> {
+    /// The effects of both stretches, since the start first.
+    pub(crate) fn effects(&self, metric: &str) -> Vec<EffectEstimate> {
         let start = match self.window {
             None => self.start.readings(log_limit(None)),
             Some(_) => self.widest_window().map(|window| window.readings).unwrap_or_default(),
         };
         let step = self.step.readings(log_limit(None));
-        let effect = |since| move |reading: Reading| reading.effect(metric, since, G::UNIT);
+        let effect = |since| move |reading: EffectReading| reading.effect(metric, since, G::UNIT);
         let start = start.into_iter().map(effect(EffectSince::Start));
         start.chain(step.into_iter().map(effect(EffectSince::Step))).collect()
     }

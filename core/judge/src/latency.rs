@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{BlockUpdate, TickContext};
 use super::counts::Pair;
-use super::effects::Effect;
+use super::effects::EffectEstimate;
 use super::observation::Observation;
 use super::quantile_shift::{QuantileShift, StrongestQuantile, known};
 use super::spec::Worse;
@@ -49,7 +49,7 @@ impl Latency {
     }
 
     /// The canary's quantiles divided by stable's, since the start and since the step.
-    pub(crate) fn effects(&self, metric: &str) -> Vec<Effect> {
+    pub(crate) fn effects(&self, metric: &str) -> Vec<EffectEstimate> {
         self.test.effects(metric)
     }
 

@@ -52,7 +52,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use effects::{Effect, EffectSince, EffectUnit};
+pub use effects::{EffectEstimate, EffectSince, EffectUnit};
 pub use failure_abort::Tolerated;
 pub use fingerprint::{canonical_json, fingerprint};
 pub use non_inferiority::BETA;
@@ -245,7 +245,7 @@ impl Judge {
 
     /// How far the canary differs from stable, with intervals that may be read at any time, in the file's
     /// order. Nothing is decided on them.
-    pub fn effects(&self) -> Vec<Effect> {
+    pub fn effects(&self) -> Vec<EffectEstimate> {
         self.metrics.iter().flat_map(MetricState::effects).collect()
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::blocks::{BlockUpdate, TickContext};
 use super::conversion::Events;
 use super::drift::Drift;
-use super::effects::Effect;
+use super::effects::EffectEstimate;
 use super::failure_abort::Tolerated;
 use super::latency::Latency;
 use super::observation::Observation;
@@ -96,7 +96,7 @@ impl MetricState {
     }
 
     /// How far the canary differs from stable; nothing of kinds without such a number.
-    pub(crate) fn effects(&self) -> Vec<Effect> {
+    pub(crate) fn effects(&self) -> Vec<EffectEstimate> {
         match &self.test {
             Test::Rate(test) => test.effects(&self.name),
             Test::Latency(test) => test.effects(&self.name),

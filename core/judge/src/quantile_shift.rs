@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{Block, BlockUpdate, Change, FULL, TickContext};
 use super::counts::{Merge, Pair, Sides, Trials};
-use super::effects::Effect;
+use super::effects::EffectEstimate;
 use super::effects::quantiles::QuantileEffect;
 use super::mixture::Mixture;
 use super::numerics::log_add_exp;
@@ -142,7 +142,7 @@ impl QuantileShift {
     }
 
     /// The canary's quantiles divided by stable's, since the start and since the step.
-    pub(crate) fn effects(&self, metric: &str) -> Vec<Effect> {
+    pub(crate) fn effects(&self, metric: &str) -> Vec<EffectEstimate> {
         let tolerated = self.bets.first().map_or([1.0; 9], |bets| match bets.direction {
             ShiftDirection::Upwards => bets.tolerances,
             ShiftDirection::Downwards => bets.tolerances.map(f64::recip),

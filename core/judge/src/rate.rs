@@ -6,7 +6,7 @@ use super::blocks::{BlockUpdate, Change, FULL, TickContext};
 use super::conversion::Events;
 use super::conversion_abort::ConversionAbort;
 use super::counts::{Merge, Pair, Sides, Trials};
-use super::effects::Effect;
+use super::effects::EffectEstimate;
 use super::effects::shares::ShareEffect;
 use super::failure_abort::{RequestAbort, Tolerated};
 use super::failure_abort_sticky::{ClientAbort, ClientTick};
@@ -77,7 +77,7 @@ impl Rate {
     }
 
     /// The canary's share minus stable's, since the start and since the step.
-    pub(crate) fn effects(&self, metric: &str) -> Vec<Effect> {
+    pub(crate) fn effects(&self, metric: &str) -> Vec<EffectEstimate> {
         let Tolerated { ratio, margin } = self.tolerated;
         // A ratio above 1 tolerates more the more stable fails: that is no one number.
         let tolerated = (ratio == 1.0).then_some(match self.events {

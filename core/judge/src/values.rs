@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{BlockUpdate, TickContext};
 use super::counts::{Merge, Pair};
-use super::effects::Effect;
+use super::effects::EffectEstimate;
 use super::observation::Observation;
 use super::quantile_shift::{QuantileShift, ShiftDirection, StrongestQuantile, known};
 use super::readable::{ReadableCount, UNREADABLE};
@@ -58,7 +58,7 @@ impl ValuesTest {
     }
 
     /// The canary's quantiles divided by stable's, since the start and since the step.
-    pub(crate) fn effects(&self, metric: &str) -> Vec<Effect> {
+    pub(crate) fn effects(&self, metric: &str) -> Vec<EffectEstimate> {
         self.test.effects(metric)
     }
 

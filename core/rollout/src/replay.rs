@@ -16,7 +16,7 @@ use super::advance::{self, People};
 use super::blockers::{Blockers, of_step};
 use super::spec::Spec;
 use super::state::{Phase, State};
-use canary_judge::Effect;
+use canary_judge::EffectEstimate;
 use canary_judge::observation::{LineError, Observation};
 use canary_judge::verdict::Verdict;
 
@@ -62,7 +62,7 @@ pub struct Replayed {
     /// Those of them that failed.
     pub canary_failures: u64,
     /// How far the canary differs from stable, with intervals.
-    pub effects: Vec<Effect>,
+    pub effects: Vec<EffectEstimate>,
 }
 
 /// Replays a recording up to its decision; what comes after is not read.

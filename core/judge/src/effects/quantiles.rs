@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EffectUnit, Gathered, Reading, Stretches};
+use super::{EffectReading, EffectUnit, Gathered, Stretches};
 use crate::blocks::Change;
 use crate::counts::{Merge, Pair, Trials};
 use crate::numerics::{exact_array, log_mean_exp, packed};
@@ -93,7 +93,7 @@ impl QuantileEffect {
 
     /// The ratios since the start and since the step; `tolerated` are those at each of
     /// [`crate::spec::QUANTILES`].
-    pub(crate) fn effects(&self, metric: &str, tolerated: [f64; 9]) -> Vec<super::Effect> {
+    pub(crate) fn effects(&self, metric: &str, tolerated: [f64; 9]) -> Vec<super::EffectEstimate> {
         let mut effects = self.stretches.effects(metric);
         for effect in &mut effects {
             let named =
@@ -154,7 +154,7 @@ pub(crate) struct QuantileStretch {
     /// L⁻ of each quantile, ratio and odds; empty before the first block.
     #[serde(with = "packed")]
     above: Vec<f64>,
-    /// L⁺ likewise.
+    /// L⁺ of each quantile, ratio and odds, likewise.
     #[serde(with = "packed")]
     below: Vec<f64>,
     /// What was compared at the present weight.
@@ -220,7 +220,7 @@ impl Gathered for QuantileStretch {
         self.earlier.add(&pooled);
     }
 
-    fn readings(&self, log_limit: f64) -> Vec<Reading> {
+    fn readings(&self, log_limit: f64) -> Vec<EffectReading> {
         let mut all = self.earlier.clone();
         all.add(&self.pooled);
         let grid = grid();
@@ -239,7 +239,7 @@ impl Gathered for QuantileStretch {
             let sums = all.logs.get(index).zip(all.weights.get(index));
             let mean = sums.filter(|(_, weight)| **weight > 0.0);
             let estimate = mean.map(|(log, weight)| (log / weight).exp());
-            Reading { quantile: Some(Cow::Borrowed(name)), estimate, lower, upper }
+            EffectReading { quantile: Some(Cow::Borrowed(name)), estimate, lower, upper }
         };
         COMPARED.into_iter().enumerate().map(reading).collect()
     }

@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EffectUnit, Gathered, Reading, Stretches};
+use super::{EffectReading, EffectUnit, Gathered, Stretches};
 use crate::blocks::{Block, Change};
 use crate::centered_bets::{Center, CenteredBets};
 use crate::counts::{Pair, Trials};
@@ -69,7 +69,11 @@ impl ShareEffect {
     }
 
     /// The difference since the start and since the step; `tolerated` is the one that is.
-    pub(crate) fn effects(&self, metric: &str, tolerated: Option<f64>) -> Vec<super::Effect> {
+    pub(crate) fn effects(
+        &self,
+        metric: &str,
+        tolerated: Option<f64>,
+    ) -> Vec<super::EffectEstimate> {
         let mut effects = self.stretches.effects(metric);
         for effect in &mut effects {
             effect.tolerated = tolerated.map(|share| share * 100.0);
@@ -169,9 +173,9 @@ impl Gathered for ShareStretch {
         self.canary = self.canary.saturating_add(block.canary);
     }
 
-    fn readings(&self, log_limit: f64) -> Vec<Reading> {
+    fn readings(&self, log_limit: f64) -> Vec<EffectReading> {
         let points = |share: f64| share * 100.0;
-        vec![Reading {
+        vec![EffectReading {
             quantile: None,
             estimate: (self.weight > 0.0).then(|| points(self.difference / self.weight)),
             lower: self.more.bound(log_limit).map(points),

@@ -12,11 +12,11 @@ impl Gathered for Counted {
         self.0 += block;
     }
 
-    fn readings(&self, log_limit: f64) -> Vec<Reading> {
-        vec![Reading {
+    fn readings(&self, log_limit: f64) -> Vec<EffectReading> {
+        vec![EffectReading {
             estimate: Some(self.0 as f64),
             lower: Some(log_limit),
-            ..Reading::default()
+            ..EffectReading::default()
         }]
     }
 

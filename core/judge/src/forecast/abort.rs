@@ -36,9 +36,9 @@ const MOST_BLOCKS: f64 = 1e12;
 /// Of all rollouts with a bad canary, how many are to be rolled back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Percentile {
-    /// Half of them.
+    /// Half of those rollouts: the median.
     Median,
-    /// Nine of ten.
+    /// Nine of ten: the 90th percentile.
     P90,
 }
 
@@ -124,7 +124,7 @@ impl AbortTest {
         (self.rps * (FULL / self.rps).ceil().max(1.0)).max(FULL)
     }
 
-    /// ln(1/(ω α)).
+    /// ln(1/(ω α)): the evidence without mixtures, in nats.
     fn log_limit(&self) -> f64 {
         (self.metrics.max(1) as f64 / self.false_abort).ln()
     }

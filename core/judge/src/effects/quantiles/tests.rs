@@ -1,5 +1,5 @@
 use super::*;
-use crate::effects::{Effect, EffectSince};
+use crate::effects::{EffectEstimate, EffectSince};
 use crate::laws::{ONE, mean};
 use canary_model::histogram::Bin;
 
@@ -12,9 +12,10 @@ fn observe(effect: &mut QuantileEffect, history: &Histogram, block: &Pair<Histog
     effect.observe(history, block, &tails);
 }
 
-fn at(effect: &QuantileEffect, quantile: &str) -> Effect {
-    let of =
-        |one: &Effect| one.since == EffectSince::Start && one.quantile.as_deref() == Some(quantile);
+fn at(effect: &QuantileEffect, quantile: &str) -> EffectEstimate {
+    let of = |one: &EffectEstimate| {
+        one.since == EffectSince::Start && one.quantile.as_deref() == Some(quantile)
+    };
     effect.effects("m", [1.1; 9]).into_iter().find(of).unwrap()
 }
 

@@ -10,7 +10,7 @@ fn observe(effect: &mut ShareEffect, line: [u64; 4]) {
     effect.observe(Some(counts), counts.map(|role| role.trials).sum(), None);
 }
 
-fn start(effect: &ShareEffect) -> super::super::Effect {
+fn start(effect: &ShareEffect) -> super::super::EffectEstimate {
     effect.effects("m", None).into_iter().find(|one| one.since == EffectSince::Start).unwrap()
 }
 
