@@ -303,11 +303,12 @@ pub(crate) fn set<'v>(
 
 pub(crate) fn aborted<'v>(
     rollout: &'v str,
+    (weight, enabled): (Weight, bool),
     version: Option<&'v str>,
     envoys: &'v [EnvoyState],
 ) -> AbortedJson<'v> {
-    let (weight, envoys) = (percent(Weight::ZERO), each(envoys));
-    AbortedJson { rollout, weight, enabled: false, version, envoys }
+    let (weight, envoys) = (percent(weight), each(envoys));
+    AbortedJson { rollout, weight, enabled, version, envoys }
 }
 
 fn side(side: &VersionView) -> SideJson<'_> {
