@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::access::SESSION_COOKIE;
-use super::routes::error;
+use super::answer::error;
 use crate::render;
 
 /// After how many seconds the page is asked for again.

@@ -23,11 +23,11 @@ pub struct LiveReport {
 struct Inner {
     /// The journal, and where its last whole record ends.
     journal: Option<(PathBuf, u64)>,
-    content: Content,
+    content: ReportState,
 }
 
 #[derive(Debug, Default)]
-enum Content {
+enum ReportState {
     #[default]
     Unread,
     /// Somebody is reading the journal; these records have come since.
@@ -38,7 +38,7 @@ enum Content {
 impl LiveReport {
     /// Another journal from now on: a release has begun, or goes on.
     pub fn begin(&self, journal: PathBuf, end: u64) {
-        *self.lock() = Inner { journal: Some((journal, end)), content: Content::Unread };
+        *self.lock() = Inner { journal: Some((journal, end)), content: ReportState::Unread };
     }
 
     /// Adds records that were written; the journal's last one now ends at `end`.
@@ -48,12 +48,14 @@ impl LiveReport {
             *last = end;
         }
         match &mut inner.content {
-            Content::Unread => {}
-            Content::Reading(waiting) => waiting.extend(records),
-            Content::Here(_, asked) if asked.elapsed() > KEPT_FOR => {
-                inner.content = Content::Unread;
+            ReportState::Unread => {}
+            ReportState::Reading(waiting) => waiting.extend(records),
+            ReportState::Here(_, asked) if asked.elapsed() > KEPT_FOR => {
+                inner.content = ReportState::Unread;
             }
-            Content::Here(report, _) => records.into_iter().for_each(|record| report.take(record)),
+            ReportState::Here(report, _) => {
+                records.into_iter().for_each(|record| report.take(record))
+            }
         }
     }
 
@@ -63,14 +65,14 @@ impl LiveReport {
             let journal = {
                 let mut inner = self.lock();
                 match &mut inner.content {
-                    Content::Here(report, asked) => {
+                    ReportState::Here(report, asked) => {
                         *asked = Instant::now();
                         return Some(show(report));
                     }
-                    Content::Reading(_) => None,
-                    Content::Unread => {
+                    ReportState::Reading(_) => None,
+                    ReportState::Unread => {
                         let journal = inner.journal.clone()?;
-                        inner.content = Content::Reading(Vec::new());
+                        inner.content = ReportState::Reading(Vec::new());
                         Some(journal)
                     }
                 }
@@ -91,7 +93,7 @@ impl LiveReport {
             return Some(());
         }
         let waiting = match std::mem::take(&mut inner.content) {
-            Content::Reading(waiting) => waiting,
+            ReportState::Reading(waiting) => waiting,
             other => {
                 // Another release has begun meanwhile.
                 inner.content = other;
@@ -100,7 +102,7 @@ impl LiveReport {
         };
         let mut report = read?;
         waiting.into_iter().for_each(|record| report.take(record));
-        inner.content = Content::Here(Box::new(report), Instant::now());
+        inner.content = ReportState::Here(Box::new(report), Instant::now());
         Some(())
     }
 
