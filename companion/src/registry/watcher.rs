@@ -17,7 +17,7 @@ use super::client::{MlflowClient, RegistryError};
 use super::memory::RegistryFile;
 use crate::controller::deploy::RegistrySource;
 use crate::controller::orders::ReleaseRequest;
-use crate::controller::releases::{EndedRelease, ReleaseLink};
+use crate::controller::releases::{ReleaseEnd, ReleaseLink};
 use crate::journal::timestamp;
 use crate::sentences;
 
@@ -214,7 +214,7 @@ impl Watcher {
 }
 
 /// An end as the registry is told; `None` if no version is known.
-fn result(end: &EndedRelease) -> Option<ReleaseResult> {
+fn result(end: &ReleaseEnd) -> Option<ReleaseResult> {
     let outcome = match end.phase {
         Phase::Healthy => ReleaseOutcome::Healthy,
         Phase::Measured => ReleaseOutcome::Measured,
