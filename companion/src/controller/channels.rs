@@ -86,3 +86,10 @@ pub enum Finished {
     /// The process has to stop.
     Stopped,
 }
+
+/// Waits until something is true; for ever if nobody can say so any more.
+pub async fn turned_true(flag: &mut watch::Receiver<bool>) {
+    if flag.wait_for(|flag| *flag).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -7,18 +7,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use canary_model::weight::Weight;
 use canary_rollout::HostClocks;
-use canary_rollout::action::{Action, Notification};
+use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::{EnvoyInput, Inputs};
-use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State};
-use tokio::sync::{mpsc, watch};
 
 use super::act::{Actor, Written};
-use super::channels::{Channels, Finished, Reporter, ServiceMode};
+use super::channels::{Channels, Finished, Reporter, ServiceMode, turned_true};
 use super::engine::{Effects, Engine};
 use super::orders::{CommandRequest, RolloutCommand};
-use super::releases::{ReleaseDesk, ReleaseEnd};
+use super::releases::ReleaseEnd;
 use super::status::{Parts, Status};
 use crate::envoy::Admin;
 use crate::error::{Error, Failure, LeftBehind};
@@ -382,13 +380,6 @@ impl<A: Reporter> Controller<A> {
             }
         };
         Error::Stopped(left)
-    }
-}
-
-/// Waits until something is true; for ever if nobody can say so any more.
-async fn turned_true(flag: &mut watch::Receiver<bool>) {
-    if flag.wait_for(|flag| *flag).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 
