@@ -295,7 +295,8 @@ impl<A: Reporter> Controller<A> {
         let notes = (self.channels.notes)();
         let (failed, errors) = (&self.failed, self.envoy_errors);
         let mut status = status(&self.engine, failed, errors, share, &self.totals, notes);
-        status.also_waits_for(self.channels.desk.shown().borrow().clone());
+        let registry = self.channels.desk.shown().borrow().clone();
+        status.waits_for = sentences::joined(status.waits_for, registry);
         self.channels.status.send_replace(Arc::new(status));
     }
 

@@ -296,17 +296,6 @@ impl Status {
         }
     }
 
-    /// Whether a release is under way: begun and not over.
-    pub const fn is_under_way(&self) -> bool {
-        !self.idle && !self.has_ended()
-    }
-
-    /// Adds what else is waited for, such as what a registry asks for meanwhile.
-    pub fn also_waits_for(&mut self, what: Option<String>) {
-        let all = self.waits_for.take().into_iter().chain(what).collect::<Vec<String>>();
-        self.waits_for = (!all.is_empty()).then(|| all.join("; "));
-    }
-
     /// Whether the rollout has ended.
     pub const fn has_ended(&self) -> bool {
         self.phase.is_end()

@@ -13,7 +13,7 @@ const TOKEN: &str = "MLFLOW_TRACKING_TOKEN";
 /// What is sent with each request. It never appears in a message: there is no `Debug` that shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credentials {
-    /// HTTP's basic scheme.
+    /// HTTP's basic scheme, with name and password.
     Basic {
         /// The name of the user.
         user: String,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The version of the file's layout.
 const FORMAT: u32 = 1;
 
-/// The file's content.
+/// What the file contains, as JSON.
 #[derive(Deserialize, Serialize)]
 struct Remembered {
     format: u32,

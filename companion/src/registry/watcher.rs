@@ -43,7 +43,7 @@ pub(crate) struct WatchedRegistry {
 pub(crate) async fn watch(watched: WatchedRegistry, link: &mut ReleaseLink) {
     match Watcher::new(watched).await {
         Ok(mut watcher) => loop {
-            let note = watcher.look(link).await;
+            let note = watcher.poll(link).await;
             link.show(note);
             tokio::select! {
                 () = tokio::time::sleep(watcher.watched.registry.poll) => {}
@@ -91,7 +91,7 @@ impl Watcher {
 
     /// Looks once: writes back, asks, decides, and starts what is to be started. Returns what operators
     /// should know.
-    async fn look(&mut self, link: &ReleaseLink) -> Option<String> {
+    async fn poll(&mut self, link: &ReleaseLink) -> Option<String> {
         let answers = self.deliver().await;
         let asked = self.client.aliases().await;
         let mut decision = None;
@@ -233,7 +233,7 @@ fn result(end: &ReleaseEnd) -> Option<ReleaseResult> {
 fn stage(link: &ReleaseLink) -> ReleaseStage {
     let status = link.status.borrow();
     match &status.canary.version {
-        Some(version) if status.is_under_way() => ReleaseStage::Running {
+        Some(version) if !status.idle && !status.has_ended() => ReleaseStage::Running {
             version: version.clone(),
             stable: status.stable.version.clone(),
         },

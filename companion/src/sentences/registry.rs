@@ -71,6 +71,12 @@ fn written(view: &RegistryView<'_>, one: &WriteBack) -> String {
     }
 }
 
+/// What a rollout waits for, with what its registry asks for meanwhile.
+pub(crate) fn joined(waits: Option<String>, registry: Option<String>) -> Option<String> {
+    let all: Vec<String> = waits.into_iter().chain(registry).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
 /// Where people see a rollout, for the tag of its version.
 pub(crate) fn report_link(public_url: &str, rollout: &str) -> String {
     format!("{}/rollouts/{rollout}", public_url.trim_end_matches('/'))

@@ -180,7 +180,7 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
                 Ok(()) = self.file.changed() => return None,
                 scrape = scraper.scrape(ExpectedWeights::default(), false) => {
                     let mut now = idle_status(&file.spec, &scrape, notes());
-                    now.also_waits_for(desk.shown().borrow().clone());
+                    now.waits_for = sentences::joined(now.waits_for, desk.shown().borrow().clone());
                     status.send_replace(Arc::new(now));
                 }
             }

@@ -75,7 +75,7 @@ impl FakeRegistry {
         self.get().aliases.get(alias).cloned()
     }
 
-    /// A version's tag.
+    /// The value of a version's tag.
     pub(crate) fn tag(&self, version: &str, tag: &str) -> Option<String> {
         self.get().versions[version].get(tag).cloned()
     }
@@ -90,16 +90,18 @@ fn asked<'r>(
     registry: &'r Shared,
     headers: &HeaderMap,
     model: &str,
-) -> Result<MutexGuard<'r, Registry>, Response> {
+) -> Result<MutexGuard<'r, Registry>, Box<Response>> {
     let mut found = registry.lock().unwrap();
     let sent = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
     found.credentials.push(sent);
     if found.down {
-        return Err((StatusCode::SERVICE_UNAVAILABLE, "down for a moment").into_response());
+        let down = (StatusCode::SERVICE_UNAVAILABLE, "down for a moment");
+        return Err(Box::new(down.into_response()));
     }
     if model != "scorer" {
         let message = format!("Registered Model with name={model} not found");
-        return Err(error(StatusCode::NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", &message));
+        let refused = error(StatusCode::NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", &message);
+        return Err(Box::new(refused));
     }
     Ok(found)
 }
@@ -118,7 +120,7 @@ async fn alias(
 ) -> Response {
     let registry = match asked(&registry, &headers, &query["name"]) {
         Ok(registry) => registry,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     match registry.aliases.get(&query["alias"]) {
         Some(version) => {
@@ -142,7 +144,7 @@ async fn download_uri(
             Json(json!({"artifact_uri": format!("s3://models/scorer/{version}")})).into_response()
         }
         Ok(_) => no_version(version),
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
@@ -158,7 +160,7 @@ async fn set_alias(
             Json(json!({})).into_response()
         }
         Ok(_) => no_version(&text("version")),
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
@@ -170,7 +172,7 @@ async fn set_tag(
     let text = |field: &str| body[field].as_str().unwrap().to_owned();
     let mut registry = match asked(&registry, &headers, &text("name")) {
         Ok(registry) => registry,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     match registry.versions.get_mut(&text("version")) {
         Some(tags) => {
