@@ -2,6 +2,7 @@
 
 mod abort;
 mod cohort;
+mod finish;
 mod get;
 mod history;
 mod lint;
@@ -115,6 +116,7 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::Pause(args) => steer::run(context, &args.name, "pause", false).await,
         Command::Resume(args) => steer::run(context, &args.name, "resume", false).await,
         Command::Retry(args) => steer::run(context, &args.name, "retry", false).await,
+        Command::Finish(args) => finish::run(context, &args).await,
         Command::History(args) => history::run(context, &args),
         Command::Report(args) => report::run(context, &args),
         Command::Abort { name } => abort::run(context, &name).await,

@@ -95,7 +95,10 @@ async fn steer(
 ) -> Response {
     let full = request.uri().query().is_some_and(|query| query.split('&').any(is_full));
     let Some(command) = command(&verb, full) else {
-        return error(StatusCode::NOT_FOUND, "expected promote, pause, resume, abort or retry");
+        return error(
+            StatusCode::NOT_FOUND,
+            "expected promote, pause, resume, abort, retry or finish",
+        );
     };
     if let Err(response) = named(&api, &name) {
         return *response;
@@ -124,6 +127,7 @@ fn command(verb: &str, full: bool) -> Option<OperatorCommand> {
         "resume" => OperatorCommand::Resume,
         "abort" => OperatorCommand::Abort,
         "retry" => OperatorCommand::Retry,
+        "finish" => OperatorCommand::Finish,
         _ => return None,
     })
 }

@@ -20,8 +20,10 @@ use canary_rollout::fingerprint::fingerprint;
 use canary_rollout::inputs::{EnvoyInput, Inputs};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::{ResumeStateError, State};
+use canary_rollout::versions::ReleaseVersions;
 use canary_rollout::{HostClocks, StepResult, step};
 
+use super::deploy::RegistrySource;
 use super::distributions::Distributions;
 use super::record::{End, FORMAT, JournalRecord, Start, StateSnapshot, StepRecord};
 use crate::error::Error;
@@ -47,6 +49,7 @@ pub struct Engine {
     state: State,
     journal: Journal,
     versions: Pair<Option<String>>,
+    source: Option<RegistrySource>,
     recorded: Pair<Distributions>,
     envoys: BTreeMap<String, EnvoyInput>,
     /// The Envoys as the journal showed them last; `None` since a snapshot.
@@ -79,6 +82,7 @@ impl Engine {
         let state = started(&spec, &start);
         let versions = start.versions.clone();
         let mut engine = Self::with(spec, journal, state, versions);
+        engine.source.clone_from(&start.source);
         let snapshot = engine.snapshot();
         engine.journal.append(&[JournalRecord::Start(start), snapshot])?;
         Ok(engine)
@@ -106,6 +110,7 @@ impl Engine {
                     engine.state = started(&engine.spec, &start);
                     began_with = rollout_file::recorded(&start.file);
                     engine.versions = start.versions;
+                    engine.source = start.source;
                 }
                 JournalRecord::State(snapshot) => {
                     older = engine.restore(snapshot, began_with.as_ref())?
@@ -126,7 +131,15 @@ impl Engine {
             let snapshot = engine.snapshot();
             engine.journal.append(&[snapshot]).map_err(Error::Journal)?;
         }
-        last.retain(|action| !matches!(action, Action::Write { .. }));
+        let again = |action: &Action| {
+            !matches!(
+                action,
+                Action::Write { .. } | Action::Deploy { .. } | Action::CancelDeploy { .. }
+            )
+        };
+        last.retain(again);
+        // A hook whose end isn't in the journal is called again, however long ago it was called.
+        last.extend(engine.state.deploy_under_way());
         Ok((engine, last))
     }
 
@@ -136,6 +149,7 @@ impl Engine {
             state,
             journal,
             versions,
+            source: None,
             recorded: Pair::default(),
             envoys: BTreeMap::new(),
             written: None,
@@ -226,9 +240,21 @@ impl Engine {
         &self.envoys
     }
 
-    /// Both versions' labels as they were at the start.
-    pub const fn versions(&self) -> &Pair<Option<String>> {
-        &self.versions
+    /// Both versions' labels as they are now: stable's changes in the handover.
+    pub fn versions(&self) -> Pair<Option<String>> {
+        let Pair { stable, canary } = &self.versions;
+        let now = |version: Option<&str>, then: &Option<String>| {
+            version.map(str::to_owned).or_else(|| then.clone())
+        };
+        Pair {
+            stable: now(self.state.stable_version(), stable),
+            canary: now(self.state.canary_version(), canary),
+        }
+    }
+
+    /// Where the new version comes from, if a registry knows.
+    pub const fn source(&self) -> Option<&RegistrySource> {
+        self.source.as_ref()
     }
 
     /// Times and values since the rollout's start.
@@ -350,9 +376,13 @@ impl Engine {
 
 /// The state of a rollout that has just begun.
 fn started(spec: &Spec, start: &Start) -> State {
-    State::new(spec, &start.owner, start.takeover)
-        .with_canary_version(start.versions.canary.clone())
-        .with_predecessor(start.predecessor.clone())
+    let state = State::new(spec, &start.owner, start.takeover)
+        .with_versions(ReleaseVersions {
+            named: start.named.clone(),
+            versions: start.versions.clone(),
+        })
+        .with_predecessor(start.predecessor.clone());
+    if start.released { state.released() } else { state }
 }
 
 /// What is written down of a step. `before` are the Envoys that the last record showed.

@@ -48,9 +48,14 @@ pub(crate) fn html(report: &RolloutReport, refresh: Option<u32>) -> String {
 
 fn head(report: &RolloutReport) -> String {
     let severity = match report.phase {
-        Phase::Healthy => "good",
+        Phase::Healthy | Phase::Measured => "good",
         Phase::Aborting | Phase::Degraded => "bad",
-        Phase::Pending | Phase::Progressing | Phase::Paused | Phase::Promoting => "wait",
+        Phase::Pending
+        | Phase::Deploying
+        | Phase::Progressing
+        | Phase::Paused
+        | Phase::Promoting
+        | Phase::Finalizing => "wait",
     };
     let version = |side: &Side| escaped(side.version.as_deref().unwrap_or("?"));
     let ended =

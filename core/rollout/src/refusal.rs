@@ -20,6 +20,19 @@ pub enum CommandRefusal {
     RollbackUnfinished,
     /// `retry` of a rollout that was not rolled back.
     NotRolledBack(Phase),
+    /// `abort` after the handover: both places run the new version.
+    HandedOver {
+        /// The rollout's name, for the command that goes back.
+        rollout: String,
+        /// The version that served before, if it is known.
+        old: Option<String>,
+    },
+    /// `finish` after the handover.
+    AlreadyFinished,
+    /// `promote --full` in Finalizing before stable's place has the new version.
+    StableNotDeployed,
+    /// A command that can't end a pause of Finalizing; `finish` can.
+    FinishInstead,
     /// A sentence of an older version's journal.
     #[serde(untagged)]
     Sentence(String),
