@@ -17,7 +17,7 @@ mod screen;
 mod status;
 mod table;
 
-pub(crate) use envoys::{aborted_text, list_text, rollout_text, set_text};
+pub(crate) use envoys::{aborted_text, held_text, list_text, rollout_text, set_text};
 pub(crate) use history::{history_json, history_text};
 pub(crate) use html::html;
 pub(crate) use json::{aborted, controlled, report_json, rollout, set};
