@@ -31,6 +31,7 @@ use crate::journal::{Journal, JournalWriter, timestamp};
 use crate::observe::{ExpectedWeights, FleetScrape, FleetScraper, Observer, SCRAPE_WITHIN};
 use crate::report::LiveReport;
 use crate::rollout_file;
+use crate::sentences;
 
 /// The longest that a write to a journal may take before the rollout holds.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
