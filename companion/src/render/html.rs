@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use canary_judge::counts::Pair;
+use canary_judge::{EffectEstimate, EffectSince};
 use canary_model::role::Role;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
@@ -13,6 +14,7 @@ use super::markup::escaped;
 use super::messages;
 use crate::controller::status::{MetricProgress, MetricStatus, Side};
 use crate::report::{DecisionRow, Point, RolloutReport, VersionSample};
+use crate::sentences;
 
 const STYLE: &str = include_str!("style.css");
 /// The lines' classes in the chart of evidence; more metrics share the last.
@@ -33,6 +35,7 @@ pub(crate) fn html(report: &RolloutReport, refresh: Option<u32>) -> String {
     page += &head(report);
     page += &versions(&report.versions);
     page += &metrics(&report.metrics);
+    page += &effects(&report.effects());
     page += &charts(report);
     page += &decisions(&report.decisions, report.spec());
     let _ = write!(
@@ -110,6 +113,29 @@ fn versions(versions: &Pair<Side>) -> String {
         );
     }
     table + "</table>\n"
+}
+
+/// How far the canary differs from stable, over the whole rollout and in its last step.
+fn effects(effects: &[EffectEstimate]) -> String {
+    let mut text = String::new();
+    for (since, title) in
+        [(EffectSince::Start, "Canary against stable"), (EffectSince::Step, "In the last step")]
+    {
+        let known = |one: &&EffectEstimate| one.since == since && one.estimate.is_some();
+        let items: Vec<String> = effects
+            .iter()
+            .filter(known)
+            .map(|one| format!("<li>{}</li>\n", escaped(&sentences::effect(one))))
+            .collect();
+        if !items.is_empty() {
+            let _ = write!(text, "<h2>{title}</h2>\n<ul>\n{}</ul>\n", items.concat());
+        }
+    }
+    if !text.is_empty() {
+        text += "<p><small>In brackets: where the true difference lies, with 95 % certainty however often \
+                 one looks.</small></p>\n";
+    }
+    text
 }
 
 fn metrics(metrics: &[MetricProgress]) -> String {

@@ -3,9 +3,9 @@
 //! The judge is a pure function of the lines, so the evidence at any moment is had by judging them once
 //! more.
 
-use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
+use canary_judge::{EffectEstimate, Judge};
 use canary_model::redact::redacted;
 use canary_model::role::Role;
 use canary_rollout::event::RolloutEvent;
@@ -168,6 +168,11 @@ impl RolloutReport {
             totals: Pair::default(),
             span: 1.0,
         })
+    }
+
+    /// How far the canary differs from stable, since the epoch's start and the last step's.
+    pub fn effects(&self) -> Vec<EffectEstimate> {
+        self.judge.effects()
     }
 
     /// The rollout file, read.
