@@ -5,6 +5,7 @@ mod access;
 mod faults;
 mod files;
 mod kills;
+mod load;
 mod mlflow;
 mod registry;
 mod releases;
