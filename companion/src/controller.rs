@@ -19,6 +19,5 @@ pub mod orders;
 pub mod preflight;
 pub mod prometheus;
 pub mod record;
-#[allow(dead_code, reason = "the registry's client uses the link; it lands beside this")]
 pub mod releases;
 pub mod status;

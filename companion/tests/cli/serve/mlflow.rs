@@ -100,8 +100,10 @@ impl MlflowServer {
 }
 
 #[test]
+#[ignore = "needs MLflow, which `./scripts/test --mlflow` installs"]
 fn releases_from_a_real_mlflow_registry() {
-    let Ok(programs) = std::env::var("MLFLOW_BIN") else { return };
+    let programs = std::env::var("MLFLOW_BIN");
+    let programs = programs.expect("MLFLOW_BIN is not set; run ./scripts/test --mlflow");
     let (place, envoy) = (Place::new(), busy(&["one"]));
     let mlflow = MlflowServer::start(&programs);
     let mut rollout = quick("one", &[&envoy]);
