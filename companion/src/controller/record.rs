@@ -199,8 +199,7 @@ impl StateSnapshot {
 
     /// What was recorded since the rollout's start.
     pub fn distributions(&self) -> Pair<Distributions> {
-        let roles = Pair { stable: Role::Stable, canary: Role::Canary };
-        roles.map(|role| Distributions {
+        Pair::ROLES.map(|role| Distributions {
             time_us: self.times.get(role).clone(),
             ttfb_us: self.ttfb.get(role).clone(),
             gap_us: self.gap.get(role).clone(),
