@@ -23,6 +23,17 @@ pub(crate) fn outside() -> ClientBuilder {
     reqwest::Client::builder().redirect(Policy::none())
 }
 
+/// A client that speaks plain http alone: the system's certificates needn't be read for it, and may be
+/// missing.
+pub(crate) fn plain(client: ClientBuilder) -> ClientBuilder {
+    client.tls_certs_only(Vec::new())
+}
+
+/// Whether a URL needs no more than a plain client.
+pub(crate) fn is_plain(url: &str) -> bool {
+    url.starts_with("http://")
+}
+
 /// The innermost cause of an error: the one that says what happened. It never shows a URL.
 pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;

@@ -64,9 +64,7 @@ impl MlflowClient {
     /// If the address is none, or no HTTP client can be made.
     pub(crate) fn new(registry: MlflowRegistry) -> Result<Self, String> {
         let http = http::outside().timeout(WITHIN);
-        // Where no certificates are installed, plain HTTP has to work all the same.
-        let plain = registry.uri.starts_with("http://");
-        let http = if plain { http.tls_certs_only(Vec::new()) } else { http };
+        let http = if http::is_plain(&registry.uri) { http::plain(http) } else { http };
         let http = http.build().map_err(|error| format!("{}: {}", registry.uri, cause(&error)))?;
         let base = format!("{}/api/2.0/mlflow/", registry.uri.trim_end_matches('/'));
         let api = Url::parse(&base).map_err(|error| format!("{}: {error}", registry.uri))?;
