@@ -2,10 +2,11 @@
 //! to date in memory, and forgotten when nobody has asked for a while.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{RolloutReport, of_journal_until};
+use crate::controller::engine::Engine;
 use crate::controller::record::JournalRecord;
 
 /// How long a report is kept that nobody asks for.
@@ -36,13 +37,17 @@ enum ReportState {
 }
 
 impl LiveReport {
-    /// Another journal from now on: a release has begun, or goes on.
-    pub fn begin(&self, journal: PathBuf, end: u64) {
-        *self.lock() = Inner { journal: Some((journal, end)), content: ReportState::Unread };
+    /// Follows another rollout's journal from now on: a release has begun, or goes on.
+    pub fn follow(self: &Arc<Self>, engine: &mut Engine) {
+        let (path, end) = (engine.journal().path().to_owned(), engine.journal().end());
+        let journal = Some((path, end.unwrap_or_default()));
+        *self.lock() = Inner { journal, content: ReportState::Unread };
+        let live = Arc::clone(self);
+        engine.observe_records(move |records, end| live.take(records, end));
     }
 
     /// Adds records that were written; the journal's last one now ends at `end`.
-    pub fn take(&self, records: Vec<JournalRecord>, end: u64) {
+    fn take(&self, records: Vec<JournalRecord>, end: u64) {
         let mut inner = self.lock();
         if let Some((_, last)) = &mut inner.journal {
             *last = end;

@@ -183,10 +183,7 @@ impl<A: Reporter + Clone + 'static> Supervisor<A> {
 }
 
 fn parse(text: &str, path: &Path) -> Result<Spec, String> {
-    rollout_file::parse(text, &path.display().to_string()).map_err(|failure| {
-        let errors: Vec<String> = failure.errors.iter().map(ToString::to_string).collect();
-        errors.join("; ")
-    })
+    rollout_file::parse(text, &path.display().to_string()).map_err(|failure| failure.sentence())
 }
 
 /// What operators are told about a rollout besides what happens in it.
