@@ -23,6 +23,7 @@ mod http;
 mod identity;
 mod istio;
 mod journal;
+mod limits;
 mod lint;
 mod observe;
 mod registry;
@@ -48,6 +49,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if completion::answer(Cli::command) {
         return ExitCode::SUCCESS;
     }
+    limits::allow_many_connections();
     let errors = Paint::for_stderr();
     let matches = Cli::command().color(render::clap_colors()).try_get_matches_from(args);
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {

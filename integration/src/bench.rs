@@ -2,6 +2,7 @@
 //! compares, and holds the outcome against targets.
 
 mod blast;
+mod fleet;
 mod judge;
 mod overhead;
 mod process;
@@ -19,6 +20,7 @@ const BENCHES: &[Bench] = &[
     ("overhead", overhead::run),
     ("blast", |run| blast::run(run.quick)),
     ("judge", |run| judge::run(run.quick)),
+    ("fleet", |run| fleet::run(run.quick)),
 ];
 
 /// How a benchmark runs.

@@ -9,8 +9,9 @@ use futures_util::stream;
 use super::{Address, Admin, EnvoyUrl};
 use crate::error::Error;
 
-/// The most requests under way at once.
-const AT_ONCE: usize = 64;
+/// The most Envoys that are asked at once. An Envoy that hangs holds one of these places until its deadline, so
+/// there are many more than a fleet has hanging Envoys.
+const AT_ONCE: usize = 1024;
 
 /// What one Envoy of a fleet said.
 #[derive(Debug)]
@@ -64,21 +65,9 @@ impl Fleet {
         wanted: impl Fn(&str) -> bool,
         ask: impl AsyncFn(&Admin) -> Result<T, Error>,
     ) -> Vec<EnvoyReply<T>> {
-        let wanted = |member: &&Member| wanted(&member.url);
         let ask = &ask;
-        stream::iter(self.members.iter().filter(wanted))
-            .map(|member| async move {
-                let result = match &member.admin {
-                    Ok(admin) => ask(admin).await,
-                    Err(cause) => {
-                        Err(Error::Unreachable { url: member.url.clone(), cause: cause.clone() })
-                    }
-                };
-                EnvoyReply { url: member.url.clone(), result }
-            })
-            .buffered(AT_ONCE)
-            .collect()
-            .await
+        let wanted = self.members.iter().filter(|member| wanted(&member.url));
+        at_once(wanted.map(|member| async move { member.asked(ask).await })).await
     }
 
     /// Asks every Envoy at once; the reports come in the order of the members.
@@ -100,21 +89,36 @@ impl Fleet {
         ask: impl AsyncFn(&Admin) -> Result<T, Error>,
     ) -> Vec<EnvoyReply<T>> {
         let ask = &ask;
-        stream::iter(self.members.iter().zip(earlier))
-            .map(|(member, earlier)| async move {
-                let result = match (earlier.result, &member.admin) {
-                    (Err(error), _) => Err(error),
-                    (Ok(_), Ok(admin)) => ask(admin).await,
-                    (Ok(_), Err(cause)) => {
-                        Err(Error::Unreachable { url: member.url.clone(), cause: cause.clone() })
-                    }
-                };
-                EnvoyReply { url: member.url.clone(), result }
-            })
-            .buffered(AT_ONCE)
-            .collect()
-            .await
+        let members = self.members.iter().zip(earlier);
+        let asks = members.map(|(member, earlier)| async move {
+            match earlier.result {
+                Err(error) => EnvoyReply { url: member.url.clone(), result: Err(error) },
+                Ok(_) => member.asked(ask).await,
+            }
+        });
+        at_once(asks).await
     }
+}
+
+impl Member {
+    async fn asked<T>(&self, ask: &impl AsyncFn(&Admin) -> Result<T, Error>) -> EnvoyReply<T> {
+        let url = self.url.clone();
+        let result = match &self.admin {
+            Ok(admin) => ask(admin).await,
+            Err(cause) => Err(Error::Unreachable { url: url.clone(), cause: cause.clone() }),
+        };
+        EnvoyReply { url, result }
+    }
+}
+
+/// Many questions at once. Whoever answers late keeps nobody waiting; the answers come in the order of the
+/// questions.
+async fn at_once<F: Future>(asks: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let numbered = asks.enumerate().map(|(number, ask)| async move { (number, ask.await) });
+    let mut answers: Vec<(usize, F::Output)> =
+        stream::iter(numbered).buffer_unordered(AT_ONCE).collect().await;
+    answers.sort_by_key(|(number, _)| *number);
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 /// Where a URL led to.
@@ -128,10 +132,8 @@ pub struct Located {
 
 /// Finds the Envoys behind some URLs, each once, however often it was named.
 pub async fn locate(urls: &[EnvoyUrl], deadline: Duration) -> Vec<Located> {
-    let resolved = stream::iter(urls)
-        .map(|url| async move { (url, in_time(url, deadline).await) })
-        .buffered(AT_ONCE);
-    let resolved: Vec<_> = resolved.collect().await;
+    let resolved =
+        at_once(urls.iter().map(|url| async move { (url, in_time(url, deadline).await) })).await;
     let (mut places, mut seen) = (Vec::new(), BTreeSet::new());
     for (envoy, addresses) in resolved {
         match addresses {

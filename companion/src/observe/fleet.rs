@@ -1,7 +1,7 @@
 //! A rollout's view of its fleet, again and again: what the shared observer saw of every Envoy, each
 //! within a deadline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use canary_judge::counts::Pair;
@@ -20,6 +20,12 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 /// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
 /// looked at every second.
 pub const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
+/// How long an Envoy that didn't answer in time at the last look is waited for at the next one: long enough for
+/// one that is well again, and too short to slow down the looks at the others.
+const LATE_AGAIN_WITHIN: Duration = Duration::from_millis(250);
+/// How many ticks ago the look at such an Envoy may have begun. One that is always slow, but not too slow, has
+/// answered in this time, and takes part again.
+const LATE_MAY_BE_OLD: u64 = 2;
 
 /// The longest that a request to one Envoy of a rollout may take: within `limit`, and short enough for the
 /// lease to be renewed in time.
@@ -53,6 +59,8 @@ pub struct FleetScraper {
     deadline: Duration,
     fleet: Fleet,
     feeds: BTreeMap<String, EnvoyFeed>,
+    /// The Envoys that didn't answer in time, or with an error, at the last look.
+    late: BTreeSet<String>,
     resolved: Instant,
     /// The tick of the last look.
     last: Option<u64>,
@@ -74,6 +82,7 @@ impl FleetScraper {
             deadline,
             fleet: Fleet::from_places(Vec::new(), |_| Err(Error::NoEnvoy)),
             feeds: BTreeMap::new(),
+            late: BTreeSet::new(),
             resolved: Instant::now(),
             last: None,
             baseline: CounterBaseline::default(),
@@ -96,12 +105,7 @@ impl FleetScraper {
         let tick = self.observer.tick_after(self.last).await;
         // Two requests come one after the other; together they take as long as one may, at most.
         let patience = (2 * self.deadline).min(SCRAPE_WITHIN);
-        let until = tokio::time::Instant::now() + patience;
-        let looks = self.feeds.iter().map(async |(url, feed)| {
-            Some((url.clone(), feed.scrape(tick, starting, until).await?))
-        });
-        let looks: BTreeMap<String, FeedScrape> =
-            join_all(looks).await.into_iter().flatten().collect();
+        let looks = self.looks(tick, starting, patience).await;
         let rollout = &self.rollout;
         let replies = self.fleet.each(async |admin| {
             let look = looks.get(admin.url()).ok_or_else(|| late(admin, patience))?;
@@ -114,6 +118,29 @@ impl FleetScraper {
         let replies: Vec<EnvoyReply<Scrape>> = replies.await;
         self.last = Some(tick);
         self.baseline.update(replies, expected, Instant::now())
+    }
+
+    /// What each Envoy says that answers in time.
+    async fn looks(
+        &mut self,
+        tick: u64,
+        starting: bool,
+        patience: Duration,
+    ) -> BTreeMap<String, FeedScrape> {
+        let now = tokio::time::Instant::now();
+        let looks = self.feeds.iter().map(async |(url, feed)| {
+            let (tick, patience) = if self.late.contains(url) {
+                (tick.saturating_sub(LATE_MAY_BE_OLD), patience.min(LATE_AGAIN_WITHIN))
+            } else {
+                (tick, patience)
+            };
+            Some((url.clone(), feed.scrape(tick, starting, now + patience).await?))
+        });
+        let looks: BTreeMap<String, FeedScrape> =
+            join_all(looks).await.into_iter().flatten().collect();
+        let answered = |url: &String| looks.get(url).is_some_and(|look| look.result().is_ok());
+        self.late = self.feeds.keys().filter(|url| !answered(url)).cloned().collect();
+        looks
     }
 
     /// Resolves names again from time to time. Names that can't be resolved now keep the Envoys that

@@ -19,6 +19,32 @@ fn an_envoy_that_cannot_be_reached_is_named_and_does_not_hold_the_others() {
     assert!(controller.said(&named), "{:#?}", controller.said);
 }
 
+/// An Envoy that hangs is waited for once, not at each look: the rollout goes on observing the others once a tick.
+#[test]
+fn an_envoy_that_hangs_does_not_slow_down_the_looks_at_the_others() {
+    let (place, good, hanging) = (Place::new(), busy(0), busy(0));
+    let mut rollout = patient(&[&good, &hanging]);
+    // Each Envoy has two seconds to answer.
+    rollout["lease"] = json!("12s");
+    let mut controller = Controller::start(&place, &place.file(&rollout), &[]);
+    controller.hears("paused");
+    hanging.envoy().delay = Duration::from_secs(600);
+    controller.comes_to(|status| {
+        let envoys = status["envoys"].as_array().unwrap();
+        envoys.iter().any(|one| one["url"] == json!(hanging.url) && one["ok"] == false)
+    });
+    let looks =
+        || place.records().iter().filter(|record| record["record"] == "observation").count();
+    let (before, since) = (looks(), Instant::now());
+    crate::until("ten more looks", || looks() >= before + 10);
+    // Waiting for it each time would take two seconds a look.
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    hanging.envoy().delay = Duration::ZERO;
+    controller.comes_to(|status| {
+        status["envoys"].as_array().unwrap().iter().all(|one| one["ok"] == true)
+    });
+}
+
 #[test]
 fn an_envoy_that_is_gone_at_the_end_is_named_by_get_and_list() {
     let (place, envoy, gone) = (Place::new(), busy(0), nobody());
