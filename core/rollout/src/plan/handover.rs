@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::TrafficEstimate;
 use crate::spec::Spec;
 use crate::step::handover_analysis;
+use canary_judge::Tolerated;
 use canary_judge::forecast::{AbortTest, RegressionBegins};
 use canary_judge::spec::MetricRule;
-use canary_judge::Tolerated;
 
 /// The share of the traffic that each place has while the handover is judged.
 const HALF: f64 = 0.5;
