@@ -5,7 +5,9 @@
 
 pub mod access;
 pub mod client;
+mod events;
 mod metrics;
+mod pages;
 mod routes;
 
 use std::net::SocketAddr;

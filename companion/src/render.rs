@@ -2,16 +2,15 @@
 //! charts. No module below this one knows any of it; only errors and their hints live elsewhere, in
 //! [`crate::error`].
 
-mod chart;
 mod envoys;
+mod figures;
 mod history;
-mod html;
 mod json;
 mod lint;
-mod markup;
 mod measures;
 pub(crate) mod messages;
 mod output;
+pub(crate) mod page;
 mod plan;
 mod screen;
 mod status;
@@ -19,7 +18,6 @@ mod table;
 
 pub(crate) use envoys::{aborted_text, list_text, rollout_text, set_text};
 pub(crate) use history::{history_json, history_text};
-pub(crate) use html::html;
 pub(crate) use json::{aborted, controlled, report_json, rollout, set};
 pub(crate) use lint::{lint_json, lint_text};
 pub(crate) use output::{EnvoyState, Format, Output, Paint, clap_colors, message, remark, report};

@@ -1,12 +1,14 @@
-//! Past rollouts as data, folded out of their journals: [`data`] for the page of one, [`past`] for
-//! `history`. Rendering is `render`'s. Pure except for the functions that take a path.
+//! Past rollouts as data, folded out of their journals: [`data`] and [`history`] for the page
+//! of one, [`past`] for `history`. Rendering is `render`'s. Pure except for the functions that take a path.
 
 mod data;
+mod history;
 mod past;
 
 use std::path::Path;
 
-pub(crate) use data::{DecisionRow, Point, RolloutReport, VersionSample};
+pub(crate) use data::{DecisionRow, RolloutReport, VersionSample};
+pub(crate) use history::Point;
 pub(crate) use past::{PastRollout, past};
 
 use crate::controller::record::JournalRecord;

@@ -5,30 +5,32 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use canary_rollout::inputs::OperatorCommand;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::access::AccessRefusal;
-use super::{Api, metrics};
+use super::{Api, events, metrics, pages};
 use crate::controller::drive::CommandRequest;
 use crate::controller::status::Status;
-use crate::render;
-use crate::report::RolloutReport;
 
 /// The longest that a command waits for the controller's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// After how many seconds the page is asked for again.
-const REFRESH: u32 = 3;
 const HEALTHZ: &str = "/healthz";
 
 pub(super) fn router(api: Api) -> Router {
     Router::new()
-        .route("/", get(page))
+        .route("/", get(pages::list))
+        .route("/rollouts/{name}", get(pages::detail))
+        .route("/rollouts/{name}/history", get(pages::history))
+        .route("/assets/{fingerprint}/{name}", get(pages::asset))
+        .route(pages::LOGIN, get(pages::ask_token).post(pages::login))
+        .route("/api/v1/events", get(events::events))
         .route("/api/v1/rollouts", get(list))
         .route("/api/v1/rollouts/{name}", get(show))
         .route("/api/v1/rollouts/{name}/{verb}", post(steer))
@@ -42,25 +44,29 @@ pub(super) fn router(api: Api) -> Router {
 
 /// Lets in who may, and keeps answers out of caches and frames.
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let open = request.uri().path() == HEALTHZ;
+    let path = request.uri().path().to_owned();
+    let open = matches!(path.as_str(), HEALTHZ | pages::LOGIN) || path.starts_with(pages::ASSETS);
+    let headers = request.headers().clone();
     let mut response = match api.access.check(request.headers(), open) {
         Ok(()) => next.run(request).await,
         Err(refusal @ (AccessRefusal::Origin | AccessRefusal::Host)) => {
             error(StatusCode::FORBIDDEN, refusal.message())
         }
         Err(refusal @ AccessRefusal::Token) => {
-            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-            (challenge, error(StatusCode::UNAUTHORIZED, refusal.message())).into_response()
+            pages::to_login(&headers, &path).unwrap_or_else(|| {
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+                (challenge, error(StatusCode::UNAUTHORIZED, refusal.message())).into_response()
+            })
         }
     };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-store"));
     let nosniff = header::HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     response
 }
 
-fn error(status: StatusCode, what: &str) -> Response {
+pub(super) fn error(status: StatusCode, what: &str) -> Response {
     (status, Json(json!({ "error": what }))).into_response()
 }
 
@@ -79,7 +85,7 @@ async fn show(State(api): State<Api>, Path(name): Path<String>) -> Response {
     }
 }
 
-fn named(api: &Api, name: &str) -> Result<Arc<Status>, Box<Response>> {
+pub(super) fn named(api: &Api, name: &str) -> Result<Arc<Status>, Box<Response>> {
     let status = now(api);
     if status.rollout == name {
         return Ok(status);
@@ -91,9 +97,11 @@ fn named(api: &Api, name: &str) -> Result<Arc<Status>, Box<Response>> {
 async fn steer(
     State(api): State<Api>,
     Path((name, verb)): Path<(String, String)>,
-    request: Request,
+    uri: Uri,
+    message: Option<Json<CommandMessage>>,
 ) -> Response {
-    let full = request.uri().query().is_some_and(|query| query.split('&').any(is_full));
+    let message = message.map(|Json(message)| message).unwrap_or_default();
+    let full = message.full || uri.query().is_some_and(|query| query.split('&').any(is_full));
     let Some(command) = command(&verb, full) else {
         return error(StatusCode::NOT_FOUND, "expected promote, pause, resume, abort or retry");
     };
@@ -112,6 +120,13 @@ async fn steer(
     }
 }
 
+/// What a command may say beside its verb.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct CommandMessage {
+    full: bool,
+}
+
 fn is_full(pair: &str) -> bool {
     matches!(pair, "full" | "full=true" | "full=1")
 }
@@ -126,25 +141,6 @@ fn command(verb: &str, full: bool) -> Option<OperatorCommand> {
         "retry" => OperatorCommand::Retry,
         _ => return None,
     })
-}
-
-/// The rollout as a page that a browser asks for again and again. It has no scripts, and its policy
-/// would let none run.
-async fn page(State(api): State<Api>) -> Response {
-    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
-                          form-action 'none'; frame-ancestors 'none'";
-    const TYPE: &str = "text/html; charset=utf-8";
-    let page = |report: &RolloutReport| render::html(report, Some(REFRESH));
-    let page = api.report.lock().ok().and_then(|report| report.as_ref().map(page));
-    let Some(page) = page else {
-        return error(StatusCode::NOT_FOUND, "this canaryctl can't read the recorded rollout file");
-    };
-    let headers = [
-        (header::CONTENT_TYPE, TYPE),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    (headers, page).into_response()
 }
 
 async fn show_metrics(State(api): State<Api>) -> Response {

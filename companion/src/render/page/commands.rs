@@ -1,0 +1,86 @@
+//! The buttons: which commands make sense in a phase, and what each one does, in words. The controller
+//! decides; what it refuses is shown in the dialog.
+
+use canary_rollout::state::Phase;
+
+use super::Steering;
+
+/// A button that opens the dialog of a command.
+#[derive(Clone, Copy)]
+pub(super) struct CommandButton {
+    /// Names the button in the document.
+    pub(super) id: &'static str,
+    /// The command in the API's path.
+    pub(super) verb: &'static str,
+    pub(super) full: bool,
+    /// The button's text, also of the dialog's button.
+    pub(super) label: &'static str,
+    /// What will happen.
+    pub(super) effect: &'static str,
+    /// Whether it takes the new version away from users, or skips checks.
+    pub(super) danger: bool,
+}
+
+const PROMOTE: CommandButton = CommandButton {
+    id: "promote",
+    verb: "promote",
+    full: false,
+    label: "Promote",
+    effect: "Ends this step's pause. The step's other conditions still have to hold.",
+    danger: false,
+};
+const PROMOTE_FULL: CommandButton = CommandButton {
+    id: "promote-full",
+    verb: "promote",
+    full: true,
+    label: "Promote fully",
+    effect: "Sends all traffic to the canary now, without waiting for any step or condition.",
+    danger: true,
+};
+const PAUSE: CommandButton = CommandButton {
+    id: "pause",
+    verb: "pause",
+    full: false,
+    label: "Pause",
+    effect: "Holds the rollout at its weight. It can still be rolled back.",
+    danger: false,
+};
+const RESUME: CommandButton = CommandButton {
+    id: "resume",
+    verb: "resume",
+    full: false,
+    label: "Resume",
+    effect: "Goes on after a pause.",
+    danger: false,
+};
+const ABORT: CommandButton = CommandButton {
+    id: "abort",
+    verb: "abort",
+    full: false,
+    label: "Abort",
+    effect: "Sends all traffic back to stable.",
+    danger: true,
+};
+const RETRY: CommandButton = CommandButton {
+    id: "retry",
+    verb: "retry",
+    full: false,
+    label: "Retry",
+    effect: "Starts the rollout again with its first step.",
+    danger: false,
+};
+
+/// The commands of a phase, most likely first.
+pub(super) fn commands(phase: Phase, steering: Steering) -> Vec<CommandButton> {
+    if steering == Steering::ReadOnly {
+        return Vec::new();
+    }
+    match phase {
+        Phase::Pending => vec![ABORT],
+        Phase::Progressing => vec![PAUSE, PROMOTE, PROMOTE_FULL, ABORT],
+        Phase::Paused => vec![PROMOTE, RESUME, PROMOTE_FULL, ABORT],
+        Phase::Promoting => vec![ABORT],
+        Phase::Degraded => vec![RETRY],
+        Phase::Healthy | Phase::Aborting => Vec::new(),
+    }
+}

@@ -1,0 +1,74 @@
+//! The list of rollouts.
+
+use askama::Template;
+
+use super::Shell;
+use super::detail::{Severity, version};
+use crate::controller::status::{Side, Status};
+use crate::render::figures::{UNKNOWN, failing, millis, percent};
+use crate::render::messages;
+use crate::report::RolloutReport;
+
+/// A rollout in the list: as it is, and what happened in it if that could be read.
+#[derive(Debug)]
+pub(crate) struct ListedRollout<'a> {
+    pub(crate) status: &'a Status,
+    pub(crate) report: Option<&'a RolloutReport>,
+}
+
+#[derive(Template)]
+#[template(path = "list.html")]
+pub(super) struct ListPage {
+    shell: Shell,
+    rows: Vec<ListRow>,
+}
+
+struct ListRow {
+    rollout: String,
+    phase: String,
+    severity: Severity,
+    weight: String,
+    versions: String,
+    failing: String,
+    p99: String,
+    evidence: String,
+    event: String,
+    /// What is wrong beside the phase.
+    problem: Option<String>,
+}
+
+impl ListPage {
+    pub(super) fn new(rollouts: &[ListedRollout<'_>]) -> Self {
+        let shell = Shell::live("canaryctl: rollouts".to_owned(), None);
+        Self { shell, rows: rollouts.iter().map(row).collect() }
+    }
+}
+
+fn row(listed: &ListedRollout<'_>) -> ListRow {
+    let ListedRollout { status, report } = listed;
+    let both =
+        |of: &dyn Fn(&Side) -> String| format!("{} | {}", of(&status.stable), of(&status.canary));
+    let strongest = status.metrics.iter().max_by(|one, two| one.evidence.total_cmp(&two.evidence));
+    let evidence = strongest.map_or_else(
+        || UNKNOWN.to_owned(),
+        |metric| format!("{} {:.0} %", metric.name, 100.0 * metric.evidence),
+    );
+    let event = report.and_then(|report| {
+        let last = report.decisions.last()?;
+        let text = messages::brief(&last.event)
+            .unwrap_or_else(|| messages::event(&last.event, report.spec()));
+        Some(format!("{} UTC: {text}", crate::render::figures::day(&last.at)))
+    });
+    ListRow {
+        rollout: status.rollout.clone(),
+        phase: status.phase.to_string(),
+        severity: Severity::of_phase(status.phase),
+        weight: status.weight.in_force.or(status.weight.set).map_or(UNKNOWN.to_owned(), percent),
+        versions: format!("{} → {}", version(&status.stable), version(&status.canary)),
+        failing: both(&|side| failing(side.requests, side.failures)),
+        p99: both(&|side| millis(side.p99_ms)),
+        evidence,
+        event: event.unwrap_or_else(|| UNKNOWN.to_owned()),
+        problem: super::detail::problems(status).into_iter().next(),
+    }
+}
