@@ -71,11 +71,12 @@
     const style = { stroke: color("--faint"), grid: { stroke: color("--rule"), width: 1 }, ticks: { show: false },
       font: "11px system-ui, sans-serif" };
     return [
-      { ...style, values: (_, all) => all.map(span), space: 70 },
+      { ...style, values: (_, all) => all.map(span), space: 70, size: 32, incrs: INCREMENTS },
       { ...style, values: (_, all) => all.map((value) => figure(value, unit)), size: 62 },
     ];
   }
 
+  const INCREMENTS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800];
   const width = (figureElement) => Math.max(200, Math.floor(figureElement.clientWidth - 2));
 
   function draw(entry) {
@@ -211,6 +212,10 @@
     const answer = await ask(location.pathname);
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (next.querySelector("main")?.id !== document.querySelector("main").id) {
+      location.reload();
+      return;
+    }
     document.title = next.title;
     for (const part of document.querySelectorAll("[data-part]")) {
       const now = next.getElementById(part.id);
@@ -218,7 +223,7 @@
         Idiomorph.morph(part, now, { morphStyle: "outerHTML", callbacks });
       }
     }
-    if (!rollout) return;
+    if (!byId("charts")) return;
     const after = history.t.length ? Math.max(0, history.t.length - 1) : 0;
     const query = new URLSearchParams({ after, generation: history.generation ?? "" });
     const part = await ask(`/rollouts/${rollout}/history?${query}`);
@@ -246,7 +251,7 @@
   }
 
   // ---- the stream ---------------------------------------------------------------------------------------------------
-  const SILENCE = 12000;
+  const SILENCE = 10000;
   let stream = null;
   let retry = 0;
 
@@ -274,7 +279,7 @@
 
   function open() {
     close();
-    stream = new EventSource("/api/v1/events");
+    stream = new EventSource(rollout ? `/api/v1/events?rollout=${rollout}` : "/api/v1/events");
     stream.onopen = refresh;
     stream.onerror = () => {
       gone();
@@ -287,19 +292,8 @@
         }, 2000);
       }
     };
-    const changed = (event) => {
-      heard = Date.now();
-      let about = null;
-      try {
-        about = JSON.parse(event.data).rollout ?? null;
-      } catch {
-        // An event without data is news, too.
-      }
-      if (!rollout || !about || about === rollout) refresh();
-    };
-    stream.onmessage = changed;
-    stream.addEventListener("status", changed);
-    stream.addEventListener("ping", () => { heard = Date.now(); });
+    // The events' data is for programs; the page asks for what it shows.
+    for (const kind of ["list", "rollout", "removed"]) stream.addEventListener(kind, refresh);
   }
 
   // A browser opens six connections to a host, so a tab that nobody sees gives its own back.
@@ -308,9 +302,12 @@
     else open();
   });
   setInterval(() => {
-    if (!document.hidden && Date.now() - heard > SILENCE) gone();
+    // Nothing may be new for long, and a connection may be dead without a sign: ask.
+    if (!document.hidden && Date.now() - heard > SILENCE) refresh();
   }, 1000);
   if (!document.hidden) open();
+  // What the controller reads in the background is there a moment later.
+  setTimeout(refresh, 1500);
 
   // ---- commands -----------------------------------------------------------------------------------------------------
   const dialog = byId("command");

@@ -2,7 +2,8 @@
 //!
 //! One pass of [`drive`]: [`crate::observe`] scrapes every Envoy; [`engine`] takes
 //! core's step and journals it ([`record`]);
-//! [`act`] does what core says, with [`hooks`] and [`prometheus`] beside it; [`status`] is what everybody
+//! [`preflight`] looks before a rollout begins, [`orders`] is how commands come in, [`releases`] is where a
+//! registry starts releases; [`act`] does what core says, with [`hooks`] and [`prometheus`] beside it; [`status`] is what everybody
 //! else is shown (pure).
 
 pub mod act;
@@ -10,6 +11,10 @@ pub mod distributions;
 pub mod drive;
 pub mod engine;
 pub mod hooks;
+pub mod orders;
+pub mod preflight;
 pub mod prometheus;
 pub mod record;
+#[allow(dead_code, reason = "the registry's client uses the link; it lands beside this")]
+pub mod releases;
 pub mod status;

@@ -2,6 +2,9 @@
 
 use canary_model::runtime::check_owner;
 
+/// What stands before the number of a release of `serve`.
+const SERVE: &str = "/serve-";
+
 /// `user@host`, of what the environment says. Characters that an owner key can't have become `-`.
 pub(crate) fn owner() -> String {
     let user = ["CANARYCTL_OWNER", "USER", "LOGNAME"]
@@ -15,6 +18,17 @@ pub(crate) fn owner() -> String {
 pub(crate) fn controller(random: u32) -> String {
     let person: String = owner().chars().take(100).collect();
     format!("{person}/run-{random:08x}")
+}
+
+/// The same for a release of `serve`.
+pub(crate) fn serve(random: u32) -> String {
+    let person: String = owner().chars().take(100).collect();
+    format!("{person}{SERVE}{random:08x}")
+}
+
+/// Whether an owner is a release of some `serve`.
+pub(crate) fn is_serve(owner: &str) -> bool {
+    owner.contains(SERVE)
 }
 
 fn from_parts(user: &str, host: &str) -> String {

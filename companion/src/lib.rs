@@ -1,7 +1,7 @@
 //! `canaryctl`: sets and watches canary rollouts on one or many Envoys.
 //!
 //! This crate is the imperative shell around the pure crates in `core/`. Dependencies point one way:
-//! `cli` → `commands` → `controller`, `api` → `observe`, `journal` → `envoy`. `render` has all
+//! `cli` → `commands` → `serve` → `controller`, `api` → `observe`, `journal` → `envoy`. `render` has all
 //! user-facing text and makes it from typed data; `error` knows the exit code and the hint of every
 //! failure.
 
@@ -12,11 +12,13 @@
 
 mod api;
 mod cli;
+mod cohort;
 mod commands;
 mod completion;
 mod controller;
 mod envoy;
 mod error;
+mod filter_file;
 mod http;
 mod identity;
 mod istio;
@@ -27,6 +29,7 @@ mod render;
 mod report;
 mod rollout_file;
 mod sentences;
+mod serve;
 mod text;
 mod yaml;
 

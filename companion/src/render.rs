@@ -18,7 +18,7 @@ mod table;
 
 pub(crate) use envoys::{aborted_text, list_text, rollout_text, set_text};
 pub(crate) use history::{history_json, history_text};
-pub(crate) use json::{aborted, controlled, report_json, rollout, set};
+pub(crate) use json::{aborted, controlled, list_line, report_json, rollout, served, set};
 pub(crate) use lint::{lint_json, lint_text};
 pub(crate) use output::{EnvoyState, Format, Output, Paint, clap_colors, message, remark, report};
 pub(crate) use plan::{PlannedAge, plan_json, plan_text, replayed_json, replayed_text};

@@ -12,15 +12,36 @@ use std::process::ExitCode;
 
 pub use report::{BenchReport, BenchTarget, Row, Sheet};
 
-/// A benchmark by its name. The flag says: quickly, for a first look.
-type Bench = (&'static str, fn(bool) -> BenchReport);
+/// A benchmark by its name.
+type Bench = (&'static str, fn(&BenchRun) -> BenchReport);
 
-const BENCHES: &[Bench] =
-    &[("overhead", overhead::run), ("blast", blast::run), ("judge", judge::run)];
+const BENCHES: &[Bench] = &[
+    ("overhead", overhead::run),
+    ("blast", |run| blast::run(run.quick)),
+    ("judge", |run| judge::run(run.quick)),
+];
+
+/// How a benchmark runs.
+#[derive(Debug, Default)]
+struct BenchRun {
+    /// Quickly, for a first look.
+    quick: bool,
+    /// Another build of the filter, measured beside the present one.
+    against: Option<PathBuf>,
+    /// The only parts to run; all if there are none.
+    only: Vec<String>,
+}
+
+impl BenchRun {
+    /// Whether a part is to be run.
+    fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == part)
+    }
+}
 
 struct BenchOptions {
-    run: fn(bool) -> BenchReport,
-    quick: bool,
+    bench: fn(&BenchRun) -> BenchReport,
+    run: BenchRun,
     json: Option<PathBuf>,
 }
 
@@ -34,10 +55,11 @@ pub fn main(arguments: &[String]) -> ExitCode {
             let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
             eprintln!("bench: {problem}");
             eprintln!("usage: ./scripts/bench {} [--quick] [--json FILE]", names.join("|"));
+            eprintln!("       overhead also takes [--against FILE.wasm] [--only PART,…]");
             return ExitCode::from(2);
         }
     };
-    let report = (options.run)(options.quick);
+    let report = (options.bench)(&options.run);
     println!("\n{report}");
     if let Some(file) = &options.json
         && let Err(error) = std::fs::write(file, format!("{:#}\n", report.to_json()))
@@ -49,23 +71,50 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn options(arguments: &[String]) -> Result<BenchOptions, String> {
-    let (mut run, mut quick, mut json) = (None, false, None);
+    let (mut bench, mut run, mut json) = (None, BenchRun::default(), None);
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--quick" => quick = true,
+            "--quick" => run.quick = true,
             "--json" => json = Some(writable(arguments.next().ok_or("--json needs a file")?)?),
+            "--against" => {
+                let file = arguments.next().ok_or("--against needs a module, FILE.wasm")?;
+                run.against = Some(module(file)?);
+            }
+            "--only" => {
+                let parts = arguments.next().ok_or("--only needs the names of parts")?;
+                run.only.extend(parts.split(',').map(str::to_owned));
+            }
             flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
-            name if run.is_some() => {
+            name if bench.is_some() => {
                 return Err(format!("one benchmark at a time, not {name} too"));
             }
             name => {
-                let bench = BENCHES.iter().find(|(known, _)| *known == name);
-                run = Some(bench.ok_or_else(|| format!("there is no benchmark {name}"))?.1);
+                let known = BENCHES.iter().find(|(known, _)| *known == name);
+                bench = Some(*known.ok_or_else(|| format!("there is no benchmark {name}"))?);
             }
         }
     }
-    Ok(BenchOptions { run: run.ok_or("which benchmark?")?, quick, json })
+    let (name, bench) = bench.ok_or("which benchmark?")?;
+    if name != "overhead" && (run.against.is_some() || !run.only.is_empty()) {
+        return Err(format!("{name} has no --against and no --only"));
+    }
+    if let Some(part) = run.only.iter().find(|part| !overhead::PARTS.contains(&part.as_str())) {
+        let parts = overhead::PARTS.join(", ");
+        return Err(format!("--only {part}: there is no such part; the parts are {parts}"));
+    }
+    Ok(BenchOptions { bench, run, json })
+}
+
+/// A module that exists: found out before the run, not after half of it.
+fn module(file: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(file);
+    let begins = std::fs::read(&path).map_err(|error| format!("--against {file}: {error}"))?;
+    if !begins.starts_with(b"\0asm") {
+        return Err(format!("--against {file}: not a Wasm module"));
+    }
+    // Envoy has another working directory.
+    path.canonicalize().map_err(|error| format!("--against {file}: {error}"))
 }
 
 /// A file in a directory that exists: found out before the run, not after it.
@@ -90,9 +139,11 @@ mod tests {
     #[test]
     fn what_can_be_asked() {
         let options = parse("overhead --quick --json figures.json").unwrap();
-        assert!(options.quick);
+        assert!(options.run.quick && options.run.wants("plain"));
         assert_eq!(options.json, Some(PathBuf::from("figures.json")));
-        assert!(!parse("blast").unwrap().quick);
+        assert!(!parse("blast").unwrap().run.quick);
+        let options = parse("overhead --only plain,effect").unwrap();
+        assert!(options.run.wants("effect") && !options.run.wants("big"));
         assert!(parse("judge").is_ok());
     }
 
@@ -104,6 +155,14 @@ mod tests {
             ("blast overhead", "one benchmark at a time, not overhead too"),
             ("blast --fast", "unknown option --fast"),
             ("blast --json", "--json needs a file"),
+            ("overhead --against", "--against needs a module, FILE.wasm"),
+            ("overhead --against Cargo.toml", "--against Cargo.toml: not a Wasm module"),
+            ("judge --only plain", "judge has no --against and no --only"),
+            (
+                "overhead --only tea",
+                "--only tea: there is no such part; the parts are plain, weights, realistic, stream, \
+                 big, growth, http2, grpc, footprint, effect",
+            ),
             (
                 "blast --json no/such/file",
                 "--json no/such/file: not a file in an existing directory",

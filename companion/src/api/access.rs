@@ -9,7 +9,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use axum::http::{HeaderMap, HeaderName, header};
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::error::Error;
@@ -17,11 +16,10 @@ use crate::error::Error;
 /// The environment variable that holds the controller's token.
 pub const TOKEN_VARIABLE: &str = "CANARYCTL_TOKEN";
 
+/// The cookie of a browser that showed the token.
+pub const SESSION_COOKIE: &str = "canaryctl-session";
+
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The cookie that a browser has after the login.
-const COOKIE: &str = "canaryctl_session";
-/// How long a browser keeps it, in seconds: half a day.
-const COOKIE_AGE: u32 = 43_200;
 /// Shorter tokens could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
@@ -29,6 +27,8 @@ const SHORTEST_TOKEN: usize = 16;
 #[derive(Debug, Default)]
 pub struct Access {
     token: Option<Token>,
+    /// What the cookie of a browser holds that showed the token; new with every process.
+    session: Option<Token>,
     hosts: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl AccessRefusal {
         match self {
             Self::Origin => "requests from pages of another origin are refused",
             Self::Host => "requests to this host name are refused; --allow-host NAME lists it",
-            Self::Token => "a token is needed: Authorization: Bearer TOKEN",
+            Self::Token => "a token is needed: Authorization: Bearer TOKEN, or /login in a browser",
         }
     }
 }
@@ -81,7 +81,24 @@ impl Access {
                  --token-file FILE or {TOKEN_VARIABLE}"
             ));
         }
-        Ok(Self { token, hosts: hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect() })
+        Ok(Self {
+            token,
+            session: None,
+            hosts: hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect(),
+        })
+    }
+
+    /// Has browsers that show the token get a cookie that holds this secret.
+    #[must_use]
+    pub fn with_session(self, random: [u8; 32]) -> Self {
+        let secret = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { session: Some(Token(secret)), ..self }
+    }
+
+    /// The cookie's secret for whoever shows the token.
+    pub fn session_for(&self, token: &str) -> Option<&str> {
+        let same = self.token.as_ref()?.is(token.trim());
+        self.session.as_ref().filter(|_| same).map(|session| session.0.as_str())
     }
 
     /// Whether a request may go on. `open` paths need no token.
@@ -107,28 +124,24 @@ impl Access {
             return Err(AccessRefusal::Origin);
         }
         match &self.token {
-            Some(token) if !open => {
-                let cookies = headers.get_all(header::COOKIE).iter();
-                let mut cookies = cookies.filter_map(|value| value.to_str().ok());
-                let known = token.opens(text(header::AUTHORIZATION))
-                    || cookies.any(|cookies| token.has_session(cookies));
-                if known { Ok(()) } else { Err(AccessRefusal::Token) }
+            Some(token)
+                if !open
+                    && !token.opens(text(header::AUTHORIZATION))
+                    && !self.is_logged_in(text(header::COOKIE)) =>
+            {
+                Err(AccessRefusal::Token)
             }
             _ => Ok(()),
         }
     }
 
-    /// The `Set-Cookie` header for a browser that shows the token; `None` if it is another one. Behind https,
-    /// which the form's `Origin` tells, the cookie never goes over plain http.
-    pub fn session_cookie(&self, headers: &HeaderMap, shown: &str) -> Option<String> {
-        let token = self.token.as_ref().filter(|token| token.is(shown.trim()))?;
-        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-        let secure = origin.is_some_and(|origin| origin.to_ascii_lowercase().starts_with("https:"));
-        let secure = if secure { "; Secure" } else { "" };
-        Some(format!(
-            "{COOKIE}={}; Path=/; Max-Age={COOKIE_AGE}; HttpOnly; SameSite=Strict{secure}",
-            token.session()
-        ))
+    fn is_logged_in(&self, cookies: Option<&str>) -> bool {
+        let secret =
+            cookies.into_iter().flat_map(|cookies| cookies.split(';')).find_map(|cookie| {
+                let (name, value) = cookie.trim().split_once('=')?;
+                (name == SESSION_COOKIE).then_some(value)
+            });
+        self.session.as_ref().zip(secret).is_some_and(|(session, secret)| session.is(secret))
     }
 
     /// Whether a `Host` header names this controller: by an address, `localhost`, or a listed name.
@@ -191,22 +204,8 @@ impl Token {
         shown.is_some_and(|shown| self.is(shown))
     }
 
-    fn is(&self, shown: &str) -> bool {
-        bool::from(shown.as_bytes().ct_eq(self.0.as_bytes()))
-    }
-
-    /// What a browser holds instead of the token: it opens this interface, and doesn't tell the token.
-    fn session(&self) -> String {
-        let digest = Sha256::new().chain_update("canaryctl session 1\n").chain_update(&self.0);
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// Whether a `Cookie` header holds this token's session.
-    fn has_session(&self, cookies: &str) -> bool {
-        let session = self.session();
-        let pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
-        let mut ours = pairs.filter(|(name, _)| *name == COOKIE);
-        ours.any(|(_, value)| bool::from(value.as_bytes().ct_eq(session.as_bytes())))
+    fn is(&self, text: &str) -> bool {
+        bool::from(text.as_bytes().ct_eq(self.0.as_bytes()))
     }
 }
 
@@ -280,34 +279,5 @@ mod tests {
             assert_eq!(access.check(&with(wrong), false), Err(AccessRefusal::Token), "{wrong}");
         }
         assert_eq!(access.check(&headers(&[("host", "10.0.0.1")]), true), Ok(()), "an open path");
-    }
-
-    #[test]
-    fn a_browser_that_has_shown_the_token_comes_in() {
-        let token = Token::new(SECRET).unwrap();
-        let access = Access::new("127.0.0.1:1".parse().unwrap(), Some(token), vec![]).unwrap();
-        let plain = headers(&[("origin", "http://10.0.0.1")]);
-        assert_eq!(access.session_cookie(&plain, "0123456789abcdeg"), None);
-        assert_eq!(
-            open(&[]).session_cookie(&plain, ""),
-            None,
-            "without a token there is no session"
-        );
-        let cookie = access.session_cookie(&plain, &format!(" {SECRET}\n")).unwrap();
-        assert!(
-            cookie.ends_with("; HttpOnly; SameSite=Strict") && !cookie.contains(SECRET),
-            "{cookie}"
-        );
-        let https = headers(&[("origin", "https://canary.example")]);
-        assert!(access.session_cookie(&https, SECRET).unwrap().ends_with("; Secure"));
-        let session = cookie.split(';').next().unwrap();
-        let with = |cookie: &str| headers(&[("host", "10.0.0.1"), ("cookie", cookie)]);
-        assert_eq!(access.check(&with(session), false), Ok(()));
-        assert_eq!(access.check(&with(&format!("a=b; {session}; c=d")), false), Ok(()));
-        for wrong in
-            ["", "canaryctl_session=", &format!("x{session}"), &format!("{session}0"), SECRET]
-        {
-            assert_eq!(access.check(&with(wrong), false), Err(AccessRefusal::Token), "{wrong}");
-        }
     }
 }

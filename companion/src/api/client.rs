@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::access::Token;
@@ -21,6 +22,25 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// The most bytes that are read of an answer.
 const LIMIT: usize = 16 << 20;
+
+/// What goes with a command; nothing of it is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CommandBody {
+    /// Why, for the journal.
+    pub reason: Option<String>,
+    /// Whether `promote` skips everything.
+    pub full: bool,
+    /// The version under trial, for `start`.
+    pub canary_version: Option<String>,
+    /// The version that serves by default, for `start`.
+    pub stable_version: Option<String>,
+}
+
+/// A rollout as the interface gives it: of all that, its detail is for this client.
+#[derive(Deserialize)]
+struct Served {
+    detail: Status,
+}
 
 /// A client of one controller's HTTP interface.
 #[derive(Clone, Debug)]
@@ -54,7 +74,8 @@ impl Client {
     /// # Errors
     /// No controller, none that runs this rollout, or not allowed.
     pub async fn status(&self, rollout: &str) -> Result<Status, Error> {
-        self.ask(Method::GET, &["api", "v1", "rollouts", rollout], None).await
+        let path = ["api", "v1", "rollouts", rollout];
+        Ok(self.ask::<Served>(Method::GET, &path, None).await?.detail)
     }
 
     /// All of the controller's rollouts.
@@ -62,30 +83,40 @@ impl Client {
     /// # Errors
     /// No controller, or not allowed.
     pub async fn list(&self) -> Result<Vec<Status>, Error> {
-        self.ask(Method::GET, &["api", "v1", "rollouts"], None).await
+        let all: Vec<Served> = self.ask(Method::GET, &["api", "v1", "rollouts"], None).await?;
+        Ok(all.into_iter().map(|served| served.detail).collect())
     }
 
     /// Steers a rollout; gives what it is after that.
     ///
     /// # Errors
     /// As for [`Client::status`], and where the controller refuses.
-    pub async fn steer(&self, rollout: &str, verb: &str, full: bool) -> Result<Status, Error> {
-        let query = full.then_some("full");
-        self.ask(Method::POST, &["api", "v1", "rollouts", rollout, verb], query).await
+    pub async fn steer(
+        &self,
+        rollout: &str,
+        verb: &str,
+        body: &CommandBody,
+    ) -> Result<Status, Error> {
+        // Texts and a flag: this cannot fail.
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        let path = ["api", "v1", "rollouts", rollout, verb];
+        Ok(self.ask::<Served>(Method::POST, &path, Some(body)).await?.detail)
     }
 
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &[&str],
-        query: Option<&str>,
+        body: Option<Vec<u8>>,
     ) -> Result<T, Error> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        url.set_query(query);
         let mut request = self.http.request(method, url);
+        if let Some(body) = body {
+            request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
+        }
         if let Some(token) = &self.token {
             request = request.header(reqwest::header::AUTHORIZATION, token.bearer());
         }
@@ -112,6 +143,7 @@ impl Client {
         };
         let (url, cause) = (self.url(), said.to_owned());
         match status {
+            StatusCode::BAD_REQUEST => Error::Usage { what: format!("{url}: {cause}") },
             StatusCode::NOT_FOUND => Error::NotHere { url, cause },
             StatusCode::GATEWAY_TIMEOUT => Error::Late { what: format!("{url}: {cause}") },
             StatusCode::SERVICE_UNAVAILABLE => Error::NoController { url, cause },

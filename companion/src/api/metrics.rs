@@ -1,6 +1,7 @@
 //! `/metrics`: the controller's own figures in Prometheus' text format. Pure.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use canary_rollout::state::Phase;
 
@@ -19,9 +20,19 @@ const PHASES: [Phase; 7] = [
 /// One metric family: its name, type and help, and its samples with their labels.
 struct Family<'a>(&'a str, &'a str, &'a str, Vec<(String, f64)>);
 
-pub(super) fn text(status: &Status) -> String {
+/// The figures of all rollouts, each family once.
+pub(super) fn text(all: &[Arc<Status>]) -> String {
+    let mut merged: Vec<Family<'_>> = Vec::new();
+    for status in all {
+        for (index, family) in families(status).into_iter().enumerate() {
+            match merged.get_mut(index) {
+                Some(one) => one.3.extend(family.3),
+                None => merged.push(family),
+            }
+        }
+    }
     let mut text = String::new();
-    for Family(name, kind, help, samples) in families(status) {
+    for Family(name, kind, help, samples) in merged {
         if samples.is_empty() {
             continue;
         }
@@ -138,6 +149,18 @@ fn families(status: &Status) -> Vec<Family<'_>> {
             "counter",
             "Requests to Envoys that failed since this process began.",
             samples.one(status.envoy_errors as f64),
+        ),
+        Family(
+            "canaryctl_journal_ok",
+            "gauge",
+            "1 where the journal can be written; a rollout holds without it.",
+            samples.one(f64::from(u8::from(status.journal_ok))),
+        ),
+        Family(
+            "canaryctl_notes",
+            "gauge",
+            "How many problems outside of the rollout itself operators are shown, such as a broken file.",
+            samples.one(status.notes.len() as f64),
         ),
         Family(
             "canaryctl_envoy_up",

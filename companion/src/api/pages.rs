@@ -1,6 +1,7 @@
-//! The page: HTML, its assets, the charts' data, and the login.
+//! What browsers get: the list, a rollout's page, its charts' data, scripts and styles, and the form that
+//! takes the token.
 
-use std::sync::PoisonError;
+use std::sync::Arc;
 
 use axum::extract::{Form, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -8,11 +9,13 @@ use axum::response::{IntoResponse, Json, Redirect, Response};
 use serde::Deserialize;
 
 use super::Api;
+use super::access::SESSION_COOKIE;
 use super::routes::{error, named};
 use crate::render::page::{self, ListedRollout, Steering};
-use crate::report::RolloutReport;
 
+/// Where the token is taken.
 pub(super) const LOGIN: &str = "/login";
+/// Where scripts and styles are; they hold nothing of any rollout.
 pub(super) const ASSETS: &str = "/assets/";
 
 /// The page runs this controller's script and no other, and no other page may frame it.
@@ -24,25 +27,35 @@ fn html(page: String) -> Response {
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::REFERRER_POLICY, "same-origin"),
     ];
     (headers, page).into_response()
 }
 
-/// All rollouts.
+/// All rollouts, a line each.
 pub(super) async fn list(State(api): State<Api>) -> Response {
-    let status = api.status.borrow().clone();
-    let report = api.report.lock().unwrap_or_else(PoisonError::into_inner);
-    html(page::list(&[ListedRollout { status: &status, report: report.as_ref() }]))
+    let entries = api.board.entries();
+    let listed = entries.iter().map(|entry| ListedRollout {
+        status: Arc::clone(&entry.status.borrow()),
+        last_event: entry.report.last_event(),
+    });
+    html(page::list(&listed.collect::<Vec<_>>()))
 }
 
 /// One rollout.
-pub(super) async fn detail(State(api): State<Api>, Path(name): Path<String>) -> Response {
-    let status = match named(&api, &name) {
-        Ok(status) => status,
+pub(super) async fn rollout(State(api): State<Api>, Path(name): Path<String>) -> Response {
+    let entry = match named(&api, &name) {
+        Ok(entry) => entry,
         Err(refusal) => return *refusal,
     };
-    with_report(&api, |report| html(page::detail(&status, report, Steering::OneRollout)))
+    let steering = match (api.read_only, api.starts) {
+        (true, _) => Steering::ReadOnly,
+        (false, false) => Steering::OneRelease,
+        (false, true) => Steering::Releases,
+    };
+    let status = Arc::clone(&entry.status.borrow());
+    let page = entry.report.show(|report| page::rollout(&status, report, steering)).await;
+    html(page.unwrap_or_else(|| page::unstarted(&status, steering)))
 }
 
 /// From which point on the charts' data is asked for.
@@ -59,17 +72,14 @@ pub(super) async fn history(
     Path(name): Path<String>,
     Query(After { after, generation }): Query<After>,
 ) -> Response {
-    if let Err(refusal) = named(&api, &name) {
-        return *refusal;
-    }
-    with_report(&api, |report| Json(page::history_part(report, &generation, after)).into_response())
-}
-
-fn with_report(api: &Api, show: impl FnOnce(&RolloutReport) -> Response) -> Response {
-    let report = api.report.lock().unwrap_or_else(PoisonError::into_inner);
-    report.as_ref().map_or_else(
-        || error(StatusCode::NOT_FOUND, "this canaryctl can't read the recorded rollout file"),
-        show,
+    let entry = match named(&api, &name) {
+        Ok(entry) => entry,
+        Err(refusal) => return *refusal,
+    };
+    let part = entry.report.show(|report| page::history_part(report, &generation, after)).await;
+    part.map_or_else(
+        || error(StatusCode::NOT_FOUND, "no release of this rollout has begun"),
+        |part| Json(part).into_response(),
     )
 }
 
@@ -92,47 +102,50 @@ pub(super) struct Next {
     next: String,
 }
 
-/// The form of the login.
-#[derive(Debug, Deserialize)]
+/// The form that a browser sends.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Login {
     token: String,
-    #[serde(default)]
     next: String,
 }
 
-/// Only a path of this controller: a link must not lead elsewhere by way of the login.
+/// The path to go on with: only one of this controller, so that no link leads elsewhere by way of the login.
 fn own_path(next: &str) -> &str {
     let rollout = next.strip_prefix("/rollouts/").unwrap_or("");
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if rollout.is_empty() || !rollout.bytes().all(plain) { "/" } else { next }
 }
 
-/// The page that asks for the token.
-pub(super) async fn ask_token(Query(Next { next }): Query<Next>) -> Response {
+/// The form that takes the token.
+pub(super) async fn login_form(Query(Next { next }): Query<Next>) -> Response {
     html(page::login(own_path(&next), false))
 }
 
-/// Takes the token and lets the browser in.
+/// Takes the token, and gives a cookie for it.
 pub(super) async fn login(
     State(api): State<Api>,
     headers: HeaderMap,
     Form(Login { token, next }): Form<Login>,
 ) -> Response {
     let next = own_path(&next);
-    match api.access.session_cookie(&headers, &token) {
-        Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response(),
-        None => (StatusCode::UNAUTHORIZED, html(page::login(next, true))).into_response(),
-    }
+    let Some(session) = api.access.session_for(&token) else {
+        return (StatusCode::UNAUTHORIZED, html(page::login(next, true))).into_response();
+    };
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let https = text(header::ORIGIN).starts_with("https://")
+        || text(header::HeaderName::from_static("x-forwarded-proto")) == "https";
+    let secure = if https { "; Secure" } else { "" };
+    let cookie = format!("{SESSION_COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict{secure}");
+    ([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response()
 }
 
-/// Sends a browser that has no token to the login; `None` for programs.
-pub(super) fn to_login(headers: &HeaderMap, path: &str) -> Option<Response> {
-    let accepts = headers.get(header::ACCEPT)?.to_str().ok()?;
-    let page = accepts.contains("text/html");
-    page.then(|| match own_path(path) {
+/// Sends a browser without a session to the login, which leads back.
+pub(super) fn to_login(path: &str) -> Response {
+    match own_path(path) {
         "/" => Redirect::to(LOGIN).into_response(),
         path => Redirect::to(&format!("{LOGIN}?next={path}")).into_response(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -142,16 +155,9 @@ mod tests {
     #[test]
     fn a_login_never_leads_elsewhere() {
         assert_eq!(own_path("/rollouts/scorer-2"), "/rollouts/scorer-2");
-        for other in [
-            "",
-            "/",
-            "//evil.example",
-            "/rollouts/",
-            "/rollouts//evil.example",
-            "https://evil.example",
-            "/rollouts/a?b",
-            "/\\evil",
-        ] {
+        let elsewhere =
+            ["", "//evil.example", "/rollouts/", "/rollouts//evil.example", "https://evil.example"];
+        for other in elsewhere.into_iter().chain(["/rollouts/a?b", "/\\evil", "/rollouts/a\r\nb"]) {
             assert_eq!(own_path(other), "/", "{other}");
         }
     }

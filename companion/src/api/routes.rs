@@ -1,39 +1,46 @@
-//! The paths of the interface.
+//! The paths of the interface, and the commands that come in by them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
+use canary_judge::counts::Pair;
+use canary_model::names::is_version;
 use canary_rollout::inputs::OperatorCommand;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::access::AccessRefusal;
+use super::board::BoardEntry;
 use super::{Api, events, metrics, pages};
-use crate::controller::drive::CommandRequest;
+use crate::controller::orders::{CommandRequest, Order, ReleaseRequest};
 use crate::controller::status::Status;
+use crate::render;
 
 /// The longest that a command waits for the controller's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The longest reason that is taken, in bytes.
+const LONGEST_REASON: usize = 2_000;
+/// Says whether the process answers, to anybody.
 const HEALTHZ: &str = "/healthz";
 
 pub(super) fn router(api: Api) -> Router {
     Router::new()
         .route("/", get(pages::list))
-        .route("/rollouts/{name}", get(pages::detail))
+        .route("/rollouts/{name}", get(pages::rollout))
         .route("/rollouts/{name}/history", get(pages::history))
         .route("/assets/{fingerprint}/{name}", get(pages::asset))
-        .route(pages::LOGIN, get(pages::ask_token).post(pages::login))
-        .route("/api/v1/events", get(events::events))
+        .route(pages::LOGIN, get(pages::login_form).post(pages::login))
         .route("/api/v1/rollouts", get(list))
         .route("/api/v1/rollouts/{name}", get(show))
         .route("/api/v1/rollouts/{name}/{verb}", post(steer))
+        .route("/api/v1/events", get(follow))
         .route("/metrics", get(show_metrics))
         .route(HEALTHZ, get(async || "ok\n"))
         .fallback(async || error(StatusCode::NOT_FOUND, "no such path"))
@@ -45,105 +52,171 @@ pub(super) fn router(api: Api) -> Router {
 /// Lets in who may, and keeps answers out of caches and frames.
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let open = matches!(path.as_str(), HEALTHZ | pages::LOGIN) || path.starts_with(pages::ASSETS);
-    let headers = request.headers().clone();
+    let open = [HEALTHZ, pages::LOGIN].contains(&path.as_str()) || path.starts_with(pages::ASSETS);
+    let browser = wants_page(request.headers());
     let mut response = match api.access.check(request.headers(), open) {
         Ok(()) => next.run(request).await,
         Err(refusal @ (AccessRefusal::Origin | AccessRefusal::Host)) => {
             error(StatusCode::FORBIDDEN, refusal.message())
         }
+        Err(AccessRefusal::Token) if browser => pages::to_login(&path),
         Err(refusal @ AccessRefusal::Token) => {
-            pages::to_login(&headers, &path).unwrap_or_else(|| {
-                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-                (challenge, error(StatusCode::UNAUTHORIZED, refusal.message())).into_response()
-            })
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            (challenge, error(StatusCode::UNAUTHORIZED, refusal.message())).into_response()
         }
     };
     let headers = response.headers_mut();
-    headers.entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-store"));
+    // Scripts and styles may be kept; they say so themselves.
+    let no_store = header::HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
     let nosniff = header::HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     response
+}
+
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 pub(super) fn error(status: StatusCode, what: &str) -> Response {
     (status, Json(json!({ "error": what }))).into_response()
 }
 
-fn now(api: &Api) -> Arc<Status> {
-    Arc::clone(&api.status.borrow())
-}
-
 async fn list(State(api): State<Api>) -> Response {
-    Json(json!([*now(&api)])).into_response()
+    let all = api.board.statuses();
+    Json(all.iter().map(|status| render::served(status)).collect::<Vec<_>>()).into_response()
 }
 
 async fn show(State(api): State<Api>, Path(name): Path<String>) -> Response {
     match named(&api, &name) {
-        Ok(status) => Json(&*status).into_response(),
+        Ok(entry) => Json(render::served(&entry.status.borrow().clone())).into_response(),
         Err(response) => *response,
     }
 }
 
-pub(super) fn named(api: &Api, name: &str) -> Result<Arc<Status>, Box<Response>> {
-    let status = now(api);
-    if status.rollout == name {
-        return Ok(status);
+pub(super) fn named(api: &Api, name: &str) -> Result<BoardEntry, Box<Response>> {
+    api.board.get(name).ok_or_else(|| {
+        let names = api.board.names().iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
+        let here = match names.is_empty() {
+            true => "no rollout".to_owned(),
+            false => names.join(", "),
+        };
+        let what = format!("no rollout \"{name}\" here; this controller runs {here}");
+        Box::new(error(StatusCode::NOT_FOUND, &what))
+    })
+}
+
+/// What comes with a command; nothing of it is needed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CommandBody {
+    /// Why, for the journal.
+    reason: Option<String>,
+    /// Whether `promote` skips everything.
+    full: bool,
+    canary_version: Option<String>,
+    stable_version: Option<String>,
+}
+
+impl CommandBody {
+    /// Reads a body; none at all says nothing.
+    fn read(body: &[u8]) -> Result<Self, String> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self::default());
+        }
+        let read: Self = serde_json::from_slice(body).map_err(|error| {
+            format!(
+                "the body can't be read: {error}; expected \
+                 {{\"reason\", \"full\", \"canary_version\", \"stable_version\"}}"
+            )
+        })?;
+        if read.reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_REASON) {
+            return Err(format!("a reason has at most {LONGEST_REASON} bytes"));
+        }
+        for version in [&read.canary_version, &read.stable_version].into_iter().flatten() {
+            if !is_version(version) {
+                return Err(format!("\"{version}\" is no version label"));
+            }
+        }
+        Ok(read)
     }
-    let what = format!("no rollout \"{name}\" here; this controller runs \"{}\"", status.rollout);
-    Err(Box::new(error(StatusCode::NOT_FOUND, &what)))
+
+    fn order(&self, verb: &str) -> Option<Order> {
+        let given = |version: &Option<String>| version.clone();
+        Some(Order::Steer(match verb {
+            "promote" if self.full => OperatorCommand::PromoteFull,
+            "promote" => OperatorCommand::Promote,
+            "pause" => OperatorCommand::Pause,
+            "resume" => OperatorCommand::Resume,
+            "abort" => OperatorCommand::Abort,
+            "retry" => OperatorCommand::Retry,
+            "start" => {
+                let (stable, canary) = (given(&self.stable_version), given(&self.canary_version));
+                let versions = Pair { stable, canary };
+                return Some(Order::Start(ReleaseRequest { versions, artifact: None }));
+            }
+            _ => return None,
+        }))
+    }
 }
 
 async fn steer(
     State(api): State<Api>,
     Path((name, verb)): Path<(String, String)>,
-    uri: Uri,
-    message: Option<Json<CommandMessage>>,
+    body: axum::body::Bytes,
 ) -> Response {
-    let message = message.map(|Json(message)| message).unwrap_or_default();
-    let full = message.full || uri.query().is_some_and(|query| query.split('&').any(is_full));
-    let Some(command) = command(&verb, full) else {
-        return error(StatusCode::NOT_FOUND, "expected promote, pause, resume, abort or retry");
+    if api.read_only {
+        return error(StatusCode::FORBIDDEN, "this controller is read-only (--read-only)");
+    }
+    let body = match CommandBody::read(&body) {
+        Ok(body) => body,
+        Err(why) => return error(StatusCode::BAD_REQUEST, &why),
     };
-    if let Err(response) = named(&api, &name) {
+    let Some(order) = body.order(&verb) else {
+        let expected = "expected start, promote, pause, resume, abort or retry";
+        return error(StatusCode::NOT_FOUND, expected);
+    };
+    let entry = match named(&api, &name) {
+        Ok(entry) => entry,
+        Err(response) => return *response,
+    };
+    let (reply, answer) = oneshot::channel();
+    let reason = body.reason.filter(|reason| !reason.trim().is_empty());
+    let answer = async {
+        let request = CommandRequest { order, reason, reply };
+        entry.orders.send(request).await.ok()?;
+        answer.await.ok()
+    };
+    answered(tokio::time::timeout(PATIENCE, answer).await.map_err(drop))
+}
+
+type Answer = Result<Arc<Status>, String>;
+
+fn answered(answer: Result<Option<Answer>, ()>) -> Response {
+    match answer {
+        Ok(Some(Ok(status))) => Json(render::served(&status)).into_response(),
+        Ok(Some(Err(why))) => error(StatusCode::CONFLICT, &why),
+        Ok(None) => error(StatusCode::SERVICE_UNAVAILABLE, "the controller is stopping"),
+        Err(()) => error(StatusCode::GATEWAY_TIMEOUT, "the controller is busy"),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Followed {
+    rollout: Option<String>,
+}
+
+async fn follow(State(api): State<Api>, Query(followed): Query<Followed>) -> Response {
+    if let Some(name) = &followed.rollout
+        && let Err(response) = named(&api, name)
+    {
         return *response;
     }
-    let (reply, answer) = oneshot::channel();
-    if api.orders.send(CommandRequest { command, reply }).await.is_err() {
-        return error(StatusCode::SERVICE_UNAVAILABLE, "the controller is stopping");
-    }
-    match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(Ok(Ok(status))) => Json(&*status).into_response(),
-        Ok(Ok(Err(why))) => error(StatusCode::CONFLICT, &why),
-        Ok(Err(_)) => error(StatusCode::SERVICE_UNAVAILABLE, "the controller is stopping"),
-        Err(_) => error(StatusCode::GATEWAY_TIMEOUT, "the controller is busy"),
-    }
-}
-
-/// What a command may say beside its verb.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct CommandMessage {
-    full: bool,
-}
-
-fn is_full(pair: &str) -> bool {
-    matches!(pair, "full" | "full=true" | "full=1")
-}
-
-fn command(verb: &str, full: bool) -> Option<OperatorCommand> {
-    Some(match verb {
-        "promote" if full => OperatorCommand::PromoteFull,
-        "promote" => OperatorCommand::Promote,
-        "pause" => OperatorCommand::Pause,
-        "resume" => OperatorCommand::Resume,
-        "abort" => OperatorCommand::Abort,
-        "retry" => OperatorCommand::Retry,
-        _ => return None,
-    })
+    events::stream(api.board, followed.rollout, api.stop)
 }
 
 async fn show_metrics(State(api): State<Api>) -> Response {
     const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, TYPE)], metrics::text(&now(&api))).into_response()
+    ([(header::CONTENT_TYPE, TYPE)], metrics::text(&api.board.statuses())).into_response()
 }

@@ -1,49 +1,41 @@
 //! `run FILE`: everything that must be right before the first decision, then the controller.
 
-mod preflight;
 mod progress;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use canary_model::duration;
 use canary_model::redact::redacted;
 use canary_rollout::action::Action;
 use canary_rollout::spec::Spec;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use self::progress::ProgressSink;
 use super::Context;
-use crate::api::access::{Access, Token};
-use crate::api::{self, Api};
+use super::service::{GRACE_PERIOD, Interface, until_signal};
+use crate::api::board::BoardEntry;
 use crate::cli::RunArgs;
-use crate::controller::drive::{Channels, Controller, QUEUE, first_status};
+use crate::controller::drive::{Channels, Controller, Service, first_status};
 use crate::controller::engine::Engine;
+use crate::controller::orders::QUEUE;
 use crate::controller::record::{FORMAT, Start};
+use crate::controller::{preflight, releases};
 use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::identity;
 use crate::journal::{self, Journal, JournalContents, timestamp};
-use crate::observe::FleetScraper;
-use crate::report::{self, RolloutReport};
+use crate::observe::{FleetScraper, Observer, SCRAPE_WITHIN};
+use crate::report::LiveReport;
 use crate::{render, rollout_file};
-
-/// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
-/// scraped every second.
-const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
-/// How long the interface is served after the end, for clients that wait for it.
-const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs the rollout to its end.
 pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
     let source = rollout_file::text(args.file())?;
     let spec = rollout_file::parse(&source, &args.file().display().to_string())?;
     let targets = targets(context, &spec)?;
-    let token = Token::find(context.token_file.as_deref())?;
-    let access = Access::new(args.listen, token, args.allow_hosts.clone())?;
-    let listener = listen(args).await?;
+    let interface = Interface::open(context, &args.listen, false).await?;
     let path = journal_path(args, &spec)?;
     let (journal, found) = Journal::open(&path).map_err(Error::Journal)?;
     found.notes.iter().for_each(|note| render::remark(note));
@@ -58,9 +50,10 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure
              lease must be renewed in time"
         ));
     }
-    let scraper = FleetScraper::new(targets, &spec.rollout, deadline).await;
+    let observer = Observer::new(args.tick, deadline);
+    let scraper = FleetScraper::new(observer, targets, &spec.rollout, deadline).await;
     let (engine, under_way) = engine(args, source, spec, journal, &found, &scraper).await?;
-    serve(context, args, listener, access, engine, scraper, under_way).await
+    serve(context, args, interface, engine, scraper, under_way).await
 }
 
 /// Begins the rollout, or goes on with the one that the journal holds.
@@ -106,6 +99,7 @@ async fn engine(
         file: redacted(&source),
         owner: identity::controller(random),
         takeover: args.takeover,
+        released: None,
         versions,
         canaryctl: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -117,50 +111,54 @@ async fn engine(
 async fn serve(
     context: &Context,
     args: &RunArgs,
-    listener: TcpListener,
-    access: Access,
+    interface: Interface,
     mut engine: Engine,
     scraper: FleetScraper,
     under_way: Vec<Action>,
 ) -> Result<(), Failure> {
     let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
     let (orders, queue) = mpsc::channel(QUEUE);
-    let report = live_report(&mut engine)?;
-    let api = Api { status, orders, report, access: Arc::new(access) };
-    let (stop, stopped) = oneshot::channel();
-    let teller = ProgressSink::new(context.output, &listener, &engine);
-    let server = tokio::spawn(api::serve(listener, api, stopped));
-    let channels = Channels { orders: queue, status: sender };
-    let controller = Controller::new(engine, scraper, channels, teller, args.stay);
-    let result = controller.run(args.tick, under_way).await;
+    let report = live_report(&mut engine);
+    interface.board.put(
+        &engine.spec().rollout,
+        BoardEntry { status: status.clone(), orders: orders.clone(), report },
+    );
+    let reporter = ProgressSink::new(context.output, interface.address, &engine);
+    let (closing, close) = watch::channel(false);
+    let server = interface.serve(close);
+    let channels = Channels {
+        orders: queue,
+        status: sender,
+        stop: until_signal()?,
+        notes: Arc::new(Vec::new),
+        removed: watch::channel(false).1,
+        // Nothing outside starts or follows the one release of `run`.
+        desk: releases::link(orders, status).1,
+    };
+    let service = if args.stay { Service::Stays } else { Service::Alone };
+    let mut controller = Controller::new(engine, scraper, channels, reporter, service);
+    let result = match controller.run(under_way).await {
+        Ok(_) => controller.conclude(),
+        Err(failure) => Err(failure),
+    };
     let ended = result.as_ref().map_or_else(|failure| failure.is_degraded(), |()| true);
     if ended {
         tokio::time::sleep(GRACE_PERIOD).await;
     }
-    drop(stop);
+    closing.send_replace(true);
     // A client that holds its connection open must not hold the process.
     let _ = tokio::time::timeout(GRACE_PERIOD, server).await;
     result
 }
 
-/// The report that the page shows: read from the journal once, then kept up to date in memory.
-fn live_report(engine: &mut Engine) -> Result<Arc<Mutex<Option<RolloutReport>>>, Failure> {
-    let report = report::of_journal(engine.journal().path(), None).map_err(Error::Journal)?;
-    let report = Arc::new(Mutex::new(report));
+/// The report that the page shows: read from the journal when somebody asks, then kept up to date in memory.
+fn live_report(engine: &mut Engine) -> Arc<LiveReport> {
+    let report = Arc::new(LiveReport::default());
+    let end = engine.journal().end().unwrap_or_default();
+    report.begin(engine.journal().path().to_owned(), end);
     let live = Arc::clone(&report);
-    engine.observe_records(move |record| {
-        if let Ok(mut report) = live.lock()
-            && let Some(report) = report.as_mut()
-        {
-            report.take(record);
-        }
-    });
-    Ok(report)
-}
-
-async fn listen(args: &RunArgs) -> Result<TcpListener, Error> {
-    let failed = |cause| Error::Listen { address: args.listen.to_string(), cause };
-    api::listen(args.listen).await.map_err(failed)
+    engine.observe_records(move |records, end| live.take(records, end));
+    report
 }
 
 /// The Envoys: of the command line, else of the file, else of the environment.

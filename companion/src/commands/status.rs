@@ -124,6 +124,8 @@ pub(super) fn ended(rollout: &str) -> Option<(Status, String)> {
         seconds: report.seconds,
         decisions: report.decisions.len() as u64,
         envoy_errors: 0,
+        notes: Vec::new(),
+        journal_ok: true,
     };
     Some((status, at))
 }

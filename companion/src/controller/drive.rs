@@ -8,15 +8,15 @@ use canary_model::weight::Weight;
 use canary_rollout::HostClocks;
 use canary_rollout::action::{Action, Notification};
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::inputs::{EnvoyInput, Inputs, OperatorCommand};
+use canary_rollout::inputs::{EnvoyInput, Inputs};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::sync::{mpsc, watch};
 
 use super::act::{Actor, Written};
 use super::engine::{Effects, Engine};
+use super::orders::{CommandRequest, Order};
+use super::releases::{EndedRelease, ReleaseDesk};
 use super::status::{Parts, Status};
 use crate::envoy::Admin;
 use crate::error::{Error, Failure, LeftBehind};
@@ -25,18 +25,6 @@ use crate::sentences;
 
 /// How long the controller waits after the rollout's end for notifications to be delivered.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// How many commands wait at most.
-pub const QUEUE: usize = 16;
-
-/// A command on its way to the controller.
-#[derive(Debug)]
-pub struct CommandRequest {
-    /// What is asked for.
-    pub command: OperatorCommand,
-    /// Where the answer goes: the rollout's status after the command, or why it was refused.
-    pub reply: oneshot::Sender<Result<Arc<Status>, String>>,
-}
 
 /// Where the controller reports what happens. It renders: the controller itself only has data.
 pub trait Reporter {
@@ -70,13 +58,45 @@ pub trait Reporter {
     fn remark(&mut self, text: &str);
 }
 
+/// What else operators should know about a rollout, as it is at the moment.
+pub type Notes = Arc<dyn Fn() -> Vec<String>>;
+
 /// Where commands come from, and where the status goes.
-#[derive(Debug)]
 pub struct Channels {
     /// Operators' commands, from the API to the loop.
     pub orders: mpsc::Receiver<CommandRequest>,
     /// The current status, from the loop to the API.
     pub status: watch::Sender<Arc<Status>>,
+    /// Turns true when the process has to stop.
+    pub stop: watch::Receiver<bool>,
+    /// What else operators should know about the rollout, such as a file that is broken.
+    pub notes: Notes,
+    /// Turns true when nobody wants the rollout any more once it is idle: its file was removed.
+    pub removed: watch::Receiver<bool>,
+    /// Where a registry learns how a release ended.
+    pub desk: ReleaseDesk,
+}
+
+/// Whether a rollout is the only one of its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// It is: the process ends with it, and what keeps it from going on is the process' failure.
+    Alone,
+    /// The same, but the process stays after the end.
+    Stays,
+    /// It is one of many, stays after its end, and begins again when it is asked to.
+    Served,
+}
+
+/// How the loop came to its end.
+#[derive(Debug)]
+pub enum Finished {
+    /// The rollout is over.
+    Over,
+    /// The rollout is over, and another release is asked for.
+    Release(CommandRequest),
+    /// The process has to stop.
+    Stopped,
 }
 
 /// The loop of one rollout, with everything it owns.
@@ -86,7 +106,7 @@ pub struct Controller<A> {
     actor: Actor,
     channels: Channels,
     audience: A,
-    stay: bool,
+    service: Service,
     ended: bool,
     /// Since when the rollout has been at its end, with notifications still on their way.
     draining: Option<Instant>,
@@ -94,39 +114,21 @@ pub struct Controller<A> {
     failed: BTreeMap<String, String>,
     envoy_errors: u64,
     totals: RequestTotals,
+    /// Whether operators were told that the journal can't be written.
+    told_unwritten: bool,
 }
 
 enum Next {
     Scraped(Box<FleetScrape>),
     Ordered(CommandRequest),
+    Removed,
+    WrittenBack(String),
     Stop,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Error> {
-        let on = |kind| signal(kind).map_err(Error::System);
-        Ok(Self {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn any(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// The status of a rollout that has just begun or goes on.
 pub fn first_status(engine: &Engine) -> Status {
-    status(engine, &BTreeMap::new(), 0, None, &RequestTotals::default())
+    status(engine, &BTreeMap::new(), 0, None, &RequestTotals::default(), Vec::new())
 }
 
 fn status(
@@ -135,8 +137,11 @@ fn status(
     envoy_errors: u64,
     measured: Option<f64>,
     totals: &RequestTotals,
+    notes: Vec<String>,
 ) -> Status {
     Status::new(&Parts {
+        notes,
+        unwritten: engine.unwritten(),
         spec: engine.spec(),
         state: engine.state(),
         waits_for: sentences::waits_for(engine.blockers()),
@@ -152,13 +157,13 @@ fn status(
 }
 
 impl<A: Reporter> Controller<A> {
-    /// A controller; with `stay` it goes on serving after the rollout's end.
+    /// A controller of a rollout that begins or goes on.
     pub fn new(
         engine: Engine,
         scraper: FleetScraper,
         channels: Channels,
         audience: A,
-        stay: bool,
+        service: Service,
     ) -> Self {
         let ended = engine.has_ended();
         Self {
@@ -167,44 +172,56 @@ impl<A: Reporter> Controller<A> {
             actor: Actor::default(),
             channels,
             audience,
-            stay,
+            service,
             ended,
             draining: None,
             share: MeasuredShare::default(),
             failed: BTreeMap::new(),
             envoy_errors: 0,
             totals: RequestTotals::default(),
+            told_unwritten: false,
         }
     }
 
-    /// Runs the rollout to its end, or until a signal. `under_way` is what was being asked and told
-    /// when an earlier controller was stopped.
+    /// Runs the rollout to its end, or until the process has to stop. `under_way` is what was being asked
+    /// and told when an earlier controller was stopped.
     ///
     /// # Errors
-    /// Where the rollout was rolled back, the controller was stopped, or the journal can't be written.
-    pub async fn run(mut self, tick: Duration, under_way: Vec<Action>) -> Result<(), Failure> {
-        let mut signals = Signals::new()?;
-        let mut ticks = tokio::time::interval(tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    /// Where the journal can't be written, or the report can't; never for a served rollout.
+    pub async fn run(&mut self, under_way: Vec<Action>) -> Result<Finished, Failure> {
         self.act(&under_way).await?;
         loop {
-            match self.next(&mut ticks, &mut signals).await {
-                Next::Stop if self.engine.state().phase().is_end() => {
-                    self.engine.end().map_err(Error::Journal)?;
-                    return self.conclude();
+            match self.next().await {
+                Next::Stop => {
+                    if self.engine.state().phase().is_end() {
+                        self.engine.end().await.map_err(Error::Journal)?;
+                    }
+                    return Ok(Finished::Stopped);
                 }
-                Next::Stop => return Err(self.stopped().into()),
-                Next::Ordered(order) => self.handle_command(order).await?,
+                Next::Removed => return Ok(Finished::Over),
+                Next::WrittenBack(ended_at) => self.engine.written_back(&ended_at).await,
+                Next::Ordered(request) => {
+                    if let Some(release) = self.handle(request).await? {
+                        return Ok(Finished::Release(release));
+                    }
+                }
                 Next::Scraped(scrape) => self.observe_fleet(*scrape).await?,
             }
-            if self.has_ended()? && !self.stay {
-                return self.conclude();
+            let ended = self.has_ended().await?;
+            self.tell_end();
+            if ended && self.service == Service::Alone {
+                return Ok(Finished::Over);
             }
         }
     }
 
-    /// Waits for what comes first. A scrape that a command interrupts has changed nothing.
-    async fn next(&mut self, ticks: &mut Interval, signals: &mut Signals) -> Next {
+    /// What the loop had, for whoever goes on with it.
+    pub fn into_parts(self) -> (Engine, Channels, A) {
+        (self.engine, self.channels, self.audience)
+    }
+
+    /// Waits for what comes first. A look that a command interrupts has changed nothing.
+    async fn next(&mut self) -> Next {
         let state = self.engine.state();
         let expected = ExpectedWeights {
             now: expected_weight(state),
@@ -212,16 +229,15 @@ impl<A: Reporter> Controller<A> {
             at_age: state.weight_at_age(),
         };
         let starting = state.phase() == Phase::Pending;
-        let scraper = &mut self.scraper;
-        let scrape = async {
-            ticks.tick().await;
-            scraper.scrape(expected, starting).await
-        };
+        let (scraper, ended) = (&mut self.scraper, self.ended);
+        let Channels { orders, stop, removed, desk, .. } = &mut self.channels;
         tokio::select! {
             biased;
-            () = signals.any() => Next::Stop,
-            Some(order) = self.channels.orders.recv() => Next::Ordered(order),
-            scrape = scrape => Next::Scraped(Box::new(scrape)),
+            () = turned_true(stop) => Next::Stop,
+            Some(order) = orders.recv() => Next::Ordered(order),
+            () = turned_true(removed), if ended => Next::Removed,
+            ended_at = desk.next_written_back() => Next::WrittenBack(ended_at),
+            scrape = scraper.scrape(expected, starting) => Next::Scraped(Box::new(scrape)),
         }
     }
 
@@ -238,7 +254,7 @@ impl<A: Reporter> Controller<A> {
             self.publish();
             return Ok(self.audience.looked(&self.channels.status.borrow())?);
         }
-        self.step(Inputs { envoys, observation, ..Inputs::default() }).await?;
+        self.step(Inputs { envoys, observation, ..Inputs::default() }, None).await?;
         Ok(self.audience.looked(&self.channels.status.borrow())?)
     }
 
@@ -268,9 +284,24 @@ impl<A: Reporter> Controller<A> {
         }
     }
 
-    async fn handle_command(&mut self, order: CommandRequest) -> Result<(), Failure> {
-        let seen = Inputs { commands: vec![order.command], ..Inputs::default() };
-        let effects = self.step(seen).await?;
+    /// Obeys or refuses; gives a release that is to begin now.
+    async fn handle(&mut self, request: CommandRequest) -> Result<Option<CommandRequest>, Failure> {
+        let command = match (&request.order, self.service) {
+            (Order::Steer(command), _) => *command,
+            (Order::Start(_), Service::Served) if self.ended => return Ok(Some(request)),
+            (Order::Start(_), Service::Served) => {
+                let phase = self.engine.state().phase();
+                request.refuse(&format!("a release is under way already: it is {phase}"));
+                return Ok(None);
+            }
+            (Order::Start(_), Service::Alone | Service::Stays) => {
+                request.refuse("`canaryctl run` runs one release; `canaryctl serve` starts others");
+                return Ok(None);
+            }
+        };
+        let CommandRequest { reason, reply, .. } = request;
+        let seen = Inputs { commands: vec![command], ..Inputs::default() };
+        let effects = self.step(seen, reason).await?;
         let refused = effects
             .replies
             .into_iter()
@@ -278,16 +309,17 @@ impl<A: Reporter> Controller<A> {
             .map(|refusal| sentences::refusal(&refusal));
         let status = Arc::clone(&self.channels.status.borrow());
         // Who asked may have gone away.
-        let _ = order.reply.send(refused.map_or(Ok(status), Err));
-        Ok(())
+        let _ = reply.send(refused.map_or(Ok(status), Err));
+        Ok(None)
     }
 
     /// Core's step, on the disk before anything of it is done.
-    async fn step(&mut self, mut seen: Inputs) -> Result<Effects, Failure> {
+    async fn step(&mut self, mut seen: Inputs, reason: Option<String>) -> Result<Effects, Failure> {
         self.actor.collect(&mut seen);
-        let effects = self.engine.advance(seen, now()).map_err(Error::Journal)?;
+        let effects = self.engine.advance(seen, now(), reason).await.map_err(Error::Journal)?;
         self.act(&effects.actions).await?;
         self.publish();
+        self.tell_unwritten();
         if !effects.events.is_empty() {
             let (spec, status) = (self.engine.spec(), self.channels.status.borrow());
             self.audience.happened(&effects.events, spec, &status)?;
@@ -301,7 +333,8 @@ impl<A: Reporter> Controller<A> {
         let fleet = self.scraper.fleet();
         let Written { results } = self.actor.act(actions, spec, state, fleet, describe).await;
         let nowhere = |error: &Option<Error>| matches!(error, Some(Error::NoAdminLayer { .. }));
-        if !results.is_empty() && results.values().all(nowhere) {
+        let alone = self.service != Service::Served;
+        if alone && !results.is_empty() && results.values().all(nowhere) {
             let errors: Vec<Error> = results.into_values().flatten().collect();
             let total = errors.len();
             return Failure::of_some(errors, total).map_or(Ok(()), Err);
@@ -322,13 +355,15 @@ impl<A: Reporter> Controller<A> {
 
     fn publish(&self) {
         let share = self.share.share();
-        let status = status(&self.engine, &self.failed, self.envoy_errors, share, &self.totals);
+        let notes = (self.channels.notes)();
+        let (failed, errors) = (&self.failed, self.envoy_errors);
+        let status = status(&self.engine, failed, errors, share, &self.totals, notes);
         self.channels.status.send_replace(Arc::new(status));
     }
 
     /// Whether it is over; the first time that goes into the journal. Notifications are waited for, but
     /// not long: whoever is not there to be told must not hold the end.
-    fn has_ended(&mut self) -> Result<bool, Failure> {
+    async fn has_ended(&mut self) -> Result<bool, Failure> {
         let state = self.engine.state();
         let at_end = matches!(state.phase(), Phase::Healthy | Phase::Degraded);
         let late = at_end && self.draining.get_or_insert_with(Instant::now).elapsed() > DRAIN;
@@ -337,13 +372,38 @@ impl<A: Reporter> Controller<A> {
         }
         let over = state.is_over() || late || (at_end && self.ended);
         if over {
-            self.engine.end().map_err(Error::Journal)?;
+            self.engine.end().await.map_err(Error::Journal)?;
             if !self.ended {
                 self.report_end();
             }
         }
         self.ended = over;
         Ok(over)
+    }
+
+    /// Tells operators, once each time, that the journal can't be written, or can again.
+    fn tell_unwritten(&mut self) {
+        let (rollout, unwritten) = (&self.engine.spec().rollout, self.engine.unwritten());
+        if self.told_unwritten == unwritten.is_some() {
+            return;
+        }
+        let text = match unwritten {
+            Some(why) => format!("{rollout}: the journal can't be written, so it holds: {why}"),
+            None => format!("{rollout}: the journal can be written again"),
+        };
+        self.told_unwritten = unwritten.is_some();
+        self.audience.remark(&text);
+    }
+
+    /// Tells a registry of an end that has yet to be written back.
+    fn tell_end(&self) {
+        let end = self.engine.to_write_back().map(|ended_at| EndedRelease {
+            versions: self.engine.versions().clone(),
+            phase: self.engine.state().phase(),
+            reason: self.engine.state().ending().map(sentences::termination),
+            ended_at: ended_at.to_owned(),
+        });
+        self.channels.desk.tell(end);
     }
 
     /// Names the notifications that weren't delivered in time.
@@ -353,7 +413,14 @@ impl<A: Reporter> Controller<A> {
         }
     }
 
-    fn conclude(&self) -> Result<(), Failure> {
+    /// How a rollout that has ended, or was stopped, is told at the end of its process.
+    ///
+    /// # Errors
+    /// Where the rollout was rolled back, or the controller was stopped before its end.
+    pub fn conclude(&self) -> Result<(), Failure> {
+        if !self.engine.state().phase().is_end() {
+            return Err(self.stopped().into());
+        }
         if self.engine.state().phase() == Phase::Healthy {
             return Ok(());
         }
@@ -371,6 +438,13 @@ impl<A: Reporter> Controller<A> {
             }
         };
         Error::Stopped(left)
+    }
+}
+
+/// Waits until something is true; for ever if nobody can say so any more.
+async fn turned_true(flag: &mut watch::Receiver<bool>) {
+    if flag.wait_for(|flag| *flag).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -6,33 +6,32 @@
 //! very state that the stopped controller had. What it had decided but not done shows by itself,
 //! since core goes by what Envoys show; only questions and messages on their way are sent again.
 
+mod resume;
+
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use canary_judge::counts::Pair;
-use canary_judge::observation::Observation;
 use canary_model::role::Role;
 use canary_rollout::action::Action;
 use canary_rollout::after_end::{AfterEnd, after_end};
 use canary_rollout::blockers::Blockers;
 use canary_rollout::event::{CommandReply, RolloutEvent};
-use canary_rollout::fingerprint::fingerprint;
 use canary_rollout::inputs::{EnvoyInput, Inputs};
 use canary_rollout::spec::Spec;
-use canary_rollout::state::{ResumeStateError, State};
+use canary_rollout::state::{Phase, State};
 use canary_rollout::{HostClocks, StepResult, step};
 
 use super::distributions::Distributions;
-use super::record::{End, FORMAT, JournalRecord, Start, StateSnapshot, StepRecord};
-use crate::error::Error;
-use crate::journal::{self, Journal, JournalError, timestamp};
-use crate::rollout_file;
+use super::record::{End, FORMAT, JournalRecord, Start, StateSnapshot, StepRecord, WrittenBack};
+use crate::journal::{Journal, JournalError, JournalWriter, timestamp};
 
 /// After how many steps at most there is a snapshot.
 const SNAPSHOT_EVERY: u32 = 600;
 
-/// Is given every record that is on the disk.
-struct RecordObserver(Box<dyn FnMut(JournalRecord) + Send>);
+/// Is given the records that are on the disk, and where the journal ends with them.
+struct RecordObserver(Box<dyn FnMut(Vec<JournalRecord>, u64) + Send>);
 
 impl std::fmt::Debug for RecordObserver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,7 +44,16 @@ impl std::fmt::Debug for RecordObserver {
 pub struct Engine {
     spec: Spec,
     state: State,
-    journal: Journal,
+    journal: JournalWriter,
+    /// What happens where the journal can't be written.
+    unwritable: Unwritable,
+    /// What isn't written down, since the journal can't be written.
+    missing: Option<Missing>,
+    owner: String,
+    /// The rollout file, as the journal recorded it.
+    file: String,
+    /// What was released before this release.
+    released: Option<String>,
     versions: Pair<Option<String>>,
     recorded: Pair<Distributions>,
     envoys: BTreeMap<String, EnvoyInput>,
@@ -56,8 +64,32 @@ pub struct Engine {
     steps_since_snapshot: u32,
     /// Whether the journal says that it is over.
     ended: bool,
+    /// When the journal says that it was over; `None` as soon as that is written back to a registry.
+    to_write_back: Option<String>,
     observer: Option<RecordObserver>,
 }
+
+/// What happens where a journal can't be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwritable {
+    /// Nothing is done any more.
+    Stop,
+    /// The rollout holds where it is, and goes on as soon as the journal can be written. A write that
+    /// takes longer than this counts as failed.
+    Hold(Duration),
+}
+
+/// What a journal lacks that couldn't be written.
+#[derive(Debug)]
+struct Missing {
+    /// Why, as the last attempt said.
+    error: String,
+    /// Steps in which something happened, at most [`MOST_MISSING`].
+    records: Vec<JournalRecord>,
+}
+
+/// How many records wait at most for a journal that can't be written.
+const MOST_MISSING: usize = 200;
 
 /// What has to be done after a step, and what is to be told.
 #[derive(Debug, Default)]
@@ -77,65 +109,42 @@ impl Engine {
     /// Where the journal can't be written.
     pub fn begin(spec: Spec, journal: Journal, start: Start) -> Result<Self, JournalError> {
         let state = started(&spec, &start);
-        let versions = start.versions.clone();
-        let mut engine = Self::with(spec, journal, state, versions);
+        let mut engine = Self::with(spec, JournalWriter::new(journal), state, &start);
         let snapshot = engine.snapshot();
-        engine.journal.append(&[JournalRecord::Start(start), snapshot])?;
+        engine.journal.append_now(&[JournalRecord::Start(start), snapshot])?;
         Ok(engine)
     }
 
-    /// Goes on with the rollout that begins at a position of the journal. Gives also what was on its
-    /// way when the controller was stopped.
+    /// Begins the next release of a served rollout, in a journal of its own; what the journal held before is
+    /// kept at `kept`. The rollout holds where the journal can't be written.
     ///
     /// # Errors
-    /// Where the journal can't be read, or holds a rollout of another file.
-    pub fn resume(spec: Spec, journal: Journal, begin: u64) -> Result<(Self, Vec<Action>), Error> {
-        let path = journal.path().to_owned();
-        let state = State::new(&spec, "", false);
-        let mut engine = Self::with(spec, journal, state, Pair::default());
-        let snapshot = journal::last_snapshot(&path, begin)?;
-        let start = journal::records::<JournalRecord>(&path, begin)?.take(1);
-        let (mut line, mut last) = (None, Vec::new());
-        let mut older = false;
-        let mut began_with = None;
-        for record in
-            start.chain(journal::records::<JournalRecord>(&path, snapshot.unwrap_or(begin))?)
-        {
-            match record? {
-                JournalRecord::Start(start) => {
-                    engine.state = started(&engine.spec, &start);
-                    began_with = rollout_file::recorded(&start.file);
-                    engine.versions = start.versions;
-                }
-                JournalRecord::State(snapshot) => {
-                    older = engine.restore(snapshot, began_with.as_ref())?
-                }
-                JournalRecord::Observation(counts) => line = Some(*counts),
-                JournalRecord::Step(record) if older => {
-                    engine.ended = false;
-                    engine.repeat_commands(*record);
-                }
-                JournalRecord::Step(record) => {
-                    engine.ended = false;
-                    last = engine.repeat(*record, line.take());
-                }
-                JournalRecord::End(_) => engine.ended = true,
-            }
-        }
-        if older && !engine.ended {
-            let snapshot = engine.snapshot();
-            engine.journal.append(&[snapshot]).map_err(Error::Journal)?;
-        }
-        last.retain(|action| !matches!(action, Action::Write { .. }));
-        Ok((engine, last))
+    /// Where the journal can't be written: then it is as it was.
+    pub async fn begin_anew(
+        spec: Spec,
+        mut journal: JournalWriter,
+        start: Start,
+        kept: PathBuf,
+        patience: Duration,
+    ) -> Result<Self, JournalError> {
+        let state = started(&spec, &start);
+        let snapshot = snapshot(&state, 0, &Pair::default());
+        let records = [JournalRecord::Start(start.clone()), snapshot];
+        journal.begin_anew(kept, &records, Some(patience)).await?;
+        Ok(Self::with(spec, journal, state, &start).holding(patience))
     }
 
-    fn with(spec: Spec, journal: Journal, state: State, versions: Pair<Option<String>>) -> Self {
+    fn with(spec: Spec, journal: JournalWriter, state: State, start: &Start) -> Self {
         Self {
             spec,
             state,
             journal,
-            versions,
+            unwritable: Unwritable::Stop,
+            missing: None,
+            owner: start.owner.clone(),
+            file: start.file.clone(),
+            released: start.released.clone(),
+            versions: start.versions.clone(),
             recorded: Pair::default(),
             envoys: BTreeMap::new(),
             written: None,
@@ -143,40 +152,106 @@ impl Engine {
             decisions: 0,
             steps_since_snapshot: 0,
             ended: false,
+            to_write_back: None,
             observer: None,
         }
     }
 
-    /// Takes a step. When this returns, it is on the disk.
+    /// Has it hold where the journal can't be written, instead of stopping.
+    pub const fn holding(mut self, patience: Duration) -> Self {
+        self.unwritable = Unwritable::Hold(patience);
+        self
+    }
+
+    /// Why the journal can't be written now; `None` if it can.
+    pub fn unwritten(&self) -> Option<&str> {
+        self.missing.as_ref().map(|missing| missing.error.as_str())
+    }
+
+    /// Takes a step. When this returns, it is on the disk, or the rollout has held.
     ///
     /// # Errors
     /// Where the journal can't be written: then nothing may be done, and the engine is of no more use.
-    pub fn advance(&mut self, seen: Inputs, now: HostClocks) -> Result<Effects, JournalError> {
+    pub async fn advance(
+        &mut self,
+        mut seen: Inputs,
+        now: HostClocks,
+        reason: Option<String>,
+    ) -> Result<Effects, JournalError> {
+        // After records that couldn't be written, the state comes first: the steps behind it lead on from there.
+        let mut records = self.missing.as_ref().map(|missing| missing.records.clone());
+        if let Some(records) = &mut records {
+            records.push(self.snapshot());
+            self.written = None;
+        }
+        let mut records = records.unwrap_or_default();
         let stepped = step(&self.spec, self.state.clone(), seen.clone(), now);
         self.looked(&seen.envoys);
-        let mut records = records(seen, now, &stepped, self.written.as_ref());
+        let step_record = |seen: &Inputs, stepped: &StepResult, before: Option<&_>| {
+            let mut records = step_records(seen.clone(), now, stepped, before);
+            if let Some(JournalRecord::Step(step)) = records.last_mut() {
+                step.reason.clone_from(&reason);
+            }
+            records
+        };
+        let shown = self.written.take();
+        records.extend(step_record(&seen, &stepped, shown.as_ref()));
+        drop(shown);
         self.written = Some(self.envoys.clone());
-        let effects = self.take(stepped);
+        let decisions = self.decisions;
+        let (mut effects, before) = self.take(stepped);
         self.steps_since_snapshot += 1;
         if self.steps_since_snapshot >= SNAPSHOT_EVERY || !effects.events.is_empty() {
             records.push(self.snapshot());
             self.steps_since_snapshot = 0;
             self.written = None;
         }
-        self.write(records)?;
+        if let Err(error) = self.write(records).await {
+            if self.unwritable == Unwritable::Stop {
+                return Err(error);
+            }
+            self.decisions = decisions;
+            seen.unrecorded = true;
+            let stepped = step(&self.spec, before, seen.clone(), now);
+            let held = step_record(&seen, &stepped, None);
+            (effects, _) = self.keep(stepped);
+            self.miss(&error, if effects.events.is_empty() { Vec::new() } else { held });
+        }
         self.ended = false;
         Ok(effects)
     }
 
-    /// Has every further record given to an observer, once it is on the disk.
-    pub fn observe_records(&mut self, observer: impl FnMut(JournalRecord) + Send + 'static) {
+    /// Notes what couldn't be written.
+    fn miss(&mut self, error: &JournalError, records: Vec<JournalRecord>) {
+        let error = error.to_string();
+        let missing = self
+            .missing
+            .get_or_insert_with(|| Missing { error: String::new(), records: Vec::new() });
+        missing.error = error;
+        missing.records.extend(records);
+        let excess = missing.records.len().saturating_sub(MOST_MISSING);
+        missing.records.drain(..excess);
+        self.written = None;
+    }
+
+    /// Has all further records given to an observer, once they are on the disk, with the position at which
+    /// the journal then ends.
+    pub fn observe_records(
+        &mut self,
+        observer: impl FnMut(Vec<JournalRecord>, u64) + Send + 'static,
+    ) {
         self.observer = Some(RecordObserver(Box::new(observer)));
     }
 
-    fn write(&mut self, records: Vec<JournalRecord>) -> Result<(), JournalError> {
-        self.journal.append(&records)?;
+    async fn write(&mut self, records: Vec<JournalRecord>) -> Result<(), JournalError> {
+        let patience = match self.unwritable {
+            Unwritable::Stop => None,
+            Unwritable::Hold(patience) => Some(patience),
+        };
+        self.journal.append(&records, patience).await?;
+        self.missing = None;
         if let Some(RecordObserver(observer)) = &mut self.observer {
-            records.into_iter().for_each(observer);
+            observer(records, self.journal.end().unwrap_or_default());
         }
         Ok(())
     }
@@ -190,14 +265,46 @@ impl Engine {
     ///
     /// # Errors
     /// Where the journal can't be written.
-    pub fn end(&mut self) -> Result<(), JournalError> {
+    pub async fn end(&mut self) -> Result<(), JournalError> {
         if self.ended {
             return Ok(());
         }
-        self.ended = true;
         let at = timestamp(SystemTime::now());
         let (phase, reason) = (self.state.phase(), self.state.ending().cloned());
-        self.write(vec![JournalRecord::End(End { at, phase, reason })])
+        let mut records = Vec::new();
+        if let Some(missing) = &self.missing {
+            records.clone_from(&missing.records);
+            records.push(self.snapshot());
+        }
+        records.push(JournalRecord::End(End { at: at.clone(), phase, reason }));
+        match (self.write(records).await, self.unwritable) {
+            (Ok(()), _) => {
+                self.ended = true;
+                self.to_write_back = Some(at);
+            }
+            (Err(error), Unwritable::Stop) => return Err(error),
+            (Err(error), Unwritable::Hold(_)) => self.miss(&error, Vec::new()),
+        }
+        Ok(())
+    }
+
+    /// When the end was that has yet to be written back to a registry; `None` if none has.
+    pub fn to_write_back(&self) -> Option<&str> {
+        self.to_write_back.as_deref()
+    }
+
+    /// Writes down that an end was written back. If the journal can't be written, the next process writes
+    /// it back once more, which does no harm.
+    pub async fn written_back(&mut self, ended_at: &str) {
+        if self.to_write_back.as_deref() != Some(ended_at) {
+            return;
+        }
+        self.to_write_back = None;
+        let (at, ended_at) = (timestamp(SystemTime::now()), ended_at.to_owned());
+        let record = JournalRecord::WrittenBack(WrittenBack { at, ended_at });
+        if let Err(error) = self.write(vec![record]).await {
+            self.miss(&error, Vec::new());
+        }
     }
 
     /// Compares the Envoys with the final state after the end. Nothing of it is written down.
@@ -241,40 +348,32 @@ impl Engine {
         self.decisions
     }
 
+    /// As whom it writes.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The rollout file as the journal recorded it, without secrets.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The version that was released last: this one's if it has taken over.
+    pub fn released(&self) -> Option<&str> {
+        match self.state.phase() {
+            Phase::Healthy => self.versions.canary.as_deref(),
+            _ => self.released.as_deref(),
+        }
+    }
+
+    /// The journal, for the next release.
+    pub fn into_journal(self) -> JournalWriter {
+        self.journal
+    }
+
     /// The journal that every step is written to.
-    pub const fn journal(&self) -> &Journal {
+    pub const fn journal(&self) -> &JournalWriter {
         &self.journal
-    }
-
-    /// One step of the past once more. Gives what had to be done.
-    fn repeat(&mut self, record: StepRecord, line: Option<Observation>) -> Vec<Action> {
-        let StepRecord { now, mut seen, counted, same_envoys, .. } = record;
-        if counted {
-            // Measurements are in `seen` already.
-            seen.observation =
-                line.map(|line| Observation { measurements: BTreeMap::new(), ..line });
-        }
-        if same_envoys {
-            seen.envoys.clone_from(&self.envoys);
-        }
-        self.looked(&seen.envoys);
-        self.written = Some(self.envoys.clone());
-        let stepped = step(&self.spec, self.state.clone(), seen, now);
-        self.steps_since_snapshot += 1;
-        self.take(stepped).actions
-    }
-
-    /// What operators asked for in a step of an older version, behind its last snapshot: everything else
-    /// that was decided has a snapshot behind it.
-    fn repeat_commands(&mut self, record: StepRecord) {
-        let StepRecord { now, replies, .. } = record;
-        let obeyed = replies.into_iter().filter(|reply| reply.refused.is_none());
-        let commands: Vec<_> = obeyed.map(|reply| reply.command).collect();
-        if !commands.is_empty() {
-            let inputs = Inputs { commands, ..Inputs::default() };
-            let stepped = step(&self.spec, self.state.clone(), inputs, now);
-            self.take(stepped);
-        }
     }
 
     /// Where nobody looked, the Envoys are as they were.
@@ -284,68 +383,37 @@ impl Engine {
         }
     }
 
-    fn take(&mut self, stepped: StepResult) -> Effects {
-        let StepResult { state, actions, events, replies, line, blockers, .. } = stepped;
-        if let Some(line) = &line {
+    fn take(&mut self, stepped: StepResult) -> (Effects, State) {
+        if let Some(line) = &stepped.line {
             for role in Role::ALL {
                 self.recorded.get_mut(role).merge(&Distributions::from_line(line, role));
             }
         }
-        self.state = state;
+        self.keep(stepped)
+    }
+
+    /// The same where the counts of the step are taken already.
+    fn keep(&mut self, stepped: StepResult) -> (Effects, State) {
+        let StepResult { state, actions, events, replies, blockers, .. } = stepped;
+        let before = std::mem::replace(&mut self.state, state);
         self.blockers = blockers;
         self.decisions += events.len() as u64;
-        Effects { actions, events, replies }
+        (Effects { actions, events, replies }, before)
     }
 
     fn snapshot(&self) -> JournalRecord {
-        JournalRecord::State(StateSnapshot {
-            format: FORMAT,
-            // Maps with text keys and finite numbers: this cannot fail.
-            state: serde_json::to_value(&self.state).unwrap_or_default(),
-            decisions: self.decisions,
-            ..StateSnapshot::recorded(&self.recorded)
-        })
+        snapshot(&self.state, self.decisions, &self.recorded)
     }
+}
 
-    /// Takes a snapshot over. Gives whether an older version wrote it, whose steps can't be repeated.
-    fn restore(
-        &mut self,
-        snapshot: StateSnapshot,
-        began_with: Option<&Spec>,
-    ) -> Result<bool, Error> {
-        let other = |error: &ResumeStateError| Error::OtherFile {
-            journal: self.journal.path().display().to_string(),
-            why: error.to_string(),
-            rollout: self.spec.rollout.clone(),
-            envoys: self.spec.envoys.clone(),
-        };
-        let current = if snapshot.format == FORMAT {
-            Some(State::resume(&snapshot.state.to_string(), &self.spec))
-        } else {
-            None
-        };
-        let (state, older) = match current {
-            Some(Ok(state)) => (state, false),
-            Some(Err(error @ ResumeStateError::OtherFile)) => return Err(other(&error)),
-            // A judge's state that this version can't read is one of an older version, too.
-            Some(Err(ResumeStateError::Unreadable(_))) | None => {
-                let same =
-                    began_with.is_some_and(|then| fingerprint(then) == fingerprint(&self.spec));
-                if !same {
-                    return Err(other(&ResumeStateError::OtherFile));
-                }
-                let version = self.versions.canary.clone();
-                let resumed = State::resume_older(&snapshot.state, &self.spec, version);
-                let state = resumed.map_err(|error| other(&error))?;
-                (state, true)
-            }
-        };
-        self.state = state;
-        self.decisions = snapshot.decisions;
-        self.recorded = snapshot.distributions();
-        self.steps_since_snapshot = 0;
-        Ok(older)
-    }
+fn snapshot(state: &State, decisions: u64, recorded: &Pair<Distributions>) -> JournalRecord {
+    JournalRecord::State(StateSnapshot {
+        format: FORMAT,
+        // Maps with text keys and finite numbers: this cannot fail.
+        state: serde_json::to_value(state).unwrap_or_default(),
+        decisions,
+        ..StateSnapshot::recorded(recorded)
+    })
 }
 
 /// The state of a rollout that has just begun.
@@ -356,7 +424,7 @@ fn started(spec: &Spec, start: &Start) -> State {
 }
 
 /// What is written down of a step. `before` are the Envoys that the last record showed.
-fn records(
+fn step_records(
     mut seen: Inputs,
     now: HostClocks,
     stepped: &StepResult,
@@ -384,6 +452,7 @@ fn records(
         events: stepped.events.clone(),
         actions: stepped.actions.clone(),
         replies: stepped.replies.clone(),
+        reason: None,
         verdicts: verdicts.collect(),
     })));
     records

@@ -46,10 +46,22 @@ pub enum JournalRecord {
     State(StateSnapshot),
     /// The rollout is over.
     End(End),
+    /// The end was written back to the registry. It stands behind the end and begins nothing.
+    WrittenBack(WrittenBack),
+}
+
+/// That an end was written back to where the release came from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WrittenBack {
+    /// The time of day, for people; no decision reads it.
+    pub at: String,
+    /// The `at` of the end that was written back.
+    pub ended_at: String,
 }
 
 /// How a rollout began.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Start {
     /// The version of the records' meaning; see [`FORMAT`].
@@ -68,6 +80,9 @@ pub struct Start {
     /// The owner that Envoys may still show, of a controller that has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predecessor: Option<String>,
+    /// The version that this controller had released when this release began; it was stable then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<String>,
     /// The version labels of both roles at the start.
     pub versions: Pair<Option<String>>,
     /// The version of `canaryctl`.
@@ -102,6 +117,9 @@ pub struct StepRecord {
     /// What became of commands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replies: Vec<CommandReply>,
+    /// Why the commands were given, in the words of whoever gave them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The verdicts with their numbers, where something happened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Value>,

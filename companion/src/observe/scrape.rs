@@ -5,7 +5,7 @@
 //! together, apart from that moment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use canary_judge::counts::Pair;
 use canary_model::runtime::{RolloutRuntime, Snapshot, Update};
@@ -19,7 +19,7 @@ use crate::envoy::{Admin, ConfiguredRollout, Stats};
 use crate::error::Error;
 
 /// How long Envoy's merge of its workers' histograms takes, amply.
-const MERGE: Duration = Duration::from_millis(25);
+pub(super) const MERGE: Duration = Duration::from_millis(25);
 
 /// Everything that one Envoy says about one rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,12 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    fn new(runtime: &Snapshot, stats: &Stats, rollout: &str, configuration: Configuration) -> Self {
+    pub(super) fn new(
+        runtime: &Snapshot,
+        stats: &Stats,
+        rollout: &str,
+        configuration: Configuration,
+    ) -> Self {
         Self {
             gauges: gauges(stats, rollout),
             counters: RolloutCounters::read(stats, rollout),
@@ -78,22 +83,6 @@ impl Scrape {
     }
 }
 
-/// What is known of an Envoy's configuration, and which state of it.
-#[derive(Clone, Debug)]
-pub struct Known {
-    at: Instant,
-    /// The statistics that change with the configuration.
-    state: BTreeMap<String, String>,
-    configuration: Configuration,
-}
-
-impl Known {
-    /// How long ago it was read.
-    pub fn age(&self) -> Duration {
-        self.at.elapsed()
-    }
-}
-
 /// Everything that an Envoy says about a rollout, which its filter must have.
 ///
 /// # Errors
@@ -122,34 +111,6 @@ pub async fn scrape_all(admin: &Admin) -> Result<BTreeMap<String, Scrape>, Error
     Ok(rollouts(&stats).into_iter().map(scrape).collect())
 }
 
-/// The same for a rollout that the filter may not have, for example because it is dead; with what is
-/// known of the configuration. `endpoints` asks for the clusters' endpoints.
-///
-/// # Errors
-/// Envoy can't be asked.
-pub(super) async fn scrape_with(
-    admin: &Admin,
-    rollout: &str,
-    known: Option<&Known>,
-    endpoints: bool,
-) -> Result<(Scrape, Known), Error> {
-    let (runtime, stats) = read(admin, Some(rollout)).await?;
-    let state = configuration_state(&stats);
-    let known = match known.filter(|known| known.state == state) {
-        Some(known) => known.clone(),
-        None => Known {
-            at: Instant::now(),
-            state,
-            configuration: Configuration::new(&config_dump(admin).await, &stats, rollout),
-        },
-    };
-    let mut scrape = Scrape::new(&runtime, &stats, rollout, known.configuration.clone());
-    if endpoints && let Some(configured) = &scrape.configuration.in_force {
-        scrape.endpoints = count_endpoints(admin, configured).await;
-    }
-    Ok((scrape, known))
-}
-
 async fn read(admin: &Admin, rollout: Option<&str>) -> Result<(Snapshot, Stats), Error> {
     let nudge = admin.stats(ROLLOUTS_FILTER);
     let (runtime, _) = try_join(admin.runtime(), nudge).await?;
@@ -162,16 +123,11 @@ async fn config_dump(admin: &Admin) -> crate::envoy::ConfigDump {
     admin.config_dump().await.unwrap_or_default()
 }
 
-fn configuration_state(stats: &Stats) -> BTreeMap<String, String> {
-    let concerns = |name: &str| {
-        name.starts_with("extension_config_discovery.") || name.starts_with("listener_manager.")
-    };
-    let numbers = stats.numbers.iter().map(|(name, value)| (name, value.to_string()));
-    let texts = stats.texts.iter().map(|(name, text)| (name, text.clone()));
-    numbers.chain(texts).filter(|(name, _)| concerns(name)).map(|(n, v)| (n.clone(), v)).collect()
-}
-
-async fn count_endpoints(admin: &Admin, configured: &ConfiguredRollout) -> Pair<Option<u64>> {
+/// How many endpoints the clusters of a rollout's roles have.
+pub(super) async fn count_endpoints(
+    admin: &Admin,
+    configured: &ConfiguredRollout,
+) -> Pair<Option<u64>> {
     let Ok(clusters) = admin.clusters().await else { return Pair::default() };
     let count = async |cluster: &Option<String>| {
         let cluster = cluster.as_deref()?;

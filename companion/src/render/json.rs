@@ -29,6 +29,43 @@ pub(crate) struct RolloutJson<'v> {
     lease_expired: Option<bool>,
     waits_for: Option<&'v str>,
     envoys: Vec<EnvoyJson<'v>>,
+    /// What else there is to know, such as a file that is broken; the controller says it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'v [String],
+}
+
+/// A rollout over the controller's interface: what `get rollout` prints, and everything that it is made
+/// of, for other commands of canaryctl.
+#[derive(Serialize)]
+pub(crate) struct ServedJson<'v> {
+    #[serde(flatten)]
+    rollout: RolloutJson<'v>,
+    reason: Option<&'v str>,
+    detail: &'v Status,
+}
+
+/// A rollout's line in the list of events.
+#[derive(Serialize)]
+pub(crate) struct ListLine<'v> {
+    rollout: &'v str,
+    phase: &'v str,
+    step: Option<StepJson>,
+    weight: WeightJson,
+    stable: ListSide<'v>,
+    canary: ListSide<'v>,
+    /// The strongest evidence against the canary, as a fraction of what rolls it back.
+    evidence: Option<Decimal>,
+    waits_for: Option<&'v str>,
+    reason: Option<&'v str>,
+    notes: &'v [String],
+}
+
+#[derive(Serialize)]
+struct ListSide<'v> {
+    version: Option<&'v str>,
+    /// The share of requests that failed.
+    failing: Option<f64>,
+    p99_ms: Option<Decimal>,
 }
 
 #[derive(Serialize)]
@@ -187,6 +224,7 @@ pub(crate) fn rollout<'v>(
         lease_expired: view.lease_expired,
         waits_for: controlled.and_then(|status| status.waits_for.as_deref()),
         envoys: each(envoys),
+        notes: controlled.map(|status| status.notes.as_slice()).unwrap_or_default(),
     }
 }
 
@@ -209,6 +247,38 @@ pub(crate) fn controlled(status: &Status) -> RolloutJson<'_> {
         lease_expired: status.lease_expired,
         waits_for: status.waits_for.as_deref(),
         envoys: controlled_envoys(status),
+        notes: &status.notes,
+    }
+}
+
+/// A rollout as the controller's interface gives it.
+pub(crate) fn served(status: &Status) -> ServedJson<'_> {
+    ServedJson { rollout: controlled(status), reason: status.reason.as_deref(), detail: status }
+}
+
+/// A rollout's line in the list of events.
+pub(crate) fn list_line(status: &Status) -> ListLine<'_> {
+    fn side(side: &controller::Side) -> ListSide<'_> {
+        let share = (side.requests > 0).then(|| side.failures as f64 / side.requests as f64);
+        ListSide {
+            version: side.version.as_deref(),
+            failing: share,
+            p99_ms: side.p99_ms.map(Decimal),
+        }
+    }
+    let RolloutJson { rollout, step, weight, waits_for, notes, .. } = controlled(status);
+    let evidence = status.metrics.iter().map(|metric| metric.evidence).reduce(f64::max);
+    ListLine {
+        rollout,
+        phase: status.phase.as_str(),
+        step,
+        weight,
+        stable: side(&status.stable),
+        canary: side(&status.canary),
+        evidence: evidence.map(Decimal),
+        waits_for,
+        reason: status.reason.as_deref(),
+        notes,
     }
 }
 

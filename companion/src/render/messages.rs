@@ -1,5 +1,6 @@
 //! Sentences about what happened. Pure.
 
+use std::path::Path;
 use std::time::Duration;
 
 use canary_model::redact::redacted;
@@ -9,6 +10,25 @@ use canary_rollout::spec::Spec;
 use canary_rollout::termination::TerminationReason;
 
 use crate::sentences;
+
+/// A rollout that draws each request anew, so a key decides nothing.
+pub(crate) fn no_affinity(filter: &Path, rollout: &str) -> String {
+    format!(
+        "{}: rollout \"{rollout}\" has no `affinity`, so its requests are assigned at random and no key \
+         has a version",
+        filter.display()
+    )
+}
+
+/// A line without an affinity key, counted from 1.
+pub(crate) fn empty_key(file: &str, line: u64) -> String {
+    format!("{file}: line {line} is empty; expected one affinity key per line")
+}
+
+/// A line whose key no JSON string can hold, counted from 1.
+pub(crate) fn key_is_not_text(file: &str, line: u64) -> String {
+    format!("{file}: line {line} is not UTF-8, so JSON can't hold this key; use the text output")
+}
 
 /// One event in a sentence, without its full stop.
 pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {

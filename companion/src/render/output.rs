@@ -54,6 +54,11 @@ impl Output {
         Self { format, paint: Paint::for_stdout() }
     }
 
+    /// How the result is printed, for a command that writes it piece by piece.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
     /// Prints a result: a JSON document on one line, or text.
     pub(crate) fn print<J: Serialize>(
         &self,

@@ -19,7 +19,7 @@ pub(crate) use charts::history_part;
 pub(crate) use list::ListedRollout;
 
 use self::assets::Inline;
-use self::detail::DetailPage;
+use self::detail::{DetailPage, UnstartedPage};
 use self::list::ListPage;
 use crate::controller::status::Status;
 use crate::report::RolloutReport;
@@ -52,8 +52,10 @@ impl Shell {
 pub(crate) enum Steering {
     /// None: the controller only shows.
     ReadOnly,
-    /// Those of a rollout that the controller runs once.
-    OneRollout,
+    /// Those of a release that the controller runs once.
+    OneRelease,
+    /// Also those that start releases.
+    Releases,
 }
 
 #[derive(Template)]
@@ -72,13 +74,18 @@ pub(crate) fn login(next: &str, wrong: bool) -> String {
 }
 
 /// The list of all rollouts.
-pub(crate) fn list(rollouts: &[ListedRollout<'_>]) -> String {
+pub(crate) fn list(rollouts: &[ListedRollout]) -> String {
     rendered(&ListPage::new(rollouts))
 }
 
 /// The page of one rollout as it is now.
-pub(crate) fn detail(status: &Status, report: &RolloutReport, steering: Steering) -> String {
+pub(crate) fn rollout(status: &Status, report: &RolloutReport, steering: Steering) -> String {
     rendered(&DetailPage::live(status, report, steering))
+}
+
+/// The page of a rollout that has no release yet.
+pub(crate) fn unstarted(status: &Status, steering: Steering) -> String {
+    rendered(&UnstartedPage::new(status, steering))
 }
 
 /// One rollout as a file that stands alone.

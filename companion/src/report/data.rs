@@ -188,7 +188,7 @@ impl RolloutReport {
                 self.phase = end.phase;
                 self.reason = end.reason.as_ref().map(sentences::termination);
             }
-            JournalRecord::Start(_) | JournalRecord::State(_) => {}
+            JournalRecord::Start(_) | JournalRecord::State(_) | JournalRecord::WrittenBack(_) => {}
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) fn waits_for(blockers: &Blockers) -> Option<String> {
 
 fn blocker(blocker: &Blocker) -> String {
     match blocker {
+        Blocker::Journal => "its journal, which can't be written".to_owned(),
         Blocker::AnyEnvoy => "an Envoy that can be reached".to_owned(),
         Blocker::CanaryVersion => {
             "the canary's version: no Envoy that answers says which it is".to_owned()

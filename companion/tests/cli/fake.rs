@@ -62,6 +62,10 @@ pub(crate) struct Envoy {
     polls: u64,
     /// Requests that flow through it, if any do.
     pub(crate) traffic: Option<Traffic>,
+    /// Requests of further rollouts, by name.
+    pub(crate) others: BTreeMap<String, Traffic>,
+    /// How often its statistics were asked for.
+    pub(crate) looks: u64,
 }
 
 type Shared = Arc<Mutex<Envoy>>;
@@ -148,6 +152,8 @@ impl Envoy {
             updates: Vec::new(),
             polls: 0,
             traffic: None,
+            others: BTreeMap::new(),
+            looks: 0,
         };
         envoy.rollout("scorer", "3.1", "3.2");
         envoy
@@ -237,7 +243,30 @@ impl Envoy {
             let epoch = epoch.parse().unwrap();
             self.numbers.insert("wasmcustom.canary.scorer.epoch".to_owned(), epoch);
         }
+        self.follow_others();
         traffic::flow(self);
+    }
+
+    /// Adds a rollout with so many requests a second, of whose canary's so many in a hundred fail.
+    pub(crate) fn busy_rollout(&mut self, name: &str, per_second: f64, canary_fails: u64) {
+        self.rollout(name, "3.1", "3.2");
+        self.others.insert(name.to_owned(), Traffic::new(per_second, canary_fails));
+    }
+
+    /// What the filter does for rollouts other than `scorer`, whose guard never trips.
+    fn follow_others(&mut self) {
+        let merged = self.merged();
+        for name in self.others.keys() {
+            let gauge = |gauge: &str| format!("wasmcustom.canary.{name}.{gauge}");
+            if let Some(weight) = merged.get(&format!("canary.{name}.weight")) {
+                let percent: f64 = weight.split('@').next().unwrap().parse().unwrap();
+                let ppm = (percent * 10_000.0).round() as u64;
+                self.numbers.insert(gauge("weight_ppm"), ppm);
+            }
+            if let Some(epoch) = merged.get(&format!("canary.{name}.epoch")) {
+                self.numbers.insert(gauge("epoch"), epoch.parse().unwrap());
+            }
+        }
     }
 }
 
@@ -296,6 +325,7 @@ async fn show_stats(
     let filter = query.get("filter").unwrap();
     assert!(filter.starts_with("^wasmcustom"), "{filter}");
     let mut envoy = envoy.lock().unwrap();
+    envoy.looks += 1;
     envoy.poll();
     let number = |(name, value): (&String, &u64)| json!({"name": name, "value": value});
     let text = |(name, value): (&String, &String)| json!({"name": name, "value": value});

@@ -10,6 +10,7 @@
 )]
 
 mod abort;
+mod cohort;
 mod coming_from;
 mod controller;
 mod errors;
@@ -22,6 +23,7 @@ mod readme;
 mod render;
 mod report;
 mod schema;
+mod serve;
 mod set_weight;
 
 use std::process::{Command, Output};

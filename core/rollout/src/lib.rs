@@ -22,6 +22,7 @@ pub mod pause;
 pub mod phase;
 pub mod plan;
 pub mod refusal;
+pub mod registry;
 pub mod replay;
 pub mod schema;
 pub mod spec;

@@ -20,6 +20,8 @@ pub enum CommandRefusal {
     RollbackUnfinished,
     /// `retry` of a rollout that was not rolled back.
     NotRolledBack(Phase),
+    /// The journal can't be written, and the command would advance the rollout.
+    Unrecorded,
     /// A sentence of an older version's journal.
     #[serde(untagged)]
     Sentence(String),

@@ -65,6 +65,12 @@ impl FilterStats {
     }
 
     /// Whether every rollout's counters and gauges are the same; the filter's own move with each tick.
+    /// The sum of a metric over all rollouts, roles and versions.
+    pub(crate) fn sum(&self, metric: &str) -> u64 {
+        let of_metric = |name: &str| name.rsplit('.').next() == Some(metric);
+        self.values.iter().filter(|(name, _)| of_metric(name)).map(|(_, value)| value).sum()
+    }
+
     pub(crate) fn counts_as(&self, other: &Self) -> bool {
         let of_rollouts = |stats: &Self| {
             let values = stats.values.iter().filter(|(name, _)| !name.starts_with("filter."));

@@ -1,12 +1,12 @@
 //! Reports progress: a live table on a terminal, otherwise a line (or a JSON document) per event.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use canary_rollout::action::Notification;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::controller::drive::Reporter;
 use crate::controller::engine::Engine;
@@ -27,8 +27,7 @@ pub(super) struct ProgressSink {
 }
 
 impl ProgressSink {
-    pub(super) fn new(output: Output, listener: &TcpListener, engine: &Engine) -> Self {
-        let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    pub(super) fn new(output: Output, address: SocketAddr, engine: &Engine) -> Self {
         let journal = engine.journal().path().display();
         render::message(&format!("interface: http://{address}   journal: {journal}"));
         Self { output, screen: Screen::default(), recent: Vec::new() }

@@ -59,17 +59,10 @@ fn next_step(engine: &mut Engine, then: &Value, commands: Vec<OperatorCommand>) 
     let url = engine.spec().envoys[0].clone();
     let envoys = BTreeMap::from([(url, EnvoyInput::Reached(Box::new(reading)))]);
     let now = HostClocks { monotonic: Duration::from_secs(1 << 30), unix: 1_900_000_000 };
-    engine
-        .advance(
-            Inputs {
-                commands,
-                envoys,
-                observation: Some(Observation::default()),
-                ..Inputs::default()
-            },
-            now,
-        )
-        .unwrap()
+    let inputs =
+        Inputs { commands, envoys, observation: Some(Observation::default()), ..Inputs::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(engine.advance(inputs, now, None)).unwrap()
 }
 
 #[test]

@@ -70,17 +70,33 @@ const RETRY: CommandButton = CommandButton {
     danger: false,
 };
 
+const START: CommandButton = CommandButton {
+    id: "start",
+    verb: "start",
+    full: false,
+    label: "Start",
+    effect: "Starts a release with the file's first step.",
+    danger: false,
+};
+
+/// The commands of a rollout of which no release has begun.
+pub(super) fn first_commands(steering: Steering) -> Vec<CommandButton> {
+    if steering == Steering::Releases { vec![START] } else { Vec::new() }
+}
+
 /// The commands of a phase, most likely first.
 pub(super) fn commands(phase: Phase, steering: Steering) -> Vec<CommandButton> {
     if steering == Steering::ReadOnly {
         return Vec::new();
     }
+    let start = first_commands(steering);
     match phase {
         Phase::Pending => vec![ABORT],
         Phase::Progressing => vec![PAUSE, PROMOTE, PROMOTE_FULL, ABORT],
         Phase::Paused => vec![PROMOTE, RESUME, PROMOTE_FULL, ABORT],
         Phase::Promoting => vec![ABORT],
-        Phase::Degraded => vec![RETRY],
-        Phase::Healthy | Phase::Aborting => Vec::new(),
+        Phase::Degraded => [vec![RETRY], start].concat(),
+        Phase::Healthy => start,
+        Phase::Aborting => Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use canary_rollout::state::Phase;
 
 use super::assets::Inline;
 use super::charts::history_part;
-use super::commands::{CommandButton, commands};
+use super::commands::{CommandButton, commands, first_commands};
 use super::metrics::{MetricRow, SignalShares, signals};
 use super::steps::{self, StepRow};
 use super::{Shell, Steering};
@@ -72,6 +72,34 @@ pub(super) struct DetailPage {
     footer: String,
     /// The charts' data of a report, as JSON that can stand inside a page.
     history: Option<String>,
+}
+
+/// A rollout of which no release has begun: what is known of it, and how to start one.
+#[derive(Template)]
+#[template(path = "unstarted.html")]
+pub(super) struct UnstartedPage {
+    shell: Shell,
+    phase: String,
+    versions: Pair<String>,
+    waits_for: Option<String>,
+    problems: Vec<String>,
+    steerable: bool,
+    commands: Vec<CommandButton>,
+}
+
+impl UnstartedPage {
+    pub(super) fn new(status: &Status, steering: Steering) -> Self {
+        let title = format!("{}: no release yet", status.rollout);
+        Self {
+            shell: Shell::live(title, Some(&status.rollout)),
+            phase: status.phase.to_string(),
+            versions: Pair { stable: version(&status.stable), canary: version(&status.canary) },
+            waits_for: status.waits_for.clone(),
+            problems: problems(status),
+            steerable: steering != Steering::ReadOnly,
+            commands: first_commands(steering),
+        }
+    }
 }
 
 struct Decision {
@@ -194,7 +222,7 @@ pub(super) fn problems(status: &Status) -> Vec<String> {
         }),
         (!lost.is_empty()).then(|| format!("Not as it should be: {}.", lost.join(", "))),
     ];
-    problems.into_iter().flatten().collect()
+    problems.into_iter().flatten().chain(status.notes.iter().cloned()).collect()
 }
 
 /// Both versions side by side: what is measured, stable, canary.

@@ -1,19 +1,21 @@
 //! The list of rollouts.
 
+use std::sync::Arc;
+
 use askama::Template;
 
 use super::Shell;
 use super::detail::{Severity, version};
 use crate::controller::status::{Side, Status};
-use crate::render::figures::{UNKNOWN, failing, millis, percent};
+use crate::render::figures::{UNKNOWN, day, failing, millis, percent};
 use crate::render::messages;
-use crate::report::RolloutReport;
+use crate::report::LastEvent;
 
 /// A rollout in the list: as it is, and what happened in it if that could be read.
 #[derive(Debug)]
-pub(crate) struct ListedRollout<'a> {
-    pub(crate) status: &'a Status,
-    pub(crate) report: Option<&'a RolloutReport>,
+pub(crate) struct ListedRollout {
+    pub(crate) status: Arc<Status>,
+    pub(crate) last_event: Option<LastEvent>,
 }
 
 #[derive(Template)]
@@ -38,14 +40,14 @@ struct ListRow {
 }
 
 impl ListPage {
-    pub(super) fn new(rollouts: &[ListedRollout<'_>]) -> Self {
+    pub(super) fn new(rollouts: &[ListedRollout]) -> Self {
         let shell = Shell::live("canaryctl: rollouts".to_owned(), None);
         Self { shell, rows: rollouts.iter().map(row).collect() }
     }
 }
 
-fn row(listed: &ListedRollout<'_>) -> ListRow {
-    let ListedRollout { status, report } = listed;
+fn row(listed: &ListedRollout) -> ListRow {
+    let ListedRollout { status, last_event } = listed;
     let both =
         |of: &dyn Fn(&Side) -> String| format!("{} | {}", of(&status.stable), of(&status.canary));
     let strongest = status.metrics.iter().max_by(|one, two| one.evidence.total_cmp(&two.evidence));
@@ -53,11 +55,10 @@ fn row(listed: &ListedRollout<'_>) -> ListRow {
         || UNKNOWN.to_owned(),
         |metric| format!("{} {:.0} %", metric.name, 100.0 * metric.evidence),
     );
-    let event = report.and_then(|report| {
-        let last = report.decisions.last()?;
+    let event = last_event.as_ref().map(|last| {
         let text = messages::brief(&last.event)
-            .unwrap_or_else(|| messages::event(&last.event, report.spec()));
-        Some(format!("{} UTC: {text}", crate::render::figures::day(&last.at)))
+            .unwrap_or_else(|| messages::event(&last.event, &last.spec));
+        format!("{} UTC: {text}", day(&last.at))
     });
     ListRow {
         rollout: status.rollout.clone(),

@@ -82,7 +82,10 @@ impl StepContext<'_> {
     /// The rollout begins when somebody was looked at since it could: who owns it shows then.
     fn begin(&mut self) {
         let looked = self.before == Phase::Pending && self.state.reachable().next().is_some();
-        if !looked || !checks::before_first_weight(self.spec, &self.state).is_empty() {
+        if self.unrecorded
+            || !looked
+            || !checks::before_first_weight(self.spec, &self.state).is_empty()
+        {
             return;
         }
         if !self.passes(GatePosition::Step(0)) {
@@ -107,7 +110,9 @@ impl StepContext<'_> {
 
     fn progress(&mut self) {
         self.renew_window();
-        let held = self.state.outage.is_some() || !checks::while_under_way(&self.state).is_empty();
+        let held = self.unrecorded
+            || self.state.outage.is_some()
+            || !checks::while_under_way(&self.state).is_empty();
         if !held {
             advance::pauses(self.spec, &mut self.state, advance::People::Decide);
         }
@@ -164,7 +169,10 @@ impl StepContext<'_> {
         if self.gap {
             self.state.next_window();
         }
-        if !self.state.confirmed() || !checks::while_under_way(&self.state).is_empty() {
+        if self.unrecorded
+            || !self.state.confirmed()
+            || !checks::while_under_way(&self.state).is_empty()
+        {
             return;
         }
         if !self.state.releasing {

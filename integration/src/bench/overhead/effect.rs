@@ -9,7 +9,7 @@ use crate::bench::{BenchReport, BenchTarget};
 use crate::{ClientRequest, Rig, Running};
 
 const INTERVAL: Duration = Duration::from_millis(250);
-const TARGET: BenchTarget = BenchTarget::AtMost(300.0);
+const TARGET: BenchTarget = BenchTarget::AtMost(150.0);
 /// Between two looks at the gauge; a look costs the main thread about a millisecond.
 const LOOK: Duration = Duration::from_millis(4);
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -1,40 +1,31 @@
-//! What is held against what: Envoy's own split, a filter that does nothing, a Lua filter, ours.
+//! What is held against what: Envoy's own split, filters that do nothing, a Lua filter, ours.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::bench::BenchTarget::{self, AtLeast, AtMost};
 use crate::harness::bootstrap::Bootstrap;
 use crate::harness::plugin::FilterPlugin;
 use crate::{ClientRequest, artifacts};
 
 /// One way to split traffic, or not to.
+#[derive(Clone)]
 pub(super) struct OverheadVariant {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// The percentage of the answers with a version that should have the canary's; `None`: answers have no version.
     pub(super) canary_percent: Option<f64>,
-    /// For processor time a request, against native.
-    pub(super) cpu: Option<BenchTarget>,
-    /// For requests a second, against native.
-    pub(super) rate: Option<BenchTarget>,
-    /// For processor time a request of 300 KB, against native; none: not measured.
-    pub(super) big: Option<Option<BenchTarget>>,
+    /// How many versions stable runs before the measurement, one after the other.
+    pub(super) versions: u32,
     setup: Setup,
 }
 
+#[derive(Clone)]
 enum Setup {
     Native,
     ShippedWithoutFilter,
     Empty,
     Lua,
-    Ours(Ours),
-}
-
-struct Ours {
-    module: fn() -> PathBuf,
-    percent: u32,
-    affinity: bool,
+    Ours { module: PathBuf, rollouts: Value },
 }
 
 /// The names of the two versions in the shipped configuration.
@@ -45,22 +36,75 @@ pub(super) const CLIENT_HEADER: &str = "x-user-id";
 pub(super) const NATIVE: [&str; 2] = ["native", "native again"];
 
 impl OverheadVariant {
-    fn new(name: &'static str, canary_percent: Option<f64>, setup: Setup) -> Self {
-        Self { name, canary_percent, cpu: None, rate: None, big: None, setup }
+    fn new(name: &str, canary_percent: Option<f64>, setup: Setup) -> Self {
+        Self { name: name.to_owned(), canary_percent, versions: 1, setup }
     }
 
-    fn ours(name: &'static str, module: fn() -> PathBuf, percent: u32, affinity: bool) -> Self {
-        let setup = Setup::Ours(Ours { module, percent, affinity });
-        Self::new(name, Some(f64::from(percent)), setup)
+    /// Envoy's own weighted clusters.
+    pub(super) fn native() -> Self {
+        Self::new(NATIVE[0], Some(5.0), Setup::Native)
     }
 
-    /// Whether it is what the others are held against.
-    pub(super) fn is_reference(&self) -> bool {
-        self.name == NATIVE[0]
+    /// The same once more: how much two that are alike differ.
+    pub(super) fn native_again() -> Self {
+        Self::new(NATIVE[1], Some(5.0), Setup::Native)
     }
 
-    fn with_big_bodies(self, target: Option<BenchTarget>) -> Self {
-        Self { big: Some(target), ..self }
+    /// The shipped configuration with no filter in it.
+    pub(super) fn without_filter() -> Self {
+        Self::new("shipped, no filter", None, Setup::ShippedWithoutFilter)
+    }
+
+    /// Native, and a Wasm filter that does nothing in each of the SDK's hooks.
+    pub(super) fn empty() -> Self {
+        Self::new("empty filter", Some(5.0), Setup::Empty)
+    }
+
+    /// A Lua filter that splits and stamps, and no more.
+    pub(super) fn lua() -> Self {
+        Self::new("Lua filter", Some(5.0), Setup::Lua)
+    }
+
+    /// A module of ours with one rollout, as [`rollout`] makes it.
+    pub(super) fn ours(name: &str, module: &Path, rollout: Value) -> Self {
+        let percent = rollout["weight"].as_f64();
+        let rollouts = json!([rollout]);
+        Self::new(name, percent, Setup::Ours { module: module.to_owned(), rollouts })
+    }
+
+    /// This many more rollouts before ours, none of which matches.
+    pub(super) fn behind(mut self, others: usize) -> Self {
+        if let Setup::Ours { rollouts, .. } = &mut self.setup {
+            let other = |number: usize| {
+                let mut other = rollout(5.0);
+                other["name"] = format!("other-{number}").into();
+                other["match"] = json!({"path_prefixes": [format!("/other/{number}/")]});
+                other
+            };
+            let rollouts = rollouts.as_array_mut().expect("a list of rollouts");
+            rollouts.splice(0..0, (0..others).map(other));
+        }
+        self
+    }
+
+    /// No rollout that matches: none at all.
+    pub(super) fn matching_nothing(mut self) -> Self {
+        if let Setup::Ours { rollouts, .. } = &mut self.setup {
+            *rollouts = json!([]);
+        }
+        self.canary_percent = None;
+        self
+    }
+
+    /// Stable has run this many versions when the measurement begins.
+    pub(super) fn with_versions(mut self, versions: u32) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    /// Whether a filter of ours runs in it, with a rollout to count.
+    pub(super) fn counts(&self) -> bool {
+        matches!(&self.setup, Setup::Ours { rollouts, .. } if rollouts != &json!([]))
     }
 
     /// Envoy's bootstrap, and the filter where it is to come by ECDS.
@@ -74,55 +118,40 @@ impl OverheadVariant {
                 filters(&mut bootstrap, &[empty()]);
             }
             Setup::Lua => filters(&mut bootstrap, &[lua()]),
-            Setup::Ours(ours) => return (bootstrap, Some(ours.plugin())),
+            Setup::Ours { module, rollouts } => {
+                let mut plugin = FilterPlugin::shipped();
+                plugin.code(module);
+                plugin.configuration()["rollouts"] = rollouts.clone();
+                return (bootstrap, Some(plugin));
+            }
         }
         (bootstrap, None)
     }
 }
 
-impl Ours {
-    fn plugin(&self) -> FilterPlugin {
-        let mut plugin = FilterPlugin::shipped();
-        plugin.code(&(self.module)());
-        let rollout = &mut plugin.configuration()["rollouts"][0];
-        rollout["weight"] = self.percent.into();
-        if self.affinity {
-            rollout["affinity"] = json!([{"header": CLIENT_HEADER}]);
-        }
-        plugin
-    }
+/// The shipped rollout at a weight, in percent; add to it what a variant needs.
+pub(super) fn rollout(percent: f64) -> Value {
+    json!({
+        "name": "demo", "weight": percent,
+        "stable": {"version": VERSIONS[0], "cluster": "demo-stable"},
+        "canary": {"version": VERSIONS[1], "cluster": "demo-canary"},
+    })
 }
 
-/// All of them. The two native ones stand half a round apart.
-pub(super) fn all() -> Vec<OverheadVariant> {
-    let (headers, full) = (artifacts::filter_headers, artifacts::filter);
-    let ours = OverheadVariant {
-        cpu: Some(AtMost(1.08)),
-        rate: Some(AtLeast(0.95)),
-        ..OverheadVariant::ours("ours, random 5 %", headers, 5, false)
-    };
-    let affinity = OverheadVariant {
-        cpu: Some(AtMost(1.10)),
-        ..OverheadVariant::ours("ours, affinity 5 %", headers, 5, true)
-    };
-    vec![
-        OverheadVariant::new(NATIVE[0], Some(5.0), Setup::Native).with_big_bodies(None),
-        ours.with_big_bodies(Some(AtMost(1.02))),
-        OverheadVariant::new("empty filter", Some(5.0), Setup::Empty),
-        affinity,
-        OverheadVariant::new("shipped, no filter", None, Setup::ShippedWithoutFilter),
-        OverheadVariant::new(NATIVE[1], Some(5.0), Setup::Native).with_big_bodies(None),
-        OverheadVariant::ours("ours with body hooks, random 5 %", full, 5, false)
-            .with_big_bodies(None),
-        OverheadVariant::new("Lua filter", Some(5.0), Setup::Lua),
-        OverheadVariant::ours("ours, random 50 %", headers, 50, false),
-    ]
+/// The same, with more fields.
+pub(super) fn rollout_with(percent: f64, fields: Value) -> Value {
+    let mut rollout = rollout(percent);
+    let Value::Object(fields) = fields else { panic!("fields are an object") };
+    for (name, value) in fields {
+        rollout[name] = value;
+    }
+    rollout
 }
 
 /// The one that idle and memory are measured with, and the one without a filter beside it.
 pub(super) fn with_and_without() -> [OverheadVariant; 2] {
-    let with = OverheadVariant::ours("with the filter", artifacts::filter_headers, 5, false);
-    [with, OverheadVariant::new("without", Some(5.0), Setup::Native)]
+    let module = artifacts::filter_headers();
+    [OverheadVariant::ours("with the filter", &module, rollout(5.0)), OverheadVariant::native()]
 }
 
 /// What every client sends.
@@ -139,7 +168,7 @@ fn native(bootstrap: &mut Bootstrap) {
     };
     let clusters =
         [cluster("demo-stable", 95, VERSIONS[0]), cluster("demo-canary", 5, VERSIONS[1])];
-    let split = json!({"weighted_clusters": {"clusters": clusters}});
+    let split = json!({"timeout": "0s", "weighted_clusters": {"clusters": clusters}});
     let manager = bootstrap.connection_manager();
     manager["route_config"]["virtual_hosts"][0]["routes"] =
         json!([{"match": {"prefix": "/"}, "route": split}]);
