@@ -25,7 +25,9 @@ use crate::envoy::EnvoyUrl;
 use crate::error::Error;
 use crate::render::Format;
 pub use cohort::CohortArgs;
-pub use controller::{HistoryArgs, PromoteArgs, ReportArgs, RunArgs, StatusArgs, SteerArgs};
+pub use controller::{
+    FinishArgs, HistoryArgs, PromoteArgs, ReportArgs, RunArgs, StatusArgs, SteerArgs,
+};
 pub use files::{LintArgs, PlanArgs, ReplayArgs};
 pub use render::{ControllerPlace, ExtensionKind, Render, RenderIstio, RenderWhat, Service};
 pub use serve::{ListenArgs, ServeArgs, StartArgs};
@@ -98,6 +100,12 @@ pub enum Command {
     Resume(SteerArgs),
     /// Restart a rolled-back rollout
     Retry(SteerArgs),
+    /// Hand all traffic over to the new version in stable's place, after a release
+    ///
+    /// Put the new version in stable's place first, unless the rollout file has a deploy hook. Half of the
+    /// traffic goes there and is judged; if it is no worse there than in the canary's place, the weight
+    /// becomes 0. If a controller runs the rollout, it does this; otherwise `finish -f FILE` does it itself.
+    Finish(FinishArgs),
     /// Show past rollouts, read from their journals
     History(HistoryArgs),
     /// Print one rollout as a self-contained HTML page

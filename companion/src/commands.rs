@@ -2,6 +2,7 @@
 
 mod abort;
 mod cohort;
+mod finish;
 mod get;
 mod history;
 mod lint;
@@ -128,6 +129,7 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::Pause(args) => steer::run(context, &args.name, "pause", &because(&args)).await,
         Command::Resume(args) => steer::run(context, &args.name, "resume", &because(&args)).await,
         Command::Retry(args) => steer::run(context, &args.name, "retry", &because(&args)).await,
+        Command::Finish(args) => finish::run(context, &args).await,
         Command::History(args) => history::run(context, &args),
         Command::Report(args) => report::run(context, &args),
         Command::Abort(args) => abort::run(context, &args.name, &because(&args)).await,

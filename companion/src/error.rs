@@ -104,6 +104,30 @@ pub enum Error {
         /// The rollouts that this Envoy has.
         known: BTreeSet<String>,
     },
+    /// The canary's version is stable's.
+    #[error(
+        "version {version} is stable's version of \"{rollout}\" already; a canary needs another one"
+    )]
+    SameVersion {
+        /// The name of the rollout.
+        rollout: String,
+        /// The version of both roles.
+        version: String,
+    },
+    /// A file with a registry, which `run` doesn't watch.
+    #[error("the file of \"{rollout}\" has a registry, which `run` doesn't watch")]
+    NeedsServe {
+        /// The name of the rollout.
+        rollout: String,
+    },
+    /// Nothing that `finish` could hand over.
+    #[error("nothing to finish of \"{rollout}\": {why}")]
+    NothingToFinish {
+        /// The name of the rollout.
+        rollout: String,
+        /// What was found instead of all traffic in the canary's place.
+        why: String,
+    },
     /// Another owner holds the rollout.
     #[error("{url}: rollout \"{rollout}\" is driven by {owner}")]
     OtherOwner {
@@ -228,12 +252,22 @@ pub enum LeftBehind {
         /// The lease, in seconds.
         lease_seconds: u32,
     },
+    /// A weight that stays: stable is being replaced, and no lease returns traffic to it.
+    Unleased {
+        /// The weight, in percent.
+        percent: f64,
+    },
 }
 
 impl fmt::Display for LeftBehind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("no weight was changed"),
+            Self::Unleased { percent } => write!(
+                f,
+                "the weight stays at {percent} % without a lease, because stable is being replaced; \
+                 `canaryctl run` with the same file continues"
+            ),
             Self::Leased { percent, lease_seconds } => {
                 let lease = duration::format(Duration::from_secs((*lease_seconds).into()));
                 write!(
@@ -272,6 +306,7 @@ impl Error {
             | Self::NoEnvoy
             | Self::UnknownRollout { .. }
             | Self::OtherFile { .. }
+            | Self::NeedsServe { .. }
             | Self::NotHere { .. } => Exit::Usage,
             Self::Journal(JournalError::Locked { .. }) => Exit::Failed,
             Self::Journal(_) | Self::Listen { .. } | Self::NoController { .. } => Exit::Unavailable,
@@ -281,6 +316,8 @@ impl Error {
             | Self::Refused { .. } => Exit::Unavailable,
             Self::NoAnswer { .. } | Self::NotInForce { .. } | Self::Late { .. } => Exit::TimedOut,
             Self::OtherOwner { .. }
+            | Self::SameVersion { .. }
+            | Self::NothingToFinish { .. }
             | Self::RefusedByController { .. }
             | Self::Stopped(_)
             | Self::Degraded { .. }

@@ -1,7 +1,7 @@
 //! Reading files that the command line or a journal names: text, rollout files, each fault with its
 //! line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use canary_model::document::ConfigError;
 use canary_rollout::spec::Spec;
@@ -17,6 +17,15 @@ use crate::yaml::Document;
 pub(crate) fn text(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path)
         .map_err(|error| Error::Usage { what: format!("{}: {error}", path.display()) })
+}
+
+/// The folder of a rollout file, in which its deploy command runs.
+///
+/// # Errors
+/// If it can't be found.
+pub(crate) fn folder(path: &Path) -> Result<PathBuf, Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::canonicalize(folder.unwrap_or(Path::new("."))).map_err(Error::System)
 }
 
 /// The rollout in a file.

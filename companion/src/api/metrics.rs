@@ -7,12 +7,15 @@ use canary_rollout::state::Phase;
 
 use crate::controller::status::{MetricProgress, Status};
 
-const PHASES: [Phase; 7] = [
+const PHASES: [Phase; 10] = [
     Phase::Pending,
+    Phase::Deploying,
     Phase::Progressing,
     Phase::Paused,
     Phase::Promoting,
+    Phase::Finalizing,
     Phase::Healthy,
+    Phase::Measured,
     Phase::Aborting,
     Phase::Degraded,
 ];

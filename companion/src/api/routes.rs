@@ -151,10 +151,11 @@ impl CommandBody {
             "resume" => OperatorCommand::Resume,
             "abort" => OperatorCommand::Abort,
             "retry" => OperatorCommand::Retry,
+            "finish" => OperatorCommand::Finish,
             "start" => {
                 let (stable, canary) = (given(&self.stable_version), given(&self.canary_version));
                 let versions = Pair { stable, canary };
-                return Some(Order::Start(ReleaseRequest { versions, artifact: None }));
+                return Some(Order::Start(ReleaseRequest { versions, source: None }));
             }
             _ => return None,
         }))
@@ -174,7 +175,7 @@ async fn steer(
         Err(why) => return error(StatusCode::BAD_REQUEST, &why),
     };
     let Some(order) = body.order(&verb) else {
-        let expected = "expected start, promote, pause, resume, abort or retry";
+        let expected = "expected start, promote, pause, resume, abort, retry or finish";
         return error(StatusCode::NOT_FOUND, expected);
     };
     let entry = match named(&api, &name) {

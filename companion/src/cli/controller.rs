@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use canary_model::names::{VERSION_EXPECTED, is_version};
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use reqwest::Url;
@@ -37,6 +38,14 @@ pub struct RunArgs {
     #[arg(long)]
     pub takeover: bool,
 
+    /// The version that serves now [default: the file's, or that of Envoy's configuration]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub stable_version: Option<String>,
+
+    /// The version to release [default: the file's, or that of Envoy's configuration]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub canary_version: Option<String>,
+
     /// Time between two scrapes; for tests
     #[arg(long, hide = true, default_value = "1s", value_parser = positive_duration)]
     pub tick: Duration,
@@ -48,6 +57,55 @@ impl RunArgs {
         let file = self.file.as_ref().or(self.positional.as_ref());
         // The parser requires one of the two.
         file.map_or(Path::new(""), PathBuf::as_path)
+    }
+}
+
+/// The arguments of `finish NAME`.
+#[derive(Debug, Args)]
+pub struct FinishArgs {
+    /// Name of the rollout
+    #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
+    pub name: String,
+
+    /// The rollout file: without a controller, this command does the handover itself
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+
+    /// Where the API and the page are while it does.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+
+    /// Why; it goes into the journal of a controller
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// The journal of the rollout [default: $XDG_STATE_HOME/canaryctl/<rollout>.jsonl]
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+
+    /// Take the rollout over from another owner
+    #[arg(long)]
+    pub takeover: bool,
+
+    /// Time between two scrapes; for tests
+    #[arg(long, hide = true, default_value = "1s", value_parser = positive_duration)]
+    pub tick: Duration,
+}
+
+impl FinishArgs {
+    /// The arguments with which a controller does the handover; `None` without a rollout file.
+    pub fn as_run(&self) -> Option<RunArgs> {
+        Some(RunArgs {
+            positional: None,
+            file: Some(self.file.clone()?),
+            listen: self.listen.clone(),
+            stay: false,
+            journal: self.journal.clone(),
+            takeover: self.takeover,
+            stable_version: None,
+            canary_version: None,
+            tick: self.tick,
+        })
     }
 }
 
@@ -129,6 +187,11 @@ pub struct ReportArgs {
     /// Write the page to a file instead of printing it
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+}
+
+/// Reads a version's label.
+pub(super) fn version(text: &str) -> Result<String, String> {
+    if is_version(text) { Ok(text.to_owned()) } else { Err(format!("expected {VERSION_EXPECTED}")) }
 }
 
 /// Reads a controller's URL: http or https, nothing secret in it.

@@ -12,7 +12,7 @@ use super::{positive_duration, rollout_name};
 use crate::completion::rollout_names;
 
 /// Where the API and the page are, and who may use them.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ListenArgs {
     /// Address of the controller's API and page; beyond loopback it requires a token
     #[arg(long, default_value = "127.0.0.1:8411", value_name = "ADDRESS")]

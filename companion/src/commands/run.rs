@@ -1,16 +1,20 @@
 //! `run FILE`: everything that must be right before the first decision, then the controller.
 
+mod finish;
 mod progress;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use canary_judge::counts::Pair;
 use canary_model::duration;
 use canary_model::redact::redacted;
 use canary_rollout::action::Action;
+use canary_rollout::inputs::OperatorCommand;
 use canary_rollout::spec::Spec;
-use tokio::sync::{mpsc, watch};
+use canary_rollout::versions::{ReleaseVersions, VersionSources};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::progress::ProgressSink;
 use super::Context;
@@ -19,7 +23,7 @@ use crate::api::board::BoardEntry;
 use crate::cli::RunArgs;
 use crate::controller::drive::{Channels, Controller, Service, first_status};
 use crate::controller::engine::Engine;
-use crate::controller::orders::QUEUE;
+use crate::controller::orders::{CommandRequest, Order, QUEUE};
 use crate::controller::record::{FORMAT, Start};
 use crate::controller::{preflight, releases};
 use crate::envoy::EnvoyUrl;
@@ -30,10 +34,43 @@ use crate::observe::{FleetScraper, Observer, SCRAPE_WITHIN};
 use crate::report::LiveReport;
 use crate::{render, rollout_file};
 
+/// Everything that a controller needs besides its engine.
+struct Prepared {
+    source: String,
+    spec: Spec,
+    interface: Interface,
+    journal: Journal,
+    found: JournalContents,
+    scraper: FleetScraper,
+}
+
 /// Runs the rollout to its end.
 pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
+    let prepared = prepare(context, args).await?;
+    let Prepared { source, spec, interface, journal, found, scraper } = prepared;
+    let (engine, under_way) = engine(args, source, spec, journal, &found, &scraper).await?;
+    serve(context, args, interface, engine, scraper, under_way, None).await
+}
+
+/// Does the handover of a release that ended with all traffic in the canary's place, or goes on with one.
+pub(super) async fn finish(context: &Context, args: &RunArgs) -> Result<(), Failure> {
+    let prepared = prepare(context, args).await?;
+    let Prepared { source, spec, interface, journal, found, scraper } = prepared;
+    let released = match found.unfinished.or(found.finished) {
+        Some(begin) => finish::resume(spec, journal, begin)?,
+        None => finish::begin(args, source, spec, journal, &scraper).await?,
+    };
+    let (engine, under_way) = released;
+    let first = Some(OperatorCommand::Finish);
+    serve(context, args, interface, engine, scraper, under_way, first).await
+}
+
+async fn prepare(context: &Context, args: &RunArgs) -> Result<Prepared, Failure> {
     let source = rollout_file::text(args.file())?;
     let spec = rollout_file::parse(&source, &args.file().display().to_string())?;
+    if spec.registry.is_some() {
+        return Err(Error::NeedsServe { rollout: spec.rollout }.into());
+    }
     let targets = targets(context, &spec)?;
     let interface = Interface::open(context, &args.listen, false).await?;
     let path = journal_path(args, &spec)?;
@@ -52,8 +89,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure
     }
     let observer = Observer::new(args.tick, deadline);
     let scraper = FleetScraper::new(observer, targets, &spec.rollout, deadline).await;
-    let (engine, under_way) = engine(args, source, spec, journal, &found, &scraper).await?;
-    serve(context, args, interface, engine, scraper, under_way).await
+    Ok(Prepared { source, spec, interface, journal, found, scraper })
 }
 
 /// Begins the rollout, or goes on with the one that the journal holds.
@@ -76,9 +112,12 @@ async fn engine(
     let predecessor = found.finished.map(|begin| preflight::owner(&journal, begin)).transpose()?;
     let predecessor = predecessor.flatten();
     let dead = predecessor.as_deref();
-    let versions = preflight::check(scraper.fleet(), &spec.rollout, args.takeover, dead).await?;
+    let shown = preflight::check(scraper.fleet(), &spec.rollout, args.takeover, dead).await?;
+    let given = Pair { stable: args.stable_version.clone(), canary: args.canary_version.clone() };
+    let file = spec.versions.clone();
+    let release = VersionSources { given, released: None, file, shown }.choose();
     if let Some(begin) = found.finished.filter(|_| args.stay || found.killed)
-        && preflight::is_decided(&journal, begin, &source, &versions)?
+        && preflight::is_decided(&journal, begin, &source, &release.versions)?
     {
         render::remark(if args.stay {
             "a rollout of this file and these versions has ended already; --stay shows its result. To run \
@@ -89,25 +128,47 @@ async fn engine(
         });
         return Ok(Engine::resume(spec, journal, begin)?);
     }
+    if let Some(version) = release.same() {
+        return Err(Error::SameVersion {
+            rollout: spec.rollout.clone(),
+            version: version.to_owned(),
+        }
+        .into());
+    }
+    let start = start(&spec, &source, args.takeover, predecessor, release)?;
+    let engine = Engine::begin(spec, journal, start).map_err(Error::Journal)?;
+    Ok((engine, Vec::new()))
+}
+
+/// How a rollout begins, by the record that its journal begins with.
+fn start(
+    spec: &Spec,
+    source: &str,
+    takeover: bool,
+    predecessor: Option<String>,
+    release: ReleaseVersions,
+) -> Result<Start, Error> {
     let random = getrandom::u32().map_err(|error| Error::System(error.into()))?;
-    let start = Start {
+    Ok(Start {
         format: FORMAT,
         predecessor,
         at: timestamp(SystemTime::now()),
         rollout: spec.rollout.clone(),
         // Journals are shown and shared: the file's secrets stay in the file.
-        file: redacted(&source),
+        file: redacted(source),
         owner: identity::controller(random),
-        takeover: args.takeover,
-        released: None,
-        versions,
+        takeover,
+        versions: release.versions,
+        named: release.named,
+        source: None,
+        released: false,
+        released_last: None,
         canaryctl: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let engine = Engine::begin(spec, journal, start).map_err(Error::Journal)?;
-    Ok((engine, Vec::new()))
+    })
 }
 
-/// Serves the interface while the controller runs, and a moment longer.
+/// Serves the interface while the controller runs, and a moment longer. `first` is a command that it is given
+/// at once.
 async fn serve(
     context: &Context,
     args: &RunArgs,
@@ -115,9 +176,16 @@ async fn serve(
     mut engine: Engine,
     scraper: FleetScraper,
     under_way: Vec<Action>,
+    first: Option<OperatorCommand>,
 ) -> Result<(), Failure> {
     let (sender, status) = watch::channel(Arc::new(first_status(&engine)));
     let (orders, queue) = mpsc::channel(QUEUE);
+    if let Some(command) = first {
+        // Whether it is obeyed shows in what the controller reports.
+        let (reply, _) = oneshot::channel();
+        let order = Order::Steer(command);
+        let _ = orders.send(CommandRequest { order, reason: None, reply }).await;
+    }
     let report = live_report(&mut engine);
     interface.board.put(
         &engine.spec().rollout,
@@ -136,7 +204,8 @@ async fn serve(
         desk: releases::link(orders, status).1,
     };
     let service = if args.stay { Service::Stays } else { Service::Alone };
-    let mut controller = Controller::new(engine, scraper, channels, reporter, service);
+    let controller = Controller::new(engine, scraper, channels, reporter, service);
+    let mut controller = controller.in_folder(rollout_file::folder(args.file())?);
     let result = match controller.run(under_way).await {
         Ok(_) => controller.conclude(),
         Err(failure) => Err(failure),

@@ -99,8 +99,8 @@ pub(super) fn ended(rollout: &str) -> Option<(Status, String)> {
     let report = report::of_journal(&path, Some(rollout)).ok()??;
     let at = report.ended.clone()?;
     let set = match report.phase {
-        Phase::Healthy => Some(100.0),
-        Phase::Degraded => Some(0.0),
+        Phase::Healthy if !report.finished => Some(100.0),
+        Phase::Healthy | Phase::Measured | Phase::Degraded => Some(0.0),
         _ => None,
     };
     let Pair { stable, canary } = report.versions;
@@ -151,8 +151,13 @@ const fn word(phase: Phase) -> &'static str {
     match phase {
         Phase::Pending => "Pending",
         Phase::Healthy => "Healthy",
+        Phase::Measured => "Measured",
         Phase::Paused => "Paused",
         Phase::Degraded => "Degraded",
-        Phase::Progressing | Phase::Promoting | Phase::Aborting => "Progressing",
+        Phase::Deploying
+        | Phase::Progressing
+        | Phase::Promoting
+        | Phase::Finalizing
+        | Phase::Aborting => "Progressing",
     }
 }

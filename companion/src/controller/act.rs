@@ -2,18 +2,20 @@
 //! of questions and messages as an [`Completion`]. Nothing here waits for a hook.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use canary_judge::observation::Measurement;
 use canary_judge::spec::{MetricRule, PrometheusSpec};
 use canary_rollout::action::{self, Action};
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::inputs::{DeliveryReport, GateAnswer, Inputs};
-use canary_rollout::spec::Spec;
+use canary_rollout::inputs::{DeliveryReport, DeployAnswer, GateAnswer, Inputs};
+use canary_rollout::spec::{DeployHook, Spec};
 use canary_rollout::state::State;
 use reqwest::{Client, ClientBuilder};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
+use super::deploy::{self, DeployRequest, RegistrySource};
 use super::hooks::{self, Payload};
 use super::prometheus;
 use crate::envoy::{Admin, Fleet};
@@ -29,6 +31,8 @@ pub enum Completion {
     Gate(GateAnswer),
     /// A metric's, by its name.
     Measured(String, Measurement),
+    /// A deploy hook has ended.
+    Deployed(DeployAnswer),
     /// A notification was sent, or could not be.
     Told(DeliveryReport),
 }
@@ -37,6 +41,12 @@ pub enum Completion {
 #[derive(Debug)]
 pub struct Actor {
     clients: HttpClients,
+    /// In which folder deploy commands run: that of the rollout file.
+    folder: PathBuf,
+    /// Where the version comes from, if a registry knows.
+    source: Option<RegistrySource>,
+    /// The deploy hooks that are under way, by the number of the call.
+    deploys: BTreeMap<u32, AbortHandle>,
     tasks: JoinSet<()>,
     sender: mpsc::Sender<Completion>,
     answers: mpsc::Receiver<Completion>,
@@ -73,11 +83,25 @@ pub struct Written {
 impl Default for Actor {
     fn default() -> Self {
         let (sender, answers) = mpsc::channel(QUEUE);
-        Self { clients: HttpClients::new(), tasks: JoinSet::new(), sender, answers }
+        Self {
+            clients: HttpClients::new(),
+            folder: PathBuf::from("."),
+            source: None,
+            deploys: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            sender,
+            answers,
+        }
     }
 }
 
 impl Actor {
+    /// An actor whose deploy commands run in a rollout file's folder, for a version that may come from a
+    /// registry.
+    pub fn new(folder: PathBuf, source: Option<RegistrySource>) -> Self {
+        Self { folder, source, ..Self::default() }
+    }
+
     /// Does all of it. Writes are done when this returns, the rest is under way. `describe` gives the
     /// sentence that a notification carries.
     pub async fn act(
@@ -100,6 +124,12 @@ impl Actor {
                         written.results.insert(report.url, report.result.err());
                     }
                 }
+                Action::CancelDeploy { attempt } => {
+                    // Its process group is killed with it.
+                    if let Some(hook) = self.deploys.remove(attempt) {
+                        hook.abort();
+                    }
+                }
                 other => self.start(other, spec, state, &describe),
             }
         }
@@ -112,6 +142,10 @@ impl Actor {
             match answer {
                 Completion::Gate(answer) => seen.gates.push(answer),
                 Completion::Told(delivery) => seen.notified.push(delivery),
+                Completion::Deployed(answer) => {
+                    self.deploys.remove(&answer.attempt);
+                    seen.deployed.push(answer);
+                }
                 Completion::Measured(metric, measurement) => {
                     seen.measurements.insert(metric, measurement);
                 }
@@ -146,6 +180,21 @@ impl Actor {
                     Completion::Measured(metric, prometheus::measure(&http, &query).await)
                 });
             }
+            Action::Deploy { role, version, attempt } => {
+                let Some(deploy) = spec.deploy.clone() else { return };
+                let request = DeployRequest {
+                    rollout: spec.rollout.clone(),
+                    role: *role,
+                    version: version.clone(),
+                    attempt: *attempt,
+                    source: self.source.clone(),
+                    folder: self.folder.clone(),
+                };
+                let hook = self.spawn(async move {
+                    Completion::Deployed(deploy::deploy(&http, &deploy, &request).await)
+                });
+                self.deploys.insert(*attempt, hook);
+            }
             Action::Notify(notice) => {
                 let Some(hook) = spec.notify.get(notice.hook) else { return };
                 let (url, number) = (hook.url.clone(), notice.number);
@@ -155,16 +204,16 @@ impl Actor {
                     Completion::Told(hooks::tell(&http, number, &url, &payload).await)
                 });
             }
-            Action::Write { .. } => {}
+            Action::Write { .. } | Action::CancelDeploy { .. } => {}
         }
     }
 
-    fn spawn(&mut self, work: impl Future<Output = Completion> + Send + 'static) {
+    fn spawn(&mut self, work: impl Future<Output = Completion> + Send + 'static) -> AbortHandle {
         let sender = self.sender.clone();
         self.tasks.spawn(async move {
             // Who does not listen any more has no use for it.
             let _ = sender.send(work.await).await;
-        });
+        })
     }
 
     fn answer(&self, answer: Option<Completion>) {
@@ -186,7 +235,10 @@ fn without_client(action: &Action, why: &str) -> Option<Completion> {
         Action::Notify(notice) => {
             Completion::Told(DeliveryReport { notice: notice.number, delivered: false })
         }
-        Action::Write { .. } => return None,
+        Action::Deploy { attempt, .. } => {
+            Completion::Deployed(DeployAnswer { attempt: *attempt, failed: Some(why.to_owned()) })
+        }
+        Action::Write { .. } | Action::CancelDeploy { .. } => return None,
     })
 }
 
@@ -196,7 +248,12 @@ fn address<'s>(action: &Action, spec: &'s Spec) -> &'s str {
         Action::AskGate { gate, .. } => spec.gates.get(*gate).map(|gate| &gate.url),
         Action::Measure { metric } => query(spec, metric).map(|query| &query.address),
         Action::Notify(notice) => spec.notify.get(notice.hook).map(|hook| &hook.url),
-        Action::Write { .. } => None,
+        Action::Deploy { .. } => match spec.deploy_hook() {
+            Some(DeployHook::Url(url)) => Some(url),
+            // A command needs no certificates.
+            Some(DeployHook::Command(_)) | None => return "http://",
+        },
+        Action::Write { .. } | Action::CancelDeploy { .. } => None,
     };
     url.map_or("", String::as_str)
 }

@@ -1,6 +1,7 @@
 //! The controller's loop: look, step, act, tell; again every second, and at once for a command.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -139,13 +140,14 @@ fn status(
     totals: &RequestTotals,
     notes: Vec<String>,
 ) -> Status {
+    let versions = engine.versions();
     Status::new(&Parts {
         notes,
         unwritten: engine.unwritten(),
         spec: engine.spec(),
         state: engine.state(),
         waits_for: sentences::waits_for(engine.blockers()),
-        versions: engine.versions(),
+        versions: &versions,
         recorded: engine.recorded(),
         envoys: engine.envoys(),
         failed,
@@ -181,6 +183,13 @@ impl<A: Reporter> Controller<A> {
             totals: RequestTotals::default(),
             told_unwritten: false,
         }
+    }
+
+    /// Has deploy commands run in the folder of the rollout file.
+    #[must_use]
+    pub fn in_folder(self, folder: PathBuf) -> Self {
+        let actor = Actor::new(folder, self.engine.source().cloned());
+        Self { actor, ..self }
     }
 
     /// Runs the rollout to its end, or until the process has to stop. `under_way` is what was being asked
@@ -365,7 +374,7 @@ impl<A: Reporter> Controller<A> {
     /// not long: whoever is not there to be told must not hold the end.
     async fn has_ended(&mut self) -> Result<bool, Failure> {
         let state = self.engine.state();
-        let at_end = matches!(state.phase(), Phase::Healthy | Phase::Degraded);
+        let at_end = state.phase().is_end();
         let late = at_end && self.draining.get_or_insert_with(Instant::now).elapsed() > DRAIN;
         if !at_end {
             self.draining = None;
@@ -421,7 +430,7 @@ impl<A: Reporter> Controller<A> {
         if !self.engine.state().phase().is_end() {
             return Err(self.stopped().into());
         }
-        if self.engine.state().phase() == Phase::Healthy {
+        if self.engine.state().phase() != Phase::Degraded {
             return Ok(());
         }
         let reason = self.engine.state().ending().map(sentences::termination);
@@ -432,7 +441,11 @@ impl<A: Reporter> Controller<A> {
     fn stopped(&self) -> Error {
         let status = self.channels.status.borrow();
         let left = match (status.phase, status.weight.set) {
-            (Phase::Pending, _) | (_, None) => LeftBehind::Nothing,
+            (Phase::Pending | Phase::Deploying, _) | (_, None) => LeftBehind::Nothing,
+            // Stable is being replaced, and no lease returns traffic to it.
+            (_, Some(percent)) if self.engine.state().is_finalizing() => {
+                LeftBehind::Unleased { percent }
+            }
             (_, Some(percent)) => {
                 LeftBehind::Leased { percent, lease_seconds: self.engine.spec().lease_seconds }
             }
@@ -450,11 +463,8 @@ async fn turned_true(flag: &mut watch::Receiver<bool>) {
 
 /// The weight that the Envoys should have in force: the target's, and after the end the final one.
 fn expected_weight(state: &State) -> Weight {
-    match (state.target(), state.phase()) {
-        (Some(target), _) => target.weight,
-        (None, Phase::Healthy) => Weight::FULL,
-        (None, _) => Weight::ZERO,
-    }
+    let target = state.target().map(|target| target.weight);
+    target.or_else(|| state.final_weight()).unwrap_or_default()
 }
 
 /// The host's clocks: the time since boot for durations, and the time of day for people.

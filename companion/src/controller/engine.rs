@@ -21,8 +21,10 @@ use canary_rollout::event::{CommandReply, RolloutEvent};
 use canary_rollout::inputs::{EnvoyInput, Inputs};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State};
+use canary_rollout::versions::ReleaseVersions;
 use canary_rollout::{HostClocks, StepResult, step};
 
+use super::deploy::RegistrySource;
 use super::distributions::Distributions;
 use super::record::{End, FORMAT, JournalRecord, Start, StateSnapshot, StepRecord, WrittenBack};
 use crate::journal::{Journal, JournalError, JournalWriter, timestamp};
@@ -53,8 +55,9 @@ pub struct Engine {
     /// The rollout file, as the journal recorded it.
     file: String,
     /// What was released before this release.
-    released: Option<String>,
+    released_last: Option<String>,
     versions: Pair<Option<String>>,
+    source: Option<RegistrySource>,
     recorded: Pair<Distributions>,
     envoys: BTreeMap<String, EnvoyInput>,
     /// The Envoys as the journal showed them last; `None` since a snapshot.
@@ -143,7 +146,8 @@ impl Engine {
             missing: None,
             owner: start.owner.clone(),
             file: start.file.clone(),
-            released: start.released.clone(),
+            released_last: start.released_last.clone(),
+            source: start.source.clone(),
             versions: start.versions.clone(),
             recorded: Pair::default(),
             envoys: BTreeMap::new(),
@@ -333,9 +337,21 @@ impl Engine {
         &self.envoys
     }
 
-    /// Both versions' labels as they were at the start.
-    pub const fn versions(&self) -> &Pair<Option<String>> {
-        &self.versions
+    /// Both versions' labels as they are now: stable's changes in the handover.
+    pub fn versions(&self) -> Pair<Option<String>> {
+        let Pair { stable, canary } = &self.versions;
+        let now = |version: Option<&str>, then: &Option<String>| {
+            version.map(str::to_owned).or_else(|| then.clone())
+        };
+        Pair {
+            stable: now(self.state.stable_version(), stable),
+            canary: now(self.state.canary_version(), canary),
+        }
+    }
+
+    /// Where the new version comes from, if a registry knows.
+    pub const fn source(&self) -> Option<&RegistrySource> {
+        self.source.as_ref()
     }
 
     /// Times and values since the rollout's start.
@@ -359,10 +375,10 @@ impl Engine {
     }
 
     /// The version that was released last: this one's if it has taken over.
-    pub fn released(&self) -> Option<&str> {
+    pub fn released(&self) -> Option<String> {
         match self.state.phase() {
-            Phase::Healthy => self.versions.canary.as_deref(),
-            _ => self.released.as_deref(),
+            Phase::Healthy => self.versions().canary,
+            _ => self.released_last.clone(),
         }
     }
 
@@ -418,9 +434,13 @@ fn snapshot(state: &State, decisions: u64, recorded: &Pair<Distributions>) -> Jo
 
 /// The state of a rollout that has just begun.
 fn started(spec: &Spec, start: &Start) -> State {
-    State::new(spec, &start.owner, start.takeover)
-        .with_canary_version(start.versions.canary.clone())
-        .with_predecessor(start.predecessor.clone())
+    let state = State::new(spec, &start.owner, start.takeover)
+        .with_versions(ReleaseVersions {
+            named: start.named.clone(),
+            versions: start.versions.clone(),
+        })
+        .with_predecessor(start.predecessor.clone());
+    if start.released { state.released() } else { state }
 }
 
 /// What is written down of a step. `before` are the Envoys that the last record showed.

@@ -6,6 +6,7 @@ use canary_judge::counts::Pair;
 use canary_rollout::inputs::OperatorCommand;
 use tokio::sync::oneshot;
 
+use super::deploy::RegistrySource;
 use super::status::Status;
 
 /// How many commands wait at most.
@@ -37,16 +38,7 @@ pub struct ReleaseRequest {
     /// The versions that are named; a role without one is known otherwise (DESIGN 9.1).
     pub versions: Pair<Option<String>>,
     /// Where the version comes from, for deploy hooks; only a registry knows it.
-    pub artifact: Option<Artifact>,
-}
-
-/// Where a version comes from, as deploy hooks are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Artifact {
-    /// `models:/<model>/<version>`, as `CANARY_SOURCE`.
-    pub source: String,
-    /// The registry's download URI, as `CANARY_ARTIFACT`.
-    pub uri: String,
+    pub source: Option<RegistrySource>,
 }
 
 impl CommandRequest {

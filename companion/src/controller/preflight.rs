@@ -84,5 +84,8 @@ pub fn is_decided(
     // Journals hold files without their secrets, so files are compared without them.
     let spec = |file: &str| rollout_file::recorded(&redacted(file));
     let same = spec(&start.file).is_some_and(|then| spec(source) == Some(then));
-    Ok(same && start.versions == *versions)
+    // After the handover, stable has the canary's version.
+    let stable = &versions.stable;
+    let stable = *stable == start.versions.stable || *stable == start.versions.canary;
+    Ok(same && stable && start.versions.canary == versions.canary)
 }

@@ -21,6 +21,7 @@ use canary_rollout::termination::TerminationReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::deploy::RegistrySource;
 use super::distributions::Distributions;
 use crate::sentences;
 
@@ -82,11 +83,25 @@ pub struct Start {
     pub predecessor: Option<String>,
     /// The version that this controller had released when this release began; it was stable then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub released: Option<String>,
+    pub released_last: Option<String>,
     /// The version labels of both roles at the start.
     pub versions: Pair<Option<String>>,
+    /// Those of them that somebody named: the command line, the file or a registry.
+    #[serde(default, skip_serializing_if = "nothing_named")]
+    pub named: Pair<Option<String>>,
+    /// Where the new version comes from, if a registry knows.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub source: Option<RegistrySource>,
+    /// Whether all traffic was in the canary's place already: `finish` of a release whose journal isn't here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
     /// The version of `canaryctl`.
     pub canaryctl: String,
+}
+
+/// For serde, which passes references.
+fn nothing_named(named: &Pair<Option<String>>) -> bool {
+    *named == Pair::default()
 }
 
 /// One step: what went in, and what came out.

@@ -289,7 +289,7 @@ impl Status {
 
     /// Whether the rollout has ended.
     pub const fn has_ended(&self) -> bool {
-        matches!(self.phase, Phase::Healthy | Phase::Degraded)
+        self.phase.is_end()
     }
 }
 
@@ -303,12 +303,7 @@ fn notes(parts: &Parts<'_>) -> Vec<String> {
 /// What was written last; at the end, what stays.
 fn set(parts: &Parts<'_>) -> Option<f64> {
     let target = parts.state.target().map(|target| target.weight);
-    let left = || match parts.state.phase() {
-        Phase::Healthy => Some(Weight::FULL),
-        Phase::Degraded => Some(Weight::ZERO),
-        _ => None,
-    };
-    target.or_else(left).map(Weight::percent)
+    target.or_else(|| parts.state.final_weight()).map(Weight::percent)
 }
 
 pub(crate) fn side(

@@ -38,6 +38,14 @@ impl Error {
                 let names: Vec<&str> = known.iter().map(String::as_str).collect();
                 return Some(format!("this Envoy's rollouts: {}", names.join(", ")));
             }
+            Self::SameVersion { .. } => {
+                "name the new version with `canaryctl run -f FILE --canary-version VERSION`, or in the file: \
+                 versions: {canary: \"VERSION\"}"
+            }
+            Self::NothingToFinish { rollout, .. } => {
+                return Some(format!("see where it is with `canaryctl get rollout {rollout}`"));
+            }
+            Self::NeedsServe { .. } => "run it with `canaryctl serve FILE`, or remove `registry:`",
             Self::OtherOwner { rollout, .. } => return Some(other_owner(rollout)),
             Self::Overridden { .. } => {
                 "a runtime layer above the admin layer sets this key: make the admin layer the last \

@@ -254,18 +254,17 @@ fn counted_as<'c>(one: &'c Scrape, role: Role, version: &str) -> Option<&'c Vers
     named(version).or_else(|| named(OTHER_VERSION))
 }
 
-/// A role's version as most of the configurations have it.
+/// A role's version as most of the Envoys have it, by their configuration and the labels in their runtime.
 fn configured_version(role: Role, now: &Scrapes, warnings: &mut Vec<String>) -> Option<String> {
-    let mut envoys: BTreeMap<&str, usize> = BTreeMap::new();
-    for configured in now.values().filter_map(|one| one.configuration.in_force.as_ref()) {
-        let version = if role == Role::Stable { &configured.stable } else { &configured.canary };
+    let mut envoys: BTreeMap<String, usize> = BTreeMap::new();
+    for version in now.values().filter_map(|one| one.versions().get(role).clone()) {
         *envoys.entry(version).or_default() += 1;
     }
     if envoys.len() > 1 {
-        let versions: Vec<&str> = envoys.keys().copied().collect();
+        let versions: Vec<&str> = envoys.keys().map(String::as_str).collect();
         warnings.push(format!("the Envoys differ in the {role} version: {}", versions.join(", ")));
     }
-    envoys.into_iter().max_by_key(|(_, count)| *count).map(|(version, _)| version.to_owned())
+    envoys.into_iter().max_by_key(|(_, count)| *count).map(|(version, _)| version)
 }
 
 /// The canary's version as the weight in force names it: with another canary it would be 0.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use canary_judge::counts::Pair;
-use canary_model::runtime::{RolloutRuntime, Snapshot, Update};
+use canary_model::runtime::{Reading, RolloutRuntime, Snapshot, Update, VersionLabel};
 use canary_rollout::inputs::EnvoyReading;
 use futures_util::future::try_join;
 
@@ -64,6 +64,7 @@ impl Scrape {
             lease_expired: self.gauges.lease_expired,
             outcome_age: self.gauges.outcome_age,
             versions: self.versions(),
+            configured: self.configured(),
             signals: configured.map(|configured| configured.signals.clone()),
             value_signals: configured.map(|configured| configured.value_signals.clone()),
             timings: configured.map(|configured| configured.timings.clone()),
@@ -73,8 +74,23 @@ impl Scrape {
         }
     }
 
-    /// The versions in force, as far as the configuration says.
+    /// The versions in force: those of the configuration, or what the runtime's labels say instead. `None`
+    /// if the configuration isn't known.
     pub fn versions(&self) -> Pair<Option<String>> {
+        let Pair { stable, canary } = self.configured();
+        let in_force = |configured: Option<String>, label: &Reading<VersionLabel>| {
+            let configured = configured?;
+            let named = label.value().and_then(|label| label.for_configured(&configured));
+            Some(named.map(str::to_owned).unwrap_or(configured))
+        };
+        Pair {
+            stable: in_force(stable, &self.runtime.stable_version),
+            canary: in_force(canary, &self.runtime.canary_version),
+        }
+    }
+
+    /// The versions that the configuration names.
+    fn configured(&self) -> Pair<Option<String>> {
         let configured = self.configuration.in_force.as_ref();
         Pair {
             stable: configured.map(|configured| configured.stable.clone()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use canary_model::redact::redacted;
 use canary_rollout::action::Notification;
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::spec::Spec;
+use canary_rollout::spec::{Spec, Topic};
 use canary_rollout::termination::TerminationReason;
 
 use crate::sentences;
@@ -46,7 +46,15 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::Paused { why } => format!("paused: {}", sentences::pause(why)),
         RolloutEvent::Resumed => "resumed".to_owned(),
         RolloutEvent::Promoting => "promoting: weight 100 %".to_owned(),
-        RolloutEvent::Completed { reason, unreachable } => completed_because(reason, unreachable),
+        RolloutEvent::Completed { reason, unreachable } => {
+            format!("{}. {}", completed_because(reason, unreachable), left_to_do(spec))
+        }
+        RolloutEvent::Deploying { .. }
+        | RolloutEvent::Deployed { .. }
+        | RolloutEvent::Abandoned { .. }
+        | RolloutEvent::Finalizing { .. }
+        | RolloutEvent::HandingOver { .. }
+        | RolloutEvent::Finished { .. } => release(event),
         RolloutEvent::Aborting { reason } => {
             format!("rolling back to stable: {}", sentences::termination(reason))
         }
@@ -58,12 +66,7 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         }
         RolloutEvent::Degraded { unreachable, .. } => rolled_back(unreachable),
         RolloutEvent::GuardTripped { envoy } => format!("the guard tripped on {envoy}"),
-        RolloutEvent::EnvoyLost { envoy, why } => {
-            let why = why
-                .strip_prefix(envoy.as_str())
-                .map_or(why.as_str(), |w| w.trim_start_matches(": "));
-            format!("{envoy} can't be reached: {why}; its lease returns it to stable")
-        }
+        RolloutEvent::EnvoyLost { envoy, why } => envoy_lost(envoy, why),
         RolloutEvent::EnvoyBack { envoy } => format!("{envoy} responds again"),
         RolloutEvent::Outage => "statistics can't be read; the rollout holds its weight".to_owned(),
         RolloutEvent::OutageOver => "statistics can be read again".to_owned(),
@@ -93,10 +96,48 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
              again (epoch {epoch})"
         ),
         RolloutEvent::NoticeLost { notice, topic, hook } => {
-            let about = topic.map_or(String::new(), |topic| format!(" ({})", topic.as_str()));
-            let to = hook.map_or(String::new(), |hook| to_hook(hook, spec));
-            format!("notification {notice}{about}{to} could not be delivered")
+            notice_lost(*notice, *topic, *hook, spec)
         }
+    }
+}
+
+fn envoy_lost(envoy: &str, why: &str) -> String {
+    let why = why.strip_prefix(envoy).map_or(why, |why| why.trim_start_matches(": "));
+    format!("{envoy} can't be reached: {why}; its lease returns it to stable")
+}
+
+fn notice_lost(notice: u64, topic: Option<Topic>, hook: Option<usize>, spec: &Spec) -> String {
+    let about = topic.map_or(String::new(), |topic| format!(" ({})", topic.as_str()));
+    let to = hook.map_or(String::new(), |hook| to_hook(hook, spec));
+    format!("notification {notice}{about}{to} could not be delivered")
+}
+
+/// What happens beside the steps of a release; empty for everything else.
+fn release(event: &RolloutEvent) -> String {
+    match event {
+        RolloutEvent::Deploying { role, version, attempt: 1 } => {
+            format!("deploying version {version} into {role}'s place")
+        }
+        RolloutEvent::Deploying { role, version, attempt } => {
+            format!("deploying version {version} into {role}'s place (call {attempt} of the hook)")
+        }
+        RolloutEvent::Deployed { role, version } => {
+            format!("version {version} serves in {role}'s place")
+        }
+        RolloutEvent::Abandoned { reason } => {
+            format!("Degraded: no weight has moved; {}", sentences::termination(reason))
+        }
+        RolloutEvent::Finalizing { version } => format!(
+            "finalizing: version {version} takes over stable's place; until that is done, an abort can't go \
+             back to stable"
+        ),
+        RolloutEvent::HandingOver { weight } => {
+            format!("handing over: weight {weight} %, the new stable is judged")
+        }
+        RolloutEvent::Finished { version, reason, unreachable } => {
+            finished_because(version, reason, unreachable)
+        }
+        _ => String::new(),
     }
 }
 
@@ -119,6 +160,29 @@ fn completed_because(reason: &TerminationReason, unreachable: &[String]) -> Stri
         None => format!("{all}; {reason}"),
         Some(lost) => format!("{all}; {reason}. {lost}, which may serve the stable version"),
     }
+}
+
+/// What a rollout without a deploy hook leaves to the operator.
+fn left_to_do(spec: &Spec) -> String {
+    format!(
+        "Left to do: put the new version in stable's place, then run `canaryctl finish {} -f FILE`. Until \
+         then, an Envoy that restarts while no controller watches it returns its traffic to the old version",
+        spec.rollout
+    )
+}
+
+fn finished_because(version: &str, reason: &TerminationReason, unreachable: &[String]) -> String {
+    let finished = finished(version, unreachable);
+    let because = format!("{finished}; {}", sentences::termination(reason));
+    out_of_reach(unreachable).map_or_else(
+        || because.clone(),
+        |lost| format!("{because}. {lost}, which may still use the canary's place"),
+    )
+}
+
+fn finished(version: &str, unreachable: &[String]) -> String {
+    let of = if unreachable.is_empty() { "" } else { " of the Envoys that can be reached" };
+    format!("Healthy: all traffic{of} is in stable's place, and both places run version {version}")
 }
 
 fn completed(unreachable: &[String]) -> String {
@@ -152,7 +216,12 @@ pub(crate) fn brief(event: &RolloutEvent) -> Option<String> {
             let all = completed(unreachable);
             Some(out_of_reach(unreachable).map_or(all.clone(), |lost| format!("{all}. {lost}")))
         }
+        RolloutEvent::Finished { version, unreachable, .. } => {
+            let all = finished(version, unreachable);
+            Some(out_of_reach(unreachable).map_or(all.clone(), |lost| format!("{all}. {lost}")))
+        }
         RolloutEvent::Aborting { .. } => Some("rolling back to stable".to_owned()),
+        RolloutEvent::Abandoned { .. } => Some("Degraded: no weight has moved".to_owned()),
         RolloutEvent::Degraded { reason: TerminationReason::OtherOwner { .. }, .. } => None,
         RolloutEvent::Degraded { unreachable, .. } => Some(rolled_back(unreachable)),
         _ => None,

@@ -107,10 +107,14 @@ pub(crate) fn steered_text(verb: &str, status: &Status, paint: Paint) -> String 
 
 fn phase(phase: Phase, paint: Paint) -> String {
     match phase {
-        Phase::Healthy => paint.good(phase.as_str()),
+        Phase::Healthy | Phase::Measured => paint.good(phase.as_str()),
         Phase::Degraded | Phase::Aborting => paint.bad(phase.as_str()),
         Phase::Paused => paint.warning(phase.as_str()),
-        Phase::Pending | Phase::Progressing | Phase::Promoting => paint.note(phase.as_str()),
+        Phase::Pending
+        | Phase::Deploying
+        | Phase::Progressing
+        | Phase::Promoting
+        | Phase::Finalizing => paint.note(phase.as_str()),
     }
 }
 

@@ -42,6 +42,8 @@ pub struct RolloutReport {
     pub phase: Phase,
     /// Why it ended, in a sentence.
     pub reason: Option<String>,
+    /// Whether the new version has taken over stable's place.
+    pub finished: bool,
     /// As whom the controller wrote.
     pub owner: String,
     /// The version of canaryctl that ran it.
@@ -148,6 +150,7 @@ impl RolloutReport {
             ended: None,
             phase: Phase::Pending,
             reason: None,
+            finished: false,
             owner: start.owner,
             canaryctl: start.canaryctl,
             seconds: 0.0,
@@ -268,7 +271,14 @@ impl RolloutReport {
                     self.step = *step;
                     self.judge.begin_step(self.spec.certificate_margin(*step));
                 }
+                RolloutEvent::Finished { version, reason, .. } => {
+                    self.reason = Some(sentences::termination(reason));
+                    self.finished = true;
+                    self.labels.stable = Some(version.clone());
+                    self.versions.stable.version = Some(version.clone());
+                }
                 RolloutEvent::Aborting { reason }
+                | RolloutEvent::Abandoned { reason }
                 | RolloutEvent::Completed { reason, .. }
                 | RolloutEvent::Degraded { reason, .. } => {
                     self.reason = Some(sentences::termination(reason));

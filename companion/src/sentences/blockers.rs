@@ -35,6 +35,9 @@ fn blocker(blocker: &Blocker) -> String {
         Blocker::CanaryVersion => {
             "the canary's version: no Envoy that answers says which it is".to_owned()
         }
+        Blocker::ConfiguredVersion { .. } | Blocker::Deploy { .. } | Blocker::Handover { .. } => {
+            release(blocker)
+        }
         Blocker::OtherVersion { expected, envoys } => {
             format!("version {expected} of the canary: {}", listed(envoys, "runs"))
         }
@@ -57,11 +60,7 @@ fn blocker(blocker: &Blocker) -> String {
             envoys.join(", ")
         ),
         Blocker::OneOutcomeAge { envoys } => one_age(envoys),
-        Blocker::Age { age, left } => format!(
-            "the first requests of this step to reach their outcome_age of {} ({} more)",
-            span(*age),
-            span(*left)
-        ),
+        Blocker::Age { age, left } => first_requests(*age, *left),
         Blocker::Answers { unanswered, requests, age } => format!(
             "answers: {unanswered} of {requests} canary requests had no answer at {} s; set outcome_age \
              above the slowest answers",
@@ -96,6 +95,33 @@ fn blocker(blocker: &Blocker) -> String {
         Blocker::Gate { url, attempts, said } => gate(url, *attempts, said.as_deref()),
         Blocker::Operator { why } => pause(why),
     }
+}
+
+/// What a release waits for beside its steps; empty for everything else.
+fn release(blocker: &Blocker) -> String {
+    match blocker {
+        Blocker::ConfiguredVersion { role } => format!(
+            "the configured version of {role}: no Envoy that answers shows its configuration, and a label \
+             says which version it replaces"
+        ),
+        Blocker::Deploy { role, version, running } => format!(
+            "version {version} to be deployed into {role}'s place (for {} so far)",
+            span(*running)
+        ),
+        Blocker::Handover { have, need, left } => format!(
+            "the new stable to be judged: {} of {need} requests in stable's place, {} of {need} in the \
+             canary's{}",
+            have.stable,
+            have.canary,
+            more(*left)
+        ),
+        _ => String::new(),
+    }
+}
+
+fn first_requests(age: Duration, left: Duration) -> String {
+    let (age, left) = (span(age), span(left));
+    format!("the first requests of this step to reach their outcome_age of {age} ({left} more)")
 }
 
 fn one_age<T: std::fmt::Display>(envoys: &[(String, T)]) -> String {

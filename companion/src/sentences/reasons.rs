@@ -1,6 +1,7 @@
 //! Why a rollout ended or is paused, why a command was refused, and how an Envoy differs.
 
 use canary_judge::counts::Pair;
+use canary_judge::verdict::Findings;
 use canary_rollout::mismatch::EnvoyMismatch;
 use canary_rollout::pause::PauseReason;
 use canary_rollout::refusal::CommandRefusal;
@@ -30,6 +31,14 @@ pub(crate) fn termination(reason: &TerminationReason) -> String {
         TerminationReason::KillSwitch { envoy } => {
             format!("the kill switch was thrown on {envoy}, past this controller")
         }
+        TerminationReason::DeployFailed { version, why } => {
+            format!("version {version} could not be deployed into the canary's place: {why}")
+        }
+        TerminationReason::GuardInHandover { envoys } => format!(
+            "the guard tripped on {} in the handover: the canary's place failed and the new stable didn't, \
+             so all traffic went to stable's place at once",
+            envoys.join(", ")
+        ),
         TerminationReason::OtherOwner { envoy, owner } => {
             format!("{owner} drives this rollout now, as {envoy} shows")
         }
@@ -45,12 +54,46 @@ pub(crate) fn pause(why: &PauseReason) -> String {
                  inconclusiveLimit allows"
             );
         }
+        PauseReason::DeployFailed { why } => {
+            return format!(
+                "an operator: the new version could not be deployed into stable's place: {why}. All traffic \
+                 stays in the canary's place; `finish` deploys again"
+            );
+        }
+        PauseReason::WorseInStablesPlace { verdict } => return worse_in_stables_place(verdict),
+        PauseReason::AbortedAtFull { reason } => {
+            return format!(
+                "an operator: {}. Stable's place is being replaced, so no user is back on stable: all \
+                 traffic is in the canary's place. `finish` goes on",
+                termination(reason)
+            );
+        }
         PauseReason::Sentence(text) => text,
         PauseReason::File => "a person to promote it, as the file says",
         PauseReason::Command => "a person to resume it",
         PauseReason::Timeout => "a person: the timeout passed before the pause's conditions held",
     };
     text.to_owned()
+}
+
+/// What the handover's test found: its roles are swapped.
+fn worse_in_stables_place(verdict: &FailedVerdict) -> String {
+    let found = match verdict {
+        FailedVerdict::Verdict(failed) => match &failed.findings {
+            Findings::Shares { counts: Pair { stable, canary }, .. } => format!(
+                "the new version failed {} of {} requests in stable's place and {} of {} in the canary's",
+                canary.events, canary.trials, stable.events, stable.trials
+            ),
+            _ => {
+                "the new version fails more often in stable's place than in the canary's".to_owned()
+            }
+        },
+        FailedVerdict::Sentence(text) => text.clone(),
+    };
+    format!(
+        "an operator: {found}. All traffic is in the canary's place again; `finish` judges again, and \
+         `promote --full` overrules the verdict"
+    )
 }
 
 /// Why a command was refused, and what would work.
@@ -61,6 +104,23 @@ pub(crate) fn refusal(why: &CommandRefusal) -> String {
         }
         CommandRefusal::NotRolledBack(phase) => {
             return format!("only a rollout that was rolled back can be retried; it is {phase}");
+        }
+        CommandRefusal::HandedOver { rollout, old } => {
+            let old = old.as_deref().unwrap_or("OLD");
+            return format!(
+                "both places run the new version, so there is nothing to go back to. To go back, release \
+                 the old version: `canaryctl start {rollout} --canary-version {old}`, then `promote --full` if \
+                 it is urgent"
+            );
+        }
+        CommandRefusal::AlreadyFinished => {
+            "the new version has taken over stable's place already; there is nothing to finish"
+        }
+        CommandRefusal::StableNotDeployed => {
+            "stable's place doesn't have the new version yet; `finish` puts it there and hands over"
+        }
+        CommandRefusal::FinishInstead => {
+            "it is paused in the handover to the new stable; `finish` goes on with it"
         }
         CommandRefusal::NoPauseLeft => {
             "no pause left to skip in this step, and its remaining conditions cannot be skipped; \
@@ -82,6 +142,13 @@ pub(crate) fn refusal(why: &CommandRefusal) -> String {
 const fn possible_in(phase: Phase) -> &'static str {
     match phase {
         Phase::Pending => "it has not started; `abort` ends it",
+        Phase::Deploying => {
+            "the new version is being deployed and no weight has moved; `abort` stops that"
+        }
+        Phase::Finalizing => {
+            "stable's place is being replaced; `abort` holds all traffic in the canary's place"
+        }
+        Phase::Measured => "its measurement is over; start it again to measure again",
         Phase::Promoting => "all traffic is being sent to the canary; `abort` still works",
         Phase::Healthy => "the canary has all traffic already; `abort` takes it back",
         Phase::Aborting => "it is being rolled back; `retry` starts again after that",

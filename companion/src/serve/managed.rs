@@ -11,6 +11,7 @@ use canary_rollout::action::Action;
 use canary_rollout::inputs::EnvoyInput;
 use canary_rollout::spec::Spec;
 use canary_rollout::state::State;
+use canary_rollout::versions::VersionSources;
 use tokio::sync::watch;
 
 use super::begin;
@@ -28,6 +29,7 @@ use crate::identity;
 use crate::journal::{Journal, JournalWriter, timestamp};
 use crate::observe::{ExpectedWeights, FleetScrape, FleetScraper, Observer, SCRAPE_WITHIN};
 use crate::report::LiveReport;
+use crate::rollout_file;
 
 /// The longest that a write to a journal may take before the rollout holds.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
@@ -192,7 +194,9 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
         channels.status.send_replace(Arc::new(first_status(&engine)));
         let scraper = surroundings.scraper(engine.spec()).await;
         let service = Service::Served;
-        let mut controller = Controller::new(engine, scraper, channels, reporter.clone(), service);
+        let folder = rollout_file::folder(&file.borrow().path).unwrap_or_default();
+        let controller = Controller::new(engine, scraper, channels, reporter.clone(), service);
+        let mut controller = controller.in_folder(folder);
         // A served rollout's loop gives no failure.
         let finished = controller.run(under_way).await.unwrap_or(Finished::Stopped);
         let (engine, channels, _) = controller.into_parts();
@@ -256,9 +260,16 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
         let (fleet, rollout) = (scraper.fleet(), &file.spec.rollout);
         let shown = preflight::check(fleet, rollout, false, predecessor.as_deref()).await;
         let shown = shown.map_err(|failure| said(&failure))?;
-        let released = last.and_then(Engine::released).map(str::to_owned);
-        let given = release.versions.clone();
-        let versions = begin::versions(given, released.as_deref(), shown)?;
+        let released = last.and_then(Engine::released);
+        let (given, of_file) = (release.versions.clone(), file.spec.versions.clone());
+        let sources = VersionSources { given, released: released.clone(), file: of_file, shown };
+        let chosen = sources.choose();
+        if let Some(version) = chosen.same() {
+            return Err(format!(
+                "the canary's version would be {version}, as stable's is; name another one with \
+                 --canary-version"
+            ));
+        }
         let random = getrandom::u32().map_err(|error| error.to_string())?;
         Ok(Start {
             format: FORMAT,
@@ -269,8 +280,11 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
             owner: identity::serve(random),
             takeover: false,
             predecessor,
-            released,
-            versions,
+            released_last: released,
+            released: false,
+            named: chosen.named,
+            versions: chosen.versions,
+            source: release.source.clone(),
             canaryctl: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }

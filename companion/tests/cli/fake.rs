@@ -197,6 +197,10 @@ impl Envoy {
     pub(crate) fn configure(&mut self, push: &str, stable: &str, canary: &str, weight: f64) {
         let plugin = json!({"rollouts": [{"name": "scorer", "weight": weight,
             "stable": {"version": stable, "cluster": "a"}, "canary": {"version": canary, "cluster": "b"}}]});
+        self.show_configuration(push, &plugin);
+    }
+
+    fn show_configuration(&mut self, push: &str, plugin: &Value) {
         let wasm =
             json!({"config": {"vm_config": {}, "configuration": {"value": plugin.to_string()}}});
         self.config_dump = json!({"configs": [
@@ -253,6 +257,12 @@ impl Envoy {
     pub(crate) fn busy_rollout(&mut self, name: &str, per_second: f64, canary_fails: u64) {
         self.rollout(name, "3.1", "3.2");
         self.others.insert(name.to_owned(), Traffic::new(per_second, canary_fails));
+        let rollout = |name: &String| {
+            json!({"name": name, "weight": 0.0, "stable": {"version": "3.1", "cluster": "a"},
+                "canary": {"version": "3.2", "cluster": "b"}})
+        };
+        let rollouts: Vec<Value> = self.others.keys().map(rollout).collect();
+        self.show_configuration("1", &json!({ "rollouts": rollouts }));
     }
 
     /// What the filter does for rollouts other than `scorer`, whose guard never trips.

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::event::RolloutEvent;
 use super::spec::Topic;
 use super::target::WeightTarget;
-use canary_model::runtime::{Lease, Setting, Update, WeightValue};
+use canary_judge::counts::Pair;
+use canary_model::role::Role;
+use canary_model::runtime::{Lease, Setting, Update, VersionLabel, WeightValue};
 use canary_model::weight::Weight;
 
 /// One thing to do. The shell journals it first.
@@ -34,6 +36,22 @@ pub enum Action {
         /// The metric's name, as in the file.
         metric: String,
     },
+    /// Put a version into a role's place with the file's deploy hook; its end is a
+    /// [`super::inputs::DeployAnswer`]. It may be called again after a restart of the controller.
+    Deploy {
+        /// The role whose place gets it.
+        #[serde(with = "super::role_text")]
+        role: Role,
+        /// The version that should serve there.
+        version: String,
+        /// Which call of the hook it is in this rollout, from 1; the answer carries it.
+        attempt: u32,
+    },
+    /// Stop a deploy hook that is no longer wanted; a hook that has ended needs nothing.
+    CancelDeploy {
+        /// Which call of the hook.
+        attempt: u32,
+    },
     /// Tell a web hook; what came of it is a [`super::inputs::DeliveryReport`].
     Notify(Notification),
 }
@@ -50,6 +68,8 @@ pub struct Restoration {
     pub version: Option<String>,
     /// The kill switch, if the key is missing.
     pub enabled: Option<bool>,
+    /// The version labels whose keys are missing.
+    pub labels: Pair<Option<String>>,
 }
 
 impl Restoration {
@@ -62,7 +82,7 @@ impl Restoration {
         if let Some(enabled) = self.enabled {
             update = update.enabled(rollout, enabled);
         }
-        update
+        with_labels(update, rollout, &self.labels)
     }
 }
 
@@ -96,6 +116,7 @@ pub fn update(rollout: &str, target: &WeightTarget, nonce: &str) -> Update {
         .enabled(rollout, target.enabled)
         .epoch(rollout, target.epoch)
         .window(rollout, target.window);
+    let update = with_labels(update, rollout, &target.labels);
     let lease = target.lease_seconds.and_then(|seconds| Lease::new(seconds, nonce).ok());
     let update = match &lease {
         Some(lease) => update.lease(rollout, lease),
@@ -105,4 +126,15 @@ pub fn update(rollout: &str, target: &WeightTarget, nonce: &str) -> Update {
         Some(owner) => update.owner(rollout, owner),
         None => update.remove(rollout, Setting::Owner),
     }
+}
+
+/// Adds the labels that are given; a role without one keeps what its key says.
+fn with_labels(update: Update, rollout: &str, labels: &Pair<Option<String>>) -> Update {
+    Role::ALL.into_iter().fold(update, |update, role| {
+        let label = labels.get(role).as_deref().and_then(|text| VersionLabel::parse(text).ok());
+        match label {
+            Some(label) => update.version(rollout, role, &label),
+            None => update,
+        }
+    })
 }

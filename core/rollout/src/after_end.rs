@@ -11,6 +11,9 @@ use super::inputs::{EnvoyInput, EnvoyReading};
 use super::mismatch::{self, EnvoyMismatch};
 use super::state::{Phase, State, WeightTarget};
 use super::termination::TerminationReason;
+use canary_judge::counts::Pair;
+use canary_model::role::Role;
+use canary_model::runtime::VersionLabel;
 use canary_model::weight::Weight;
 
 /// What the fleet looks like after the end, and what is to be done about it.
@@ -50,13 +53,15 @@ pub fn after_end(state: &State, envoys: &BTreeMap<String, EnvoyInput>) -> AfterE
 fn final_target(state: &State) -> Option<WeightTarget> {
     let (weight, enabled) = match (state.phase(), state.ending()) {
         (_, Some(TerminationReason::OtherOwner { .. })) => return None,
-        (Phase::Healthy, _) => (Weight::FULL, true),
+        // It ended before anything was written, and so nothing is now.
+        (Phase::Degraded, _) if state.untouched => return None,
         (Phase::Degraded, _) => (Weight::ZERO, false),
-        _ => return None,
+        _ => (state.final_weight()?, true),
     };
+    let labels = state.labels.clone();
     let version = state.canary_version().map(str::to_owned);
     let (epoch, window, lease_seconds, owner) = (state.epoch(), 0, None, None);
-    Some(WeightTarget { weight, version, enabled, epoch, window, lease_seconds, owner })
+    Some(WeightTarget { weight, version, enabled, epoch, window, lease_seconds, owner, labels })
 }
 
 /// The keys that are missing on an Envoy that may be written; `None` if there are none.
@@ -69,16 +74,36 @@ fn missing(name: &str, target: &WeightTarget, reading: &EnvoyReading) -> Option<
     let known = target.version.is_some() || target.weight == Weight::ZERO;
     let weight = reading.weight.is_none().then_some(target.weight).filter(|_| known);
     let enabled = reading.enabled.is_none().then_some(target.enabled);
-    if weight.is_none() && enabled.is_none() {
+    let labels = missing_labels(target, reading);
+    if weight.is_none() && enabled.is_none() && labels == Pair::default() {
         return None;
     }
     let (envoy, version) = (name.to_owned(), target.version.clone());
-    Some(Restoration { envoy, weight, version, enabled })
+    Some(Restoration { envoy, weight, version, enabled, labels })
+}
+
+/// The labels whose keys are missing. A label for another configuration than the Envoy's is older than that,
+/// and isn't set again.
+fn missing_labels(target: &WeightTarget, reading: &EnvoyReading) -> Pair<Option<String>> {
+    let roles = Pair { stable: Role::Stable, canary: Role::Canary };
+    roles.map(|role| {
+        let wanted = target.labels.get(role).as_deref()?;
+        let for_this = VersionLabel::parse(wanted).ok().is_some_and(|label| {
+            let configured = reading.configured.get(role).as_deref();
+            configured.is_none_or(|configured| label.for_configured(configured).is_some())
+        });
+        (for_this && reading.labels.get(role).is_none()).then(|| wanted.to_owned())
+    })
 }
 
 /// What differs of the keys that stay after the end: weight and kill switch.
 fn differs(target: &WeightTarget, reading: &EnvoyReading) -> Option<EnvoyMismatch> {
+    // A configuration that is newer than the labels has versions of its own.
+    let labels = Pair { stable: Role::Stable, canary: Role::Canary };
+    let labels = labels
+        .map(|role| target.labels.get(role).clone().filter(|_| reading.labels.get(role).is_some()));
     let same = WeightTarget {
+        labels,
         epoch: reading.epoch.unwrap_or(target.epoch),
         window: reading.window.unwrap_or(target.window),
         ..target.clone()

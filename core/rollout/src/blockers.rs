@@ -2,7 +2,9 @@
 //! this traffic.
 
 pub(crate) mod checks;
+pub(crate) mod finalizing;
 mod find;
+pub(crate) mod versions;
 
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::mismatch::EnvoyMismatch;
 use super::pause::PauseReason;
+use canary_judge::counts::Pair;
 use canary_judge::verdict::{InsufficientData, NoAnswer};
 use canary_model::role::Role;
 use canary_model::weight::Weight;
@@ -50,6 +53,34 @@ pub enum Blocker {
     AnyEnvoy,
     /// The canary's version: no Envoy says which it is, and a weight names its version.
     CanaryVersion,
+    /// The configured version of a role that gets a label: no Envoy shows its configuration, and a label
+    /// names the version that it replaces.
+    ConfiguredVersion {
+        /// The role that the label is for.
+        #[serde(serialize_with = "role_name")]
+        role: Role,
+    },
+    /// The end of a deploy hook.
+    Deploy {
+        /// Whose place gets the version.
+        #[serde(serialize_with = "role_name")]
+        role: Role,
+        /// The version that is being deployed.
+        version: String,
+        /// How long the hook has been running.
+        #[serde(serialize_with = "seconds")]
+        running: Duration,
+    },
+    /// Judged requests of both places in the handover.
+    Handover {
+        /// How many were judged: in stable's place, which runs the new version, and in the canary's.
+        have: Pair<u64>,
+        /// How many the file asks for, of each.
+        need: u64,
+        /// How long the rest takes at this traffic.
+        #[serde(serialize_with = "maybe_seconds")]
+        left: Option<Duration>,
+    },
     /// Envoys whose canary is of another version than the rollout's.
     OtherVersion {
         /// The version that the rollout is about.

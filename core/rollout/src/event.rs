@@ -8,6 +8,7 @@ use super::pause::PauseReason;
 use super::refusal::CommandRefusal;
 use super::spec::Topic;
 use super::termination::TerminationReason;
+use canary_model::role::Role;
 use canary_model::weight::Weight;
 
 /// Something that happened in a rollout, as the journal, notifications and reports get it.
@@ -42,6 +43,49 @@ pub enum RolloutEvent {
         /// Why the rollout ended there.
         reason: TerminationReason,
         /// Envoys that couldn't be reached then: they may serve something else.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unreachable: Vec<String>,
+    },
+    /// The deploy hook was called.
+    Deploying {
+        /// Whose place gets the version.
+        #[serde(with = "super::role_text")]
+        role: Role,
+        /// The version that should serve there.
+        version: String,
+        /// Which call of the hook it is in this rollout.
+        attempt: u32,
+    },
+    /// The deploy hook says that the version serves.
+    Deployed {
+        /// Whose place has the version now.
+        #[serde(with = "super::role_text")]
+        role: Role,
+        /// The version that serves there.
+        version: String,
+    },
+    /// It ended before any weight moved.
+    Abandoned {
+        /// Why nothing more is done.
+        reason: TerminationReason,
+    },
+    /// Stable's place is about to be replaced: from here on an abort can't go back to it.
+    Finalizing {
+        /// The version that takes over.
+        version: String,
+    },
+    /// Both places get half of the traffic, and the new stable is judged.
+    HandingOver {
+        /// The weight while it is judged.
+        weight: Weight,
+    },
+    /// The new version has taken over stable's place, and the weight is 0, confirmed.
+    Finished {
+        /// The version that both places run.
+        version: String,
+        /// Why the rollout ended there.
+        reason: TerminationReason,
+        /// Envoys that couldn't be reached then: they may still use the canary's place.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unreachable: Vec<String>,
     },
@@ -165,8 +209,8 @@ impl RolloutEvent {
             Self::Paused { .. } => Some(Topic::Paused),
             Self::Resumed => Some(Topic::Resumed),
             Self::Outage | Self::MetricOutage { .. } => Some(Topic::Outage),
-            Self::Completed { .. } => Some(Topic::Completed),
-            Self::Aborting { .. } => Some(Topic::Aborted),
+            Self::Completed { .. } | Self::Finished { .. } => Some(Topic::Completed),
+            Self::Aborting { .. } | Self::Abandoned { .. } => Some(Topic::Aborted),
             // A rollback was told when it began; a takeover has no such beginning.
             Self::Degraded { reason: TerminationReason::OtherOwner { .. }, .. } => {
                 Some(Topic::Aborted)

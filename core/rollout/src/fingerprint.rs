@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh64::xxh64;
 
 use super::spec::{Conditions, Gate, GatePosition, PauseSpec, Spec, StepSpec};
+use canary_judge::counts::Pair;
 use canary_judge::spec::{FALSE_SPLIT, MetricRule, MetricSpec, PrometheusSpec, QUANTILES};
 use canary_model::redact::redacted;
 
@@ -46,7 +47,25 @@ pub fn canonical(spec: &Spec) -> Value {
         // As with `of`: a file that doesn't say it keeps its fingerprint.
         fields.insert("falseSplit".to_owned(), json!(analysis.false_split));
     }
+    if let Value::Object(fields) = &mut canonical {
+        fields.extend(release(spec));
+    }
     canonical
+}
+
+/// What of the release decides: which versions, and whether versions are deployed. How they are deployed and
+/// how many requests the handover judges may have to change under a running rollout; the registry only
+/// starts rollouts. A file without any of it keeps its fingerprint.
+fn release(spec: &Spec) -> Vec<(String, Value)> {
+    let mut fields = Vec::new();
+    if spec.versions != Pair::default() {
+        let Pair { stable, canary } = &spec.versions;
+        fields.push(("versions".to_owned(), json!({"stable": stable, "canary": canary})));
+    }
+    if spec.deploy_hook().is_some() {
+        fields.push(("deploy".to_owned(), json!(true)));
+    }
+    fields
 }
 
 fn step(step: &StepSpec) -> Value {

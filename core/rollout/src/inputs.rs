@@ -42,6 +42,9 @@ pub struct Inputs {
     /// `pause` and `abort` are obeyed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unrecorded: bool,
+    /// What became of deploy hooks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deployed: Vec<DeployAnswer>,
 }
 
 /// What an operator can ask for.
@@ -60,6 +63,8 @@ pub enum OperatorCommand {
     Abort,
     /// Start again from the first step, after a rollback.
     Retry,
+    /// Hand all traffic over to the new version in stable's place, judged.
+    Finish,
 }
 
 /// One Envoy as it is now.
@@ -115,6 +120,12 @@ pub struct EnvoyReading {
     /// holds the rollout.
     #[serde(skip_serializing_if = "no_versions")]
     pub versions: Pair<Option<String>>,
+    /// The version labels of the configuration alone; `None` if it could not be read.
+    #[serde(skip_serializing_if = "no_versions")]
+    pub configured: Pair<Option<String>>,
+    /// The runtime's `stable_version` and `canary_version`, as they are written.
+    #[serde(skip_serializing_if = "no_versions")]
+    pub labels: Pair<Option<String>>,
     /// The names of the signals that this rollout's configuration has in the filter; `None` if the
     /// configuration could not be read, which holds nothing up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,6 +175,15 @@ pub struct DeliveryReport {
     pub delivered: bool,
 }
 
+/// What became of a deploy hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployAnswer {
+    /// Which call of the hook; see [`super::action::Action::Deploy`].
+    pub attempt: u32,
+    /// Why the version doesn't serve, in the hook's words; `None`: it serves.
+    pub failed: Option<String>,
+}
+
 impl EnvoyReading {
     /// What the runtime says; the caller adds the gauges and the configuration.
     pub fn of_runtime(runtime: &RolloutRuntime) -> Self {
@@ -177,6 +197,10 @@ impl EnvoyReading {
                 // Whatever the key says, another controller or an operator wrote it.
                 Reading::Set(owner) | Reading::Unreadable(owner, _) => Some(owner.clone()),
                 Reading::Absent => None,
+            },
+            labels: Pair {
+                stable: runtime.stable_version.value().map(ToString::to_string),
+                canary: runtime.canary_version.value().map(ToString::to_string),
             },
             weight_version: runtime.weight.value().and_then(|value| value.version.clone()),
             unreadable: runtime.unreadable().into_iter().map(|(key, ..)| key.to_string()).collect(),
@@ -195,6 +219,7 @@ impl OperatorCommand {
             Self::Resume => "resume",
             Self::Abort => "abort",
             Self::Retry => "retry",
+            Self::Finish => "finish",
         }
     }
 }

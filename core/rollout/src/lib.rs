@@ -24,12 +24,14 @@ pub mod plan;
 pub mod refusal;
 pub mod registry;
 pub mod replay;
+mod role_text;
 pub mod schema;
 pub mod spec;
 pub mod state;
 pub mod step;
 pub mod target;
 pub mod termination;
+pub mod versions;
 
 pub use after_end::after_end;
 pub use step::{HostClocks, StepResult, step};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::EnvoyReading;
 use super::target::WeightTarget;
+use canary_model::role::Role;
 use canary_model::runtime::{Lease, Setting, WeightValue};
 use canary_model::weight::Weight;
 
@@ -69,11 +70,23 @@ pub(crate) fn in_runtime(
     };
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     differs(Setting::Weight, shown, value(target.weight, &target.version))
+        .or_else(|| in_labels(target, reading))
         .or_else(|| differs(Setting::Enabled, reading.enabled.map(switch), switch(target.enabled)))
         .or_else(|| differs(Setting::Epoch, number(reading.epoch), target.epoch.to_string()))
         .or_else(|| differs(Setting::Window, number(reading.window), target.window.to_string()))
         .or_else(owner)
         .or_else(|| in_lease(target, reading.lease.as_deref()))
+}
+
+/// The labels that the target has. An Envoy whose configuration is for other versions keeps them and ignores
+/// them; that holds the rollout as another version.
+fn in_labels(target: &WeightTarget, reading: &EnvoyReading) -> Option<EnvoyMismatch> {
+    Role::ALL.into_iter().find_map(|role| {
+        let wanted = target.labels.get(role).clone()?;
+        let shown = reading.labels.get(role).clone();
+        let key = Setting::version_of(role).as_str().to_owned();
+        (shown.as_ref() != Some(&wanted)).then_some(EnvoyMismatch::Runtime { key, shown, wanted })
+    })
 }
 
 fn in_lease(target: &WeightTarget, shown: Option<&str>) -> Option<EnvoyMismatch> {

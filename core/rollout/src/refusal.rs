@@ -22,6 +22,19 @@ pub enum CommandRefusal {
     NotRolledBack(Phase),
     /// The journal can't be written, and the command would advance the rollout.
     Unrecorded,
+    /// `abort` after the handover: both places run the new version.
+    HandedOver {
+        /// The rollout's name, for the command that goes back.
+        rollout: String,
+        /// The version that served before, if it is known.
+        old: Option<String>,
+    },
+    /// `finish` after the handover.
+    AlreadyFinished,
+    /// `promote --full` in Finalizing before stable's place has the new version.
+    StableNotDeployed,
+    /// A command that can't end a pause of Finalizing; `finish` can.
+    FinishInstead,
     /// A sentence of an older version's journal.
     #[serde(untagged)]
     Sentence(String),

@@ -4,10 +4,13 @@
 //! the parts of a file (rising weights, names of their own) only [`Spec::read`](super::spec::Spec::read)
 //! knows, which `canaryctl lint` asks.
 
+mod release;
+
 use serde_json::{Map, Value, json};
 
 use super::spec::Topic;
-use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, MAX_URL, NOTIFY_FIELDS};
+use super::spec::fields::MAX_URL;
+use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, NOTIFY_FIELDS};
 use super::spec::read_steps::{ENTRY_FIELDS, MAX_ENTRIES, MAX_REQUESTS, PAUSE_FIELDS};
 use canary_judge::spec::{MAX_METRICS, MetricKind, QUANTILES, Worse, metric_fields};
 use canary_judge::timing::Timing;
@@ -67,6 +70,9 @@ fn file_field(field: &str) -> Value {
             WHOLE_SECONDS,
             "Time after which traffic returns to stable if the controller dies: whole seconds, 1s to 24h (default 30s)",
         )),
+        "versions" => release::versions(),
+        "deploy" => release::deploy(),
+        "registry" => release::registry(),
         "steps" => steps(),
         "harmBudget" => optional(percentage(
             POSITIVE_SHARE,

@@ -5,6 +5,7 @@
 //! rollout: scorer
 //! envoys: [http://127.0.0.1:9901]
 //! lease: 30s
+//! versions: {canary: "3.2"}
 //! steps:
 //!   - setWeight: 1
 //!   - pause: {duration: 10m, minRequests: 500}
@@ -16,19 +17,26 @@
 //!     - {name: failures, kind: failureRate, margin: 0.1%}
 //! gates:  [{before: promotion, url: "https://ci.example.com/approve", timeout: 10s}]
 //! notify: [{on: [aborted, completed], url: "https://chat.example.com/hook"}]
+//! deploy: {command: [./deploy.sh], timeout: 10m, minRequests: 500}
 //! ```
 
+pub(super) mod fields;
 pub(super) mod read;
+pub(super) mod read_release;
 pub(super) mod read_steps;
+mod release;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use canary_judge::counts::Pair;
 use canary_judge::spec::{Analysis, MetricRule};
 use canary_model::document::{ConfigError, ConfigErrors, Node};
 use canary_model::weight::Weight;
+
+pub use release::{Deploy, DeployHook, HANDOVER_REQUESTS, MlflowRegistry};
 
 /// A rollout as its file plans it.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +48,9 @@ pub struct Spec {
     pub envoys: Vec<String>,
     /// How long a weight holds without renewal, in whole seconds, 1 to 86,400; 30 by default.
     pub lease_seconds: u32,
+    /// The versions that the file names (`versions:`); `None` leaves a role to the command line and to what
+    /// Envoy's configuration and runtime say.
+    pub versions: Pair<Option<String>>,
     /// The steps, their weights rising from above 0 to below 100 %; behind the last one comes the
     /// promotion to 100 %.
     pub steps: Vec<StepSpec>,
@@ -57,6 +68,10 @@ pub struct Spec {
     /// On how many Envoys the guard must trip for the whole rollout to be rolled back; 1 by default.
     /// All that can be reached are always enough.
     pub guard_quorum: u32,
+    /// How versions get into their places; `None`: operators put them there.
+    pub deploy: Option<Deploy>,
+    /// The registry that starts rollouts and is told their results.
+    pub registry: Option<MlflowRegistry>,
 }
 
 /// One weight and what must have been before the next one.
@@ -189,6 +204,16 @@ impl Spec {
         let durations = sum(&mut conditions().filter_map(|until| until.duration));
         let timeouts = sum(&mut conditions().filter_map(|until| until.timeout));
         [durations, timeouts].into_iter().find(|seconds| *seconds > 0).unwrap_or(HOUR)
+    }
+
+    /// What puts a version into a place, if the controller does that.
+    pub fn deploy_hook(&self) -> Option<&DeployHook> {
+        self.deploy.as_ref()?.hook.as_ref()
+    }
+
+    /// How many requests of each role the handover to the new stable judges.
+    pub fn handover_requests(&self) -> u64 {
+        self.deploy.as_ref().map_or(HANDOVER_REQUESTS, |deploy| deploy.min_requests)
     }
 
     /// The weight that comes after a step.

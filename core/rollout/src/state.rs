@@ -2,9 +2,11 @@
 //!
 //! Written as JSON and resumed it goes on exactly as if it had never stopped.
 
+mod finalization;
 mod fleet_member;
 mod older;
 mod progress;
+mod release;
 mod transitions;
 mod weight_history;
 
@@ -26,6 +28,7 @@ use canary_model::weight::Weight;
 
 pub use super::phase::Phase;
 pub use super::target::WeightTarget;
+pub(crate) use finalization::{DeployCall, DeployState, Finalization, FinalizingStage, Handover};
 pub(crate) use fleet_member::FleetMember;
 pub(crate) use progress::StepProgress;
 pub(crate) use weight_history::WeightHistory;
@@ -35,7 +38,7 @@ pub(crate) use weight_history::WeightHistory;
 /// [`step`](super::step()) alone changes it, and each change goes into the journal before it takes effect. Three
 /// groups of fields:
 /// - what was decided: `phase`, `attempt`, `epoch`, `window`, `target`, `progress`, `gates`, `outbox`,
-///   `ending`. A state of an older canaryctl keeps these ([`State::resume_older`]).
+///   `ending`, `named`, `labels`, `deploy`, `finalizing`, `finished`. A state of an older canaryctl keeps these ([`State::resume_older`]).
 /// - the evidence: `judge`, `totals`, `measured`, `due`, `outage`. It starts again in each epoch.
 /// - the Envoys as they were last seen: `members`, `tripped`, `shown_epoch`. The next look replaces it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +55,27 @@ pub struct State {
     /// The canary version that this rollout is about; every weight names it.
     #[serde(default)]
     pub(crate) canary_version: Option<String>,
+    /// Stable's version before the rollout, as far as it is known.
+    #[serde(default)]
+    pub(crate) stable_version: Option<String>,
+    /// The versions that somebody named: the file, the command line, the registry.
+    #[serde(default)]
+    pub(crate) named: Pair<Option<String>>,
+    /// The version labels that the rollout has set in Envoy's runtime, as they are written there.
+    #[serde(default)]
+    pub(crate) labels: Pair<Option<String>>,
+    /// The calls of the deploy hook.
+    #[serde(default)]
+    pub(crate) deploy: DeployState,
+    /// How far the handover to the new stable has come, in Finalizing.
+    #[serde(default)]
+    pub(crate) finalizing: Option<Finalization>,
+    /// Whether both places run the new version: there is nothing to go back to.
+    #[serde(default)]
+    pub(crate) finished: bool,
+    /// Whether it ended before anything was written to an Envoy.
+    #[serde(default)]
+    pub(crate) untouched: bool,
     pub(crate) attempt: u32,
     pub(crate) phase: Phase,
     pub(crate) clock: RolloutClock,
@@ -176,6 +200,13 @@ impl State {
             takeover,
             predecessor: None,
             canary_version: None,
+            stable_version: None,
+            named: Pair::default(),
+            labels: Pair::default(),
+            deploy: DeployState::default(),
+            finalizing: None,
+            finished: false,
+            untouched: false,
             attempt: 1,
             phase: Phase::Pending,
             clock: RolloutClock::default(),
@@ -253,9 +284,12 @@ impl State {
         })
     }
 
-    /// Where the rollout stands.
+    /// Where the rollout stands. In Finalizing it may be Paused, too.
     pub const fn phase(&self) -> Phase {
-        self.phase
+        match &self.finalizing {
+            Some(Finalization { paused: Some(_), .. }) => Phase::Paused,
+            _ => self.phase,
+        }
     }
 
     /// The index of the step it is in, from 0; `None` before the first and behind the last.

@@ -7,6 +7,8 @@
 mod commands;
 mod counts;
 mod decide;
+mod deploy;
+mod finalize;
 mod fleet;
 mod hooks;
 mod writes;
@@ -64,9 +66,11 @@ pub fn step(spec: &Spec, state: State, seen: Inputs, now: HostClocks) -> StepRes
     let mut context = StepContext::new(spec, state, now);
     let looked = !seen.envoys.is_empty();
     context.unrecorded = seen.unrecorded;
+    context.looked = looked;
     context.observe_fleet(&seen.envoys);
-    context.count(seen.observation, seen.measurements, looked);
+    context.count(seen.observation, seen.measurements);
     context.handle_responses(&seen.gates, &seen.notified);
+    context.handle_deploys(seen.deployed);
     for command in seen.commands {
         context.handle_command(command);
     }
@@ -90,6 +94,12 @@ struct StepContext<'s> {
     before: Phase,
     /// Whether every Envoy that could be reached had confirmed the target when the step began.
     confirmed_before: bool,
+    /// The call of the deploy hook that was under way when the step began, and hasn't ended since.
+    hook_before: Option<u32>,
+    /// Whether an Envoy was looked at in this step.
+    looked: bool,
+    /// What the handover's judge found against the new stable.
+    worse_stable: Option<Verdict>,
     /// A reason to roll back: the first that was found.
     rollback: Option<TerminationReason>,
     actions: Vec<Action>,
@@ -111,6 +121,7 @@ impl<'s> StepContext<'s> {
         state.clock.passed = state.clock.passed.saturating_add(passed);
         state.clock.last = Some(now.monotonic);
         let (before, confirmed_before) = (state.phase, state.confirmed());
+        let hook_before = state.deploy.under_way.map(|call| call.attempt);
         let (actions, events, replies, verdicts) = Default::default();
         let (rollback, line) = Default::default();
         let mut events: Vec<RolloutEvent> = events;
@@ -126,6 +137,9 @@ impl<'s> StepContext<'s> {
             unrecorded: false,
             before,
             confirmed_before,
+            hook_before,
+            looked: false,
+            worse_stable: None,
             rollback,
             actions,
             events,
@@ -133,6 +147,11 @@ impl<'s> StepContext<'s> {
             line,
             verdicts,
         }
+    }
+
+    /// Whether the guard protects anybody now.
+    const fn is_guarded(&self) -> bool {
+        self.under_way() || self.state.is_finalizing()
     }
 
     /// Whether the canary may have traffic that is worth judging.

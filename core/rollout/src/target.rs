@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use canary_judge::counts::Pair;
 use canary_model::weight::Weight;
 
 /// What every Envoy should show.
@@ -23,4 +24,12 @@ pub struct WeightTarget {
     pub lease_seconds: Option<u32>,
     /// Who drives the rollout; `None`: nobody any more.
     pub owner: Option<String>,
+    /// The version labels (`3.1=3.2`) that are set with it, by role; `None` leaves a role's key as it is.
+    #[serde(default, skip_serializing_if = "no_labels")]
+    pub labels: Pair<Option<String>>,
+}
+
+/// For serde, which passes references.
+fn no_labels(labels: &Pair<Option<String>>) -> bool {
+    *labels == Pair::default()
 }

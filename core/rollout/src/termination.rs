@@ -37,6 +37,19 @@ pub enum TerminationReason {
         /// The Envoy whose switch was thrown.
         envoy: String,
     },
+    /// The deploy hook could not put the new version into the canary's place; no weight has moved.
+    DeployFailed {
+        /// The version that was to be deployed.
+        version: String,
+        /// What the hook said.
+        why: String,
+    },
+    /// The guard tripped in the handover: the canary's place failed where the new stable didn't, so all
+    /// traffic went to stable's place at once. The rollout is Healthy.
+    GuardInHandover {
+        /// The Envoys whose guard tripped.
+        envoys: Vec<String>,
+    },
     /// Somebody else drives the rollout now; nothing is written any more.
     OtherOwner {
         /// As which Envoy shows.

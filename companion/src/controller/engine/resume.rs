@@ -40,7 +40,8 @@ impl Engine {
                     began_with = rollout_file::recorded(&start.file);
                     engine.owner = start.owner;
                     engine.file = start.file;
-                    engine.released = start.released;
+                    engine.released_last = start.released_last;
+                    engine.source = start.source;
                     engine.versions = start.versions;
                 }
                 JournalRecord::State(snapshot) => {
@@ -66,7 +67,15 @@ impl Engine {
             let snapshot = engine.snapshot();
             engine.journal.append_now(&[snapshot]).map_err(Error::Journal)?;
         }
-        last.retain(|action| !matches!(action, Action::Write { .. }));
+        let again = |action: &Action| {
+            !matches!(
+                action,
+                Action::Write { .. } | Action::Deploy { .. } | Action::CancelDeploy { .. }
+            )
+        };
+        last.retain(again);
+        // A hook whose end isn't in the journal is called again, however long ago it was called.
+        last.extend(engine.state.deploy_under_way());
         Ok((engine, last))
     }
 

@@ -33,12 +33,14 @@ fn errors_have_their_statuses() {
         (&started["phase"], &started["canary"]["version"]),
         (&json!("Pending"), &json!("3.2"))
     );
-    let paused = server.comes_to("one", is("Paused"));
+    let paused =
+        server.comes_to("one", |one| one["phase"] == "Paused" && one["weight"]["in_force"] == 5);
     let (_, shown) = http("GET", &url("/api/v1/rollouts/one"), &[]);
     let shown: Value = serde_json::from_str(&shown).unwrap();
-    for field in ["rollout", "phase", "step", "weight", "guard_tripped"] {
+    for field in ["rollout", "phase", "step", "guard_tripped"] {
         assert_eq!(shown[field], paused[field], "as `get -o json`: {field}");
     }
+    assert_eq!(shown["weight"]["set"], 5);
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn an_envoy_that_hangs_delays_nobody_else() {
     let aborted = || envoy_weight(&good, "two") == "0@3.2";
     crate::until("the abort", aborted);
     assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
-    server.ctl(&["abort", "one"]).exits(0);
+    server.ctl(&["abort", "one"]).exits(1).says(&hanging.url);
     crate::until("the abort", || envoy_weight(&good, "one") == "0@3.2");
 }
 
@@ -75,7 +75,7 @@ fn a_slow_hook_holds_its_own_rollout_alone() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let mut held = patient("one", &[&envoy]);
-    held["gates"] = json!([{"before": 5, "url": url, "timeout": "600s"}]);
+    held["gates"] = json!([{"before": 5, "url": url, "timeout": "60s"}]);
     place.file("one.yaml", &held);
     place.file("two.yaml", &quick("two", &[&envoy]));
     let mut server = Server::start(&place, &[]);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Blocker;
+use super::versions::{canary_on, canary_version, without_configuration};
 use crate::spec::Spec;
 use crate::state::{FleetMember, State};
 use canary_judge::spec::MetricRule;
@@ -14,13 +15,28 @@ use canary_model::role::Role;
 /// is known; empty if they all pass.
 pub(crate) fn before_first_weight(spec: &Spec, state: &State) -> Vec<Blocker> {
     let mut failing = while_under_way(state);
-    if state.reachable().next().is_some() && canary_version(state).is_none() {
-        failing.push(Blocker::CanaryVersion);
-    }
+    failing.extend(unknown_versions(state));
     failing.extend(missing_signals(spec, state));
     failing.extend(missing_timings(spec, state));
     failing.extend(Role::ALL.into_iter().filter_map(|role| no_endpoints(state, role)));
     failing
+}
+
+/// The checks that must pass before a version is deployed into the canary's place: what comes with the
+/// version, such as its endpoints, isn't among them.
+pub(crate) fn before_deploy(state: &State) -> Vec<Blocker> {
+    let mut failing = while_under_way(state);
+    failing.extend(unknown_versions(state));
+    failing
+}
+
+/// The versions that a weight or a label must name, and that aren't known.
+fn unknown_versions(state: &State) -> Vec<Blocker> {
+    if state.reachable().next().is_none() {
+        return Vec::new();
+    }
+    let canary = canary_version(state).is_none().then_some(Blocker::CanaryVersion);
+    canary.into_iter().chain(without_configuration(state)).collect()
 }
 
 /// What holds a rollout that has begun: a refused configuration, another version, filters that count
@@ -32,9 +48,8 @@ pub(crate) fn while_under_way(state: &State) -> Vec<Blocker> {
         holding.push(Blocker::RefusedConfiguration { envoys: refused });
     }
     if let Some(expected) = canary_version(state) {
-        let other = |member: &FleetMember| {
-            member.versions.canary.clone().filter(|version| *version != expected)
-        };
+        let other =
+            |member: &FleetMember| canary_on(state, member).filter(|version| *version != expected);
         let envoys = named(state, other);
         if !envoys.is_empty() {
             holding.push(Blocker::OtherVersion { expected, envoys });
@@ -57,13 +72,6 @@ fn ages(state: &State) -> Vec<Blocker> {
     let outdated = (!outdated.is_empty()).then_some(Blocker::OutdatedFilter { envoys: outdated });
     let differ = differ.then_some(Blocker::OneOutcomeAge { envoys: known });
     outdated.into_iter().chain(differ).collect()
-}
-
-/// The canary version that the rollout is about; before its start, if the caller didn't know it, what
-/// the first Envoy that says anything says. Envoys that say something else hold the rollout.
-pub(crate) fn canary_version(state: &State) -> Option<String> {
-    let shown = || state.reachable().find_map(|(_, member)| member.versions.canary.clone());
-    state.canary_version.clone().or_else(shown)
 }
 
 /// The reachable Envoys about which there is something to say, with what it is.
@@ -136,4 +144,22 @@ fn missing_timings(spec: &Spec, state: &State) -> Vec<Blocker> {
         }
     }
     missing
+}
+
+/// Envoys that don't show the target yet.
+pub(super) fn confirmation(state: &State) -> Option<Blocker> {
+    if state.reachable().next().is_none() {
+        return Some(Blocker::AnyEnvoy);
+    }
+    let mismatch = |(name, member): (&String, &FleetMember)| {
+        member.mismatch.as_ref().map(|mismatch| (name.clone(), mismatch.clone()))
+    };
+    let envoys: Vec<_> = state.reachable().filter_map(mismatch).collect();
+    (!envoys.is_empty()).then_some(Blocker::Confirmation { envoys })
+}
+
+/// Counts that can't be read.
+pub(super) fn outage(state: &State) -> Option<Blocker> {
+    let since = state.outage?;
+    Some(Blocker::Counts { missing: state.clock.passed.saturating_sub(since) })
 }

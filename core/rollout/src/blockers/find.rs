@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::finalizing::{deploying, finalizing};
 use super::{Blocker, Blockers, MissingInput, StepPosition, checks};
 use crate::advance;
 use crate::mismatch::EnvoyMismatch;
@@ -18,14 +19,19 @@ use canary_judge::verdict::{Conclusion, Findings, NonInferiorityFigures, Verdict
 pub fn blockers(spec: &Spec, state: &State) -> Blockers {
     let waits = match state.phase {
         Phase::Pending => pending(spec, state),
+        Phase::Deploying => match deploying(state) {
+            Some(hook) => vec![hook],
+            None => before_first_step(spec, state),
+        },
         Phase::Progressing | Phase::Paused => running(spec, state),
         Phase::Promoting => {
             let mut waits = checks::while_under_way(state);
-            waits.extend(confirmation(state));
+            waits.extend(checks::confirmation(state));
             waits
         }
         Phase::Aborting => rollback(spec, state),
-        Phase::Healthy | Phase::Degraded => Vec::new(),
+        Phase::Finalizing => finalizing(spec, state),
+        Phase::Healthy | Phase::Measured | Phase::Degraded => Vec::new(),
     };
     let lost = |(name, member): (&String, &FleetMember)| {
         member.lost.as_ref().map(|why| (name.clone(), why.clone()))
@@ -44,19 +50,15 @@ fn pending(spec: &Spec, state: &State) -> Vec<Blocker> {
     if state.reachable().next().is_none() {
         return vec![Blocker::AnyEnvoy];
     }
-    let failing = checks::before_first_weight(spec, state);
-    if failing.is_empty() { gates(spec, state, GatePosition::Step(0)) } else { failing }
+    if spec.deploy_hook().is_some() {
+        return checks::before_deploy(state);
+    }
+    before_first_step(spec, state)
 }
 
-fn confirmation(state: &State) -> Option<Blocker> {
-    if state.reachable().next().is_none() {
-        return Some(Blocker::AnyEnvoy);
-    }
-    let mismatch = |(name, member): (&String, &FleetMember)| {
-        member.mismatch.as_ref().map(|mismatch| (name.clone(), mismatch.clone()))
-    };
-    let envoys: Vec<_> = state.reachable().filter_map(mismatch).collect();
-    (!envoys.is_empty()).then_some(Blocker::Confirmation { envoys })
+fn before_first_step(spec: &Spec, state: &State) -> Vec<Blocker> {
+    let failing = checks::before_first_weight(spec, state);
+    if failing.is_empty() { gates(spec, state, GatePosition::Step(0)) } else { failing }
 }
 
 fn rollback(spec: &Spec, state: &State) -> Vec<Blocker> {
@@ -96,12 +98,8 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
     let mut waits: Vec<Blocker> =
         pausing.clone().map(|why| Blocker::Operator { why }).into_iter().collect();
     waits.extend(checks::while_under_way(state));
-    waits.extend(confirmation(state));
-    waits.extend(
-        state
-            .outage
-            .map(|since| Blocker::Counts { missing: state.clock.passed.saturating_sub(since) }),
-    );
+    waits.extend(checks::confirmation(state));
+    waits.extend(checks::outage(state));
     if !matches!(pausing, Some(PauseReason::File | PauseReason::Command)) {
         waits.extend(unmet(spec, state));
     }

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::fields::{given, is_url, optional, url};
+use super::read_release;
 use super::read_steps::{self, percent};
 use super::{Gate, GatePosition, Notify, Spec, StepSpec, Topic};
+use canary_judge::counts::Pair;
 use canary_judge::spec::{Analysis, FALSE_ABORT, FALSE_SPLIT, MetricRule, percentage};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::duration;
@@ -16,8 +19,6 @@ use canary_model::runtime::MAX_LEASE_SECONDS;
 pub(crate) const MAX_ENVOYS: usize = 1_000;
 /// The most gates, and the most `notify` entries.
 pub(crate) const MAX_HOOKS: usize = 16;
-/// The longest URL, in bytes.
-pub(crate) const MAX_URL: usize = 2_048;
 /// How long a weight holds without renewal where the file does not say.
 const DEFAULT_LEASE_SECONDS: u32 = 30;
 /// How long a gate may take to answer where the file does not say.
@@ -26,10 +27,11 @@ const DEFAULT_GATE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_GATE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The fields of a rollout file.
-pub(crate) const FIELDS: [&str; 10] = [
+pub(crate) const FIELDS: [&str; 13] = [
     "rollout",
     "envoys",
     "lease",
+    "versions",
     "steps",
     "harmBudget",
     "analysis",
@@ -37,6 +39,8 @@ pub(crate) const FIELDS: [&str; 10] = [
     "notify",
     "manual",
     "guardQuorum",
+    "deploy",
+    "registry",
 ];
 /// The fields of an entry of `gates`.
 pub(crate) const GATE_FIELDS: [&str; 3] = ["before", "url", "timeout"];
@@ -64,7 +68,13 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
     let lease_seconds = given(&fields, "lease", DEFAULT_LEASE_SECONDS, lease, problems);
     let notify = given(&fields, "notify", vec![], notify, problems);
     let guard_quorum = given(&fields, "guardQuorum", 1, quorum, problems);
+    let versions = given(&fields, "versions", Pair::default(), read_release::versions, problems);
+    let deploy = optional(&fields, "deploy", read_release::deploy, problems);
+    let registry = optional(&fields, "registry", read_release::registry, problems);
     let spec = Spec {
+        versions: versions?,
+        deploy: deploy?,
+        registry: registry?,
         envoys: envoys?,
         lease_seconds: lease_seconds?,
         notify: notify?,
@@ -77,27 +87,6 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
         manual: manual?,
     };
     fit(&spec, problems).then_some(spec)
-}
-
-/// What one field says, or its default.
-fn given<'a, T>(
-    fields: &Object<'a>,
-    name: &str,
-    default: T,
-    read: impl FnOnce(&Node<'a>, &mut ConfigErrors) -> Option<T>,
-    problems: &mut ConfigErrors,
-) -> Option<T> {
-    fields.get(name).map_or(Some(default), |node| read(&node, problems))
-}
-
-/// What one field says, or that it is not there; `None` where it can't be read.
-fn optional<'a, T>(
-    fields: &Object<'a>,
-    name: &str,
-    read: impl FnOnce(&Node<'a>, &mut ConfigErrors) -> Option<T>,
-    problems: &mut ConfigErrors,
-) -> Option<Option<T>> {
-    fields.get(name).map_or(Some(None), |node| read(&node, problems).map(Some))
 }
 
 /// A rollback condition is defined before the start: a file without one is refused.
@@ -186,22 +175,6 @@ fn all<T>(read: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
 fn is_admin(text: &str) -> bool {
     let socket = text.strip_prefix("unix://").map(|path| path.starts_with('/') && path.len() > 1);
     socket.unwrap_or_else(|| text.starts_with("http://") && is_url(text))
-}
-
-fn is_url(text: &str) -> bool {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let host = rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric() || c == '['));
-    let plain = |c: char| !c.is_whitespace() && !c.is_control();
-    host && text.len() <= MAX_URL && text.chars().all(plain)
-}
-
-fn url(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<String> {
-    let read = |text: &str| is_url(text).then(|| text.to_owned());
-    fields.require("url", problems)?.parsed(
-        "a URL that begins with http:// or https://",
-        read,
-        problems,
-    )
 }
 
 fn gates(node: &Node<'_>, steps: &[StepSpec], problems: &mut ConfigErrors) -> Option<Vec<Gate>> {

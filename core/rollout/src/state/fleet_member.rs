@@ -25,6 +25,9 @@ pub(crate) struct FleetMember {
     /// The version labels in force, when last read.
     #[serde(default)]
     pub(crate) versions: Pair<Option<String>>,
+    /// The version labels of its configuration alone, when last read.
+    #[serde(default)]
+    pub(crate) configured: Pair<Option<String>>,
     /// The signals that its filter has for this rollout, when last read.
     #[serde(default)]
     pub(crate) signals: Option<BTreeSet<String>>,

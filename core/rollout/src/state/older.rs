@@ -11,9 +11,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    FleetMember, GateState, LeaseState, Outgoing, Phase, ResumeStateError, RolloutClock, State,
-    StepProgress, WeightTarget,
+    DeployState, Finalization, FinalizingStage, FleetMember, GateState, LeaseState, Outgoing,
+    Phase, ResumeStateError, RolloutClock, State, StepProgress, WeightTarget,
 };
+use crate::pause::PauseReason;
 use crate::spec::Spec;
 use crate::termination::TerminationReason;
 use canary_judge::counts::{Pair, Trials};
@@ -27,6 +28,20 @@ struct OlderState {
     predecessor: Option<String>,
     #[serde(default)]
     canary_version: Option<String>,
+    #[serde(default)]
+    stable_version: Option<String>,
+    #[serde(default)]
+    named: Pair<Option<String>>,
+    #[serde(default)]
+    labels: Pair<Option<String>>,
+    #[serde(default)]
+    deploy: DeployState,
+    #[serde(default)]
+    finalizing: Option<OlderFinalization>,
+    #[serde(default)]
+    finished: bool,
+    #[serde(default)]
+    untouched: bool,
     attempt: u32,
     phase: Phase,
     clock: RolloutClock,
@@ -44,6 +59,14 @@ struct OlderState {
     notices: u64,
     ending: Option<TerminationReason>,
     aborting_since: Duration,
+}
+
+/// Finalizing without its evidence, which is collected again.
+#[derive(Deserialize)]
+struct OlderFinalization {
+    stage: FinalizingStage,
+    deployed: bool,
+    paused: Option<PauseReason>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +94,17 @@ impl State {
         let mut state = Self::new(spec, &older.owner, older.takeover)
             .with_predecessor(older.predecessor)
             .with_canary_version(older.canary_version.or(version));
+        state.stable_version = older.stable_version;
+        state.named = older.named;
+        state.labels = older.labels;
+        state.deploy = older.deploy;
+        state.finished = older.finished;
+        state.untouched = older.untouched;
+        let finalization = |older: OlderFinalization| {
+            let OlderFinalization { stage, deployed, paused } = older;
+            Finalization { stage, deployed, paused, handover: None }
+        };
+        state.finalizing = older.finalizing.map(finalization);
         let member = |(name, older): (String, OlderMember)| {
             let OlderMember { lost, took, free, stable } = older;
             (name, FleetMember { lost, took, free, stable, ..FleetMember::default() })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{FleetMember, State, StepProgress, WeightHistory, WeightTarget};
 use crate::mismatch::EnvoyMismatch;
 use crate::spec::Spec;
+use crate::versions::ReleaseVersions;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Observation;
 use canary_judge::spec::MetricRule;
@@ -42,10 +43,17 @@ impl State {
     /// Back to before the start, for another attempt. Time and notifications go on.
     pub(crate) fn reset(&mut self, spec: &Spec, attempt: u32) {
         let fresh = Self::new(spec, &self.owner, self.takeover)
-            .with_canary_version(self.canary_version.clone())
+            .with_versions(ReleaseVersions {
+                named: self.named.clone(),
+                versions: Pair {
+                    stable: self.stable_version.clone(),
+                    canary: self.canary_version.clone(),
+                },
+            })
             .with_predecessor(self.predecessor.clone());
         let old = std::mem::replace(self, fresh);
         self.attempt = attempt;
+        self.deploy.calls = old.deploy.calls;
         self.epoch = old.epoch;
         self.shown_epoch = old.shown_epoch;
         self.clock = old.clock;
@@ -67,6 +75,7 @@ impl State {
             window: self.window,
             lease_seconds: Some(spec.lease_seconds),
             owner: Some(self.owner.clone()),
+            labels: self.labels.clone(),
         }
     }
 

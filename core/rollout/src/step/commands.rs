@@ -1,6 +1,7 @@
 //! What persons ask for: each command is obeyed or refused with a reason.
 
 use super::StepContext;
+use crate::blockers::finalizing;
 use crate::event::{CommandReply, RolloutEvent};
 use crate::inputs::OperatorCommand;
 use crate::refusal::CommandRefusal;
@@ -16,11 +17,9 @@ impl StepContext<'_> {
             OperatorCommand::PromoteFull => self.promote_full(),
             OperatorCommand::Pause => self.pause(),
             OperatorCommand::Resume => self.resume(),
-            OperatorCommand::Abort => {
-                self.request_rollback(TerminationReason::Operator);
-                Ok(())
-            }
+            OperatorCommand::Abort => self.abort(),
             OperatorCommand::Retry => self.retry(),
+            OperatorCommand::Finish => self.finish(),
         };
         let refused = result.err();
         self.replies.push(CommandReply { command, refused });
@@ -49,15 +48,28 @@ impl StepContext<'_> {
 
     fn promote_full(&mut self) -> Result<(), CommandRefusal> {
         match self.state.phase {
+            Phase::Finalizing => self.overrule_handover(),
             Phase::Promoting | Phase::Healthy => Ok(()),
             Phase::Progressing | Phase::Paused => {
                 self.begin_promotion(TerminationReason::PromotedByOperator);
                 Ok(())
             }
-            phase @ (Phase::Pending | Phase::Aborting | Phase::Degraded) => {
-                Err(CommandRefusal::NotInPhase(phase))
-            }
+            phase @ (Phase::Pending
+            | Phase::Deploying
+            | Phase::Aborting
+            | Phase::Measured
+            | Phase::Degraded) => Err(CommandRefusal::NotInPhase(phase)),
         }
+    }
+
+    /// After the handover, both places run the new version, and there is nothing to go back to.
+    fn abort(&mut self) -> Result<(), CommandRefusal> {
+        if self.state.phase == Phase::Healthy && self.state.finished {
+            let (rollout, old) = (self.spec.rollout.clone(), self.state.stable_version.clone());
+            return Err(CommandRefusal::HandedOver { rollout, old });
+        }
+        self.request_rollback(TerminationReason::Operator);
+        Ok(())
     }
 
     fn pause(&mut self) -> Result<(), CommandRefusal> {
@@ -98,6 +110,9 @@ impl StepContext<'_> {
     fn running(&self) -> Result<(), CommandRefusal> {
         match self.state.phase {
             Phase::Progressing | Phase::Paused => Ok(()),
+            Phase::Finalizing if finalizing::paused(&self.state).is_some() => {
+                Err(CommandRefusal::FinishInstead)
+            }
             phase => Err(CommandRefusal::NotInPhase(phase)),
         }
     }
@@ -111,6 +126,8 @@ impl StepContext<'_> {
     pub(super) fn give_up(&mut self, reason: TerminationReason) {
         self.state.phase = Phase::Degraded;
         self.state.target = None;
+        self.state.finalizing = None;
+        self.state.deploy.under_way = None;
         self.state.ending = Some(reason.clone());
         self.events.push(RolloutEvent::Degraded { reason, unreachable: Vec::new() });
     }

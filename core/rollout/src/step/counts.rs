@@ -14,32 +14,38 @@ impl StepContext<'_> {
         &mut self,
         observation: Option<Observation>,
         measurements: BTreeMap<String, Measurement>,
-        looked: bool,
     ) {
         // A line begins where the one before ended, whatever steps were taken in between.
         let begins = self.state.counted;
         if observation.is_some() {
             self.state.counted = self.state.clock.passed;
         }
-        if !self.under_way() {
+        if !self.is_guarded() {
             return;
+        }
+        self.note_outage(observation.is_some());
+        if self.state.is_finalizing() {
+            return self.count_handover(observation, begins);
         }
         self.state.measured.extend(measurements);
         match observation {
             Some(line) => {
-                if self.state.outage.take().is_some() {
-                    self.events.push(RolloutEvent::OutageOver);
-                }
                 self.state.sticky.get_or_insert(line.sticky);
                 self.take(line, begins);
             }
-            None => {
-                if looked && self.state.outage.is_none() {
-                    self.state.outage = Some(self.state.clock.passed);
-                    self.events.push(RolloutEvent::Outage);
-                }
-                self.judge_measurements();
+            None => self.judge_measurements(),
+        }
+    }
+
+    /// Tells when counts stop or start being readable.
+    fn note_outage(&mut self, counted: bool) {
+        if counted {
+            if self.state.outage.take().is_some() {
+                self.events.push(RolloutEvent::OutageOver);
             }
+        } else if self.looked && self.state.outage.is_none() {
+            self.state.outage = Some(self.state.clock.passed);
+            self.events.push(RolloutEvent::Outage);
         }
     }
 

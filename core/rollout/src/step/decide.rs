@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::StepContext;
 use crate::advance;
-use crate::blockers::checks;
+use crate::blockers::{checks, versions};
 use crate::event::RolloutEvent;
 use crate::spec::GatePosition;
 use crate::state::{Phase, WeightTarget};
@@ -16,6 +16,9 @@ const WINDOW: Duration = Duration::from_secs(3_600);
 
 impl StepContext<'_> {
     pub(super) fn decide(&mut self) {
+        if self.state.is_finalizing() {
+            return self.finalize();
+        }
         if let Some(reason) = self.rollback.take()
             && self.may_request_rollback(&reason)
         {
@@ -23,19 +26,24 @@ impl StepContext<'_> {
         }
         match self.state.phase {
             Phase::Pending => self.begin(),
+            Phase::Deploying => self.begin_steps(),
             Phase::Progressing | Phase::Paused => self.progress(),
             Phase::Promoting => self.finish_promotion(),
             Phase::Aborting => self.finish_rollback(),
-            Phase::Healthy | Phase::Degraded => {}
+            Phase::Finalizing | Phase::Healthy | Phase::Measured | Phase::Degraded => {}
         }
     }
 
     /// A person's word counts in every phase but after a rollback; everything else before the end.
     fn may_request_rollback(&self, reason: &TerminationReason) -> bool {
         match self.state.phase {
-            Phase::Pending | Phase::Progressing | Phase::Paused | Phase::Promoting => true,
+            Phase::Pending
+            | Phase::Deploying
+            | Phase::Progressing
+            | Phase::Paused
+            | Phase::Promoting => true,
             Phase::Healthy => *reason == TerminationReason::Operator,
-            Phase::Aborting => false,
+            Phase::Aborting | Phase::Finalizing | Phase::Measured => false,
             Phase::Degraded => {
                 let lost = matches!(self.state.ending, Some(TerminationReason::OtherOwner { .. }));
                 *reason == TerminationReason::Operator && lost
@@ -44,6 +52,9 @@ impl StepContext<'_> {
     }
 
     fn begin_rollback(&mut self, mut reason: TerminationReason) {
+        if self.state.phase == Phase::Deploying {
+            return self.abandon(reason);
+        }
         if let TerminationReason::Guard { counts, .. } = &mut reason {
             *counts = Some(self.state.totals);
         }
@@ -61,6 +72,7 @@ impl StepContext<'_> {
             window,
             lease_seconds: None,
             owner: None,
+            labels: self.state.labels.clone(),
         });
     }
 
@@ -82,8 +94,18 @@ impl StepContext<'_> {
     /// The rollout begins when somebody was looked at since it could: who owns it shows then.
     fn begin(&mut self) {
         let looked = self.before == Phase::Pending && self.state.reachable().next().is_some();
+        if self.unrecorded || !looked {
+            return;
+        }
+        if self.spec.deploy_hook().is_some() { self.begin_deploying() } else { self.begin_steps() }
+    }
+
+    /// The first weight is set when the new version is in its place, and nothing holds it.
+    fn begin_steps(&mut self) {
+        let deployed = self.state.deploy.canary_done || self.spec.deploy_hook().is_none();
+        let ready = deployed && self.state.reachable().next().is_some();
         if self.unrecorded
-            || !looked
+            || !ready
             || !checks::before_first_weight(self.spec, &self.state).is_empty()
         {
             return;
@@ -91,9 +113,10 @@ impl StepContext<'_> {
         if !self.passes(GatePosition::Step(0)) {
             return;
         }
-        self.state.canary_version = checks::canary_version(&self.state);
+        self.state.canary_version = versions::canary_version(&self.state);
         let last = self.state.epoch.max(self.state.shown_epoch);
         let epoch = self.now.unix.max(last.saturating_add(1));
+        self.state.labels = versions::labels(&self.state);
         self.state.begin(self.spec, epoch);
         let attempt = self.state.attempt;
         self.events.push(RolloutEvent::Started { epoch, attempt });
@@ -132,7 +155,7 @@ impl StepContext<'_> {
     }
 
     /// A new window at least hourly, and where leases may have run out while nobody looked.
-    fn renew_window(&mut self) {
+    pub(super) fn renew_window(&mut self) {
         let age = self.state.clock.passed.saturating_sub(self.state.window_began);
         if age >= WINDOW || self.gap {
             self.state.next_window();
@@ -175,6 +198,9 @@ impl StepContext<'_> {
         {
             return;
         }
+        if self.spec.deploy_hook().is_some() {
+            return self.begin_finalizing(false);
+        }
         if !self.state.releasing {
             self.state.releasing = true;
             let driven = self.state.driven(self.spec, Weight::FULL);
@@ -191,7 +217,7 @@ impl StepContext<'_> {
         self.events.push(RolloutEvent::Completed { reason, unreachable });
     }
 
-    fn unreachable(&self) -> Vec<String> {
+    pub(super) fn unreachable(&self) -> Vec<String> {
         self.state.unreachable().map(|(name, _)| name.to_owned()).collect()
     }
 }

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::StepContext;
+use crate::blockers::versions;
 use crate::event::RolloutEvent;
 use crate::inputs::{EnvoyInput, EnvoyReading};
 use crate::mismatch;
 use crate::state::{FleetMember, Phase};
 use crate::termination::TerminationReason;
+use canary_judge::counts::Pair;
+use canary_model::role::Role;
+use canary_model::runtime::VersionLabel;
 
 /// A larger epoch is none that counts on; nothing has to lie above it.
 const LARGEST_EPOCH: u64 = 1 << 53;
@@ -50,7 +54,10 @@ impl StepContext<'_> {
         self.check_guard(name, shown);
         self.compare(&mut member, shown);
         self.note_configuration(name, &member, shown);
+        let before = versions::canary_on(&self.state, &member);
         member.versions.clone_from(&shown.versions);
+        member.configured = configured(shown);
+        self.note_version(name, before, &member);
         member.signals.clone_from(&shown.signals);
         member.value_signals.clone_from(&shown.value_signals);
         member.timings.clone_from(&shown.timings);
@@ -61,7 +68,7 @@ impl StepContext<'_> {
         self.state.members.insert(name.to_owned(), member);
     }
 
-    /// Tells when an Envoy begins or stops refusing a configuration, and when its canary changes.
+    /// Tells when an Envoy begins or stops refusing a configuration.
     fn note_configuration(&mut self, name: &str, member: &FleetMember, shown: &EnvoyReading) {
         let envoy = name.to_owned();
         match (&member.refused, &shown.refused) {
@@ -72,8 +79,12 @@ impl StepContext<'_> {
             (Some(_), None) => self.events.push(RolloutEvent::ConfigurationAccepted { envoy }),
             _ => {}
         }
-        let (before, now) = (&member.versions.canary, &shown.versions.canary);
-        if let (Some(version), Some(expected)) = (now, &self.state.canary_version)
+    }
+
+    /// Tells when an Envoy's canary becomes another version than the rollout's.
+    fn note_version(&mut self, name: &str, before: Option<String>, member: &FleetMember) {
+        let now = versions::canary_on(&self.state, member);
+        if let (Some(version), Some(expected)) = (&now, &self.state.canary_version)
             && version != expected
             && before != now
         {
@@ -86,10 +97,12 @@ impl StepContext<'_> {
     fn check_owner(&mut self, name: &str, member: &FleetMember, shown: &EnvoyReading) {
         let state = &self.state;
         let settled = match state.phase {
-            Phase::Pending => !state.takeover,
+            Phase::Pending | Phase::Deploying => !state.takeover,
             Phase::Progressing | Phase::Paused => !state.takeover || state.took(member),
-            Phase::Promoting => !state.releasing && (!state.takeover || state.took(member)),
-            Phase::Healthy | Phase::Aborting | Phase::Degraded => false,
+            Phase::Promoting | Phase::Finalizing => {
+                !state.releasing && (!state.takeover || state.took(member))
+            }
+            Phase::Healthy | Phase::Measured | Phase::Aborting | Phase::Degraded => false,
         };
         let Some(owner) = shown.owner.as_ref().filter(|owner| **owner != state.owner) else {
             return;
@@ -102,8 +115,12 @@ impl StepContext<'_> {
         }
     }
 
-    /// Someone who throws the kill switch wants a rollback, not a controller that sets it back.
+    /// Someone who throws the kill switch wants a rollback, not a controller that sets it back. In Finalizing
+    /// there is nothing to roll back to, and it is set back.
     fn check_switch(&mut self, name: &str, member: &FleetMember, shown: &EnvoyReading) {
+        if self.state.is_finalizing() {
+            return;
+        }
         let open = self.state.target.as_ref().is_some_and(|target| target.enabled);
         // Our epoch and owner were written together with an open switch: who shut it came later.
         let written = shown.owner.as_ref() == Some(&self.state.owner)
@@ -114,7 +131,7 @@ impl StepContext<'_> {
     }
 
     fn check_guard(&mut self, name: &str, shown: &EnvoyReading) {
-        let this_epoch = shown.epoch_in_force == Some(self.state.epoch) && self.under_way();
+        let this_epoch = shown.epoch_in_force == Some(self.state.epoch) && self.is_guarded();
         let tripped = shown.guard_tripped == Some(true) && this_epoch;
         if tripped && self.state.tripped.insert(name.to_owned()) {
             self.events.push(RolloutEvent::GuardTripped { envoy: name.to_owned() });
@@ -125,7 +142,7 @@ impl StepContext<'_> {
         let reachable = self.state.reachable().count();
         let quorum = usize::try_from(self.spec.guard_quorum).unwrap_or(usize::MAX);
         let tripped = &self.state.tripped;
-        if !tripped.is_empty() && tripped.len() >= quorum.min(reachable) && self.under_way() {
+        if !tripped.is_empty() && tripped.len() >= quorum.min(reachable) && self.is_guarded() {
             let envoys = tripped.iter().cloned().collect();
             self.request_rollback(TerminationReason::Guard { envoys, counts: None });
         }
@@ -146,4 +163,13 @@ impl StepContext<'_> {
             member.stable |= !target.enabled;
         }
     }
+}
+
+/// The configured versions of an Envoy; where its configuration isn't shown, its labels say which they are for.
+fn configured(shown: &EnvoyReading) -> Pair<Option<String>> {
+    let roles = Pair { stable: Role::Stable, canary: Role::Canary };
+    roles.map(|role| {
+        let label = || VersionLabel::parse(shown.labels.get(role).as_deref()?).ok();
+        shown.configured.get(role).clone().or_else(|| Some(label()?.configured))
+    })
 }

@@ -9,6 +9,7 @@ use canary_judge::spec::MetricRule;
 
 impl StepContext<'_> {
     pub(super) fn act(&mut self) {
+        self.cancel_deploy();
         self.write();
         self.measure();
         self.notify();

@@ -13,13 +13,14 @@ use serde_json::json;
 use crate::shell::Shell;
 use crate::world::World;
 
-const COMMANDS: [OperatorCommand; 6] = [
+const COMMANDS: [OperatorCommand; 7] = [
     OperatorCommand::Promote,
     OperatorCommand::PromoteFull,
     OperatorCommand::Pause,
     OperatorCommand::Resume,
     OperatorCommand::Abort,
     OperatorCommand::Retry,
+    OperatorCommand::Finish,
 ];
 
 fn spec() -> Spec {
@@ -50,7 +51,7 @@ fn at(phase: Phase) -> (World, Shell) {
         Phase::Paused => &[OperatorCommand::Pause],
         Phase::Promoting | Phase::Healthy => &[OperatorCommand::PromoteFull],
         Phase::Aborting | Phase::Degraded => &[OperatorCommand::Abort],
-        Phase::Pending | Phase::Progressing => &[],
+        _ => &[],
     };
     shell.commands.extend(commands);
     let rounds = if matches!(phase, Phase::Healthy | Phase::Degraded) { 10 } else { 1 };
@@ -60,13 +61,13 @@ fn at(phase: Phase) -> (World, Shell) {
 
 #[test]
 fn each_command_in_each_phase_is_obeyed_or_refused_with_a_reason() {
-    use OperatorCommand::{Abort, Pause, Promote, PromoteFull, Resume, Retry};
+    use OperatorCommand::{Abort, Finish, Pause, Promote, PromoteFull, Resume, Retry};
     let obeyed: [(Phase, &[OperatorCommand]); 7] = [
         (Phase::Pending, &[Abort]),
         (Phase::Progressing, &[Promote, PromoteFull, Pause, Abort]),
         (Phase::Paused, &[Promote, PromoteFull, Pause, Resume, Abort]),
         (Phase::Promoting, &[PromoteFull, Abort]),
-        (Phase::Healthy, &[PromoteFull, Abort]),
+        (Phase::Healthy, &[PromoteFull, Abort, Finish]),
         (Phase::Aborting, &[Abort]),
         (Phase::Degraded, &[Abort, Retry]),
     ];

@@ -181,6 +181,7 @@ fn seen(round: &Round, state: &State) -> Inputs {
         envoys: round.envoys.iter().map(|(name, one)| (name.clone(), envoy(one))).collect(),
         gates: round.gates.iter().map(answer).collect(),
         notified: round.notified.iter().map(delivery).collect(),
+        deployed: Vec::new(),
     }
 }
 

@@ -146,6 +146,10 @@ impl Stage {
                     ));
                 }
                 Action::AskGate { gate, attempt } => say(format!("ask gate {gate}, try {attempt}")),
+                Action::Deploy { role, version, attempt } => {
+                    say(format!("deploy {version} into {role}'s place, call {attempt}"));
+                }
+                Action::CancelDeploy { attempt } => say(format!("cancel deploy {attempt}")),
                 Action::Measure { metric } => say(format!("measure {metric}")),
                 Action::Notify(notice) => say(format!(
                     "notify hook {} of {}, number {}, try {}",

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::Measurement;
+use canary_model::role::Role;
 use canary_model::weight::Weight;
 use canary_rollout::action::{Action, Notification};
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::inputs::{DeliveryReport, GateAnswer, Inputs, OperatorCommand};
+use canary_rollout::inputs::{DeliveryReport, DeployAnswer, GateAnswer, Inputs, OperatorCommand};
 use canary_rollout::spec::Spec;
 use canary_rollout::state::State;
+use canary_rollout::versions::ReleaseVersions;
 use canary_rollout::{HostClocks, StepResult, step};
 
 use crate::world::{World, line};
@@ -40,6 +42,14 @@ pub(crate) struct Shell {
     pub(crate) hooks_work: bool,
     pub(crate) delivered: Vec<Notification>,
     answers: Inputs,
+    /// How many rounds a deploy hook takes; `None`: it never ends.
+    pub(crate) deploy_takes: Option<u32>,
+    /// Why deploy hooks fail, if they do.
+    pub(crate) deploy_fails: Option<String>,
+    /// Every call of the deploy hook.
+    pub(crate) deploys: Vec<(Role, String)>,
+    /// The hooks that run, by their number, with the rounds that are left.
+    pub(crate) hooks: BTreeMap<u32, Option<u32>>,
 }
 
 struct Journal {
@@ -65,6 +75,34 @@ impl Shell {
             hooks_work: true,
             delivered: Vec::new(),
             answers: Inputs::default(),
+            deploy_takes: Some(2),
+            deploy_fails: None,
+            deploys: Vec::new(),
+            hooks: BTreeMap::new(),
+        }
+    }
+
+    /// A rollout with versions that somebody named.
+    pub(crate) fn releasing(spec: Spec, versions: ReleaseVersions) -> Self {
+        let state = State::new(&spec, "ctl", false).with_versions(versions);
+        let mut shell = Self::new(spec, "ctl", false);
+        shell.journal.state = serde_json::to_string(&state).unwrap();
+        shell
+    }
+
+    /// A second of the running hooks.
+    fn run_hooks(&mut self) {
+        let hooks = std::mem::take(&mut self.hooks);
+        for (attempt, left) in hooks {
+            match left {
+                Some(0) => {
+                    let failed = self.deploy_fails.clone();
+                    self.answers.deployed.push(DeployAnswer { attempt, failed });
+                }
+                left => {
+                    self.hooks.insert(attempt, left.map(|left| left - 1));
+                }
+            }
         }
     }
 
@@ -85,6 +123,7 @@ impl Shell {
     /// One round of the controller, killed on the way or not.
     pub(crate) fn tick(&mut self, world: &mut World, kill: Option<Kill>) -> StepResult {
         let counters = world.counters();
+        self.run_hooks();
         let mut seen = std::mem::take(&mut self.answers);
         seen.commands = std::mem::take(&mut self.commands);
         seen.observation = line(&counters, &self.journal.counters);
@@ -97,6 +136,7 @@ impl Shell {
         assert_eq!(serde_json::from_str::<Inputs>(&text).unwrap(), seen);
         let stepped = step(&self.spec, self.state(), seen, now);
         if kill == Some(Kill::BeforeJournal) {
+            self.restarted(world);
             return stepped;
         }
         self.journal(&stepped, counters);
@@ -108,7 +148,7 @@ impl Shell {
             self.act(world, action);
         }
         if kill.is_some() {
-            self.answers = Inputs::default();
+            self.restarted(world);
         }
         stepped
     }
@@ -120,6 +160,16 @@ impl Shell {
         journal.events.extend(stepped.events.iter().cloned());
         if let Some(target) = stepped.state.target() {
             journal.weight = target.weight;
+        }
+    }
+
+    /// A controller that has just been started knows nothing of hooks and answers, and calls again the deploy
+    /// hook whose end isn't in the journal.
+    fn restarted(&mut self, world: &mut World) {
+        self.answers = Inputs::default();
+        self.hooks.clear();
+        if let Some(deploy) = self.state().deploy_under_way() {
+            self.act(world, &deploy);
         }
     }
 
@@ -136,6 +186,13 @@ impl Shell {
             Action::Measure { metric } => {
                 let measured = self.metrics.get(metric).cloned();
                 self.answers.measurements.extend(measured.map(|one| (metric.clone(), one)));
+            }
+            Action::Deploy { role, version, attempt } => {
+                self.deploys.push((*role, version.clone()));
+                self.hooks.insert(*attempt, self.deploy_takes);
+            }
+            Action::CancelDeploy { attempt } => {
+                self.hooks.remove(attempt);
             }
             Action::Notify(notice) => {
                 let (number, delivered) = (notice.number, self.hooks_work);

@@ -8,6 +8,7 @@ use canary_model::role::Role;
 use canary_model::weight::Weight;
 use canary_rollout::inputs::{EnvoyInput, EnvoyReading};
 use canary_rollout::state::WeightTarget;
+use canary_rollout::versions::in_force;
 
 /// Everything but the controller.
 pub(crate) struct World {
@@ -44,6 +45,7 @@ pub(crate) struct Proxy {
 /// What an Envoy's configuration says.
 #[derive(Clone)]
 pub(crate) struct Configuration {
+    pub(crate) stable: String,
     pub(crate) canary: String,
     pub(crate) signals: Option<BTreeSet<String>>,
     pub(crate) value_signals: Option<BTreeSet<String>>,
@@ -58,6 +60,7 @@ impl Default for Configuration {
     fn default() -> Self {
         let endpoints = Pair { stable: Some(1), canary: Some(1) };
         Self {
+            stable: "1".to_owned(),
             canary: "2".to_owned(),
             signals: Some(BTreeSet::new()),
             value_signals: Some(BTreeSet::new()),
@@ -79,6 +82,7 @@ pub(crate) struct Runtime {
     pub(crate) epoch: Option<u64>,
     pub(crate) window: Option<u64>,
     pub(crate) owner: Option<String>,
+    pub(crate) labels: Pair<Option<String>>,
 }
 
 impl World {
@@ -120,6 +124,18 @@ impl World {
             epoch: Some(target.epoch),
             window: Some(target.window),
             owner: target.owner.clone(),
+            labels: Pair {
+                stable: target
+                    .labels
+                    .stable
+                    .clone()
+                    .or_else(|| proxy.runtime.labels.stable.clone()),
+                canary: target
+                    .labels
+                    .canary
+                    .clone()
+                    .or_else(|| proxy.runtime.labels.canary.clone()),
+            },
         };
     }
 
@@ -217,14 +233,26 @@ impl Proxy {
     /// What the filter makes of the runtime's weight: 0 if it is another version's.
     fn filter_weight(&self) -> Weight {
         let version = self.filter.version.as_ref();
-        let ours = version.is_none_or(|version| *version == self.configuration.canary);
+        let canary = self.versions(&self.filter).canary;
+        let ours = version.is_none_or(|version| *version == canary);
         self.filter.weight.filter(|_| ours).unwrap_or_default()
     }
 
+    /// The versions in force, as a runtime says.
+    pub(crate) fn versions(&self, runtime: &Runtime) -> Pair<String> {
+        let Configuration { stable, canary, .. } = &self.configuration;
+        Pair {
+            stable: in_force(stable, runtime.labels.stable.as_deref()),
+            canary: in_force(canary, runtime.labels.canary.as_deref()),
+        }
+    }
+
     fn shown(&self, now: u64) -> EnvoyReading {
-        let Runtime { weight, version, enabled, lease, epoch, window, owner } =
+        let versions = self.versions(&self.runtime).map(Some);
+        let Runtime { weight, version, enabled, lease, epoch, window, owner, labels } =
             self.runtime.clone();
         let Configuration {
+            stable,
             canary,
             signals,
             value_signals,
@@ -247,7 +275,9 @@ impl Proxy {
             epoch_in_force: self.filter.epoch,
             guard_tripped: Some(self.tripped()),
             lease_expired: Some(self.lapsed(now)),
-            versions: Pair { stable: Some("1".to_owned()), canary: Some(canary) },
+            versions,
+            configured: Pair { stable: Some(stable), canary: Some(canary) },
+            labels,
             signals,
             value_signals,
             timings,
