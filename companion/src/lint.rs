@@ -8,6 +8,7 @@ mod outcomes;
 mod shadow;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use canary_judge::condition::ConstantCondition;
 use canary_judge::spec::{ConditionWarning, MetricRule, PrometheusSpec};
@@ -76,6 +77,25 @@ impl CheckedFile {
     pub(crate) fn errors(&self) -> usize {
         self.findings.iter().filter(|finding| finding.level == Level::Error).count()
     }
+}
+
+/// Checks files, each by itself and against the others: name and text of each.
+pub(crate) fn check_all(files: &[(String, String)]) -> Vec<CheckedFile> {
+    let mut checked: Vec<CheckedFile> =
+        files.iter().map(|(name, text)| check(name, text)).collect();
+    let configurations: Vec<Config> =
+        files.iter().filter_map(|(_, text)| Config::parse(text.as_bytes()).ok()).collect();
+    for (file, (_, text)) in checked.iter_mut().zip(files) {
+        let Some(document) = Document::lenient(text) else { continue };
+        let Ok(spec) = rollout_file::check(&document) else { continue };
+        for ConfigError { path, message } in
+            configurations.iter().filter_map(|one| versions::warning(&spec, one))
+        {
+            let (name, line) = (file.file.clone(), document.line(&path));
+            file.findings.push(Finding { file: name, level: Level::Warning, line, path, message });
+        }
+    }
+    checked
 }
 
 /// Checks a file's text.

@@ -16,7 +16,7 @@ mod screen;
 mod status;
 mod table;
 
-pub(crate) use envoys::{aborted_text, list_text, rollout_text, set_text};
+pub(crate) use envoys::{aborted_text, held_text, list_text, rollout_text, set_text};
 pub(crate) use history::{history_json, history_text};
 pub(crate) use json::{aborted, controlled, list_line, report_json, rollout, served, set};
 pub(crate) use lint::{lint_json, lint_text};

@@ -5,9 +5,11 @@
 //! too: its API, journal and notifications have reasons in words.
 
 mod blockers;
+mod effect;
 mod reasons;
 mod verdict;
 
 pub(crate) use blockers::waits_for;
+pub(crate) use effect::effect;
 pub(crate) use reasons::{mismatch, pause, refusal, termination};
 pub(crate) use verdict::{no_answer, verdict};

@@ -20,6 +20,9 @@ const PHASES: [Phase; 10] = [
     Phase::Degraded,
 ];
 
+const EFFECT_HELP: &str = "Canary minus stable in percentage points, or canary divided by stable at a \
+                           quantile; the bounds hold with 95 % at all times together.";
+
 /// One metric family: its name, type and help, and its samples with their labels.
 struct Family<'a>(&'a str, &'a str, &'a str, Vec<(String, f64)>);
 
@@ -87,6 +90,26 @@ impl MetricFamilySamples<'_> {
         metrics.filter_map(sample).collect()
     }
 
+    fn effects(&self) -> Vec<(String, f64)> {
+        let mut samples = Vec::new();
+        for effect in &self.status.effects {
+            let quantile = effect.quantile.as_deref().unwrap_or_default();
+            let bounds =
+                [("estimate", effect.estimate), ("lower", effect.lower), ("upper", effect.upper)];
+            for (bound, value) in bounds {
+                let Some(value) = value else { continue };
+                let labels = format!(
+                    "{},quantile=\"{}\",since=\"{}\",bound=\"{bound}\"",
+                    self.label("metric", &effect.metric),
+                    escaped(quantile),
+                    effect.since.as_str(),
+                );
+                samples.push((labels, value));
+            }
+        }
+        samples
+    }
+
     fn envoys(&self) -> Vec<(String, f64)> {
         let envoys = self.status.envoys.iter();
         envoys
@@ -135,6 +158,7 @@ fn families(status: &Status) -> Vec<Family<'_>> {
             "The certificate that the canary is good enough, as a part of what it must reach.",
             samples.metrics(|metric| metric.non_inferiority),
         ),
+        Family("canaryctl_effect", "gauge", EFFECT_HELP, samples.effects()),
         Family(
             "canaryctl_split_mismatch",
             "gauge",

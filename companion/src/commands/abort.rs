@@ -60,10 +60,16 @@ pub(crate) async fn run(
 fn aborted(context: &Context, status: &Status) -> Result<(), Failure> {
     let state = |one: &EnvoyStatus| EnvoyState { url: one.url.clone(), error: one.error.clone() };
     let envoys: Vec<EnvoyState> = status.envoys.iter().map(state).collect();
-    let version = status.stable.version.as_deref();
+    // Stable's place is being replaced: the controller holds all traffic in the canary's.
+    let held = status.weight.set == Some(100.0);
+    let version = if held { &status.canary } else { &status.stable }.version.as_deref();
+    let (weight, enabled) = if held { (Weight::FULL, true) } else { (Weight::ZERO, false) };
     context.output.print(
-        || render::aborted(&status.rollout, version, &envoys),
-        |paint| render::aborted_text(&status.rollout, version, &envoys, paint),
+        || render::aborted(&status.rollout, (weight, enabled), version, &envoys),
+        |paint| {
+            let text = if held { render::held_text } else { render::aborted_text };
+            text(&status.rollout, version, &envoys, paint)
+        },
     )?;
     let error = |one: &EnvoyState| {
         let cause = one.error.clone()?;
@@ -91,7 +97,7 @@ async fn directly(context: &Context, rollout: &str, controlled: bool) -> Result<
         let version = stable_version(&fleet, rollout).await;
         let version = version.as_deref();
         context.output.print(
-            || render::aborted(rollout, version, &envoys),
+            || render::aborted(rollout, (Weight::ZERO, false), version, &envoys),
             |paint| render::aborted_text(rollout, version, &envoys, paint),
         )?;
         let owners = if controlled { BTreeSet::new() } else { owners(&seen, rollout) };

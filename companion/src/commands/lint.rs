@@ -14,11 +14,9 @@ pub(crate) fn lint(output: &Output, args: &LintArgs) -> Result<(), Failure> {
     if args.schema {
         return Ok(output.write(&format!("{:#}\n", schema()))?);
     }
-    let checked = args
-        .files
-        .iter()
-        .map(|path| Ok(lint::check(&path.display().to_string(), &rollout_file::text(path)?)));
-    let checked = checked.collect::<Result<Vec<CheckedFile>, Error>>()?;
+    let files =
+        args.files.iter().map(|path| Ok((path.display().to_string(), rollout_file::text(path)?)));
+    let checked = lint::check_all(&files.collect::<Result<Vec<_>, Error>>()?);
     output.print(|| render::lint_json(&checked), |_| render::lint_text(&checked))?;
     match checked.iter().map(CheckedFile::errors).sum() {
         0 => Ok(()),

@@ -24,7 +24,9 @@ pub(crate) fn run(context: &Context, args: &cli::ReportArgs) -> Result<(), Failu
         return written
             .map_err(|error| Error::Usage { what: format!("{}: {error}", file.display()) }.into());
     }
-    Ok(context.output.print(|| render::report_json(&report), |_| render::page::report(&report))?)
+    let effects = report.effects();
+    let json = || render::report_json(&report, &effects);
+    Ok(context.output.print(json, |_| render::page::report(&report))?)
 }
 
 fn journal_of(args: &cli::ReportArgs) -> Result<PathBuf, Error> {

@@ -118,6 +118,7 @@ pub(super) fn ended(rollout: &str) -> Option<(Status, String)> {
         waits_for: None,
         reason: report.reason,
         metrics: report.metrics,
+        effects: Vec::new(),
         split_mismatch: false,
         envoys: Vec::new(),
         owner: None,

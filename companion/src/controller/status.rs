@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use canary_judge::EffectEstimate;
 use canary_judge::counts::Pair;
 use canary_judge::verdict::{Conclusion, Verdict};
 use canary_model::histogram::Histogram;
@@ -46,6 +47,9 @@ pub struct Status {
     pub reason: Option<String>,
     /// Every metric as it stands.
     pub metrics: Vec<MetricProgress>,
+    /// How far the canary differs from stable, with intervals.
+    #[serde(default)]
+    pub effects: Vec<EffectEstimate>,
     /// Whether the canary's share contradicts the weight.
     pub split_mismatch: bool,
     /// Every Envoy of the fleet, reachable or not.
@@ -276,6 +280,7 @@ impl Status {
             waits_for: parts.waits_for.clone(),
             reason: state.ending().map(sentences::termination),
             metrics: state.judge().verdicts().iter().map(metric).collect(),
+            effects: state.judge().effects(),
             split_mismatch: split.mismatch,
             envoys: envoys(parts),
             owner: state.target().and_then(|target| target.owner.clone()),

@@ -203,3 +203,19 @@ fn a_stream_without_a_deadline_for_its_first_token_is_a_warning() {
     let sse = r#""failure": {"sse": {"done": "[DONE]"}, "overdue": {"answer": "5s"}}, "#;
     assert_eq!(outcome_warnings(sse), ["failure.overdue.first_byte", "outcome_age"]);
 }
+
+#[test]
+fn versions_of_a_rollout_whose_salt_follows_them_are_a_warning() {
+    let rollout = "rollout: r\nmanual: true\nversions: {canary: \"3\"}\nsteps: [{setWeight: 5}]\n";
+    let sticky = "\"affinity\": [{\"header\": \"x-user\"}], ";
+    let find = |name: &str, rest: &str| {
+        let files = [("rollout", rollout.to_owned()), ("filter", plugin(&[(name, rest)]))];
+        let files = files.map(|(name, text)| (name.to_owned(), text));
+        let checked = check_all(&files);
+        assert_eq!(checked.iter().map(CheckedFile::errors).sum::<usize>(), 0, "{checked:?}");
+        warnings(&checked[0]).into_iter().filter(|(_, path)| *path == "versions").count()
+    };
+    let salted = format!("{sticky}\"salt\": \"s\", ");
+    assert_eq!(find("r", sticky), 1);
+    assert_eq!((find("r", ""), find("r", &salted), find("other", sticky)), (0, 0, 0));
+}

@@ -149,6 +149,22 @@ pub(crate) fn aborted_text(
     format!("{}: aborted, all traffic goes to stable{version}\n{done}", paint.bold(name))
 }
 
+/// The text of `abort` while stable's place is being replaced.
+pub(crate) fn held_text(
+    name: &str,
+    version: Option<&str>,
+    envoys: &[EnvoyState],
+    paint: Paint,
+) -> String {
+    let done = each(envoys, "held", paint);
+    let version = version.map_or(String::new(), |version| format!(", version {version}"));
+    format!(
+        "{}: paused; stable's place is being replaced, so no user is back on stable: all traffic is in the \
+         canary's place{version}\n{done}",
+        paint.bold(name)
+    )
+}
+
 fn each(envoys: &[EnvoyState], done: &str, paint: Paint) -> String {
     let line = |one: &EnvoyState| match &one.error {
         None => format!("  {}  {}\n", one.url, paint.good(done)),

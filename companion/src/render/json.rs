@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use canary_judge::{EffectEstimate, EffectSince, EffectUnit};
 use canary_model::runtime::Lease;
 use canary_model::weight::Weight;
 use serde::{Serialize, Serializer};
@@ -23,8 +24,7 @@ pub(crate) struct RolloutJson<'v> {
     stable: SideJson<'v>,
     canary: SideJson<'v>,
     metrics: Option<Vec<MetricJson<'v>>>,
-    /// Null until the judge estimates effects.
-    effects: Option<()>,
+    effects: Option<Vec<EffectJson<'v>>>,
     guard_tripped: Option<bool>,
     lease_expired: Option<bool>,
     waits_for: Option<&'v str>,
@@ -92,6 +92,36 @@ struct MetricJson<'v> {
     evidence: Decimal,
     limit: Decimal,
     reason: &'v str,
+}
+
+/// How far the canary differs from stable; a null bound isn't known yet.
+#[derive(Serialize)]
+pub(crate) struct EffectJson<'v> {
+    metric: &'v str,
+    quantile: Option<&'v str>,
+    since: EffectSince,
+    unit: EffectUnit,
+    estimate: Option<Decimal>,
+    lower: Option<Decimal>,
+    upper: Option<Decimal>,
+    level: f64,
+    tolerated: Option<Decimal>,
+}
+
+pub(crate) fn effects(effects: &[EffectEstimate]) -> Vec<EffectJson<'_>> {
+    let rounded = |value: Option<f64>| value.map(|value| Decimal::rounded(value, 6));
+    let json = effects.iter().map(|effect| EffectJson {
+        metric: &effect.metric,
+        quantile: effect.quantile.as_deref(),
+        since: effect.since,
+        unit: effect.unit,
+        estimate: rounded(effect.estimate),
+        lower: rounded(effect.lower),
+        upper: rounded(effect.upper),
+        level: effect.level,
+        tolerated: rounded(effect.tolerated),
+    });
+    json.collect()
 }
 
 #[derive(Serialize)]
@@ -174,6 +204,7 @@ pub(crate) struct ReportJson<'r> {
     #[serde(flatten)]
     report: &'r RolloutReport,
     decisions: Vec<DecisionJson<'r>>,
+    effects: Vec<EffectJson<'r>>,
 }
 
 #[derive(Serialize)]
@@ -185,7 +216,10 @@ struct DecisionJson<'r> {
     verdicts: &'r [String],
 }
 
-pub(crate) fn report_json(report: &RolloutReport) -> ReportJson<'_> {
+pub(crate) fn report_json<'r>(
+    report: &'r RolloutReport,
+    found: &'r [EffectEstimate],
+) -> ReportJson<'r> {
     let decision = |decision: &'_ DecisionRow| {
         let event = serde_json::to_value(&decision.event).unwrap_or_default();
         event.get("event").cloned().unwrap_or_default()
@@ -197,7 +231,7 @@ pub(crate) fn report_json(report: &RolloutReport) -> ReportJson<'_> {
         event: decision(one),
         verdicts: &one.verdicts,
     });
-    ReportJson { report, decisions: decisions.collect() }
+    ReportJson { report, decisions: decisions.collect(), effects: effects(found) }
 }
 
 /// A rollout as the Envoys show it, with what its controller says of it, if one does.
@@ -219,7 +253,7 @@ pub(crate) fn rollout<'v>(
         stable: side(&view.stable),
         canary: side(&view.canary),
         metrics: controlled.map(metrics),
-        effects: None,
+        effects: controlled.map(|status| effects(&status.effects)),
         guard_tripped: view.guard_tripped,
         lease_expired: view.lease_expired,
         waits_for: controlled.and_then(|status| status.waits_for.as_deref()),
@@ -242,7 +276,7 @@ pub(crate) fn controlled(status: &Status) -> RolloutJson<'_> {
         stable: controlled_side(&status.stable),
         canary: controlled_side(&status.canary),
         metrics: Some(metrics(status)),
-        effects: None,
+        effects: Some(effects(&status.effects)),
         guard_tripped: status.guard_tripped,
         lease_expired: status.lease_expired,
         waits_for: status.waits_for.as_deref(),
@@ -339,11 +373,12 @@ pub(crate) fn set<'v>(
 
 pub(crate) fn aborted<'v>(
     rollout: &'v str,
+    (weight, enabled): (Weight, bool),
     version: Option<&'v str>,
     envoys: &'v [EnvoyState],
 ) -> AbortedJson<'v> {
-    let (weight, envoys) = (percent(Weight::ZERO), each(envoys));
-    AbortedJson { rollout, weight, enabled: false, version, envoys }
+    let (weight, envoys) = (percent(weight), each(envoys));
+    AbortedJson { rollout, weight, enabled, version, envoys }
 }
 
 fn side(side: &VersionView) -> SideJson<'_> {

@@ -8,6 +8,7 @@ mod assets;
 mod charts;
 mod commands;
 mod detail;
+mod effects;
 mod list;
 mod metrics;
 mod steps;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use canary_judge::{EffectEstimate, EffectSince};
 use canary_rollout::plan::{PlanWarning, RolloutPlan};
 use canary_rollout::replay::{ReplayReason, Replayed};
 use serde_json::{Value, json};
@@ -11,13 +12,14 @@ use crate::sentences;
 
 /// `replay -o json`: the reason is a sentence.
 pub(crate) fn replayed_json(replayed: &Replayed) -> Value {
-    let Replayed { outcome, at, reason, canary_requests, canary_failures } = replayed;
+    let Replayed { outcome, at, reason, canary_requests, canary_failures, effects } = replayed;
     json!({
         "outcome": outcome,
         "at": at,
         "reason": replay_reason(reason),
         "canary_requests": canary_requests,
         "canary_failures": canary_failures,
+        "effects": super::json::effects(effects),
     })
 }
 
@@ -63,13 +65,16 @@ impl PlannedAge {
 
 /// The text of `replay`.
 pub(crate) fn replayed_text(replayed: &Replayed) -> String {
-    let Replayed { outcome, at, reason, canary_requests, canary_failures } = replayed;
+    let Replayed { outcome, at, reason, canary_requests, canary_failures, effects } = replayed;
     let reason = replay_reason(reason);
     let outcome = serde_json::to_value(outcome).ok();
     let outcome = outcome.as_ref().and_then(Value::as_str).unwrap_or_default();
     let at = at.map_or_else(String::new, |at| format!(" at {at} s"));
+    let known = |one: &&EffectEstimate| one.since == EffectSince::Start && one.estimate.is_some();
+    let effects = effects.iter().filter(known).map(|one| sentences::effect(one) + "\n");
     format!(
-        "{outcome}{at}: {reason}\n{canary_requests} canary requests, {canary_failures} of them failed\n"
+        "{outcome}{at}: {reason}\n{canary_requests} canary requests, {canary_failures} of them failed\n{}",
+        effects.collect::<String>()
     )
 }
 
@@ -128,7 +133,9 @@ pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64, age: PlannedAge) -> S
         "\n\"finds failures from\" is the smallest share of failing canary requests that a step detects \
          with\n90 % probability, if {} of requests fail today. \"unknown\": it depends on an operator \
          or on\nmetrics that can't be forecast. A canary is rolled back after at most the first number of \
-         requests in\nhalf of all cases, and after the second in 90 %.\n",
+         requests in\nhalf of all cases, and after the second in 90 %; both include the requests that arrive \
+         during outcome_age.\nThe guard, which doesn't wait for that, stops a canary that fails most requests \
+         sooner.\n",
         percent(baseline)
     );
     let warnings = plan.warnings.iter().map(|one| warning(plan, *one));

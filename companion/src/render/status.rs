@@ -4,6 +4,8 @@ use super::measures;
 use super::output::Paint;
 use super::table::{Table, UNKNOWN};
 use crate::controller::status::{MetricProgress, MetricStatus, Side, Status, Weights};
+use crate::sentences;
+use canary_judge::{EffectEstimate, EffectSince};
 use canary_rollout::state::Phase;
 
 /// How wide a bar of evidence is, in characters.
@@ -72,6 +74,7 @@ fn table_with(status: &Status, paint: Paint, shown: usize) -> String {
         text.push('\n');
         text.push_str(&metrics(status, paint, shown));
     }
+    text.push_str(&effects(status));
     text
 }
 
@@ -82,6 +85,7 @@ pub(crate) fn progress(status: &Status, paint: Paint) -> String {
         text.push_str(&format!("  {line}\n"));
     }
     text.push_str(&metrics(status, paint, status.metrics.len()));
+    text.push_str(&effects(status));
     text
 }
 
@@ -185,6 +189,27 @@ fn metrics(status: &Status, paint: Paint, shown: usize) -> String {
     text
 }
 
+/// How far the canary differs from stable, since the start and, behind the first step, in this step.
+fn effects(status: &Status) -> String {
+    let mut text = String::new();
+    let later = status.step.is_some_and(|step| step > 1);
+    let stretches =
+        [(EffectSince::Start, "canary against stable"), (EffectSince::Step, "in this step")];
+    for (since, title) in stretches {
+        let known = |one: &&EffectEstimate| one.since == since && one.estimate.is_some();
+        let lines: String = status
+            .effects
+            .iter()
+            .filter(known)
+            .map(|one| format!("    {}\n", sentences::effect(one)))
+            .collect();
+        if !lines.is_empty() && (since == EffectSince::Start || later) {
+            text += &format!("\n  {title}\n{lines}");
+        }
+    }
+    text
+}
+
 /// The evidence against the canary as a bar: full when it rolls the canary back.
 fn bar(evidence: f64) -> String {
     let full = (evidence.clamp(0.0, 1.0) * BAR as f64).round() as usize;
@@ -225,6 +250,7 @@ mod tests {
             waits_for: None,
             reason: None,
             metrics: (1..=14).map(metric).collect(),
+            effects: Vec::new(),
             split_mismatch: false,
             envoys: Vec::new(),
             owner: None,

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use canary_judge::Judge;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::observation::{ClassCounts, Observation};
+use canary_judge::{EffectEstimate, Judge};
 use canary_model::redact::redacted;
 use canary_model::role::Role;
 use canary_model::weight::Weight;
@@ -96,6 +96,8 @@ pub struct DecisionRow {
     pub t: f64,
     /// What happened, as data.
     pub event: RolloutEvent,
+    /// The words of the operator who asked for it, if one did and said why.
+    pub reason: Option<String>,
     /// Every metric's verdict at that moment, as the journal has it.
     pub verdicts: Vec<String>,
 }
@@ -169,6 +171,11 @@ impl RolloutReport {
             set: None,
             in_force: None,
         })
+    }
+
+    /// How far the canary differs from stable, since the epoch's start and the last step's.
+    pub fn effects(&self) -> Vec<EffectEstimate> {
+        self.judge.effects()
     }
 
     /// The rollout file, read.
@@ -289,6 +296,7 @@ impl RolloutReport {
                 at: step.at.clone(),
                 t: self.seconds,
                 event: event.clone(),
+                reason: step.reason.clone(),
                 verdicts: step.verdicts.iter().filter_map(sentence).collect(),
             });
         }

@@ -3,6 +3,7 @@
 mod fleet;
 mod hooks;
 mod interface;
+mod releases;
 mod restart;
 mod rollout;
 mod steering;

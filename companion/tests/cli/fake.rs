@@ -315,7 +315,8 @@ async fn modify(State(envoy): State<Shared>, body: String) -> Response {
     }
     for pair in body.split('&') {
         let (key, value) = pair.split_once('=').unwrap();
-        let value = value.replace("%3A", ":").replace("%40", "@").replace("%2F", "/");
+        let value =
+            value.replace("%3A", ":").replace("%40", "@").replace("%2F", "/").replace("%3D", "=");
         assert!(!value.contains('%'), "{value}: decode this in the fake");
         if value.is_empty() {
             envoy.runtime.remove(key);

@@ -40,6 +40,9 @@ gates:    [{before: promotion, url: "https://ci.example.com/approve", timeout: 1
 notify:   [{on: [aborted, completed, paused], url: "https://chat.example.com/hook"}]
 manual: false
 guardQuorum: 2
+versions: {stable: "3.1", canary: "3.2"}
+deploy: {command: [./deploy.sh, "--now"], timeout: 10m, minRequests: 500}
+registry: {mlflow: {uri: "http://127.0.0.1:5000", model: scorer, candidate: challenger, champion: champion, poll: 5s}}
 "#;
     serde_saphyr::from_str(text).unwrap()
 }
@@ -73,6 +76,12 @@ fn is_beyond_schemas(message: &str) -> bool {
         "has no effect: no step waits",
         "untilConfident has nothing to be confident of",
         "at least 1s",
+        "stable and canary are both",
+        "candidate and champion are both",
+        "from 1s to 1h",
+        "at most 24h",
+        // The words that a version can't contain.
+        "no part between its dots",
         // The condition's own grammar.
         "at character ",
         // More decimals, or a longer time, than a pattern counts.

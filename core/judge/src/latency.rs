@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{BlockUpdate, TickContext};
 use super::counts::Pair;
+use super::effects::EffectEstimate;
 use super::observation::Observation;
 use super::quantile_shift::{QuantileShift, StrongestQuantile, known};
 use super::spec::Worse;
@@ -35,6 +36,21 @@ impl Latency {
     /// Read first observations, without a start mixture. Before the first line.
     pub(crate) fn count_clients(&mut self) {
         self.test.count_clients();
+    }
+
+    /// A step begins with the next line.
+    pub(crate) fn begin_step(&mut self) {
+        self.test.begin_step();
+    }
+
+    /// Leaves out the effect from now on.
+    pub(crate) fn without_effect(&mut self) {
+        self.test.without_effect();
+    }
+
+    /// The canary's quantiles divided by stable's, since the start and since the step.
+    pub(crate) fn effects(&self, metric: &str) -> Vec<EffectEstimate> {
+        self.test.effects(metric)
     }
 
     /// Takes the next line into the open block, and tests the block when that closes it.

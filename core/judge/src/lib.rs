@@ -7,16 +7,19 @@
 //!
 //! One file for each test, which opens with where the method comes from and what would void it:
 //! `failure_abort` and `failure_abort_sticky` (evidence to roll back), `non_inferiority` (evidence to
-//! advance), `latency` and `values` (which share `quantile_shift`), `drift`, `conversion`, `sample_ratio`,
-//! `prometheus`; `blocks` says what a block is, `combination` how several metrics share one error rate. All tests are e-processes: they
+//! advance), `latency` and `values` (which share `quantile_shift`), `drift`, `conversion_abort`, `sample_ratio`,
+//! `prometheus`; `effects` says how large a difference is; `blocks` says what a block is, `combination` how several metrics share one error rate. All tests are e-processes: they
 //! may be looked at after every line, and the error rates hold all the same.
 
 mod blocks;
+mod centered_bets;
 mod combination;
 pub mod condition;
 mod conversion;
+mod conversion_abort;
 pub mod counts;
 mod drift;
+mod effects;
 mod failure_abort;
 mod failure_abort_sticky;
 mod fingerprint;
@@ -49,6 +52,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use effects::{EffectEstimate, EffectSince, EffectUnit};
 pub use failure_abort::Tolerated;
 pub use fingerprint::{canonical_json, fingerprint};
 pub use non_inferiority::BETA;
@@ -63,7 +67,7 @@ use test_status::AlphaShare;
 use verdict::{Conclusion, Verdict};
 
 /// The layout of a judge's state. Another layout is another number, and has its golden file.
-const STATE_VERSION: u32 = 4;
+const STATE_VERSION: u32 = 5;
 
 /// Judges one rollout: one epoch of one canary.
 ///
@@ -237,6 +241,19 @@ impl Judge {
     /// Every metric's verdict as it stands, in the file's order.
     pub fn verdicts(&self) -> Vec<Verdict> {
         self.metrics.iter().map(|metric| metric.verdict(self.alpha_share)).collect()
+    }
+
+    /// How far the canary differs from stable, with intervals that may be read at any time, in the file's
+    /// order. Nothing is decided on them.
+    pub fn effects(&self) -> Vec<EffectEstimate> {
+        self.metrics.iter().flat_map(MetricState::effects).collect()
+    }
+
+    /// The same judge without [`Judge::effects`], which cost more than the verdicts: for simulations.
+    #[must_use]
+    pub fn without_effects(mut self) -> Self {
+        self.metrics.iter_mut().for_each(MetricState::without_effects);
+        self
     }
 
     /// The verdict to roll back on, if there is one: that with the largest weighted evidence.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::blocks::{BlockUpdate, TickContext};
 use super::conversion::Events;
 use super::drift::Drift;
+use super::effects::EffectEstimate;
 use super::failure_abort::Tolerated;
 use super::latency::Latency;
 use super::observation::Observation;
@@ -80,7 +81,27 @@ impl MetricState {
             Test::Drift(test) => test.begin_step(),
             Test::Values(test) => test.begin_step(),
             Test::Prometheus(test) => test.begin_step(),
-            Test::Latency(_) => {}
+            Test::Latency(test) => test.begin_step(),
+        }
+    }
+
+    /// Leaves out the effects, which cost more than the test.
+    pub(crate) fn without_effects(&mut self) {
+        match &mut self.test {
+            Test::Rate(test) => test.without_effect(),
+            Test::Latency(test) => test.without_effect(),
+            Test::Values(test) => test.without_effect(),
+            Test::Drift(_) | Test::Prometheus(_) => {}
+        }
+    }
+
+    /// How far the canary differs from stable; nothing of kinds without such a number.
+    pub(crate) fn effects(&self) -> Vec<EffectEstimate> {
+        match &self.test {
+            Test::Rate(test) => test.effects(&self.name),
+            Test::Latency(test) => test.effects(&self.name),
+            Test::Values(test) => test.effects(&self.name),
+            Test::Drift(_) | Test::Prometheus(_) => Vec::new(),
         }
     }
 

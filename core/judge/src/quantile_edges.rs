@@ -154,5 +154,30 @@ pub(crate) fn wholly_below(values: &Histogram, bound: f64) -> Trials {
     counts
 }
 
+/// For each bound, how many values lie in bins of which all lies below it.
+pub(crate) fn wholly_below_each(values: &Histogram, bounds: &[f64]) -> Vec<u64> {
+    let mut bins: Vec<(f64, f64, u64)> =
+        values.bins().map(|(bin, count)| (bin.lower() + bin.width(), bin.lower(), count)).collect();
+    bins.sort_by(|(one, _, _), (other, _, _)| one.total_cmp(other));
+    let mut sum = 0u64;
+    let sums: Vec<u64> = bins
+        .iter()
+        .map(|(_, _, count)| {
+            sum.merge(count);
+            sum
+        })
+        .collect();
+    let below = |bound: &f64| {
+        let fits = |(upper, _, _): &(f64, f64, u64)| *upper <= bound * (1.0 + ROUNDING);
+        let all = bins.partition_point(fits);
+        let upto = all.checked_sub(1).and_then(|last| sums.get(last)).copied().unwrap_or(0);
+        // A bin without width holds its bound itself; those at the bound come last.
+        let at_bound = bins.iter().take(all).rev().take_while(|(upper, _, _)| upper >= bound);
+        let itself = at_bound.filter(|(_, lower, _)| lower >= bound).map(|(_, _, count)| *count);
+        upto.saturating_sub(itself.fold(0, u64::saturating_add))
+    };
+    bounds.iter().map(below).collect()
+}
+
 #[cfg(test)]
 mod tests;

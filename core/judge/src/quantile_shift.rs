@@ -27,6 +27,8 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{Block, BlockUpdate, Change, FULL, TickContext};
 use super::counts::{Merge, Pair, Sides, Trials};
+use super::effects::EffectEstimate;
+use super::effects::quantiles::QuantileEffect;
 use super::mixture::Mixture;
 use super::numerics::log_add_exp;
 use super::quantile_edges::{LOWER_QUANTILES, Tails, edges, lower_edges, wholly_below};
@@ -51,6 +53,8 @@ pub(crate) struct QuantileShift {
     pub(crate) block: Block<Pair<Histogram>>,
     /// One or two directions.
     bets: Vec<ShiftBets>,
+    /// The ratio of quantiles with its interval; `None` where nobody will ask for it.
+    effect: Option<QuantileEffect>,
 }
 
 /// The bets on one direction.
@@ -112,6 +116,7 @@ impl QuantileShift {
             canary_requests: 0,
             block: Block::default(),
             bets: bets.collect(),
+            effect: Some(QuantileEffect::default()),
         }
     }
 
@@ -119,6 +124,30 @@ impl QuantileShift {
     pub(crate) fn count_clients(&mut self) {
         self.planned_blocks = None;
         self.restart();
+        if let Some(effect) = &mut self.effect {
+            effect.count_clients();
+        }
+    }
+
+    /// A step begins with the next line.
+    pub(crate) fn begin_step(&mut self) {
+        if let Some(effect) = &mut self.effect {
+            effect.begin_step(self.block.size() > 0);
+        }
+    }
+
+    /// Leaves out the effect from now on.
+    pub(crate) fn without_effect(&mut self) {
+        self.effect = None;
+    }
+
+    /// The canary's quantiles divided by stable's, since the start and since the step.
+    pub(crate) fn effects(&self, metric: &str) -> Vec<EffectEstimate> {
+        let tolerated = self.bets.first().map_or([1.0; 9], |bets| match bets.direction {
+            ShiftDirection::Upwards => bets.tolerances,
+            ShiftDirection::Downwards => bets.tolerances.map(f64::recip),
+        });
+        self.effect.as_ref().map(|effect| effect.effects(metric, tolerated)).unwrap_or_default()
     }
 
     fn restart(&mut self) {
@@ -143,6 +172,9 @@ impl QuantileShift {
         if tick.change.is_some() {
             let discarded = self.block.discard();
             self.learn(&discarded.stable);
+            if let Some(effect) = &mut self.effect {
+                effect.change(tick.change);
+            }
         }
         if tick.change == Some(Change::Window) {
             self.restart();
@@ -162,6 +194,9 @@ impl QuantileShift {
         let tails = Pair { stable: Tails::new(&block.stable), canary: Tails::new(&block.canary) };
         for bets in &mut self.bets {
             bets.update(&self.history, &block, &tails);
+        }
+        if let Some(effect) = &mut self.effect {
+            effect.observe(&self.history, &block, &tails);
         }
         self.learn(&block.stable);
         let sizes = block.map(|values| values.count());

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{BlockUpdate, Change, FULL, TickContext};
 use super::conversion::Events;
+use super::conversion_abort::ConversionAbort;
 use super::counts::{Merge, Pair, Sides, Trials};
+use super::effects::EffectEstimate;
+use super::effects::shares::ShareEffect;
 use super::failure_abort::{RequestAbort, Tolerated};
 use super::failure_abort_sticky::{ClientAbort, ClientTick};
 use super::non_inferiority::{NonInferiority, NonInferiorityTick};
@@ -20,29 +23,42 @@ pub(crate) struct Rate {
     non_inferiority: NonInferiority,
     /// What was compared since the test's start or the window's.
     counts: Pair<Trials>,
+    /// The difference with its interval; `None` where nobody will ask for it.
+    effect: Option<ShareEffect>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Abort {
     Requests(RequestAbort),
+    Conversions(ConversionAbort),
     Clients(ClientAbort),
 }
 
 impl Rate {
     /// A test that counts requests, its start mixture spread over `planned_blocks`.
     pub(crate) fn new(events: Events, tolerated: Tolerated, planned_blocks: u64) -> Self {
+        let abort = match &events {
+            Events::Failures => Abort::Requests(RequestAbort::new(tolerated, planned_blocks)),
+            Events::Conversions(_) => {
+                Abort::Conversions(ConversionAbort::new(tolerated.margin, planned_blocks))
+            }
+        };
         Self {
             events,
             tolerated,
-            abort: Abort::Requests(RequestAbort::new(tolerated, planned_blocks)),
+            abort,
             non_inferiority: NonInferiority::new(tolerated),
             counts: Pair::default(),
+            effect: Some(ShareEffect::default()),
         }
     }
 
     /// Count clients instead, as rollouts with affinity must. Before the first line.
     pub(crate) fn count_clients(&mut self) {
         self.abort = Abort::Clients(ClientAbort::new(self.tolerated));
+        if let Some(effect) = &mut self.effect {
+            effect.count_clients();
+        }
     }
 
     /// A step begins: the non-inferiority test counts from now on.
@@ -50,6 +66,25 @@ impl Rate {
         // A budget of failures says nothing about conversions.
         let margin = margin.filter(|_| self.events == Events::Failures);
         self.non_inferiority.begin_step(margin);
+        if let Some(effect) = &mut self.effect {
+            effect.begin_step();
+        }
+    }
+
+    /// Leaves out the effect from now on.
+    pub(crate) fn without_effect(&mut self) {
+        self.effect = None;
+    }
+
+    /// The canary's share minus stable's, since the start and since the step.
+    pub(crate) fn effects(&self, metric: &str) -> Vec<EffectEstimate> {
+        let Tolerated { ratio, margin } = self.tolerated;
+        // A ratio above 1 tolerates more the more stable fails: that is no one number.
+        let tolerated = (ratio == 1.0).then_some(match self.events {
+            Events::Failures => margin,
+            Events::Conversions(_) => -margin,
+        });
+        self.effect.as_ref().map(|effect| effect.effects(metric, tolerated)).unwrap_or_default()
     }
 
     /// Takes the next line into both tests.
@@ -57,15 +92,17 @@ impl Rate {
         if tick.change == Some(Change::Window) {
             self.counts = Pair::default();
         }
+        self.estimate(tick, line);
         let (update, compared) = match &mut self.abort {
             Abort::Requests(test) => {
-                let counts = self.events.of_requests(line);
-                let left_out = counts.stable.trials == 0;
-                let size = counts.stable.trials.saturating_add(counts.canary.trials);
-                let counts = self.events.sides(counts);
-                let part = NonInferiorityTick { counts, size, left_out };
+                let part = of_requests(&self.events, line);
                 self.non_inferiority.observe(tick, Some(part), None);
-                test.observe(counts, left_out)
+                test.observe(part.counts, part.left_out)
+            }
+            Abort::Conversions(test) => {
+                let part = of_requests(&self.events, line);
+                self.non_inferiority.observe(tick, Some(part), None);
+                test.observe(part.counts, part.left_out)
             }
             Abort::Clients(test) => {
                 let requests = line.requests();
@@ -83,10 +120,26 @@ impl Rate {
         update
     }
 
+    /// Takes the next line into the interval: with affinity clients at their first request.
+    fn estimate(&mut self, tick: &TickContext, line: &Observation) {
+        let Some(effect) = &mut self.effect else { return };
+        let compared =
+            |part: NonInferiorityTick| (!part.left_out).then(|| self.events.roles(part.counts));
+        if tick.sticky {
+            let requests = line.requests();
+            let first = self.events.of_first_requests(line, requests);
+            return effect.observe(first.and_then(compared), requests.sum(), tick.change);
+        }
+        // Without affinity a block may hold requests of two weights: see `blocks::Change`.
+        let part = of_requests(&self.events, line);
+        effect.observe(compared(part), part.size, None);
+    }
+
     /// ln of the evidence that the canary is worse than tolerated.
     pub(crate) fn log_e(&self) -> f64 {
         match &self.abort {
             Abort::Requests(test) => test.log_e(),
+            Abort::Conversions(test) => test.log_e(),
             Abort::Clients(test) => test.log_e(),
         }
     }
@@ -104,7 +157,7 @@ impl Rate {
     /// Both versions' figures since the test's start or the window's.
     pub(crate) const fn findings(&self) -> Findings {
         let unit = match self.abort {
-            Abort::Requests(_) => FindingUnit::Requests,
+            Abort::Requests(_) | Abort::Conversions(_) => FindingUnit::Requests,
             Abort::Clients(_) => FindingUnit::Clients,
         };
         let Tolerated { ratio, margin } = self.tolerated;
@@ -115,10 +168,19 @@ impl Rate {
     pub(crate) const fn missing(&self) -> Option<InsufficientData> {
         let have = match &self.abort {
             Abort::Requests(test) => test.open(),
+            Abort::Conversions(test) => test.open(),
             Abort::Clients(test) => test.open(),
         };
         Some(InsufficientData::Block { have, need: FULL })
     }
+}
+
+/// A line's requests and events, as both tests of requests take them.
+fn of_requests(events: &Events, line: &Observation) -> NonInferiorityTick {
+    let counts = events.of_requests(line);
+    let left_out = counts.stable.trials == 0;
+    let size = counts.stable.trials.saturating_add(counts.canary.trials);
+    NonInferiorityTick { counts: events.sides(counts), size, left_out }
 }
 
 fn clients(block: &ClientTick) -> Sides<Trials> {

@@ -228,14 +228,14 @@ fn a_state_is_resumed_only_by_its_own_analysis() {
     let other = Judge::resume(&state, &all_kinds(), 60);
     assert_eq!(other, Err(ResumeError::OtherAnalysis));
     for (found, version) in [(0, ""), (3, r#""version":3,"#), (99, r#""version":99,"#)] {
-        let other = state.replacen(r#""version":4,"#, version, 1);
+        let other = state.replacen(r#""version":5,"#, version, 1);
         let resumed = Judge::resume(&other, &all_kinds(), 3_600);
-        assert_eq!(resumed, Err(ResumeError::OtherVersion { found, expected: 4 }));
+        assert_eq!(resumed, Err(ResumeError::OtherVersion { found, expected: 5 }));
     }
     // As the builds before layouts had numbers wrote it.
     let old = r#"{"fingerprint":"16ed36f4a8a5d3d0","allowance":{"omega":"1","log_limit":"4.6"}}"#;
     let resumed = Judge::resume(old, &all_kinds(), 3_600);
-    assert_eq!(resumed, Err(ResumeError::OtherVersion { found: 0, expected: 4 }));
+    assert_eq!(resumed, Err(ResumeError::OtherVersion { found: 0, expected: 5 }));
     let torn = Judge::resume(&state[..state.len() / 2], &all_kinds(), 3_600);
     assert!(matches!(torn, Err(ResumeError::Unreadable(_))));
 }

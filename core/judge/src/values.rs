@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{BlockUpdate, TickContext};
 use super::counts::{Merge, Pair};
+use super::effects::EffectEstimate;
 use super::observation::Observation;
 use super::quantile_shift::{QuantileShift, ShiftDirection, StrongestQuantile, known};
 use super::readable::{ReadableCount, UNREADABLE};
@@ -48,6 +49,17 @@ impl ValuesTest {
     /// A step begins: it wants values of its own that can be read.
     pub(crate) fn begin_step(&mut self) {
         self.step = ReadableCount::default();
+        self.test.begin_step();
+    }
+
+    /// Leaves out the effect from now on.
+    pub(crate) fn without_effect(&mut self) {
+        self.test.without_effect();
+    }
+
+    /// The canary's quantiles divided by stable's, since the start and since the step.
+    pub(crate) fn effects(&self, metric: &str) -> Vec<EffectEstimate> {
+        self.test.effects(metric)
     }
 
     /// Read first observations, without a start mixture. Before the first line.

@@ -11,14 +11,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::spec::{Conditions, PauseSpec, Spec, StepSpec};
-use canary_judge::forecast::{self, PlannedStep, Rates};
+use canary_judge::forecast::{
+    self, AbortTest, Percentile, PlannedStep, Rates, RegressionBegins, UntilAbort,
+};
 use canary_judge::spec::MetricRule;
 use canary_judge::{BETA, Tolerated};
 use canary_model::weight::Weight;
 
 /// How many requests close a block.
 const BLOCK: f64 = 30.0;
-/// The controller looks once a second: what fails between two looks has failed.
+/// The controller looks once a second.
 const LOOK_SECONDS: f64 = 1.0;
 /// Canary requests before the latency test begins.
 const COLD_START: f64 = 50.0;
@@ -110,15 +112,19 @@ pub fn plan(spec: &Spec, traffic: TrafficEstimate, outcome_age: Duration) -> Rol
     let warnings = planner.warnings;
     let (steps, planned): (Vec<StepPlan>, Vec<PlannedStep>) = steps.into_iter().unzip();
     let seconds = steps.iter().map(|step| step.seconds).sum();
-    let found = |share, factor| until_abort(spec, traffic, &planned, share, factor);
+    let found = |share, percentile| {
+        let until = until_abort(spec, traffic, &planned, share, percentile)?;
+        let weight = planned.get(until.step).map_or(0.0, |step| step.weight);
+        // Those assigned last are judged when they have the age; until then more come.
+        Some(until.canary_requests + weight * traffic.rps * age)
+    };
     let harm = ASSUMED.map(|(name, share)| {
-        let requests = found(share, forecast::MEDIAN);
+        let requests = found(share, Percentile::Median);
         (name.to_owned(), requests.map(|requests| requests * share))
     });
     let abort = ASSUMED.map(|(name, share)| {
-        let whole = |requests: Option<f64>| requests.map(|requests| requests.ceil() as u64);
-        let median = whole(found(share, forecast::MEDIAN));
-        let p90 = whole(found(share, forecast::NINE_OF_TEN));
+        let whole = |percentile| found(share, percentile).map(|requests| requests.ceil() as u64);
+        let (median, p90) = (whole(Percentile::Median), whole(Percentile::P90));
         (name.to_owned(), AbortForecast { median, p90 })
     });
     let (harm, abort, false_abort) = (harm.into(), abort.into(), false_abort(spec));
@@ -145,7 +151,8 @@ impl Planner<'_> {
         }
         let counted = end.map(|end: f64| end.max(self.data(weight)).ceil());
         let requests = counted.map(|seconds| seconds * self.traffic.rps);
-        let smallest_regression = requests.and_then(|all| self.smallest_regression(weight, all));
+        let judged = requests.map(|all| all * weight);
+        let smallest_regression = judged.and_then(|n| self.smallest_regression(index, weight, n));
         // The step's first requests are counted when they have that age.
         let seconds = counted.map(|counted| counted + self.age);
         let came = seconds.map(|seconds| seconds * self.traffic.rps * weight);
@@ -156,7 +163,7 @@ impl Planner<'_> {
             seconds: seconds.map(|seconds| seconds as u64),
             smallest_regression,
         };
-        (plan, PlannedStep { weight, requests: requests.unwrap_or(UNBOUNDED) })
+        (plan, PlannedStep { weight, canary_requests: judged.unwrap_or(UNBOUNDED) })
     }
 
     /// When a pause that begins at `start` ends, in seconds since the step's start.
@@ -216,12 +223,15 @@ impl Planner<'_> {
         (BLOCK / rps).max(1.0 / (weight * rps)).max(cold / (weight * rps)).max(LOOK_SECONDS)
     }
 
-    fn smallest_regression(&self, weight: f64, requests: f64) -> Option<f64> {
-        let nats = nats(self.spec);
-        let baseline = self.traffic.baseline;
-        let smallest =
-            |tolerated| forecast::smallest_regression(tolerated, weight, baseline, nats, requests);
-        tolerated(self.spec).filter_map(smallest).reduce(f64::min)
+    /// In a step of so many canary requests. What begins with a later step must make up for the stake that
+    /// waited for it.
+    fn smallest_regression(&self, index: usize, weight: f64, canary_requests: f64) -> Option<f64> {
+        let begins = match index {
+            0 => RegressionBegins::AtStart,
+            _ => RegressionBegins::Later { planned_blocks: self.spec.planned_seconds() },
+        };
+        let smallest = |test: AbortTest| test.smallest_regression(weight, canary_requests, begins);
+        abort_tests(self.spec, self.traffic).filter_map(smallest).reduce(f64::min)
     }
 }
 
@@ -233,26 +243,30 @@ fn tolerated(spec: &Spec) -> impl Iterator<Item = Tolerated> + '_ {
     })
 }
 
-/// The evidence that a metric needs to roll back, in nats.
-fn nats(spec: &Spec) -> f64 {
-    forecast::abort_nats(spec.analysis.false_abort, spec.analysis.shares())
+/// The abort tests of the metrics of failures.
+fn abort_tests(spec: &Spec, traffic: TrafficEstimate) -> impl Iterator<Item = AbortTest> + '_ {
+    tolerated(spec).map(move |tolerated| AbortTest {
+        tolerated,
+        stable: traffic.baseline,
+        rps: traffic.rps,
+        false_abort: spec.analysis.false_abort,
+        metrics: spec.analysis.shares(),
+    })
 }
 
-/// Canary requests until the first of the metrics of failures rolls back a canary that fails `share` of
-/// its requests; `factor` says in how many rollouts that suffices.
+/// When the first of the metrics of failures rolls back a canary that fails `share` of its requests.
 fn until_abort(
     spec: &Spec,
     traffic: TrafficEstimate,
     steps: &[PlannedStep],
     share: f64,
-    factor: f64,
-) -> Option<f64> {
-    let block = (traffic.rps * LOOK_SECONDS).max(BLOCK);
-    let (baseline, nats) = (traffic.baseline, factor * nats(spec));
-    let requests = |tolerated| {
-        forecast::canary_requests_until_abort(tolerated, steps, baseline, share, nats, block)
+    percentile: Percentile,
+) -> Option<UntilAbort> {
+    let until = |test: AbortTest| test.requests_until_abort(steps, share, percentile);
+    let sooner = |one: UntilAbort, other: UntilAbort| {
+        if other.canary_requests < one.canary_requests { other } else { one }
     };
-    tolerated(spec).filter_map(requests).reduce(f64::min)
+    abort_tests(spec, traffic).filter_map(until).reduce(sooner)
 }
 
 /// Prometheus' thresholds have no error rate; without metrics nothing rolls back by itself.

@@ -16,6 +16,7 @@ use super::advance::{self, People};
 use super::blockers::{Blockers, of_step};
 use super::spec::Spec;
 use super::state::{Phase, State};
+use canary_judge::EffectEstimate;
 use canary_judge::observation::{LineError, Observation};
 use canary_judge::verdict::Verdict;
 
@@ -60,6 +61,8 @@ pub struct Replayed {
     pub canary_requests: u64,
     /// Those of them that failed.
     pub canary_failures: u64,
+    /// How far the canary differs from stable, with intervals.
+    pub effects: Vec<EffectEstimate>,
 }
 
 /// Replays a recording up to its decision; what comes after is not read.
@@ -139,7 +142,8 @@ impl<'s> Replay<'s> {
     fn ends(&self, outcome: ReplayOutcome, reason: ReplayReason) -> Replayed {
         let canary = self.state.totals.canary;
         let (canary_requests, canary_failures) = (canary.trials, canary.events);
-        Replayed { outcome, at: self.at, reason, canary_requests, canary_failures }
+        let effects = self.state.judge.effects();
+        Replayed { outcome, at: self.at, reason, canary_requests, canary_failures, effects }
     }
 }
 

@@ -4,6 +4,7 @@
 use canary_rollout::state::Phase;
 
 use super::Steering;
+use crate::controller::status::Status;
 
 /// A button that opens the dialog of a command.
 #[derive(Clone, Copy)]
@@ -58,7 +59,8 @@ const ABORT: CommandButton = CommandButton {
     verb: "abort",
     full: false,
     label: "Abort",
-    effect: "Sends all traffic back to stable.",
+    effect: "Sends all traffic back to stable. While stable's place is being replaced, it sends all traffic to \
+             the canary's place instead, and pauses.",
     danger: true,
 };
 const RETRY: CommandButton = CommandButton {
@@ -84,19 +86,35 @@ pub(super) fn first_commands(steering: Steering) -> Vec<CommandButton> {
     if steering == Steering::Releases { vec![START] } else { Vec::new() }
 }
 
-/// The commands of a phase, most likely first.
-pub(super) fn commands(phase: Phase, steering: Steering) -> Vec<CommandButton> {
+const FINISH: CommandButton = CommandButton {
+    id: "finish",
+    verb: "finish",
+    full: false,
+    label: "Finish",
+    effect: "Hands the traffic over to stable's place, which has to run the new version by now. The new stable \
+             is judged on the way.",
+    danger: false,
+};
+
+/// The commands that make sense now, most likely first.
+pub(super) fn commands(status: &Status, steering: Steering) -> Vec<CommandButton> {
     if steering == Steering::ReadOnly {
         return Vec::new();
     }
     let start = first_commands(steering);
-    match phase {
-        Phase::Pending => vec![ABORT],
+    // After the handover, all traffic is in stable's place and both places run the new version.
+    let handed_over = status.weight.set == Some(0.0);
+    match status.phase {
+        Phase::Pending | Phase::Deploying | Phase::Promoting => vec![ABORT],
         Phase::Progressing => vec![PAUSE, PROMOTE, PROMOTE_FULL, ABORT],
+        // A pause in the middle of the handover: no step has a weight of 100 %.
+        Phase::Paused if status.weight.set == Some(100.0) => vec![FINISH, PROMOTE_FULL, ABORT],
         Phase::Paused => vec![PROMOTE, RESUME, PROMOTE_FULL, ABORT],
-        Phase::Promoting => vec![ABORT],
+        Phase::Finalizing => vec![FINISH, PROMOTE_FULL, ABORT],
+        Phase::Healthy if handed_over => start,
+        Phase::Healthy => vec![FINISH, ABORT],
         Phase::Degraded => [vec![RETRY], start].concat(),
-        Phase::Healthy => start,
+        Phase::Measured => start,
         Phase::Aborting => Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ use canary_rollout::state::Phase;
 use super::assets::Inline;
 use super::charts::history_part;
 use super::commands::{CommandButton, commands, first_commands};
+use super::effects::{self, EffectRow};
 use super::metrics::{MetricRow, SignalShares, signals};
 use super::steps::{self, StepRow};
 use super::{Shell, Steering};
@@ -30,9 +31,14 @@ pub(super) enum Severity {
 impl Severity {
     pub(super) const fn of_phase(phase: Phase) -> Self {
         match phase {
-            Phase::Healthy => Self::Good,
+            Phase::Healthy | Phase::Measured => Self::Good,
             Phase::Aborting | Phase::Degraded => Self::Bad,
-            Phase::Pending | Phase::Progressing | Phase::Paused | Phase::Promoting => Self::Wait,
+            Phase::Pending
+            | Phase::Deploying
+            | Phase::Progressing
+            | Phase::Paused
+            | Phase::Promoting
+            | Phase::Finalizing => Self::Wait,
         }
     }
 
@@ -63,6 +69,7 @@ pub(super) struct DetailPage {
     commands: Vec<CommandButton>,
     steps: Vec<StepRow>,
     sides: Vec<[String; 3]>,
+    effects: Vec<EffectRow>,
     metrics: Vec<MetricRow>,
     signals: Vec<SignalShares>,
     decisions: Vec<Decision>,
@@ -107,6 +114,8 @@ struct Decision {
     /// On the rollout's clock.
     after: String,
     text: String,
+    /// The words of the operator who asked for it.
+    reason: Option<String>,
     verdicts: Vec<String>,
 }
 
@@ -125,7 +134,8 @@ impl DetailPage {
             waits_for: status.waits_for.clone(),
             problems: problems(status),
             steerable: steering != Steering::ReadOnly,
-            commands: commands(status.phase, steering),
+            commands: commands(status, steering),
+            effects: effects::rows(&status.effects),
             decisions: decisions.map(|row| decision(row, report)).collect(),
             earlier: report.earlier + earlier,
             envoys: status.envoys.clone(),
@@ -143,6 +153,7 @@ impl DetailPage {
         let json = serde_json::to_string(&history_part(report, "", 0)).unwrap_or_default();
         let Pair { stable, canary } = &report.versions;
         Self {
+            effects: effects::rows(&report.effects()),
             history: Some(json.replace('<', "\\u003c")),
             decisions: report.decisions.iter().map(|row| decision(row, report)).collect(),
             ..Self::new(shell, report.phase, [stable, canary], &report.metrics, report)
@@ -173,6 +184,7 @@ impl DetailPage {
             commands: Vec::new(),
             steps: steps::rows(report),
             sides: comparison(stable, canary),
+            effects: Vec::new(),
             metrics: metrics.iter().map(MetricRow::from).collect(),
             signals: signals(report),
             decisions: Vec::new(),
@@ -245,6 +257,7 @@ fn decision(row: &DecisionRow, report: &RolloutReport) -> Decision {
         at: day(&row.at),
         after: time(row.t),
         text: messages::event(&row.event, report.spec()),
+        reason: row.reason.clone(),
         verdicts: row.verdicts.clone(),
     }
 }

@@ -30,7 +30,7 @@ enum Place {
 fn place(report: &RolloutReport) -> Place {
     match report.phase {
         Phase::Promoting => Place::Promoting,
-        Phase::Healthy => Place::Promoted,
+        Phase::Healthy | Phase::Measured | Phase::Finalizing => Place::Promoted,
         Phase::Aborting | Phase::Degraded => Place::RolledBack(report.step()),
         _ if !begun(report) => Place::Before,
         _ => Place::Within(report.step()),

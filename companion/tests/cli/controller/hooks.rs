@@ -55,7 +55,7 @@ impl Web {
     }
 
     /// The bodies that it was sent.
-    fn bodies(&self) -> Vec<Value> {
+    pub(super) fn bodies(&self) -> Vec<Value> {
         let said = self.said.lock().unwrap();
         said.asked.iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect()
     }

@@ -7,7 +7,9 @@ use canary_model::document::{ConfigErrors, Node};
 
 /// What version 1 makes of [`everything`]. Never edit it: a change of it is version 2.
 const V1: &str = include_str!("v1.json");
-/// A judge's state of layout 4. Never edit it: another layout is layout 5 (`STATE_VERSION`).
+/// A judge's state of layout 5. Never edit it: another layout is layout 6 (`STATE_VERSION`).
+const STATE_5: &str = include_str!("state-5.json");
+/// One of the layout before: what reads it must replay the observations instead.
 const STATE_4: &str = include_str!("state-4.json");
 
 fn read(metrics: &Value, false_abort: &str) -> Analysis {
@@ -91,8 +93,10 @@ fn a_state_of_this_layout_resumes() {
         judge.take(&Observation::read(&line(t).to_string()).unwrap());
     }
     let state = serde_json::to_string(&judge).unwrap();
-    assert!(state == STATE_4.trim_end(), "another layout? then STATE_VERSION must grow: {state}");
-    assert_eq!(Judge::resume(STATE_4, &every_kind(), 3_600), Ok(judge));
+    assert!(state == STATE_5.trim_end(), "another layout? then STATE_VERSION must grow: {state}");
+    assert_eq!(Judge::resume(STATE_5, &every_kind(), 3_600), Ok(judge));
+    let older = Judge::resume(STATE_4, &every_kind(), 3_600);
+    assert_eq!(older, Err(ResumeError::OtherVersion { found: 4, expected: 5 }));
 }
 
 /// A password goes into no state, and another one is no other analysis; another server is.

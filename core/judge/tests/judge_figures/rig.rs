@@ -21,7 +21,7 @@ pub(crate) fn judge(metrics: &Value) -> Judge {
     let value = json!({"falseAbort": "1%", "metrics": metrics});
     let mut problems = ConfigErrors::default();
     let analysis = Analysis::read(&Node::root(&value), &mut problems);
-    Judge::new(&problems.finish(analysis).unwrap(), PLANNED)
+    Judge::new(&problems.finish(analysis).unwrap(), PLANNED).without_effects()
 }
 
 /// One metric: failures with a margin.

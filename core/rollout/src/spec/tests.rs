@@ -130,3 +130,63 @@ fn the_example_of_a_false_abort_rate_is_accepted() {
         assert!(read(example).is_ok());
     }
 }
+
+#[test]
+fn the_fields_of_a_release() {
+    let read = |fields: Value| Spec::read(&with(fields)).unwrap();
+    let plain = read(json!({}));
+    assert_eq!((plain.deploy_hook(), plain.handover_requests()), (None, HANDOVER_REQUESTS));
+    let fifty = read(json!({"deploy": {"minRequests": 50}}));
+    assert_eq!((fifty.deploy_hook(), fifty.handover_requests()), (None, 50));
+    let command = read(json!({"deploy": {"command": ["./deploy.sh", "now"], "timeout": "30s"}}));
+    let deploy = command.deploy.unwrap();
+    assert_eq!(
+        deploy.hook,
+        Some(DeployHook::Command(vec!["./deploy.sh".to_owned(), "now".to_owned()]))
+    );
+    assert_eq!((deploy.timeout, deploy.min_requests), (Duration::from_secs(30), 500));
+    let url = read(json!({"deploy": {"url": "https://d.example/hook"}})).deploy.unwrap();
+    assert_eq!(url.hook, Some(DeployHook::Url("https://d.example/hook".to_owned())));
+    assert_eq!(url.timeout, Duration::from_secs(600));
+    let versions = read(json!({"versions": {"canary": "3.2"}})).versions;
+    assert_eq!((versions.stable, versions.canary.as_deref()), (None, Some("3.2")));
+    let mlflow = json!({"mlflow": {"uri": "http://127.0.0.1:5000", "model": "scorer"}});
+    let registry = read(json!({"registry": mlflow})).registry.unwrap();
+    assert_eq!(
+        (registry.candidate.as_str(), registry.champion.as_str()),
+        ("challenger", "champion")
+    );
+    assert_eq!(registry.poll, Duration::from_secs(5));
+}
+
+#[test]
+fn faults_of_a_release_say_where_and_what_to_do() {
+    let mlflow = |field: &str, value: &str| {
+        let mut mlflow = json!({"uri": "http://r:5000", "model": "scorer"});
+        mlflow[field] = json!(value);
+        json!({"registry": {"mlflow": mlflow}})
+    };
+    for (fields, path, says) in [
+        (json!({"versions": {}}), "versions", "at least one version"),
+        (json!({"versions": {"canary": 3.1}}), "versions.canary", "in quotes"),
+        (json!({"versions": {"canary": "a b"}}), "versions.canary", "a version of at most 63"),
+        (json!({"versions": {"stable": "3", "canary": "3"}}), "versions", "both 3"),
+        (json!({"deploy": {}}), "deploy", "says nothing"),
+        (json!({"deploy": {"timeout": "1m", "minRequests": 5}}), "deploy", "needs a `command`"),
+        (json!({"deploy": {"command": ["a"], "url": "http://b/"}}), "deploy", "not both"),
+        (json!({"deploy": {"command": "./deploy.sh now"}}), "deploy.command", "no shell"),
+        (json!({"deploy": {"command": []}}), "deploy.command", "name a program"),
+        (json!({"deploy": {"command": ["a"], "timeout": "25h"}}), "deploy.timeout", "at most 24h"),
+        (json!({"deploy": {"minRequests": 0}}), "deploy.minRequests", "1"),
+        (json!({"registry": {}}), "registry.mlflow", "required"),
+        (mlflow("candidate", "champion"), "registry.mlflow", "one alias starts"),
+        (mlflow("uri", "http://bob:pw@r/"), "registry.mlflow.uri", "without credentials"),
+        (mlflow("model", "a/b"), "registry.mlflow.model", "without `/`"),
+        (mlflow("poll", "0s"), "registry.mlflow.poll", "from 1s to 1h"),
+    ] {
+        let problems = Spec::read(&with(fields)).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].path.starts_with(path), "{problems:?}");
+        assert!(problems[0].message.contains(says), "{says}: {problems:?}");
+    }
+}

@@ -40,13 +40,20 @@ fn what_is_part_of_the_fingerprint() {
         ("envoys", json!(["http://127.0.0.1:9902"])),
         ("notify", json!([])),
         ("guardQuorum", json!(2)),
+        ("deploy", json!({"minRequests": 50})),
+        ("registry", json!({"mlflow": {"uri": "http://127.0.0.1:5000", "model": "scorer"}})),
     ] {
         assert_eq!(with(path, value), same, "{path}");
     }
     let mut secret = file.clone();
     secret["gates"][0]["url"] = json!("https://bob:other@gate.example/ask?token=2");
     assert_eq!(read(&secret), same, "a secret that was renewed");
+    let command = |deploy: Value| with("deploy", deploy);
+    let deployed = command(json!({"command": ["./a"]}));
+    assert_eq!(command(json!({"url": "https://b.example/", "timeout": "1m"})), deployed);
     for (path, value) in [
+        ("versions", json!({"canary": "3"})),
+        ("deploy", json!({"command": ["./a"]})),
         ("rollout", json!("other")),
         ("harmBudget", json!("0.02%")),
         ("gates", json!([])),

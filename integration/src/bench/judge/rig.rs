@@ -27,7 +27,7 @@ pub(super) fn judge(rule: MetricRule, planned_seconds: u64) -> Judge {
     let metric = MetricSpec { name: "metric".to_owned(), rule };
     let analysis =
         Analysis { false_abort: FALSE_ABORT, false_split: FALSE_SPLIT, metrics: vec![metric] };
-    Judge::new(&analysis, planned_seconds)
+    Judge::new(&analysis, planned_seconds).without_effects()
 }
 
 /// Failures with a tolerated difference.
