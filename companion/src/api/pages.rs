@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Form, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Redirect, Response};
 use serde::Deserialize;
@@ -102,14 +102,6 @@ pub(super) struct Next {
     next: String,
 }
 
-/// The form that a browser sends.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Login {
-    token: String,
-    next: String,
-}
-
 /// The path to go on with: only one of this controller, so that no link leads elsewhere by way of the login.
 fn own_path(next: &str) -> &str {
     let rollout = next.strip_prefix("/rollouts/").unwrap_or("");
@@ -123,13 +115,15 @@ pub(super) async fn login_form(Query(Next { next }): Query<Next>) -> Response {
 }
 
 /// Takes the token, and gives a cookie for it.
-pub(super) async fn login(
-    State(api): State<Api>,
-    headers: HeaderMap,
-    Form(Login { token, next }): Form<Login>,
-) -> Response {
+pub(super) async fn login(State(api): State<Api>, headers: HeaderMap, body: String) -> Response {
+    let sent = reqwest::Url::parse(&format!("http://form/?{body}")).ok();
+    let field = |wanted: &str| {
+        let mut fields = sent.as_ref()?.query_pairs();
+        fields.find_map(|(name, value)| (name == wanted).then(|| value.into_owned()))
+    };
+    let next = field("next").unwrap_or_default();
     let next = own_path(&next);
-    let Some(session) = api.access.session_for(&token) else {
+    let Some(session) = field("token").and_then(|token| api.access.session_for(&token)) else {
         return (StatusCode::UNAUTHORIZED, html(page::login(next, true))).into_response();
     };
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");

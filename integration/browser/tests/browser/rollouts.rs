@@ -1,8 +1,13 @@
 //! Whole rollouts on one page that is never reloaded.
 
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::routing::get;
 use serde_json::json;
 
 use crate::chromium::Browser;
+use crate::fake::runtime;
 use crate::stage::{Controller, Place, busy, quick};
 
 #[test]
@@ -48,4 +53,35 @@ fn a_bad_version_is_rolled_back_and_the_page_says_why() {
     browser.reads("#rest", "rolling back to stable");
     browser.comes("#do-retry");
     assert!(!browser.shows("#do-abort"), "there is nothing to abort any more");
+}
+
+#[test]
+fn a_metric_that_cannot_be_measured_and_one_that_pauses_are_named() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let listener = runtime().block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(Mutex::new("down".to_owned()));
+    let said = Arc::clone(&answer);
+    let app = Router::new().route("/api/v1/query", get(async move || said.lock().unwrap().clone()));
+    let server = runtime().spawn(async { axum::serve(listener, app).await.unwrap() });
+    let mut rollout = quick(&[&envoy]);
+    rollout["steps"] = json!([{"setWeight": 5}, {"pause": {"duration": "1h"}}]);
+    // Between the two conditions a measurement is neither a success nor a failure.
+    rollout["analysis"]["metrics"].as_array_mut().unwrap().push(json!({
+        "name": "gpu", "kind": "prometheus", "address": address, "query": "gpu",
+        "successCondition": "result < 0.1", "failureCondition": "result > 0.9", "interval": "1s",
+        "inconclusiveLimit": 0,
+    }));
+    let controller = Controller::run(&place, &place.write("rollout.yaml", rollout), &[]);
+    let browser = Browser::new(1200, 900);
+    browser.goto(&controller.page());
+    browser.reads("#rest", "metric gpu can't be measured");
+    browser.reads("#head .note.wait", "gpu");
+    let half = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"0.5"]}}"#;
+    half.clone_into(&mut answer.lock().unwrap());
+    browser.reads("#head h1", "Paused");
+    browser.reads("#head .note.wait", "gpu");
+    browser.comes("#do-resume");
+    browser.comes("#do-promote");
+    server.abort();
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::chromium::Browser;
 use crate::fake::Fake;
-use crate::stage::{Controller, Place};
+use crate::stage::{Controller, Place, canaryctl};
 
 fn rollout(name: &str, envoy: &Fake) -> Value {
     json!({
@@ -85,6 +85,15 @@ fn pictures_for_the_documentation() {
     browser.comes("#chart-evidence canvas");
     fit(&browser, 1200, 2_400, 1);
     browser.screenshot(&folder.join("page-rolled-back.png"));
+    let report = place.path("report.html");
+    let (state, to) = (place.path("state"), report.to_str().unwrap().to_owned());
+    let arguments = ["report", "ranker", "--state", state.to_str().unwrap(), "--write", &to];
+    let written = std::process::Command::new(canaryctl()).args(arguments).env_clear().status();
+    assert!(written.unwrap().success());
+    browser.goto(&format!("file://{to}"));
+    browser.comes("#chart-evidence canvas");
+    fit(&browser, 1200, 2_400, 1);
+    browser.screenshot(&folder.join("report.png"));
     browser.goto(&controller.url);
     browser.reads("#row-ranker", "back on stable");
     fit(&browser, 1200, 700, 1);
