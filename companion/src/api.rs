@@ -6,6 +6,7 @@
 //! and [`metrics`] what Prometheus gets.
 
 pub mod access;
+mod answers;
 pub mod board;
 pub mod client;
 mod events;

@@ -6,13 +6,15 @@ mod data;
 mod history;
 mod live;
 mod past;
+mod sample;
 
 use std::path::Path;
 
-pub(crate) use data::{DecisionRow, RolloutReport, VersionSample};
+pub(crate) use data::{DecisionRow, RolloutReport};
 pub(crate) use history::Point;
 pub(crate) use live::{LastEvent, LiveReport};
 pub(crate) use past::{PastRollout, past};
+pub(crate) use sample::VersionSample;
 
 use crate::controller::record::JournalRecord;
 use crate::journal::{self, JournalError, Scan};

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Api;
 use super::access::SESSION_COOKIE;
-use super::routes::{error, named};
+use super::answers::{error, named};
 use crate::render::page::{self, ListedRollout, Steering};
 
 /// Where the token is taken.
@@ -42,7 +42,7 @@ pub(super) async fn list(State(api): State<Api>) -> Response {
     html(page::list(&listed.collect::<Vec<_>>()))
 }
 
-/// One rollout.
+/// One rollout's page, whether a release has begun or not.
 pub(super) async fn rollout(State(api): State<Api>, Path(name): Path<String>) -> Response {
     let entry = match named(&api, &name) {
         Ok(entry) => entry,
@@ -66,7 +66,7 @@ pub(super) struct After {
     generation: String,
 }
 
-/// The charts' data.
+/// The charts' data of one rollout, from a point on.
 pub(super) async fn history(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -98,7 +98,7 @@ pub(super) async fn asset(Path((_, name)): Path<(String, String)>) -> Response {
 /// Where to go on after the login.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Next {
+pub(super) struct LoginQuery {
     next: String,
 }
 
@@ -110,7 +110,7 @@ fn own_path(next: &str) -> &str {
 }
 
 /// The form that takes the token.
-pub(super) async fn login_form(Query(Next { next }): Query<Next>) -> Response {
+pub(super) async fn login_form(Query(LoginQuery { next }): Query<LoginQuery>) -> Response {
     html(page::login(own_path(&next), false))
 }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::access::AccessRefusal;
-use super::board::BoardEntry;
+use super::answers::{error, named};
 use super::{Api, events, metrics, pages};
 use crate::controller::orders::{CommandRequest, Order, ReleaseRequest};
 use crate::controller::status::Status;
@@ -79,10 +79,6 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
-pub(super) fn error(status: StatusCode, what: &str) -> Response {
-    (status, Json(json!({ "error": what }))).into_response()
-}
-
 async fn list(State(api): State<Api>) -> Response {
     let all = api.board.statuses();
     Json(all.iter().map(|status| render::served(status)).collect::<Vec<_>>()).into_response()
@@ -93,18 +89,6 @@ async fn show(State(api): State<Api>, Path(name): Path<String>) -> Response {
         Ok(entry) => Json(render::served(&entry.status.borrow().clone())).into_response(),
         Err(response) => *response,
     }
-}
-
-pub(super) fn named(api: &Api, name: &str) -> Result<BoardEntry, Box<Response>> {
-    api.board.get(name).ok_or_else(|| {
-        let names = api.board.names().iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
-        let here = match names.is_empty() {
-            true => "no rollout".to_owned(),
-            false => names.join(", "),
-        };
-        let what = format!("no rollout \"{name}\" here; this controller runs {here}");
-        Box::new(error(StatusCode::NOT_FOUND, &what))
-    })
 }
 
 /// What comes with a command; nothing of it is needed.

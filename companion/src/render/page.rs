@@ -12,6 +12,7 @@ mod effects;
 mod list;
 mod metrics;
 mod steps;
+mod tone;
 
 use askama::Template;
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use canary_judge::counts::{Pair, Trials};
+use canary_judge::counts::Pair;
 use canary_judge::observation::{ClassCounts, Observation};
 use canary_judge::{EffectEstimate, Judge};
 use canary_model::redact::redacted;
@@ -19,7 +19,7 @@ use canary_rollout::state::Phase;
 use serde::Serialize;
 
 use super::history::{History, Point};
-use crate::controller::distributions::Distributions;
+use super::sample::VersionSample;
 use crate::controller::record::{JournalRecord, Start, StepRecord};
 use crate::controller::status::{self, MetricProgress, Side};
 use crate::observe::totals::RequestCounts;
@@ -100,46 +100,6 @@ pub struct DecisionRow {
     pub reason: Option<String>,
     /// Every metric's verdict at that moment, as the journal has it.
     pub verdicts: Vec<String>,
-}
-
-/// What was counted of one version.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct VersionSample {
-    /// Requests, and those that failed.
-    pub requests: Trials,
-    /// Those without an answer at the age `outcome_age`.
-    #[serde(skip)]
-    pub unanswered: Option<u64>,
-    /// The histograms of times and of signals with values.
-    #[serde(skip)]
-    pub recorded: Distributions,
-}
-
-impl VersionSample {
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.requests.trials = self.requests.trials.saturating_add(other.requests.trials);
-        self.requests.events = self.requests.events.saturating_add(other.requests.events);
-        let both = self.unanswered.zip(other.unanswered);
-        self.unanswered = both
-            .map(|(one, more)| one.saturating_add(more))
-            .or(self.unanswered)
-            .or(other.unanswered);
-        self.recorded.merge(&other.recorded);
-    }
-
-    fn from_line(line: &Observation, role: Role) -> Self {
-        let counts = line.roles.get(role);
-        let requests =
-            Trials { trials: counts.total.unwrap_or(0), events: counts.failure.unwrap_or(0) };
-        let recorded = Distributions::from_line(line, role);
-        Self { requests, unanswered: counts.unanswered, recorded }
-    }
-
-    /// The share of requests that failed, in percent.
-    pub fn failing(&self) -> Option<f64> {
-        let Trials { trials, events } = self.requests;
-        (trials > 0).then(|| 100.0 * events as f64 / trials as f64)
-    }
 }
 
 impl RolloutReport {

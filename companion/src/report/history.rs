@@ -7,7 +7,7 @@ use canary_model::role::Role;
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::data::VersionSample;
+use super::sample::VersionSample;
 
 /// The most points that are kept; beyond, neighbors are put together.
 pub(crate) const MAX_POINTS: usize = 720;

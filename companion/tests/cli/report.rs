@@ -106,7 +106,7 @@ fn without_assets(page: &str) -> String {
         let (_, after) = rest.split_once(end).unwrap();
         format!("{before}{begin}…{end}{after}")
     };
-    let page = cut(page, "script-src '", "'; base-uri");
+    let page = cut(page, "script-src ", "; base-uri");
     let page = cut(&page, "<style>", "</style>");
     cut(&page, "<script>", "</script>")
 }

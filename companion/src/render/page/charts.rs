@@ -29,7 +29,7 @@ struct ChartData {
     unit: &'static str,
     /// The least that the axis reaches up to.
     top: f64,
-    series: Vec<Series>,
+    series: Vec<ChartLine>,
     /// When something was decided, in seconds.
     marks: Vec<f64>,
     limit: Option<Limit>,
@@ -40,7 +40,7 @@ struct ChartData {
 }
 
 #[derive(Debug, Serialize)]
-struct Series {
+struct ChartLine {
     label: String,
     /// What it stands for, which sets color and dashes.
     style: &'static str,
@@ -86,7 +86,7 @@ fn marks(report: &RolloutReport) -> Vec<f64> {
     events.map(|decision| decision.t).collect()
 }
 
-fn chart(id: &str, title: &str, unit: &'static str, top: f64, series: Vec<Series>) -> ChartData {
+fn chart(id: &str, title: &str, unit: &'static str, top: f64, series: Vec<ChartLine>) -> ChartData {
     ChartData {
         id: id.to_owned(),
         title: title.to_owned(),
@@ -105,9 +105,9 @@ fn series(
     style: &'static str,
     points: &[Point],
     value: impl Fn(&Point) -> Option<f64>,
-) -> Series {
+) -> ChartLine {
     let values = points.iter().map(|point| value(point).map(rounded)).collect();
-    Series { label: label.to_owned(), style, stairs: false, values }
+    ChartLine { label: label.to_owned(), style, stairs: false, values }
 }
 
 /// Four digits that count are more than a chart shows.
@@ -120,7 +120,7 @@ fn rounded(value: f64) -> f64 {
 }
 
 fn weight(report: &RolloutReport, points: &[Point]) -> ChartData {
-    let stairs = |series: Series| Series { stairs: true, ..series };
+    let stairs = |series: ChartLine| ChartLine { stairs: true, ..series };
     let set = |point: &Point| point.set.or(Some(point.weight));
     let lines = vec![
         stairs(series("set", "set", points, set)),
@@ -199,7 +199,7 @@ fn evidence(report: &RolloutReport, points: &[Point]) -> Option<ChartData> {
         let value = |point: &Point| point.evidence.get(index).map(|part| 100.0 * part);
         series(&metric.name, "metric", points, value)
     });
-    let lines: Vec<Series> = lines.collect();
+    let lines: Vec<ChartLine> = lines.collect();
     let limit = Some(Limit { at: 100.0, label: "the metric acts" });
     let chart = chart("evidence", "Evidence against the canary", " %", 115.0, lines);
     (!chart.series.is_empty()).then_some(ChartData { limit, ..chart })
@@ -211,7 +211,7 @@ fn certified(report: &RolloutReport, points: &[Point]) -> Option<ChartData> {
         let value = |point: &Point| point.certified.get(index)?.map(|part| 100.0 * part);
         series(&metric.name, "metric", points, value)
     });
-    let lines: Vec<Series> = lines.collect();
+    let lines: Vec<ChartLine> = lines.collect();
     let limit = Some(Limit { at: 100.0, label: "certified: no worse than tolerated" });
     let chart = chart("certified", "Certification in this step", " %", 115.0, lines);
     (!chart.series.is_empty()).then_some(ChartData { limit, ..chart })

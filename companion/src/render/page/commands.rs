@@ -16,7 +16,7 @@ pub(super) struct CommandButton {
     pub(super) full: bool,
     /// The button's text, also of the dialog's button.
     pub(super) label: &'static str,
-    /// What will happen.
+    /// What will happen when it is carried out, in a sentence.
     pub(super) effect: &'static str,
     /// Whether it takes the new version away from users, or skips checks.
     pub(super) danger: bool,

@@ -10,6 +10,7 @@ use super::commands::{CommandButton, commands, first_commands};
 use super::effects::{self, EffectRow};
 use super::metrics::{MetricRow, SignalShares, signals};
 use super::steps::{self, StepRow};
+use super::tone::Tone;
 use super::{Shell, Steering};
 use crate::controller::status::{EnvoyStatus, MetricProgress, Side, Status, Weights};
 use crate::render::figures::{UNKNOWN, day, failing, millis, percent, time};
@@ -20,44 +21,12 @@ use crate::report::{DecisionRow, RolloutReport};
 /// How many events the live page shows; a report shows all.
 const SHOWN: usize = 100;
 
-/// Whether something is as it should be. It is always said in words or by a sign as well.
-#[derive(Clone, Copy)]
-pub(super) enum Severity {
-    Good,
-    Bad,
-    Wait,
-}
-
-impl Severity {
-    pub(super) const fn of_phase(phase: Phase) -> Self {
-        match phase {
-            Phase::Healthy | Phase::Measured => Self::Good,
-            Phase::Aborting | Phase::Degraded => Self::Bad,
-            Phase::Pending
-            | Phase::Deploying
-            | Phase::Progressing
-            | Phase::Paused
-            | Phase::Promoting
-            | Phase::Finalizing => Self::Wait,
-        }
-    }
-
-    /// The class in the style sheet.
-    pub(super) const fn class(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Bad => "bad",
-            Self::Wait => "wait",
-        }
-    }
-}
-
 #[derive(Template)]
 #[template(path = "detail.html")]
 pub(super) struct DetailPage {
     shell: Shell,
     phase: String,
-    severity: Severity,
+    severity: Tone,
     versions: Pair<String>,
     weight: String,
     times: String,
@@ -72,7 +41,7 @@ pub(super) struct DetailPage {
     effects: Vec<EffectRow>,
     metrics: Vec<MetricRow>,
     signals: Vec<SignalShares>,
-    decisions: Vec<Decision>,
+    decisions: Vec<ShownDecision>,
     earlier: usize,
     envoys: Vec<EnvoyStatus>,
     file: String,
@@ -109,7 +78,7 @@ impl UnstartedPage {
     }
 }
 
-struct Decision {
+struct ShownDecision {
     at: String,
     /// On the rollout's clock.
     after: String,
@@ -173,7 +142,7 @@ impl DetailPage {
         Self {
             shell,
             phase: phase.to_string(),
-            severity: Severity::of_phase(phase),
+            severity: Tone::of_phase(phase),
             versions: Pair { stable: version(stable), canary: version(canary) },
             weight,
             times: times(report),
@@ -197,7 +166,7 @@ impl DetailPage {
     }
 }
 
-/// A version's label.
+/// A version's label, or a question mark where it isn't known.
 pub(super) fn version(side: &Side) -> String {
     side.version.clone().unwrap_or_else(|| "?".to_owned())
 }
@@ -252,8 +221,8 @@ fn comparison(stable: &Side, canary: &Side) -> Vec<[String; 3]> {
     rows
 }
 
-fn decision(row: &DecisionRow, report: &RolloutReport) -> Decision {
-    Decision {
+fn decision(row: &DecisionRow, report: &RolloutReport) -> ShownDecision {
+    ShownDecision {
         at: day(&row.at),
         after: time(row.t),
         text: messages::event(&row.event, report.spec()),

@@ -64,8 +64,8 @@ pub(super) fn rows(effects: &[EffectEstimate]) -> Vec<EffectRow> {
         let quantile = effect.quantile.as_deref().unwrap_or_default().to_owned();
         EffectRow {
             metric: effect.metric.clone(),
-            start: words(effect),
-            step: since(EffectSince::Step).find(same).map(words).unwrap_or_default(),
+            start: figures_of(effect),
+            step: since(EffectSince::Step).find(same).map(figures_of).unwrap_or_default(),
             interval: Interval::new(effect),
             usual: matches!(quantile.as_str(), "" | "p50" | "p95" | "p99"),
             quantile,
@@ -75,9 +75,9 @@ pub(super) fn rows(effects: &[EffectEstimate]) -> Vec<EffectRow> {
 }
 
 /// The sentence without the name, which stands beside it.
-fn words(effect: &EffectEstimate) -> String {
+fn figures_of(effect: &EffectEstimate) -> String {
     let sentence = sentences::effect(effect);
-    sentence.split_once(": ").map_or(sentence.clone(), |(_, words)| words.to_owned())
+    sentence.split_once(": ").map_or(sentence.clone(), |(_, figures)| figures.to_owned())
 }
 
 #[cfg(test)]

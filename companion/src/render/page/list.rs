@@ -5,7 +5,8 @@ use std::sync::Arc;
 use askama::Template;
 
 use super::Shell;
-use super::detail::{Severity, version};
+use super::detail::version;
+use super::tone::Tone;
 use crate::controller::status::{Side, Status};
 use crate::render::figures::{UNKNOWN, day, failing, millis, percent};
 use crate::render::messages;
@@ -28,7 +29,7 @@ pub(super) struct ListPage {
 struct ListRow {
     rollout: String,
     phase: String,
-    severity: Severity,
+    severity: Tone,
     weight: String,
     versions: String,
     failing: String,
@@ -53,7 +54,10 @@ fn row(listed: &ListedRollout) -> ListRow {
     let strongest = status.metrics.iter().max_by(|one, two| one.evidence.total_cmp(&two.evidence));
     let evidence = strongest.map_or_else(
         || UNKNOWN.to_owned(),
-        |metric| format!("{} {:.0} %", metric.name, 100.0 * metric.evidence),
+        |metric| match 100.0 * metric.evidence {
+            percent if percent < 0.5 => "0 %".to_owned(),
+            percent => format!("{} {percent:.0} %", metric.name),
+        },
     );
     let event = last_event.as_ref().map(|last| {
         let text = messages::brief(&last.event)
@@ -63,7 +67,7 @@ fn row(listed: &ListedRollout) -> ListRow {
     ListRow {
         rollout: status.rollout.clone(),
         phase: status.phase.to_string(),
-        severity: Severity::of_phase(status.phase),
+        severity: Tone::of_phase(status.phase),
         weight: status.weight.in_force.or(status.weight.set).map_or(UNKNOWN.to_owned(), percent),
         versions: format!("{} → {}", version(&status.stable), version(&status.canary)),
         failing: both(&|side| failing(side.requests, side.failures)),

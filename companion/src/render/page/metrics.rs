@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use canary_judge::counts::Pair;
 use canary_judge::observation::ClassCounts;
 
-use super::detail::Severity;
+use super::tone::Tone;
 use crate::controller::status::{MetricProgress, MetricStatus};
 use crate::render::figures::Bar;
 use crate::report::RolloutReport;
@@ -14,7 +14,7 @@ use crate::report::RolloutReport;
 pub(super) struct MetricRow {
     pub(super) name: String,
     pub(super) kind: String,
-    pub(super) severity: Severity,
+    pub(super) severity: Tone,
     pub(super) verdict: &'static str,
     pub(super) failed: bool,
     /// `None` for metrics that are no bets.
@@ -27,9 +27,9 @@ pub(super) struct MetricRow {
 impl From<&MetricProgress> for MetricRow {
     fn from(metric: &MetricProgress) -> Self {
         let (severity, verdict) = match metric.verdict {
-            MetricStatus::Pass => (Severity::Good, "✓ pass"),
-            MetricStatus::Fail => (Severity::Bad, "✕ fail"),
-            MetricStatus::Insufficient => (Severity::Wait, "… insufficient"),
+            MetricStatus::Pass => (Tone::Good, "✓ pass"),
+            MetricStatus::Fail => (Tone::Bad, "✕ fail"),
+            MetricStatus::Insufficient => (Tone::Wait, "… insufficient"),
         };
         // The sentence names the metric, which stands beside it already.
         let own = metric.reason.strip_prefix(&format!("{}: ", metric.name));

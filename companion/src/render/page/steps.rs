@@ -19,7 +19,7 @@ pub(super) struct StepRow {
 
 /// How far a rollout has come.
 #[derive(Clone, Copy)]
-enum Place {
+enum Reached {
     Before,
     Within(usize),
     Promoting,
@@ -27,13 +27,13 @@ enum Place {
     RolledBack(usize),
 }
 
-fn place(report: &RolloutReport) -> Place {
+fn place(report: &RolloutReport) -> Reached {
     match report.phase {
-        Phase::Promoting => Place::Promoting,
-        Phase::Healthy | Phase::Measured | Phase::Finalizing => Place::Promoted,
-        Phase::Aborting | Phase::Degraded => Place::RolledBack(report.step()),
-        _ if !begun(report) => Place::Before,
-        _ => Place::Within(report.step()),
+        Phase::Promoting => Reached::Promoting,
+        Phase::Healthy | Phase::Measured | Phase::Finalizing => Reached::Promoted,
+        Phase::Aborting | Phase::Degraded => Reached::RolledBack(report.step()),
+        _ if !begun(report) => Reached::Before,
+        _ => Reached::Within(report.step()),
     }
 }
 
@@ -52,24 +52,24 @@ pub(super) fn rows(report: &RolloutReport) -> Vec<StepRow> {
         StepRow { class, state, weight: percent(step.weight.percent()), condition }
     });
     let (class, state) = match place {
-        Place::Promoting => ("now", "▶ now"),
+        Reached::Promoting => ("now", "▶ now"),
         _ => state(place, steps.len()),
     };
     let promotion =
-        StepRow { class, state, weight: "100 %".to_owned(), condition: "promoted".to_owned() };
+        StepRow { class, state, weight: "100 %".to_owned(), condition: "all traffic".to_owned() };
     rows.chain([promotion]).collect()
 }
 
-fn state(place: Place, index: usize) -> (&'static str, &'static str) {
+fn state(place: Reached, index: usize) -> (&'static str, &'static str) {
     let (done, now, next) = (("done", "✓ done"), ("now", "▶ now"), ("next", "ahead"));
     match place {
-        Place::Promoted | Place::Promoting => done,
-        Place::Within(step) if index == step => now,
-        Place::Within(step) if index < step => done,
-        Place::RolledBack(step) if index < step => done,
-        Place::RolledBack(step) if index == step => ("now", "✕ rolled back here"),
-        Place::RolledBack(_) => ("next", "not reached"),
-        Place::Before | Place::Within(_) => next,
+        Reached::Promoted | Reached::Promoting => done,
+        Reached::Within(step) if index == step => now,
+        Reached::Within(step) if index < step => done,
+        Reached::RolledBack(step) if index < step => done,
+        Reached::RolledBack(step) if index == step => ("now", "✕ rolled back here"),
+        Reached::RolledBack(_) => ("next", "not reached"),
+        Reached::Before | Reached::Within(_) => next,
     }
 }
 
@@ -95,8 +95,8 @@ fn pause(pause: &PauseSpec) -> String {
 /// drawn a tenth as long as the rollout so far.
 pub(super) fn ahead(report: &RolloutReport) -> Vec<(f64, f64)> {
     let step = match place(report) {
-        Place::Within(step) => step,
-        Place::Before | Place::Promoting | Place::Promoted | Place::RolledBack(_) => {
+        Reached::Within(step) => step,
+        Reached::Before | Reached::Promoting | Reached::Promoted | Reached::RolledBack(_) => {
             return Vec::new();
         }
     };

@@ -82,8 +82,14 @@ impl Browser {
         let mut capabilities = DesiredCapabilities::chrome();
         capabilities.set_binary(chromium.to_str().unwrap()).unwrap();
         let size = format!("--window-size={width},{height}");
-        let always =
-            ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", &size];
+        let always = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            &size,
+        ];
         for option in always.iter().chain(options) {
             capabilities.add_arg(option).unwrap();
         }

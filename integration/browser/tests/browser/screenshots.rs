@@ -71,7 +71,7 @@ fn pictures_for_the_documentation() {
     std::thread::sleep(Duration::from_secs(5));
     for name in ["light", "dark"] {
         scheme(&browser, name);
-        fit(&browser, 1200, 2_400, 1);
+        fit(&browser, 1200, 3_600, 1);
         browser.screenshot(&folder.join(format!("page-{name}.png")));
     }
     scheme(&browser, "light");
@@ -79,11 +79,11 @@ fn pictures_for_the_documentation() {
     fit(&browser, 1200, 700, 1);
     browser.screenshot(&folder.join("page-dialog.png"));
     browser.click("#cancel");
-    fit(&browser, 360, 2_600, 2);
+    fit(&browser, 360, 1_400, 2);
     browser.screenshot(&folder.join("page-phone.png"));
     browser.goto(&page("ranker"));
     browser.comes("#chart-evidence canvas");
-    fit(&browser, 1200, 2_400, 1);
+    fit(&browser, 1200, 3_600, 1);
     browser.screenshot(&folder.join("page-rolled-back.png"));
     let report = place.path("report.html");
     let (state, to) = (place.path("state"), report.to_str().unwrap().to_owned());
@@ -92,7 +92,7 @@ fn pictures_for_the_documentation() {
     assert!(written.unwrap().success());
     browser.goto(&format!("file://{to}"));
     browser.comes("#chart-evidence canvas");
-    fit(&browser, 1200, 2_400, 1);
+    fit(&browser, 1200, 3_600, 1);
     browser.screenshot(&folder.join("report.png"));
     browser.goto(&controller.url);
     browser.reads("#row-ranker", "back on stable");
