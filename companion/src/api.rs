@@ -3,12 +3,13 @@
 //! Whoever can talk to it can steer releases, so a browser that visits a hostile page must not be
 //! the way in ([`access`]), and beyond loopback everybody needs a token. [`board`] has the rollouts that the
 //! interface shows, [`routes`] its paths, [`events`] what is told as it happens, [`pages`] what browsers get,
-//! and [`metrics`] what Prometheus gets.
+//! and [`metrics`] what Prometheus gets. [`command_body`] goes with commands, and [`answer`] with errors.
 
 pub mod access;
-mod answers;
+mod answer;
 pub mod board;
 pub mod client;
+pub mod command_body;
 mod events;
 mod metrics;
 mod pages;

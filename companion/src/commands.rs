@@ -25,7 +25,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::api::access::Token;
-use crate::api::client::{Client, CommandBody};
+use crate::api::client::Client;
+use crate::api::command_body::CommandBody;
 use crate::cli::{
     Cli, Command, Get, GetWhat, PromoteArgs, Render, RenderWhat, Set, SetWhat, StartArgs, SteerArgs,
 };

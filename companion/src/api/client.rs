@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::access::Token;
+use super::command_body::CommandBody;
 use crate::controller::status::Status;
 use crate::error::Error;
 use crate::http::root_cause;
@@ -22,19 +23,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// The most bytes that are read of an answer.
 const LIMIT: usize = 16 << 20;
-
-/// What goes with a command; nothing of it is needed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct CommandBody {
-    /// Why, for the journal.
-    pub reason: Option<String>,
-    /// Whether `promote` skips everything.
-    pub full: bool,
-    /// The version under trial, for `start`.
-    pub canary_version: Option<String>,
-    /// The version that serves by default, for `start`.
-    pub stable_version: Option<String>,
-}
 
 /// A rollout as the interface gives it: of all that, its detail is for this client.
 #[derive(Deserialize)]

@@ -24,11 +24,12 @@ pub(super) fn stream(
     rollout: Option<String>,
     stop: watch::Receiver<bool>,
 ) -> Response {
-    let teller = Teller { board, rollout, stop, told: String::new(), first: true, gone: false };
-    Sse::new(teller.events()).keep_alive(KeepAlive::default()).into_response()
+    let reporter =
+        EventReporter { board, rollout, stop, told: String::new(), first: true, gone: false };
+    Sse::new(reporter.events()).keep_alive(KeepAlive::default()).into_response()
 }
 
-struct Teller {
+struct EventReporter {
     board: Board,
     /// The rollout that is told about; `None` for a line of each.
     rollout: Option<String>,
@@ -39,11 +40,11 @@ struct Teller {
     gone: bool,
 }
 
-impl Teller {
+impl EventReporter {
     fn events(self) -> impl Stream<Item = Result<Event, Infallible>> {
-        stream::unfold(self, |mut teller| async move {
-            let event = teller.next().await?;
-            Some((Ok(event), teller))
+        stream::unfold(self, |mut reporter| async move {
+            let event = reporter.next().await?;
+            Some((Ok(event), reporter))
         })
     }
 

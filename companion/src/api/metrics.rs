@@ -177,18 +177,8 @@ fn families(status: &Status) -> Vec<Family<'_>> {
             "Requests to Envoys that failed since this process began.",
             samples.one(status.envoy_errors as f64),
         ),
-        Family(
-            "canaryctl_journal_ok",
-            "gauge",
-            "1 where the journal can be written; a rollout holds without it.",
-            samples.one(f64::from(u8::from(status.journal_ok))),
-        ),
-        Family(
-            "canaryctl_notes",
-            "gauge",
-            "How many problems outside of the rollout itself operators are shown, such as a broken file.",
-            samples.one(status.notes.len() as f64),
-        ),
+        journal(&samples),
+        notes(&samples),
         Family(
             "canaryctl_envoy_up",
             "gauge",
@@ -196,6 +186,18 @@ fn families(status: &Status) -> Vec<Family<'_>> {
             samples.envoys(),
         ),
     ]
+}
+
+fn journal<'a>(samples: &MetricFamilySamples<'_>) -> Family<'a> {
+    let help = "1 where the journal can be written; a rollout holds without it.";
+    let ok = f64::from(u8::from(samples.status.journal_ok));
+    Family("canaryctl_journal_ok", "gauge", help, samples.one(ok))
+}
+
+fn notes<'a>(samples: &MetricFamilySamples<'_>) -> Family<'a> {
+    let help = "How many problems beside the rollout operators are shown, such as a broken file.";
+    let count = samples.status.notes.len() as f64;
+    Family("canaryctl_notes", "gauge", help, samples.one(count))
 }
 
 fn metric_name(metric: &MetricProgress) -> &str {

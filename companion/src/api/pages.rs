@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Api;
 use super::access::SESSION_COOKIE;
-use super::answers::{error, named};
+use super::answer::{error, named};
 use crate::render::page::{self, ListedRollout, Steering};
 
 /// Where the token is taken.

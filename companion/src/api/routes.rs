@@ -9,24 +9,19 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use canary_judge::counts::Pair;
-use canary_model::names::is_version;
-use canary_rollout::inputs::OperatorCommand;
 use serde::Deserialize;
-use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::access::AccessRefusal;
-use super::answers::{error, named};
+use super::answer::{error, named};
+use super::command_body::CommandBody;
 use super::{Api, events, metrics, pages};
-use crate::controller::orders::{CommandRequest, Order, ReleaseRequest};
+use crate::controller::orders::CommandRequest;
 use crate::controller::status::Status;
 use crate::render;
 
 /// The longest that a command waits for the controller's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The longest reason that is taken, in bytes.
-const LONGEST_REASON: usize = 2_000;
 /// Says whether the process answers, to anybody.
 const HEALTHZ: &str = "/healthz";
 
@@ -91,61 +86,6 @@ async fn show(State(api): State<Api>, Path(name): Path<String>) -> Response {
     }
 }
 
-/// What comes with a command; nothing of it is needed.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct CommandBody {
-    /// Why, for the journal.
-    reason: Option<String>,
-    /// Whether `promote` skips everything.
-    full: bool,
-    canary_version: Option<String>,
-    stable_version: Option<String>,
-}
-
-impl CommandBody {
-    /// Reads a body; none at all says nothing.
-    fn read(body: &[u8]) -> Result<Self, String> {
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Self::default());
-        }
-        let read: Self = serde_json::from_slice(body).map_err(|error| {
-            format!(
-                "the body can't be read: {error}; expected \
-                 {{\"reason\", \"full\", \"canary_version\", \"stable_version\"}}"
-            )
-        })?;
-        if read.reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_REASON) {
-            return Err(format!("a reason has at most {LONGEST_REASON} bytes"));
-        }
-        for version in [&read.canary_version, &read.stable_version].into_iter().flatten() {
-            if !is_version(version) {
-                return Err(format!("\"{version}\" is no version label"));
-            }
-        }
-        Ok(read)
-    }
-
-    fn order(&self, verb: &str) -> Option<Order> {
-        let given = |version: &Option<String>| version.clone();
-        Some(Order::Steer(match verb {
-            "promote" if self.full => OperatorCommand::PromoteFull,
-            "promote" => OperatorCommand::Promote,
-            "pause" => OperatorCommand::Pause,
-            "resume" => OperatorCommand::Resume,
-            "abort" => OperatorCommand::Abort,
-            "retry" => OperatorCommand::Retry,
-            "finish" => OperatorCommand::Finish,
-            "start" => {
-                let (stable, canary) = (given(&self.stable_version), given(&self.canary_version));
-                let versions = Pair { stable, canary };
-                return Some(Order::Start(ReleaseRequest { versions, source: None }));
-            }
-            _ => return None,
-        }))
-    }
-}
-
 async fn steer(
     State(api): State<Api>,
     Path((name, verb)): Path<(String, String)>,
@@ -158,7 +98,7 @@ async fn steer(
         Ok(body) => body,
         Err(why) => return error(StatusCode::BAD_REQUEST, &why),
     };
-    let Some(order) = body.order(&verb) else {
+    let Some(order) = body.command(&verb) else {
         let expected = "expected start, promote, pause, resume, abort, retry or finish";
         return error(StatusCode::NOT_FOUND, expected);
     };
@@ -188,11 +128,11 @@ fn answered(answer: Result<Option<Answer>, ()>) -> Response {
 }
 
 #[derive(Debug, Deserialize)]
-struct Followed {
+struct FollowQuery {
     rollout: Option<String>,
 }
 
-async fn follow(State(api): State<Api>, Query(followed): Query<Followed>) -> Response {
+async fn follow(State(api): State<Api>, Query(followed): Query<FollowQuery>) -> Response {
     if let Some(name) = &followed.rollout
         && let Err(response) = named(&api, name)
     {

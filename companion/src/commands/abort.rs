@@ -8,7 +8,7 @@ use canary_model::weight::Weight;
 use futures_util::future::try_join;
 
 use super::{Context, conclude, split};
-use crate::api::client::CommandBody;
+use crate::api::command_body::CommandBody;
 use crate::controller::status::{EnvoyStatus, Status};
 use crate::envoy::{Admin, EnvoyReply, Fleet};
 use crate::error::{Error, Failure};

@@ -1,7 +1,7 @@
 //! `finish NAME`: a command to the controller, or without one the handover itself.
 
 use super::{Context, run, steer};
-use crate::api::client::CommandBody;
+use crate::api::command_body::CommandBody;
 use crate::cli::FinishArgs;
 use crate::error::{Error, Failure};
 use crate::rollout_file;

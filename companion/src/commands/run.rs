@@ -21,9 +21,10 @@ use super::Context;
 use super::service::{GRACE_PERIOD, Interface, until_signal};
 use crate::api::board::BoardEntry;
 use crate::cli::RunArgs;
-use crate::controller::drive::{Channels, Controller, Service, first_status};
+use crate::controller::channels::{Channels, ServiceMode};
+use crate::controller::drive::{Controller, first_status};
 use crate::controller::engine::Engine;
-use crate::controller::orders::{CommandRequest, Order, QUEUE};
+use crate::controller::orders::{CommandRequest, QUEUE, RolloutCommand};
 use crate::controller::record::{FORMAT, Start};
 use crate::controller::{preflight, releases};
 use crate::envoy::EnvoyUrl;
@@ -183,7 +184,7 @@ async fn serve(
     if let Some(command) = first {
         // Whether it is obeyed shows in what the controller reports.
         let (reply, _) = oneshot::channel();
-        let order = Order::Steer(command);
+        let order = RolloutCommand::Steer(command);
         let _ = orders.send(CommandRequest { order, reason: None, reply }).await;
     }
     let report = live_report(&mut engine);
@@ -203,7 +204,7 @@ async fn serve(
         // Nothing outside starts or follows the one release of `run`.
         desk: releases::link(orders, status).1,
     };
-    let service = if args.stay { Service::Stays } else { Service::Alone };
+    let service = if args.stay { ServiceMode::Stays } else { ServiceMode::Alone };
     let controller = Controller::new(engine, scraper, channels, reporter, service);
     let mut controller = controller.in_folder(rollout_file::folder(args.file())?);
     let result = match controller.run(under_way).await {

@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use super::Context;
 use super::service::{GRACE_PERIOD, Interface, until_signal};
 use crate::cli::ServeArgs;
-use crate::controller::drive::Reporter;
+use crate::controller::channels::Reporter;
 use crate::controller::status::Status;
 use crate::error::{Error, Failure};
 use crate::journal::{self, timestamp};

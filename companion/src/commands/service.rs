@@ -23,7 +23,7 @@ pub(super) const GRACE_PERIOD: Duration = Duration::from_secs(1);
 pub(super) struct Interface {
     /// The address that it listens on.
     pub(super) address: SocketAddr,
-    /// What it shows.
+    /// The rollouts that the interface shows.
     pub(super) board: Board,
     listener: TcpListener,
     access: Access,

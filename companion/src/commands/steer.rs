@@ -1,7 +1,7 @@
 //! `start`, `promote`, `pause`, `resume` and `retry`: one command to the controller.
 
 use super::Context;
-use crate::api::client::CommandBody;
+use crate::api::command_body::CommandBody;
 use crate::error::Failure;
 use crate::render;
 

@@ -7,17 +7,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use canary_model::weight::Weight;
 use canary_rollout::HostClocks;
-use canary_rollout::action::{Action, Notification};
+use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::{EnvoyInput, Inputs};
-use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State};
-use tokio::sync::{mpsc, watch};
 
 use super::act::{Actor, Written};
+use super::channels::{Channels, Finished, Reporter, ServiceMode, turned_true};
 use super::engine::{Effects, Engine};
-use super::orders::{CommandRequest, Order};
-use super::releases::{EndedRelease, ReleaseDesk};
+use super::orders::{CommandRequest, RolloutCommand};
+use super::releases::ReleaseEnd;
 use super::status::{Parts, Status};
 use crate::envoy::Admin;
 use crate::error::{Error, Failure, LeftBehind};
@@ -27,79 +26,6 @@ use crate::sentences;
 /// How long the controller waits after the rollout's end for notifications to be delivered.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Where the controller reports what happens. It renders: the controller itself only has data.
-pub trait Reporter {
-    /// An event as a sentence, for the notifications that carry one.
-    fn describe(&self, event: &RolloutEvent, spec: &Spec) -> String;
-
-    /// Reports new events.
-    ///
-    /// # Errors
-    /// If the report can't be written any more.
-    fn happened(
-        &mut self,
-        events: &[RolloutEvent],
-        spec: &Spec,
-        status: &Status,
-    ) -> Result<(), Error>;
-
-    /// Reports the status after a scrape.
-    ///
-    /// # Errors
-    /// If the report can't be written any more.
-    fn looked(&mut self, status: &Status) -> Result<(), Error>;
-
-    /// Whether the report shows why a rollout ended, so that the closing message needn't say it again.
-    fn shows_reason(&self) -> bool;
-
-    /// Reports a notification that was given up `within` after the rollout's end.
-    fn undelivered(&mut self, notice: &Notification, spec: &Spec, within: Duration);
-
-    /// Reports a warning outside of the events.
-    fn remark(&mut self, text: &str);
-}
-
-/// What else operators should know about a rollout, as it is at the moment.
-pub type Notes = Arc<dyn Fn() -> Vec<String>>;
-
-/// Where commands come from, and where the status goes.
-pub struct Channels {
-    /// Operators' commands, from the API to the loop.
-    pub orders: mpsc::Receiver<CommandRequest>,
-    /// The current status, from the loop to the API.
-    pub status: watch::Sender<Arc<Status>>,
-    /// Turns true when the process has to stop.
-    pub stop: watch::Receiver<bool>,
-    /// What else operators should know about the rollout, such as a file that is broken.
-    pub notes: Notes,
-    /// Turns true when nobody wants the rollout any more once it is idle: its file was removed.
-    pub removed: watch::Receiver<bool>,
-    /// Where a registry learns how a release ended.
-    pub desk: ReleaseDesk,
-}
-
-/// Whether a rollout is the only one of its process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// It is: the process ends with it, and what keeps it from going on is the process' failure.
-    Alone,
-    /// The same, but the process stays after the end.
-    Stays,
-    /// It is one of many, stays after its end, and begins again when it is asked to.
-    Served,
-}
-
-/// How the loop came to its end.
-#[derive(Debug)]
-pub enum Finished {
-    /// The rollout is over.
-    Over,
-    /// The rollout is over, and another release is asked for.
-    Release(CommandRequest),
-    /// The process has to stop.
-    Stopped,
-}
-
 /// The loop of one rollout, with everything it owns.
 pub struct Controller<A> {
     engine: Engine,
@@ -107,7 +33,7 @@ pub struct Controller<A> {
     actor: Actor,
     channels: Channels,
     audience: A,
-    service: Service,
+    service: ServiceMode,
     ended: bool,
     /// Since when the rollout has been at its end, with notifications still on their way.
     draining: Option<Instant>,
@@ -165,7 +91,7 @@ impl<A: Reporter> Controller<A> {
         scraper: FleetScraper,
         channels: Channels,
         audience: A,
-        service: Service,
+        service: ServiceMode,
     ) -> Self {
         let ended = engine.has_ended();
         Self {
@@ -218,7 +144,7 @@ impl<A: Reporter> Controller<A> {
             }
             let ended = self.has_ended().await?;
             self.tell_end();
-            if ended && self.service == Service::Alone {
+            if ended && self.service == ServiceMode::Alone {
                 return Ok(Finished::Over);
             }
         }
@@ -296,14 +222,16 @@ impl<A: Reporter> Controller<A> {
     /// Obeys or refuses; gives a release that is to begin now.
     async fn handle(&mut self, request: CommandRequest) -> Result<Option<CommandRequest>, Failure> {
         let command = match (&request.order, self.service) {
-            (Order::Steer(command), _) => *command,
-            (Order::Start(_), Service::Served) if self.ended => return Ok(Some(request)),
-            (Order::Start(_), Service::Served) => {
+            (RolloutCommand::Steer(command), _) => *command,
+            (RolloutCommand::Start(_), ServiceMode::Served) if self.ended => {
+                return Ok(Some(request));
+            }
+            (RolloutCommand::Start(_), ServiceMode::Served) => {
                 let phase = self.engine.state().phase();
                 request.refuse(&format!("a release is under way already: it is {phase}"));
                 return Ok(None);
             }
-            (Order::Start(_), Service::Alone | Service::Stays) => {
+            (RolloutCommand::Start(_), ServiceMode::Alone | ServiceMode::Stays) => {
                 request.refuse("`canaryctl run` runs one release; `canaryctl serve` starts others");
                 return Ok(None);
             }
@@ -342,7 +270,7 @@ impl<A: Reporter> Controller<A> {
         let fleet = self.scraper.fleet();
         let Written { results } = self.actor.act(actions, spec, state, fleet, describe).await;
         let nowhere = |error: &Option<Error>| matches!(error, Some(Error::NoAdminLayer { .. }));
-        let alone = self.service != Service::Served;
+        let alone = self.service != ServiceMode::Served;
         if alone && !results.is_empty() && results.values().all(nowhere) {
             let errors: Vec<Error> = results.into_values().flatten().collect();
             let total = errors.len();
@@ -406,7 +334,7 @@ impl<A: Reporter> Controller<A> {
 
     /// Tells a registry of an end that has yet to be written back.
     fn tell_end(&self) {
-        let end = self.engine.to_write_back().map(|ended_at| EndedRelease {
+        let end = self.engine.to_write_back().map(|ended_at| ReleaseEnd {
             versions: self.engine.versions().clone(),
             phase: self.engine.state().phase(),
             reason: self.engine.state().ending().map(sentences::termination),
@@ -451,13 +379,6 @@ impl<A: Reporter> Controller<A> {
             }
         };
         Error::Stopped(left)
-    }
-}
-
-/// Waits until something is true; for ever if nobody can say so any more.
-async fn turned_true(flag: &mut watch::Receiver<bool>) {
-    if flag.wait_for(|flag| *flag).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

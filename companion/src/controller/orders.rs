@@ -16,7 +16,7 @@ pub const QUEUE: usize = 16;
 #[derive(Debug)]
 pub struct CommandRequest {
     /// What is asked for.
-    pub order: Order,
+    pub order: RolloutCommand,
     /// Why, in the words of whoever asks; it goes into the journal.
     pub reason: Option<String>,
     /// Where the answer goes: the rollout's status after the command, or why it was refused.
@@ -25,7 +25,7 @@ pub struct CommandRequest {
 
 /// What can be asked of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum RolloutCommand {
     /// Steer the rollout that is under way.
     Steer(OperatorCommand),
     /// Begin a release; only a served rollout does.

@@ -11,7 +11,7 @@ use canary_judge::counts::Pair;
 use canary_rollout::state::Phase;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::orders::{CommandRequest, Order, ReleaseRequest};
+use super::orders::{CommandRequest, ReleaseRequest, RolloutCommand};
 use super::status::Status;
 
 /// How many write-backs wait at most to be put into the journal.
@@ -19,7 +19,7 @@ const QUEUE: usize = 16;
 
 /// How a release ended. It stays the one to be written back until the next one ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndedRelease {
+pub struct ReleaseEnd {
     /// The versions that it was about.
     pub versions: Pair<Option<String>>,
     /// Healthy, Measured or Degraded.
@@ -36,7 +36,7 @@ pub struct ReleaseLink {
     orders: mpsc::Sender<CommandRequest>,
     /// The rollout as it is now; a release can be asked for while it is idle.
     pub status: watch::Receiver<Arc<Status>>,
-    ended: watch::Receiver<Option<EndedRelease>>,
+    ended: watch::Receiver<Option<ReleaseEnd>>,
     written_back: mpsc::Sender<String>,
     shown: watch::Sender<Option<String>>,
 }
@@ -44,7 +44,7 @@ pub struct ReleaseLink {
 /// A served rollout's side of the seam.
 #[derive(Debug)]
 pub struct ReleaseDesk {
-    ended: watch::Sender<Option<EndedRelease>>,
+    ended: watch::Sender<Option<ReleaseEnd>>,
     written_back: mpsc::Receiver<String>,
     shown: watch::Receiver<Option<String>>,
 }
@@ -69,7 +69,7 @@ impl ReleaseLink {
     /// Why it is refused, in a sentence: one is under way, the versions are equal, no Envoy answers.
     pub async fn start(&self, release: ReleaseRequest, reason: &str) -> Result<(), String> {
         let (reply, answer) = oneshot::channel();
-        let (order, reason) = (Order::Start(release), Some(reason.to_owned()));
+        let (order, reason) = (RolloutCommand::Start(release), Some(reason.to_owned()));
         let stopping = "the controller is stopping";
         let request = CommandRequest { order, reason, reply };
         self.orders.send(request).await.map_err(|_| stopping.to_owned())?;
@@ -77,7 +77,7 @@ impl ReleaseLink {
     }
 
     /// The end that has to be written back, if there is one now.
-    pub fn to_write_back(&self) -> Option<EndedRelease> {
+    pub fn to_write_back(&self) -> Option<ReleaseEnd> {
         self.ended.borrow().clone()
     }
 
@@ -90,7 +90,7 @@ impl ReleaseLink {
     }
 
     /// Says that an end is written back: it goes into the journal, and isn't asked for again.
-    pub async fn written_back(&self, end: &EndedRelease) {
+    pub async fn written_back(&self, end: &ReleaseEnd) {
         // A rollout that is gone asks again after the restart; writing back twice does no harm.
         let _ = self.written_back.send(end.ended_at.clone()).await;
     }
@@ -104,7 +104,7 @@ impl ReleaseLink {
 
 impl ReleaseDesk {
     /// Tells the source of an end that has to be written back; `None` if there is none any more.
-    pub fn tell(&self, end: Option<EndedRelease>) {
+    pub fn tell(&self, end: Option<ReleaseEnd>) {
         self.ended.send_if_modified(|told| {
             let new = *told != end;
             *told = end;

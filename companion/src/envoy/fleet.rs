@@ -37,11 +37,11 @@ impl Fleet {
     /// Resolves the URLs; every request to every member then ends within `deadline`.
     pub async fn resolve(urls: &[EnvoyUrl], deadline: Duration) -> Self {
         let client = |address: &Address| Admin::new(address, deadline);
-        Self::of(locate(urls, deadline).await, client)
+        Self::from_places(locate(urls, deadline).await, client)
     }
 
     /// The Envoys at some places, each with the client that `client` makes for it.
-    pub fn of(
+    pub fn from_places(
         places: Vec<Located>,
         mut client: impl FnMut(&Address) -> Result<Admin, Error>,
     ) -> Self {

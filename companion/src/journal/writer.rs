@@ -9,20 +9,20 @@ use tokio::task::JoinHandle;
 
 use super::{Journal, JournalError, encoded};
 
-type Written = (Journal, Result<(), JournalError>);
+type WriteOutcome = (Journal, Result<(), JournalError>);
 
 /// A journal whose writes run on a thread of their own.
 #[derive(Debug)]
 pub struct JournalWriter {
     path: PathBuf,
-    place: Place,
+    place: WriterState,
 }
 
 #[derive(Debug)]
-enum Place {
+enum WriterState {
     Here(Box<Journal>),
     /// A write is under way that nobody waits for any more; if it ends well after all, it is taken back.
-    Away(JoinHandle<Written>, u64),
+    Away(JoinHandle<WriteOutcome>, u64),
     /// The thread that wrote is gone, and the file with it.
     Lost,
 }
@@ -30,7 +30,7 @@ enum Place {
 impl JournalWriter {
     /// A writer of an open journal.
     pub fn new(journal: Journal) -> Self {
-        Self { path: journal.path().to_owned(), place: Place::Here(Box::new(journal)) }
+        Self { path: journal.path().to_owned(), place: WriterState::Here(Box::new(journal)) }
     }
 
     /// The path under which the journal was opened.
@@ -41,8 +41,8 @@ impl JournalWriter {
     /// Where the last whole record ends, in bytes; `None` while a write is under way.
     pub fn end(&self) -> Option<u64> {
         match &self.place {
-            Place::Here(journal) => Some(journal.end),
-            Place::Away(..) | Place::Lost => None,
+            WriterState::Here(journal) => Some(journal.end),
+            WriterState::Away(..) | WriterState::Lost => None,
         }
     }
 
@@ -52,8 +52,8 @@ impl JournalWriter {
     /// As for [`Journal::append`].
     pub fn append_now<R: Serialize>(&mut self, records: &[R]) -> Result<(), JournalError> {
         match &mut self.place {
-            Place::Here(journal) => journal.append(records),
-            Place::Away(..) | Place::Lost => Err(self.hangs()),
+            WriterState::Here(journal) => journal.append(records),
+            WriterState::Away(..) | WriterState::Lost => Err(self.hangs()),
         }
     }
 
@@ -103,7 +103,7 @@ impl JournalWriter {
             Some(patience) => match tokio::time::timeout(patience, &mut task).await {
                 Ok(ended) => ended,
                 Err(_) => {
-                    self.place = Place::Away(task, before);
+                    self.place = WriterState::Away(task, before);
                     return Err(self.hangs());
                 }
             },
@@ -111,15 +111,15 @@ impl JournalWriter {
         };
         // The task neither panics nor is it cancelled while the program runs.
         let (journal, written) = ended.map_err(|_| self.hangs())?;
-        self.place = Place::Here(Box::new(journal));
+        self.place = WriterState::Here(Box::new(journal));
         written
     }
 
     /// The journal, if no write is under way.
     async fn back(&mut self) -> Option<Journal> {
-        match std::mem::replace(&mut self.place, Place::Lost) {
-            Place::Here(journal) => Some(*journal),
-            Place::Away(task, before) if task.is_finished() => {
+        match std::mem::replace(&mut self.place, WriterState::Lost) {
+            WriterState::Here(journal) => Some(*journal),
+            WriterState::Away(task, before) if task.is_finished() => {
                 let (mut journal, _) = task.await.ok()?;
                 journal.cut_back(before);
                 Some(journal)

@@ -9,7 +9,7 @@ use canary_judge::observation::Observation;
 use canary_rollout::inputs::EnvoyInput;
 use futures_util::future::join_all;
 
-use super::observer::{EnvoyFeed, Look, Observer};
+use super::observer::{EnvoyFeed, FeedScrape, Observer};
 use super::scrape::{Scrape, count_endpoints};
 use super::{CounterBaseline, ExpectedWeights, RequestTotals};
 use crate::envoy::{Admin, EnvoyReply, EnvoyUrl, Fleet, Located, locate};
@@ -66,7 +66,7 @@ impl FleetScraper {
             urls,
             rollout: rollout.to_owned(),
             deadline,
-            fleet: Fleet::of(Vec::new(), |_| Err(Error::NoEnvoy)),
+            fleet: Fleet::from_places(Vec::new(), |_| Err(Error::NoEnvoy)),
             feeds: BTreeMap::new(),
             resolved: Instant::now(),
             last: None,
@@ -91,11 +91,11 @@ impl FleetScraper {
         // Two requests come one after the other; together they take as long as one may, at most.
         let patience = (2 * self.deadline).min(SCRAPE_WITHIN);
         let until = tokio::time::Instant::now() + patience;
-        let looks = self
-            .feeds
-            .iter()
-            .map(async |(url, feed)| Some((url.clone(), feed.look(tick, starting, until).await?)));
-        let looks: BTreeMap<String, Look> = join_all(looks).await.into_iter().flatten().collect();
+        let looks = self.feeds.iter().map(async |(url, feed)| {
+            Some((url.clone(), feed.scrape(tick, starting, until).await?))
+        });
+        let looks: BTreeMap<String, FeedScrape> =
+            join_all(looks).await.into_iter().flatten().collect();
         let rollout = &self.rollout;
         let replies = self.fleet.each(async |admin| {
             let look = looks.get(admin.url()).ok_or_else(|| late(admin, patience))?;
@@ -129,7 +129,7 @@ impl FleetScraper {
     fn watch(&mut self, places: Vec<Located>) {
         let mut feeds = BTreeMap::new();
         let (observer, rollout, deadline) = (&self.observer, &self.rollout, self.deadline);
-        self.fleet = Fleet::of(places, |address| {
+        self.fleet = Fleet::from_places(places, |address| {
             let (admin, feed) = observer.watch(address, rollout)?;
             feeds.insert(address.url.clone(), feed);
             Ok(admin.within(deadline))

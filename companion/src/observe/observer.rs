@@ -28,28 +28,28 @@ struct Shared {
     tick: Duration,
     /// The longest that one request may take.
     deadline: Duration,
-    watched: Mutex<BTreeMap<String, Watched>>,
+    watched: Mutex<BTreeMap<String, WatchedEnvoy>>,
 }
 
 /// One Envoy that is looked at.
 #[derive(Debug)]
-struct Watched {
+struct WatchedEnvoy {
     admin: Admin,
-    scans: watch::Receiver<Option<Arc<Scan>>>,
+    scans: watch::Receiver<Option<Arc<EnvoyReport>>>,
     /// The rollouts that want to know, each with how many times it asked and whether it wants the
     /// configuration read anew.
-    wanted: BTreeMap<String, Wanted>,
+    wanted: BTreeMap<String, FeedInterest>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Wanted {
+struct FeedInterest {
     feeds: usize,
     fresh: bool,
 }
 
 /// A look at one Envoy, whatever came of it.
 #[derive(Debug)]
-struct Scan {
+struct EnvoyReport {
     /// The tick at which it began.
     tick: u64,
     /// For which rollouts it asked.
@@ -63,14 +63,14 @@ pub struct EnvoyFeed {
     shared: Arc<Shared>,
     key: String,
     rollout: String,
-    scans: watch::Receiver<Option<Arc<Scan>>>,
+    scans: watch::Receiver<Option<Arc<EnvoyReport>>>,
 }
 
 /// A look that came in time.
 #[derive(Clone, Debug)]
-pub struct Look(Arc<Scan>);
+pub struct FeedScrape(Arc<EnvoyReport>);
 
-impl Look {
+impl FeedScrape {
     /// What the Envoy said.
     ///
     /// # Errors
@@ -107,9 +107,9 @@ impl Observer {
             let admin = Admin::new(address, self.shared.deadline)?;
             let (sender, scans) = watch::channel(None);
             let wanted = BTreeMap::new();
-            watched.insert(key.clone(), Watched { admin: admin.clone(), scans, wanted });
+            watched.insert(key.clone(), WatchedEnvoy { admin: admin.clone(), scans, wanted });
             let shared = Arc::clone(&self.shared);
-            tokio::spawn(shared.look_again_and_again(key.clone(), admin, sender));
+            tokio::spawn(shared.scrape_again_and_again(key.clone(), admin, sender));
         }
         let unknown = || Error::Usage { what: format!("{}: not watched", address.url) };
         let envoy = watched.get_mut(&key).ok_or_else(unknown)?;
@@ -127,15 +127,15 @@ impl Observer {
 impl EnvoyFeed {
     /// The first look that began at this tick or later; `None` if there is none by `until`. `fresh` has the
     /// configuration read anew from now on.
-    pub async fn look(&self, tick: u64, fresh: bool, until: Instant) -> Option<Look> {
+    pub async fn scrape(&self, tick: u64, fresh: bool, until: Instant) -> Option<FeedScrape> {
         self.wants(fresh);
         let mut scans = self.scans.clone();
-        let good = |scan: &Option<Arc<Scan>>| {
+        let good = |scan: &Option<Arc<EnvoyReport>>| {
             scan.as_ref()
                 .is_some_and(|scan| scan.tick >= tick && scan.rollouts.contains(&self.rollout))
         };
         let found = tokio::time::timeout_at(until, scans.wait_for(good)).await.ok()?.ok()?;
-        found.as_ref().map(|scan| Look(Arc::clone(scan)))
+        found.as_ref().map(|scan| FeedScrape(Arc::clone(scan)))
     }
 
     fn wants(&self, fresh: bool) {
@@ -160,7 +160,7 @@ impl Drop for EnvoyFeed {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Watched>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, WatchedEnvoy>> {
         // Nothing that holds it can panic between two changes that belong together.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -187,18 +187,18 @@ impl Shared {
         Some((wanted.keys().cloned().collect(), fresh))
     }
 
-    async fn look_again_and_again(
+    async fn scrape_again_and_again(
         self: Arc<Self>,
         key: String,
         admin: Admin,
-        sender: watch::Sender<Option<Arc<Scan>>>,
+        sender: watch::Sender<Option<Arc<EnvoyReport>>>,
     ) {
         let mut scanner = EnvoyScanner::default();
         // Whoever made this task says what it wants before the task gets its turn.
         while let Some((rollouts, fresh)) = self.wanted(&key) {
             let tick = self.tick_now();
             let result = scanner.scan(&admin, &rollouts, fresh).await;
-            sender.send_replace(Some(Arc::new(Scan { tick, rollouts, result })));
+            sender.send_replace(Some(Arc::new(EnvoyReport { tick, rollouts, result })));
             tokio::time::sleep_until(self.at(self.tick_now().max(tick) + 1)).await;
         }
     }

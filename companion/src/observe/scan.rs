@@ -29,7 +29,7 @@ impl EnvoyScan {
     /// What it said about one rollout; the rollout needs to be among those that were asked for.
     pub fn scrape(&self, rollout: &str) -> Scrape {
         let configuration = Configuration::new(&self.dump, &self.stats.common, rollout);
-        Scrape::new(&self.runtime, self.stats.of(rollout), rollout, configuration)
+        Scrape::new(&self.runtime, self.stats.rollout(rollout), rollout, configuration)
     }
 }
 

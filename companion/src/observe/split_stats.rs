@@ -41,7 +41,7 @@ impl SplitStats {
     }
 
     /// The part of one rollout; without counters if the answer names none.
-    pub fn of(&self, rollout: &str) -> &Stats {
+    pub fn rollout(&self, rollout: &str) -> &Stats {
         self.rollouts.get(rollout).unwrap_or(&self.nothing)
     }
 
@@ -78,10 +78,13 @@ mod tests {
         let numbers = numbers.map(|(name, value)| (name.to_owned(), value)).into();
         let split = SplitStats::new(Stats { numbers, ..Stats::default() });
         let names = |stats: &Stats| stats.numbers.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(names(split.of("a")), ["server.uptime", "wasmcustom.canary.a.weight_ppm"]);
-        assert_eq!(names(split.of("a-b")), ["server.uptime", "wasmcustom.canary.a-b.weight_ppm"]);
+        assert_eq!(names(split.rollout("a")), ["server.uptime", "wasmcustom.canary.a.weight_ppm"]);
         assert_eq!(
-            names(split.of("b")),
+            names(split.rollout("a-b")),
+            ["server.uptime", "wasmcustom.canary.a-b.weight_ppm"]
+        );
+        assert_eq!(
+            names(split.rollout("b")),
             ["server.uptime"],
             "a rollout that the Envoy doesn't have"
         );

@@ -1,5 +1,7 @@
 //! Results as JSON, in the order in which a person reads them. What is not known is null.
 
+mod list;
+
 use std::collections::BTreeMap;
 
 use canary_judge::{EffectEstimate, EffectSince, EffectUnit};
@@ -12,6 +14,8 @@ use super::output::EnvoyState;
 use crate::controller::status::{self as controller, Status};
 use crate::observe::{FleetView, VersionView};
 use crate::report::{DecisionRow, RolloutReport};
+
+pub(crate) use list::list_line;
 
 /// `get rollout`, and each element of `list`.
 #[derive(Serialize)]
@@ -42,30 +46,6 @@ pub(crate) struct ServedJson<'v> {
     rollout: RolloutJson<'v>,
     reason: Option<&'v str>,
     detail: &'v Status,
-}
-
-/// A rollout's line in the list of events.
-#[derive(Serialize)]
-pub(crate) struct ListLine<'v> {
-    rollout: &'v str,
-    phase: &'v str,
-    step: Option<StepJson>,
-    weight: WeightJson,
-    stable: ListSide<'v>,
-    canary: ListSide<'v>,
-    /// The strongest evidence against the canary, as a fraction of what rolls it back.
-    evidence: Option<Decimal>,
-    waits_for: Option<&'v str>,
-    reason: Option<&'v str>,
-    notes: &'v [String],
-}
-
-#[derive(Serialize)]
-struct ListSide<'v> {
-    version: Option<&'v str>,
-    /// The share of requests that failed.
-    failing: Option<f64>,
-    p99_ms: Option<Decimal>,
 }
 
 #[derive(Serialize)]
@@ -288,32 +268,6 @@ pub(crate) fn controlled(status: &Status) -> RolloutJson<'_> {
 /// A rollout as the controller's interface gives it.
 pub(crate) fn served(status: &Status) -> ServedJson<'_> {
     ServedJson { rollout: controlled(status), reason: status.reason.as_deref(), detail: status }
-}
-
-/// A rollout's line in the list of events.
-pub(crate) fn list_line(status: &Status) -> ListLine<'_> {
-    fn side(side: &controller::Side) -> ListSide<'_> {
-        let share = (side.requests > 0).then(|| side.failures as f64 / side.requests as f64);
-        ListSide {
-            version: side.version.as_deref(),
-            failing: share,
-            p99_ms: side.p99_ms.map(Decimal),
-        }
-    }
-    let RolloutJson { rollout, step, weight, waits_for, notes, .. } = controlled(status);
-    let evidence = status.metrics.iter().map(|metric| metric.evidence).reduce(f64::max);
-    ListLine {
-        rollout,
-        phase: status.phase.as_str(),
-        step,
-        weight,
-        stable: side(&status.stable),
-        canary: side(&status.canary),
-        evidence: evidence.map(Decimal),
-        waits_for,
-        reason: status.reason.as_deref(),
-        notes,
-    }
 }
 
 fn step(status: &Status) -> Option<StepJson> {

@@ -205,11 +205,11 @@ impl RolloutReport {
 
     /// The weights as the step's record shows them.
     fn weights(&mut self, step: &StepRecord) {
-        let written = step.actions.iter().filter_map(|action| match action {
+        let mut written = step.actions.iter().rev().filter_map(|action| match action {
             Action::Write { target, .. } => Some(target.weight),
             _ => None,
         });
-        self.set = written.last().or(self.set);
+        self.set = written.next().or(self.set);
         let shown = |envoy: &EnvoyInput| match envoy {
             EnvoyInput::Reached(shown) => Some(shown.in_force),
             EnvoyInput::Unreachable(_) => None,

@@ -43,7 +43,7 @@ pub struct LiveReport {
 struct Inner {
     /// The journal, and where its last whole record ends.
     journal: Option<(PathBuf, u64)>,
-    content: Content,
+    content: ReportState,
     /// The recorded file, once somebody has asked for the last event; `None` inside if it can't be read.
     spec: Option<Option<Arc<Spec>>>,
     /// When something happened last, and what.
@@ -51,7 +51,7 @@ struct Inner {
 }
 
 #[derive(Debug, Default)]
-enum Content {
+enum ReportState {
     #[default]
     Unread,
     /// Somebody is reading the journal; these records have come since.
@@ -71,20 +71,22 @@ impl LiveReport {
         if let Some((_, last)) = &mut inner.journal {
             *last = end;
         }
-        let steps = records.iter().filter_map(|record| match record {
+        let mut steps = records.iter().rev().filter_map(|record| match record {
             JournalRecord::Step(step) => Some((&step.at, step.events.last()?)),
             _ => None,
         });
-        if let Some((at, event)) = steps.last() {
+        if let Some((at, event)) = steps.next() {
             inner.last = Some((at.clone(), event.clone()));
         }
         match &mut inner.content {
-            Content::Unread => {}
-            Content::Reading(waiting) => waiting.extend(records),
-            Content::Here(_, asked) if asked.elapsed() > KEPT_FOR => {
-                inner.content = Content::Unread;
+            ReportState::Unread => {}
+            ReportState::Reading(waiting) => waiting.extend(records),
+            ReportState::Here(_, asked) if asked.elapsed() > KEPT_FOR => {
+                inner.content = ReportState::Unread;
             }
-            Content::Here(report, _) => records.into_iter().for_each(|record| report.take(record)),
+            ReportState::Here(report, _) => {
+                records.into_iter().for_each(|record| report.take(record))
+            }
         }
     }
 
@@ -94,14 +96,14 @@ impl LiveReport {
             let journal = {
                 let mut inner = self.lock();
                 match &mut inner.content {
-                    Content::Here(report, asked) => {
+                    ReportState::Here(report, asked) => {
                         *asked = Instant::now();
                         return Some(show(report));
                     }
-                    Content::Reading(_) => None,
-                    Content::Unread => {
+                    ReportState::Reading(_) => None,
+                    ReportState::Unread => {
                         let journal = inner.journal.clone()?;
-                        inner.content = Content::Reading(Vec::new());
+                        inner.content = ReportState::Reading(Vec::new());
                         Some(journal)
                     }
                 }
@@ -149,7 +151,7 @@ impl LiveReport {
             return Some(());
         }
         let waiting = match std::mem::take(&mut inner.content) {
-            Content::Reading(waiting) => waiting,
+            ReportState::Reading(waiting) => waiting,
             other => {
                 // Another release has begun meanwhile.
                 inner.content = other;
@@ -158,7 +160,7 @@ impl LiveReport {
         };
         let mut report = read?;
         waiting.into_iter().for_each(|record| report.take(record));
-        inner.content = Content::Here(Box::new(report), Instant::now());
+        inner.content = ReportState::Here(Box::new(report), Instant::now());
         Some(())
     }
 

@@ -13,11 +13,11 @@ use super::folders::FoundFile;
 /// A rollout file that can be run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServedFile {
-    /// Where it is.
+    /// Its path, as it was found.
     pub path: PathBuf,
     /// Its text, as it was read.
     pub source: String,
-    /// What it says.
+    /// The rollout that the text describes.
     pub spec: Spec,
 }
 
@@ -69,7 +69,8 @@ impl Catalog {
         for file in old.into_iter().chain(new) {
             self.take(file, &parse, &mut changes);
         }
-        changes.removed = gone.into_iter().filter(|name| !self.served.contains_key(name)).collect();
+        changes.removed.extend(gone);
+        changes.removed.retain(|name| !self.served.contains_key(name));
         changes.changed.sort();
         let new = |(path, problem): &(&PathBuf, &String)| before.get(*path) != Some(*problem);
         changes.problems =

@@ -22,7 +22,7 @@ const MOST_JOURNALS: usize = 10_000;
 /// What a rollout's journal holds when its rollout is served.
 #[derive(Debug)]
 pub enum OpenedJournal {
-    /// No release yet.
+    /// No release has begun in it yet.
     Empty(JournalWriter),
     /// The last release, under way or over, and what it was doing.
     Release(Box<Engine>, Vec<Action>),
@@ -31,9 +31,9 @@ pub enum OpenedJournal {
 /// A journal that was opened, with what a person should know.
 #[derive(Debug)]
 pub struct Opened {
-    /// What it holds.
+    /// The journal with the release that it holds.
     pub journal: OpenedJournal,
-    /// What was dropped.
+    /// What was dropped from its end, in sentences.
     pub notes: Vec<String>,
 }
 

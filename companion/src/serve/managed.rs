@@ -17,9 +17,10 @@ use tokio::sync::watch;
 use super::begin;
 use super::catalog::ServedFile;
 use super::journals::{self, Opened, OpenedJournal};
-use crate::controller::drive::{Channels, Controller, Finished, Reporter, Service, first_status};
+use crate::controller::channels::{Channels, Finished, Reporter, ServiceMode};
+use crate::controller::drive::{Controller, first_status};
 use crate::controller::engine::Engine;
-use crate::controller::orders::{CommandRequest, Order, ReleaseRequest};
+use crate::controller::orders::{CommandRequest, ReleaseRequest, RolloutCommand};
 use crate::controller::preflight;
 use crate::controller::record::{FORMAT, Start};
 use crate::controller::status::{Parts, Status};
@@ -165,8 +166,8 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
                 biased;
                 Ok(_) = stop.wait_for(|stop| *stop) => return Some(Finished::Stopped),
                 Some(request) = orders.recv() => match request.order {
-                    Order::Start(_) => return Some(Finished::Release(request)),
-                    Order::Steer(_) => {
+                    RolloutCommand::Start(_) => return Some(Finished::Release(request)),
+                    RolloutCommand::Steer(_) => {
                         let name = &file.spec.rollout;
                         request.refuse(&format!(
                             "no release of \"{name}\" has begun; `canaryctl start {name}` begins one"
@@ -193,7 +194,7 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
         engine.observe_records(move |records, end| live.take(records, end));
         channels.status.send_replace(Arc::new(first_status(&engine)));
         let scraper = surroundings.scraper(engine.spec()).await;
-        let service = Service::Served;
+        let service = ServiceMode::Served;
         let folder = rollout_file::folder(&file.borrow().path).unwrap_or_default();
         let controller = Controller::new(engine, scraper, channels, reporter.clone(), service);
         let mut controller = controller.in_folder(folder);
@@ -207,7 +208,7 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
     /// Begins the release that is asked for, or says why not and goes on as before.
     async fn begin(&mut self, request: CommandRequest, last: Rest) -> Rest {
         let CommandRequest { order, reason, reply } = request;
-        let Order::Start(release) = order else { return last };
+        let RolloutCommand::Start(release) = order else { return last };
         let engine = match &last {
             Rest::Release(engine, _) => Some(engine.as_ref()),
             Rest::Unstarted(_) => None,

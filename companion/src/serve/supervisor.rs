@@ -14,7 +14,7 @@ use super::catalog::{Catalog, ServedFile};
 use super::managed::{ManagedRollout, Surroundings, idle_status};
 use super::{folders, journals};
 use crate::api::board::{Board, BoardEntry};
-use crate::controller::drive::{Channels, Notes, Reporter};
+use crate::controller::channels::{Channels, Notes, Reporter};
 use crate::controller::orders::QUEUE;
 use crate::controller::releases::{self, ReleaseLink};
 use crate::observe::FleetScrape;

@@ -8,7 +8,7 @@ use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
 use serde_json::json;
 
-use crate::controller::drive::Reporter;
+use crate::controller::channels::Reporter;
 use crate::controller::engine::Engine;
 use crate::controller::status::Status;
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! The answers that several paths give.
+//! How the interface says what is wrong.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Api;
 use super::board::BoardEntry;
 
-/// `{"error": …}` with a status.
+/// An error as JSON: `{"error": …}`.
 pub(super) fn error(status: StatusCode, what: &str) -> Response {
     (status, Json(json!({ "error": what }))).into_response()
 }
