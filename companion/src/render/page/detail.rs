@@ -39,6 +39,8 @@ pub(super) struct DetailPage {
     steps: Vec<StepRow>,
     sides: Vec<[String; 3]>,
     effects: Vec<EffectRow>,
+    /// Whether some effects are of quantiles that are shown only on demand.
+    more_quantiles: bool,
     metrics: Vec<MetricRow>,
     signals: Vec<SignalShares>,
     decisions: Vec<ShownDecision>,
@@ -97,6 +99,7 @@ impl DetailPage {
         let earlier = report.decisions.len().saturating_sub(SHOWN);
         // The newest event is what an operator looks for.
         let decisions = report.decisions.iter().rev().take(SHOWN);
+        let effects = effects::rows(&status.effects);
         Self {
             weight: weights(&status.weight),
             reason: status.reason.clone(),
@@ -104,7 +107,8 @@ impl DetailPage {
             problems: problems(status),
             steerable: steering != Steering::ReadOnly,
             commands: commands(status, steering),
-            effects: effects::rows(&status.effects),
+            more_quantiles: effects.iter().any(|effect| !effect.usual),
+            effects,
             decisions: decisions.map(|row| decision(row, report)).collect(),
             earlier: report.earlier + earlier,
             envoys: status.envoys.clone(),
@@ -121,8 +125,10 @@ impl DetailPage {
         };
         let json = serde_json::to_string(&history_part(report, "", 0)).unwrap_or_default();
         let Pair { stable, canary } = &report.versions;
+        let effects = effects::rows(&report.effects());
         Self {
-            effects: effects::rows(&report.effects()),
+            more_quantiles: effects.iter().any(|effect| !effect.usual),
+            effects,
             history: Some(json.replace('<', "\\u003c")),
             decisions: report.decisions.iter().map(|row| decision(row, report)).collect(),
             ..Self::new(shell, report.phase, [stable, canary], &report.metrics, report)
@@ -154,6 +160,7 @@ impl DetailPage {
             steps: steps::rows(report),
             sides: comparison(stable, canary),
             effects: Vec::new(),
+            more_quantiles: false,
             metrics: metrics.iter().map(MetricRow::from).collect(),
             signals: signals(report),
             decisions: Vec::new(),

@@ -48,7 +48,8 @@ fn a_bad_version_is_rolled_back_and_the_page_says_why() {
     browser.goto(&controller.page());
     browser.reads("#head h1", "Degraded");
     browser.reads("#head .note.bad", "failures");
-    browser.reads("#head .cards", "✕ fail");
+    browser.reads("#head .metrics", "✕ fail");
+    browser.reads("#head .effects", "points (");
     browser.reads(".steps", "✕ rolled back here");
     browser.reads("#rest", "rolling back to stable");
     browser.comes("#do-retry");

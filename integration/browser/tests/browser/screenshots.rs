@@ -34,9 +34,16 @@ fn scheme(browser: &Browser, scheme: &str) {
 
 /// Makes the window as high as the page, at most so high.
 fn fit(browser: &Browser, width: u32, highest: u64, scale: u32) {
+    let size = |height: u64| {
+        let scale =
+            json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": false});
+        browser.devtools("Emulation.setDeviceMetricsOverride", scale);
+    };
+    // A document is never lower than its window.
+    size(300);
+    std::thread::sleep(Duration::from_millis(300));
     let height: u64 = browser.script("return document.documentElement.scrollHeight");
-    let size = json!({"width": width, "height": height.min(highest), "deviceScaleFactor": scale, "mobile": false});
-    browser.devtools("Emulation.setDeviceMetricsOverride", size);
+    size(height.min(highest));
     std::thread::sleep(Duration::from_millis(600));
 }
 
