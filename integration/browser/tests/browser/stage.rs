@@ -103,9 +103,9 @@ impl Controller {
     pub(crate) fn run_at(place: &Place, file: &Path, listen: &str, arguments: &[&str]) -> Self {
         let journal = place.path("journal.jsonl");
         let (file, journal) = (file.to_str().unwrap(), journal.to_str().unwrap());
-        let all =
-            ["run", file, "--journal", journal, "--listen", listen, "--stay", "--tick", "250ms"];
-        Self::start(&[&all, arguments].concat())
+        let all = ["run", file, "--journal", journal, "--listen", listen, "--stay"];
+        let often: &[&str] = if arguments.contains(&"--tick") { &[] } else { &["--tick", "250ms"] };
+        Self::start(&[&all, often, arguments].concat())
     }
 
     /// `canaryctl serve` of the folder `files`.
