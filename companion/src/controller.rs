@@ -2,13 +2,14 @@
 //!
 //! One pass of [`drive`]: [`crate::observe`] scrapes every Envoy; [`engine`] takes
 //! core's step and journals it ([`record`]);
-//! [`channels`] connect the loop with everybody else, [`preflight`] looks before a rollout begins, [`orders`] is how commands come in, [`releases`] is where a
+//! [`clocks`] say what time it is, [`channels`] connect the loop with everybody else, [`preflight`] looks before a rollout begins, [`orders`] is how commands come in, [`releases`] is where a
 //! registry starts releases; [`act`] does what core says, with [`hooks`], [`deploy`] and [`prometheus`] beside
 //! it; [`status`] is what everybody
 //! else is shown (pure).
 
 pub mod act;
 pub mod channels;
+pub mod clocks;
 pub mod deploy;
 pub mod distributions;
 pub mod drive;
@@ -18,6 +19,5 @@ pub mod orders;
 pub mod preflight;
 pub mod prometheus;
 pub mod record;
-#[allow(dead_code, reason = "the registry's client uses the link; it lands beside this")]
 pub mod releases;
 pub mod status;

@@ -362,6 +362,11 @@ impl Failure {
         Self { exit, errors, untouched: true }
     }
 
+    /// All errors as one sentence.
+    pub fn sentence(&self) -> String {
+        self.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
     /// Whether this says how a rollout ended, rather than that something went wrong.
     pub fn is_degraded(&self) -> bool {
         self.errors.iter().all(|error| matches!(error, Error::Degraded { .. }))

@@ -25,6 +25,7 @@ mod istio;
 mod journal;
 mod lint;
 mod observe;
+mod registry;
 mod render;
 mod report;
 mod rollout_file;

@@ -28,7 +28,7 @@ pub mod totals;
 
 pub use baseline::CounterBaseline;
 pub use configuration::Configuration;
-pub use fleet::{FleetScrape, FleetScraper, SCRAPE_WITHIN};
+pub use fleet::{FleetScrape, FleetScraper, SCRAPE_WITHIN, deadline_for};
 pub use fleet_view::{FleetView, Scrapes, VersionView};
 pub use gauges::{Gauges, filter_metric, gauges, rollouts};
 pub use in_force::ExpectedWeights;

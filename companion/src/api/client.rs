@@ -51,7 +51,7 @@ impl Client {
         let mut client =
             crate::http::direct().connect_timeout(CONNECT_WITHIN).timeout(ANSWER_WITHIN);
         if base.scheme() == "http" {
-            client = client.tls_certs_only(Vec::new());
+            client = crate::http::plain(client);
         }
         let http = client.build().map_err(|error| unusable(base.as_str(), &error))?;
         Ok(Self { http, base, token })

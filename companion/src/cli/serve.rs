@@ -7,6 +7,7 @@ use std::time::Duration;
 use canary_model::names::is_version;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
+use reqwest::Url;
 
 use super::{positive_duration, rollout_name};
 use crate::completion::rollout_names;
@@ -41,6 +42,11 @@ pub struct ServeArgs {
     /// Folder of the journals, one file per rollout [default: $XDG_STATE_HOME/canaryctl]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+
+    /// Address under which people see this controller's pages; a registry's versions are tagged with
+    /// their report's
+    #[arg(long, value_name = "URL", value_parser = super::controller::url)]
+    pub public_url: Option<Url>,
 
     /// Time between two looks at the Envoys; for tests
     #[arg(long, hide = true, default_value = "1s", value_parser = positive_duration)]

@@ -5,7 +5,6 @@ mod progress;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use canary_judge::counts::Pair;
 use canary_model::duration;
@@ -25,13 +24,13 @@ use crate::controller::channels::{Channels, ServiceMode};
 use crate::controller::drive::{Controller, first_status};
 use crate::controller::engine::Engine;
 use crate::controller::orders::{CommandRequest, QUEUE, RolloutCommand};
-use crate::controller::record::{FORMAT, Start};
+use crate::controller::record::Start;
 use crate::controller::{preflight, releases};
 use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::identity;
-use crate::journal::{self, Journal, JournalContents, timestamp};
-use crate::observe::{FleetScraper, Observer, SCRAPE_WITHIN};
+use crate::journal::{self, Journal, JournalContents};
+use crate::observe::{FleetScraper, Observer, deadline_for};
 use crate::report::LiveReport;
 use crate::{render, rollout_file};
 
@@ -79,8 +78,7 @@ async fn prepare(context: &Context, args: &RunArgs) -> Result<Prepared, Failure>
     found.notes.iter().for_each(|note| render::remark(note));
     // A controller that is killed before its exit code is out has not ended by itself.
     journal::hold(journal.lock());
-    let lease = Duration::from_secs(spec.lease_seconds.into());
-    let deadline = context.deadline.min(SCRAPE_WITHIN).min(lease / 6);
+    let deadline = deadline_for(context.deadline, spec.lease_seconds);
     if deadline < context.deadline {
         let cap = duration::format(deadline);
         render::message(&format!(
@@ -150,22 +148,8 @@ fn start(
     release: ReleaseVersions,
 ) -> Result<Start, Error> {
     let random = getrandom::u32().map_err(|error| Error::System(error.into()))?;
-    Ok(Start {
-        format: FORMAT,
-        predecessor,
-        at: timestamp(SystemTime::now()),
-        rollout: spec.rollout.clone(),
-        // Journals are shown and shared: the file's secrets stay in the file.
-        file: redacted(source),
-        owner: identity::controller(random),
-        takeover,
-        versions: release.versions,
-        named: release.named,
-        source: None,
-        released: false,
-        released_last: None,
-        canaryctl: env!("CARGO_PKG_VERSION").to_owned(),
-    })
+    let start = Start::new(&spec.rollout, source, identity::controller(random), release);
+    Ok(Start { predecessor, takeover, ..start })
 }
 
 /// Serves the interface while the controller runs, and a moment longer. `first` is a command that it is given
@@ -187,14 +171,14 @@ async fn serve(
         let order = RolloutCommand::Steer(command);
         let _ = orders.send(CommandRequest { order, reason: None, reply }).await;
     }
-    let report = live_report(&mut engine);
+    let report = Arc::new(LiveReport::default());
+    report.follow(&mut engine);
     interface.board.put(
         &engine.spec().rollout,
         BoardEntry { status: status.clone(), orders: orders.clone(), report },
     );
     let reporter = ProgressSink::new(context.output, interface.address, &engine);
-    let (closing, close) = watch::channel(false);
-    let server = interface.serve(close);
+    let served = interface.serve();
     let channels = Channels {
         orders: queue,
         status: sender,
@@ -215,20 +199,8 @@ async fn serve(
     if ended {
         tokio::time::sleep(GRACE_PERIOD).await;
     }
-    closing.send_replace(true);
-    // A client that holds its connection open must not hold the process.
-    let _ = tokio::time::timeout(GRACE_PERIOD, server).await;
+    served.close().await;
     result
-}
-
-/// The report that the page shows: read from the journal when somebody asks, then kept up to date in memory.
-fn live_report(engine: &mut Engine) -> Arc<LiveReport> {
-    let report = Arc::new(LiveReport::default());
-    let end = engine.journal().end().unwrap_or_default();
-    report.begin(engine.journal().path().to_owned(), end);
-    let live = Arc::clone(&report);
-    engine.observe_records(move |records, end| live.take(records, end));
-    report
 }
 
 /// The Envoys: of the command line, else of the file, else of the environment.

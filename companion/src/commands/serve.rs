@@ -5,12 +5,10 @@ use std::time::{Duration, SystemTime};
 use canary_rollout::action::Notification;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
-use serde_json::json;
-use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::Context;
-use super::service::{GRACE_PERIOD, Interface, until_signal};
+use super::service::{Interface, print_event, until_signal};
 use crate::cli::ServeArgs;
 use crate::controller::channels::Reporter;
 use crate::controller::status::Status;
@@ -37,6 +35,7 @@ pub(crate) async fn run(context: &Context, args: &ServeArgs) -> Result<(), Failu
         targets_win: context.envoys_given,
         deadline,
         folder,
+        public_url: args.public_url.as_ref().map(ToString::to_string),
     };
     render::message(&format!(
         "interface: http://{}   journals: {}",
@@ -46,12 +45,9 @@ pub(crate) async fn run(context: &Context, args: &ServeArgs) -> Result<(), Failu
     let (board, paths) = (interface.board.clone(), args.paths.clone());
     let reporter = ServeLog { output: context.output };
     let supervisor = Supervisor::new(surroundings, paths, board, reporter, stop.clone());
-    let (closing, close) = watch::channel(false);
-    let server = interface.serve(close);
+    let served = interface.serve();
     LocalSet::new().run_until(supervisor.run()).await;
-    closing.send_replace(true);
-    // A client that holds its connection open must not hold the process.
-    let _ = tokio::time::timeout(GRACE_PERIOD, server).await;
+    served.close().await;
     render::message(
         "stopped; unless `canaryctl serve` goes on, leases return the traffic of unfinished rollouts to \
          stable",
@@ -77,12 +73,9 @@ impl Reporter for ServeLog {
         status: &Status,
     ) -> Result<(), Error> {
         let at = timestamp(SystemTime::now());
-        let rollout = &status.rollout;
         for event in events {
-            let text = messages::event(event, spec);
-            let json = || json!({"at": at, "rollout": rollout, "phase": status.phase, "event": event, "text": text});
             // A log that nobody reads any more must not end a rollout.
-            let _ = self.output.print(json, |_| format!("{at} {rollout}: {text}\n"));
+            let _ = print_event(&self.output, &at, event, &messages::event(event, spec), status);
         }
         Ok(())
     }

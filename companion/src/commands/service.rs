@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use canary_rollout::event::RolloutEvent;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -13,7 +15,9 @@ use crate::api::access::{Access, Token};
 use crate::api::board::Board;
 use crate::api::{self, Api};
 use crate::cli::ListenArgs;
+use crate::controller::status::Status;
 use crate::error::Error;
+use crate::render::Output;
 
 /// How long the interface is served after the end, for clients that wait for it.
 pub(super) const GRACE_PERIOD: Duration = Duration::from_secs(1);
@@ -51,12 +55,42 @@ impl Interface {
         Ok(Self { address, board, listener, access, read_only, starts })
     }
 
-    /// Serves until `stop` turns true or the sender is gone.
-    pub(super) fn serve(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    /// Serves until it is closed or dropped.
+    pub(super) fn serve(self) -> ServedInterface {
         let Self { board, listener, access, read_only, starts, .. } = self;
+        let (closing, stop) = watch::channel(false);
         let api = Api { board, access: access.into(), read_only, starts, stop };
-        tokio::spawn(api::serve(listener, api))
+        ServedInterface { closing, server: tokio::spawn(api::serve(listener, api)) }
     }
+}
+
+/// The interface while it is served.
+#[derive(Debug)]
+pub(super) struct ServedInterface {
+    closing: watch::Sender<bool>,
+    server: JoinHandle<()>,
+}
+
+impl ServedInterface {
+    /// Ends what is being answered, or leaves it after a moment.
+    pub(super) async fn close(self) {
+        self.closing.send_replace(true);
+        // A client that holds its connection open must not hold the process.
+        let _ = tokio::time::timeout(GRACE_PERIOD, self.server).await;
+    }
+}
+
+/// Prints an event that happened at a time of day: a line, or a JSON document.
+pub(super) fn print_event(
+    output: &Output,
+    at: &str,
+    event: &RolloutEvent,
+    text: &str,
+    status: &Status,
+) -> Result<(), Error> {
+    let rollout = &status.rollout;
+    let json = || json!({"at": at, "rollout": rollout, "phase": status.phase, "event": event, "text": text});
+    output.print(json, |_| format!("{at} {rollout}: {text}\n"))
 }
 
 /// A flag that turns true at SIGTERM or SIGINT.

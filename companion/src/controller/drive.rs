@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use canary_model::weight::Weight;
-use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::{EnvoyInput, Inputs};
@@ -14,6 +13,7 @@ use canary_rollout::state::{Phase, State};
 
 use super::act::{Actor, Written};
 use super::channels::{Channels, Finished, Reporter, ServiceMode, turned_true};
+use super::clocks;
 use super::engine::{Effects, Engine};
 use super::orders::{CommandRequest, RolloutCommand};
 use super::releases::ReleaseEnd;
@@ -182,15 +182,21 @@ impl<A: Reporter> Controller<A> {
         self.envoy_errors += errors.len() as u64;
         let weight = expected_weight(self.engine.state());
         self.share.add(Instant::now(), Some(weight), requests.unwrap_or_default());
-        notes.iter().for_each(|note| self.audience.remark(note));
         if self.ended {
             // Nothing is decided any more, and so there is nothing to write down.
             self.restore(&envoys).await;
             self.publish();
+            self.remark(&notes);
             return Ok(self.audience.looked(&self.channels.status.borrow())?);
         }
         self.step(Inputs { envoys, observation, ..Inputs::default() }, None).await?;
+        self.remark(&notes);
         Ok(self.audience.looked(&self.channels.status.borrow())?)
+    }
+
+    /// Tells what an operator should know, once the status that goes with it is there to be asked for.
+    fn remark(&mut self, notes: &[String]) {
+        notes.iter().for_each(|note| self.audience.remark(note));
     }
 
     /// Gives Envoys that have restarted since the end their final state back, only where it is missing. What
@@ -253,7 +259,8 @@ impl<A: Reporter> Controller<A> {
     /// Core's step, on the disk before anything of it is done.
     async fn step(&mut self, mut seen: Inputs, reason: Option<String>) -> Result<Effects, Failure> {
         self.actor.collect(&mut seen);
-        let effects = self.engine.advance(seen, now(), reason).await.map_err(Error::Journal)?;
+        let effects =
+            self.engine.advance(seen, clocks::now(), reason).await.map_err(Error::Journal)?;
         self.act(&effects.actions).await?;
         self.publish();
         self.tell_unwritten();
@@ -294,7 +301,9 @@ impl<A: Reporter> Controller<A> {
         let share = self.share.share();
         let notes = (self.channels.notes)();
         let (failed, errors) = (&self.failed, self.envoy_errors);
-        let status = status(&self.engine, failed, errors, share, &self.totals, notes);
+        let mut status = status(&self.engine, failed, errors, share, &self.totals, notes);
+        let registry = self.channels.desk.shown().borrow().clone();
+        status.waits_for = sentences::joined(status.waits_for, registry);
         self.channels.status.send_replace(Arc::new(status));
     }
 
@@ -386,13 +395,4 @@ impl<A: Reporter> Controller<A> {
 fn expected_weight(state: &State) -> Weight {
     let target = state.target().map(|target| target.weight);
     target.or_else(|| state.final_weight()).unwrap_or_default()
-}
-
-/// The host's clocks: the time since boot for durations, and the time of day for people.
-fn now() -> HostClocks {
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
-    let nanos = u32::try_from(boot.tv_nsec).unwrap_or(0);
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    HostClocks { monotonic: Duration::new(seconds, nanos), unix: unix.as_secs() }
 }

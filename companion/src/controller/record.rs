@@ -6,23 +6,26 @@
 //! record now and then keeps that short.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
 use canary_judge::verdict::Verdict;
 use canary_model::histogram::Histogram;
-use canary_model::role::Role;
+use canary_model::redact::redacted;
 use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
 use canary_rollout::event::{CommandReply, RolloutEvent};
 use canary_rollout::inputs::Inputs;
 use canary_rollout::state::Phase;
 use canary_rollout::termination::TerminationReason;
+use canary_rollout::versions::ReleaseVersions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::deploy::RegistrySource;
 use super::distributions::Distributions;
+use crate::journal::timestamp;
 use crate::sentences;
 
 /// The version of what records mean. A journal of another one is resumed with a new epoch.
@@ -97,6 +100,25 @@ pub struct Start {
     pub released: bool,
     /// The version of `canaryctl`.
     pub canaryctl: String,
+}
+
+impl Start {
+    /// The start of a rollout of this file, now, that takes nothing over.
+    pub fn new(rollout: &str, source: &str, owner: String, release: ReleaseVersions) -> Self {
+        let ReleaseVersions { named, versions } = release;
+        Self {
+            format: FORMAT,
+            at: timestamp(SystemTime::now()),
+            rollout: rollout.to_owned(),
+            // Journals are shown and shared: the file's secrets stay in the file.
+            file: redacted(source),
+            owner,
+            named,
+            versions,
+            canaryctl: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Self::default()
+        }
+    }
 }
 
 /// For serde, which passes references.
@@ -199,8 +221,7 @@ impl StateSnapshot {
 
     /// What was recorded since the rollout's start.
     pub fn distributions(&self) -> Pair<Distributions> {
-        let roles = Pair { stable: Role::Stable, canary: Role::Canary };
-        roles.map(|role| Distributions {
+        Pair::ROLES.map(|role| Distributions {
             time_us: self.times.get(role).clone(),
             ttfb_us: self.ttfb.get(role).clone(),
             gap_us: self.gap.get(role).clone(),

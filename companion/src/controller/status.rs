@@ -65,6 +65,9 @@ pub struct Status {
     /// What else operators should know: a journal that can't be written, a file that is broken or waits.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Whether no release has begun yet: nothing is under way and nothing is over.
+    #[serde(default)]
+    pub idle: bool,
     /// Whether the journal could be written last.
     #[serde(default = "yes")]
     pub journal_ok: bool,
@@ -288,6 +291,7 @@ impl Status {
             decisions: parts.decisions,
             envoy_errors: parts.envoy_errors,
             notes: notes(parts),
+            idle: false,
             journal_ok: parts.unwritten.is_none(),
         }
     }

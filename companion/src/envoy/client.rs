@@ -33,8 +33,7 @@ impl Admin {
     /// Where no HTTP client can be made of the address.
     pub fn new(address: &Address, deadline: Duration) -> Result<Self, Error> {
         let connect = deadline.min(DEADLINE_FOR_CONNECT);
-        // It speaks plain http, so the system's certificates needn't be read for it.
-        let client = crate::http::direct().tls_certs_only(Vec::new()).connect_timeout(connect);
+        let client = crate::http::plain(crate::http::direct()).connect_timeout(connect);
         let unix = || Url::parse("http://admin.sock").ok();
         let (client, base) = match &address.route {
             Route::Url(url) => (client, Some(url.clone())),

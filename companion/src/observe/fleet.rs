@@ -21,6 +21,12 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 /// looked at every second.
 pub const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
 
+/// The longest that a request to one Envoy of a rollout may take: within `limit`, and short enough for the
+/// lease to be renewed in time.
+pub fn deadline_for(limit: Duration, lease_seconds: u32) -> Duration {
+    limit.min(SCRAPE_WITHIN).min(Duration::from_secs(lease_seconds.into()) / 6)
+}
+
 /// The result of one look at the fleet.
 #[derive(Debug, Default)]
 pub struct FleetScrape {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use canary_model::runtime::Snapshot;
-use futures_util::future::try_join;
 
-use super::gauges::{ROLLOUTS_FILTER, stats_filter_of};
-use super::scrape::{MERGE, Scrape};
+use super::gauges::stats_filter_of;
+use super::scrape::{Scrape, config_dump, read};
 use super::{Configuration, split_stats::SplitStats};
 use crate::envoy::{Admin, ConfigDump};
 use crate::error::Error;
@@ -58,10 +57,8 @@ impl EnvoyScanner {
         rollouts: &BTreeSet<String>,
         fresh: bool,
     ) -> Result<EnvoyScan, Error> {
-        // Envoy answers with the histograms of its last merge, and merges because it was asked.
-        let (runtime, _) = try_join(admin.runtime(), admin.stats(ROLLOUTS_FILTER)).await?;
-        tokio::time::sleep(MERGE).await;
-        let stats = SplitStats::new(admin.stats(&stats_filter_of(rollouts)).await?);
+        let (runtime, stats) = read(admin, &stats_filter_of(rollouts)).await?;
+        let stats = SplitStats::new(stats);
         let state = configuration_state(&stats);
         let good = |known: &&KnownDump| {
             !fresh && known.at.elapsed() < CONFIGURATION_FOR && known.state == state
@@ -69,8 +66,7 @@ impl EnvoyScanner {
         let dump = match self.known.as_ref().filter(good) {
             Some(known) => Arc::clone(&known.dump),
             None => {
-                // Whoever guards the admin interface may have closed the dump: it answers nothing then.
-                let dump = Arc::new(admin.config_dump().await.unwrap_or_default());
+                let dump = Arc::new(config_dump(admin).await);
                 let known = KnownDump { at: Instant::now(), state, dump: Arc::clone(&dump) };
                 self.known = Some(known);
                 dump
@@ -82,10 +78,11 @@ impl EnvoyScanner {
 
 /// The statistics that change with the configuration.
 fn configuration_state(stats: &SplitStats) -> BTreeMap<String, String> {
-    let concerns = |name: &str| {
+    let concerns = |name: &String| {
         name.starts_with("extension_config_discovery.") || name.starts_with("listener_manager.")
     };
-    let numbers = stats.common.numbers.iter().map(|(name, value)| (name, value.to_string()));
-    let texts = stats.common.texts.iter().map(|(name, text)| (name, text.clone()));
-    numbers.chain(texts).filter(|(name, _)| concerns(name)).map(|(n, v)| (n.clone(), v)).collect()
+    let numbers = stats.common.numbers.iter().filter(|(name, _)| concerns(name));
+    let numbers = numbers.map(|(name, value)| (name.clone(), value.to_string()));
+    let texts = stats.common.texts.iter().filter(|(name, _)| concerns(name));
+    numbers.chain(texts.map(|(name, text)| (name.clone(), text.clone()))).collect()
 }

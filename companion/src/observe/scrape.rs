@@ -10,16 +10,17 @@ use std::time::Duration;
 use canary_judge::counts::Pair;
 use canary_model::runtime::{Reading, RolloutRuntime, Snapshot, Update, VersionLabel};
 use canary_rollout::inputs::EnvoyReading;
+use canary_rollout::versions;
 use futures_util::future::try_join;
 
 use super::counters::RolloutCounters;
 use super::gauges::{ROLLOUTS_FILTER, stats_filter};
 use super::{Configuration, Gauges, gauges, rollouts};
-use crate::envoy::{Admin, ConfiguredRollout, Stats};
+use crate::envoy::{Admin, ConfigDump, ConfiguredRollout, Stats};
 use crate::error::Error;
 
 /// How long Envoy's merge of its workers' histograms takes, amply.
-pub(super) const MERGE: Duration = Duration::from_millis(25);
+const MERGE: Duration = Duration::from_millis(25);
 
 /// Everything that one Envoy says about one rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,9 +80,7 @@ impl Scrape {
     pub fn versions(&self) -> Pair<Option<String>> {
         let Pair { stable, canary } = self.configured();
         let in_force = |configured: Option<String>, label: &Reading<VersionLabel>| {
-            let configured = configured?;
-            let named = label.value().and_then(|label| label.for_configured(&configured));
-            Some(named.map(str::to_owned).unwrap_or(configured))
+            Some(versions::by_label(&configured?, label.value()).to_owned())
         };
         Pair {
             stable: in_force(stable, &self.runtime.stable_version),
@@ -104,7 +103,7 @@ impl Scrape {
 /// # Errors
 /// The rollout is unknown, or Envoy can't be asked.
 pub async fn scrape(admin: &Admin, rollout: &str) -> Result<Scrape, Error> {
-    let (runtime, stats) = read(admin, Some(rollout)).await?;
+    let (runtime, stats) = read(admin, &stats_filter(Some(rollout))).await?;
     if !rollouts(&stats).contains(rollout) {
         return Err(unknown(admin, rollout, known_rollouts(admin).await?));
     }
@@ -117,7 +116,7 @@ pub async fn scrape(admin: &Admin, rollout: &str) -> Result<Scrape, Error> {
 /// # Errors
 /// Envoy can't be asked.
 pub async fn scrape_all(admin: &Admin) -> Result<BTreeMap<String, Scrape>, Error> {
-    let (runtime, stats) = read(admin, None).await?;
+    let (runtime, stats) = read(admin, &stats_filter(None)).await?;
     let dump = config_dump(admin).await;
     let scrape = |name: String| {
         let configuration = Configuration::new(&dump, &stats, &name);
@@ -127,15 +126,16 @@ pub async fn scrape_all(admin: &Admin) -> Result<BTreeMap<String, Scrape>, Error
     Ok(rollouts(&stats).into_iter().map(scrape).collect())
 }
 
-async fn read(admin: &Admin, rollout: Option<&str>) -> Result<(Snapshot, Stats), Error> {
+/// The runtime, and the statistics that a regular expression finds.
+pub(super) async fn read(admin: &Admin, filter: &str) -> Result<(Snapshot, Stats), Error> {
     let nudge = admin.stats(ROLLOUTS_FILTER);
     let (runtime, _) = try_join(admin.runtime(), nudge).await?;
     tokio::time::sleep(MERGE).await;
-    Ok((runtime, admin.stats(&stats_filter(rollout)).await?))
+    Ok((runtime, admin.stats(filter).await?))
 }
 
 /// The dump; empty if whoever guards the admin interface has closed it. Then it answers no question.
-async fn config_dump(admin: &Admin) -> crate::envoy::ConfigDump {
+pub(super) async fn config_dump(admin: &Admin) -> ConfigDump {
     admin.config_dump().await.unwrap_or_default()
 }
 

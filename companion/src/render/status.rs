@@ -257,6 +257,7 @@ mod tests {
             seconds: 0.0,
             decisions: 0,
             envoy_errors: 0,
+            idle: false,
             notes: Vec::new(),
             journal_ok: true,
         };

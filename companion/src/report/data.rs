@@ -165,8 +165,7 @@ impl RolloutReport {
     fn observe(&mut self, line: &Observation) {
         let verdicts = self.judge.observe(line);
         self.metrics = verdicts.iter().map(status::metric).collect();
-        let counts = Pair { stable: Role::Stable, canary: Role::Canary };
-        let counts = counts.map(|role| VersionSample::from_line(line, role));
+        let counts = Pair::ROLES.map(|role| VersionSample::from_line(line, role));
         for role in Role::ALL {
             self.totals.get_mut(role).merge(counts.get(role));
             let VersionSample { requests, unanswered, recorded } = self.totals.get(role);

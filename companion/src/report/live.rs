@@ -10,6 +10,7 @@ use canary_rollout::spec::Spec;
 use tokio::sync::Semaphore;
 
 use super::{RolloutReport, of_journal_until, past};
+use crate::controller::engine::Engine;
 use crate::controller::record::JournalRecord;
 use crate::journal::Scan;
 
@@ -60,13 +61,17 @@ enum ReportState {
 }
 
 impl LiveReport {
-    /// Another journal from now on: a release has begun, or goes on.
-    pub fn begin(&self, journal: PathBuf, end: u64) {
-        *self.lock() = Inner { journal: Some((journal, end)), ..Inner::default() };
+    /// Follows another rollout's journal from now on: a release has begun, or goes on.
+    pub fn follow(self: &Arc<Self>, engine: &mut Engine) {
+        let (path, end) = (engine.journal().path().to_owned(), engine.journal().end());
+        let journal = Some((path, end.unwrap_or_default()));
+        *self.lock() = Inner { journal, ..Inner::default() };
+        let live = Arc::clone(self);
+        engine.observe_records(move |records, end| live.take(records, end));
     }
 
     /// Adds records that were written; the journal's last one now ends at `end`.
-    pub fn take(&self, records: Vec<JournalRecord>, end: u64) {
+    fn take(&self, records: Vec<JournalRecord>, end: u64) {
         let mut inner = self.lock();
         if let Some((_, last)) = &mut inner.journal {
             *last = end;

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use canary_judge::counts::Pair;
-use canary_model::redact::redacted;
 use canary_rollout::action::Action;
 use canary_rollout::inputs::EnvoyInput;
 use canary_rollout::spec::Spec;
@@ -22,15 +21,15 @@ use crate::controller::drive::{Controller, first_status};
 use crate::controller::engine::Engine;
 use crate::controller::orders::{CommandRequest, ReleaseRequest, RolloutCommand};
 use crate::controller::preflight;
-use crate::controller::record::{FORMAT, Start};
+use crate::controller::record::Start;
 use crate::controller::status::{Parts, Status};
 use crate::envoy::EnvoyUrl;
-use crate::error::Failure;
 use crate::identity;
-use crate::journal::{Journal, JournalWriter, timestamp};
-use crate::observe::{ExpectedWeights, FleetScrape, FleetScraper, Observer, SCRAPE_WITHIN};
+use crate::journal::{Journal, JournalWriter};
+use crate::observe::{ExpectedWeights, FleetScrape, FleetScraper, Observer, deadline_for};
 use crate::report::LiveReport;
 use crate::rollout_file;
+use crate::sentences;
 
 /// The longest that a write to a journal may take before the rollout holds.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
@@ -48,6 +47,8 @@ pub struct Surroundings {
     pub deadline: Duration,
     /// The folder of the journals.
     pub folder: PathBuf,
+    /// The address under which people see the pages.
+    pub public_url: Option<String>,
 }
 
 impl Surroundings {
@@ -61,8 +62,7 @@ impl Surroundings {
     }
 
     async fn scraper(&self, spec: &Spec) -> FleetScraper {
-        let lease = Duration::from_secs(spec.lease_seconds.into());
-        let deadline = self.deadline.min(SCRAPE_WITHIN).min(lease / 6);
+        let deadline = deadline_for(self.deadline, spec.lease_seconds);
         let (observer, envoys) = (self.observer.clone(), self.envoys(spec));
         FleetScraper::new(observer, envoys, &spec.rollout, deadline).await
     }
@@ -161,7 +161,7 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
         scraper: &mut FleetScraper,
     ) -> Option<Finished> {
         loop {
-            let Channels { orders, stop, removed, notes, status, .. } = &mut self.channels;
+            let Channels { orders, stop, removed, notes, status, desk } = &mut self.channels;
             tokio::select! {
                 biased;
                 Ok(_) = stop.wait_for(|stop| *stop) => return Some(Finished::Stopped),
@@ -177,7 +177,8 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
                 Ok(_) = removed.wait_for(|removed| *removed) => return Some(Finished::Over),
                 Ok(()) = self.file.changed() => return None,
                 scrape = scraper.scrape(ExpectedWeights::default(), false) => {
-                    let now = idle_status(&file.spec, &scrape, notes());
+                    let mut now = idle_status(&file.spec, &scrape, notes());
+                    now.waits_for = sentences::joined(now.waits_for, desk.shown().borrow().clone());
                     status.send_replace(Arc::new(now));
                 }
             }
@@ -188,10 +189,7 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
     async fn release(self, mut engine: Engine, under_way: Vec<Action>) -> (Self, Finished, Engine) {
         let Self { surroundings, file, running, channels, report, reporter } = self;
         running.send_replace(engine.file().to_owned());
-        let end = engine.journal().end().unwrap_or_default();
-        report.begin(engine.journal().path().to_owned(), end);
-        let live = Arc::clone(&report);
-        engine.observe_records(move |records, end| live.take(records, end));
+        report.follow(&mut engine);
         channels.status.send_replace(Arc::new(first_status(&engine)));
         let scraper = surroundings.scraper(engine.spec()).await;
         let service = ServiceMode::Served;
@@ -260,7 +258,7 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
         let predecessor = last.map(|last| last.owner().to_owned());
         let (fleet, rollout) = (scraper.fleet(), &file.spec.rollout);
         let shown = preflight::check(fleet, rollout, false, predecessor.as_deref()).await;
-        let shown = shown.map_err(|failure| said(&failure))?;
+        let shown = shown.map_err(|failure| failure.sentence())?;
         let released = last.and_then(Engine::released);
         let (given, of_file) = (release.versions.clone(), file.spec.versions.clone());
         let sources = VersionSources { given, released: released.clone(), file: of_file, shown };
@@ -272,22 +270,9 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
             ));
         }
         let random = getrandom::u32().map_err(|error| error.to_string())?;
-        Ok(Start {
-            format: FORMAT,
-            at: timestamp(SystemTime::now()),
-            rollout: rollout.clone(),
-            // Journals are shown and shared: the file's secrets stay in the file.
-            file: redacted(&file.source),
-            owner: identity::serve(random),
-            takeover: false,
-            predecessor,
-            released_last: released,
-            released: false,
-            named: chosen.named,
-            versions: chosen.versions,
-            source: release.source.clone(),
-            canaryctl: env!("CARGO_PKG_VERSION").to_owned(),
-        })
+        let start = Start::new(rollout, &file.source, identity::serve(random), chosen);
+        let source = release.source.clone();
+        Ok(Start { predecessor, released_last: released, source, ..start })
     }
 
     /// Begins a journal with the release, and keeps the one before.
@@ -314,12 +299,6 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
     }
 }
 
-/// A failure as one sentence.
-fn said(failure: &Failure) -> String {
-    let errors: Vec<String> = failure.errors.iter().map(ToString::to_string).collect();
-    errors.join("; ")
-}
-
 /// What is shown of a rollout of which no release has begun.
 pub fn idle_status(spec: &Spec, scrape: &FleetScrape, notes: Vec<String>) -> Status {
     let versions = |role: fn(&Pair<Option<String>>) -> &Option<String>| {
@@ -331,7 +310,7 @@ pub fn idle_status(spec: &Spec, scrape: &FleetScrape, notes: Vec<String>) -> Sta
     let versions =
         Pair { stable: versions(|pair| &pair.stable), canary: versions(|pair| &pair.canary) };
     let state = State::new(spec, "", false);
-    Status::new(&Parts {
+    let mut status = Status::new(&Parts {
         spec,
         state: &state,
         waits_for: Some(format!("waits for its start: canaryctl start {}", spec.rollout)),
@@ -345,5 +324,7 @@ pub fn idle_status(spec: &Spec, scrape: &FleetScrape, notes: Vec<String>) -> Sta
         totals: &scrape.totals,
         notes,
         unwritten: None,
-    })
+    });
+    status.idle = true;
+    status
 }

@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 
 use super::catalog::{Catalog, ServedFile};
 use super::managed::{ManagedRollout, Surroundings, idle_status};
-use super::{folders, journals};
+use super::{folders, journals, source};
 use crate::api::board::{Board, BoardEntry};
 use crate::controller::channels::{Channels, Notes, Reporter};
 use crate::controller::orders::QUEUE;
-use crate::controller::releases::{self, ReleaseLink};
+use crate::controller::releases;
 use crate::observe::FleetScrape;
 use crate::report::LiveReport;
 use crate::rollout_file;
@@ -149,11 +149,11 @@ impl<A: Reporter + Clone + 'static> Supervisor<A> {
         let status = idle_status(&file.spec, &FleetScrape::default(), Vec::new());
         let (status, shown) = watch::channel(Arc::new(status));
         let (link, desk) = releases::link(orders.clone(), shown.clone());
-        let registered = source(file.spec.clone(), link);
         let file = watch::Sender::new(Arc::new(file));
+        let registered = source::follow(Arc::clone(&self.surroundings), file.subscribe(), link);
         let (problems, removed) = (watch::Sender::new(Vec::new()), watch::Sender::new(removed));
         let running = watch::Sender::new(String::new());
-        let notes = notes(&problems, &file, &running, desk.shown());
+        let notes = notes(&problems, &file, &running);
         let report = Arc::new(LiveReport::default());
         self.board.put(&name, BoardEntry { status: shown, orders, report: Arc::clone(&report) });
         let channels = Channels {
@@ -182,18 +182,8 @@ impl<A: Reporter + Clone + 'static> Supervisor<A> {
     }
 }
 
-/// Where a registry's task runs beside its rollout: it ends with the rollout. A file without a registry has
-/// none.
-async fn source(_spec: Spec, link: ReleaseLink) {
-    drop(link);
-    std::future::pending().await
-}
-
 fn parse(text: &str, path: &Path) -> Result<Spec, String> {
-    rollout_file::parse(text, &path.display().to_string()).map_err(|failure| {
-        let errors: Vec<String> = failure.errors.iter().map(ToString::to_string).collect();
-        errors.join("; ")
-    })
+    rollout_file::parse(text, &path.display().to_string()).map_err(|failure| failure.sentence())
 }
 
 /// What operators are told about a rollout besides what happens in it.
@@ -201,7 +191,6 @@ fn notes(
     problems: &watch::Sender<Vec<String>>,
     file: &watch::Sender<Arc<ServedFile>>,
     running: &watch::Sender<String>,
-    shown: watch::Receiver<Option<String>>,
 ) -> Notes {
     let (problems, file, running) = (problems.subscribe(), file.subscribe(), running.subscribe());
     Arc::new(move || {
@@ -213,7 +202,6 @@ fn notes(
                 file.path.display()
             ));
         }
-        notes.extend(shown.borrow().clone());
         notes
     })
 }

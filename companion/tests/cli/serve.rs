@@ -5,6 +5,9 @@ mod access;
 mod faults;
 mod files;
 mod kills;
+mod load;
+mod mlflow;
+mod registry;
 mod releases;
 
 use std::path::PathBuf;

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use canary_rollout::action::Notification;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
-use serde_json::json;
 
+use crate::commands::service::print_event;
 use crate::controller::channels::Reporter;
 use crate::controller::engine::Engine;
 use crate::controller::status::Status;
@@ -54,9 +54,7 @@ impl Reporter for ProgressSink {
                 self.recent.push(format!("  {at}  {text}\n"));
                 continue;
             }
-            let rollout = &status.rollout;
-            let json = || json!({"at": at, "rollout": rollout, "phase": status.phase, "event": event, "text": text});
-            self.output.print(json, |_| format!("{at} {rollout}: {text}\n"))?;
+            print_event(&self.output, &at, event, &text, status)?;
         }
         let excess = self.recent.len().saturating_sub(EVENTS_SHOWN);
         self.recent.drain(..excess);

@@ -23,13 +23,10 @@ impl Engine {
         now: HostClocks,
         reason: Option<String>,
     ) -> Result<Effects, JournalError> {
-        // After records that couldn't be written, the state comes first: the steps behind it lead on from there.
-        let mut records = self.missing.as_ref().map(|missing| missing.records.clone());
-        if let Some(records) = &mut records {
-            records.push(self.snapshot());
+        let mut records = self.owed();
+        if !records.is_empty() {
             self.written = None;
         }
-        let mut records = records.unwrap_or_default();
         let stepped = step(&self.spec, self.state.clone(), seen.clone(), now);
         self.looked(&seen.envoys);
         let step_record = |seen: &Inputs, stepped: &StepResult, before: Option<&_>| {
@@ -64,6 +61,15 @@ impl Engine {
         }
         self.ended = false;
         Ok(effects)
+    }
+
+    /// What has to be written before anything else: records that couldn't be, and then the state, from which
+    /// the steps behind it lead on. Nothing as long as the journal can be written.
+    fn owed(&self) -> Vec<JournalRecord> {
+        let Some(missing) = &self.missing else { return Vec::new() };
+        let mut records = missing.records.clone();
+        records.push(self.snapshot());
+        records
     }
 
     /// Notes what couldn't be written.
@@ -102,11 +108,7 @@ impl Engine {
         }
         let at = timestamp(SystemTime::now());
         let (phase, reason) = (self.state.phase(), self.state.ending().cloned());
-        let mut records = Vec::new();
-        if let Some(missing) = &self.missing {
-            records.clone_from(&missing.records);
-            records.push(self.snapshot());
-        }
+        let mut records = self.owed();
         records.push(JournalRecord::End(End { at: at.clone(), phase, reason }));
         match (self.write(records).await, self.unwritable) {
             (Ok(()), _) => {
@@ -127,8 +129,9 @@ impl Engine {
         }
         self.to_write_back = None;
         let (at, ended_at) = (timestamp(SystemTime::now()), ended_at.to_owned());
-        let record = JournalRecord::WrittenBack(WrittenBack { at, ended_at });
-        if let Err(error) = self.write(vec![record]).await {
+        let mut records = self.owed();
+        records.push(JournalRecord::WrittenBack(WrittenBack { at, ended_at }));
+        if let Err(error) = self.write(records).await {
             self.miss(&error, Vec::new());
         }
     }

@@ -17,6 +17,8 @@ pub(crate) struct Traffic {
     /// Requests of each version since the start of the process.
     stable: f64,
     canary: f64,
+    /// The labels under which stable's and the canary's requests are counted.
+    labels: [String; 2],
     lease: Option<(String, Instant)>,
 }
 
@@ -30,6 +32,7 @@ impl Traffic {
             last: Instant::now(),
             stable: 0.0,
             canary: 0.0,
+            labels: ["3.1", "3.2"].map(str::to_owned),
             lease: None,
         }
     }
@@ -75,10 +78,25 @@ fn flow_of(envoy: &mut Envoy, rollout: &str, traffic: &mut Traffic) {
     traffic.last = Instant::now();
     traffic.stable += requests * (1.0 - weight);
     traffic.canary += requests * weight;
+    // Another label has counters of its own, which begin at 0.
+    let label = |role: &str, configured: &str| {
+        let label = runtime.get(&key(role)).and_then(|label| label.split_once('='));
+        let label = label.filter(|(of, _)| *of == configured).map(|(_, label)| label);
+        label.unwrap_or(configured).to_owned()
+    };
+    let labels = [label("stable_version", "3.1"), label("canary_version", "3.2")];
+    if labels[0] != traffic.labels[0] {
+        traffic.stable = 0.0;
+    }
+    if labels[1] != traffic.labels[1] {
+        traffic.canary = 0.0;
+    }
+    traffic.labels = labels;
     let (stable, canary) = (traffic.stable as u64, traffic.canary as u64);
-    envoy.version(rollout, "stable", "3.1", stable, stable * traffic.stable_fails / 100);
-    envoy.version(rollout, "canary", "3.2", canary, canary * traffic.canary_fails / 100);
-    let name = |metric: &str| format!("wasmcustom.canary.{rollout}.canary.3.2.{metric}");
+    let [stable_label, canary_label] = &traffic.labels;
+    envoy.version(rollout, "stable", stable_label, stable, stable * traffic.stable_fails / 100);
+    envoy.version(rollout, "canary", canary_label, canary, canary * traffic.canary_fails / 100);
+    let name = |metric: &str| format!("wasmcustom.canary.{rollout}.canary.{canary_label}.{metric}");
     let abandoned = if traffic.canary_answers { 0 } else { canary };
     envoy.numbers.insert(name("rq_abandoned"), abandoned);
     if !traffic.canary_answers {

@@ -142,7 +142,7 @@ impl State {
         if !under_way {
             return self.set_target(target);
         }
-        self.epoch = self.epoch.max(self.shown_epoch).saturating_add(1);
+        self.epoch = self.next_epoch(0);
         self.window = self.window.saturating_add(1);
         self.judge.begin_step(spec.certificate_margin(self.progress.step));
         // What was counted by other rules isn't a count at the age.

@@ -114,8 +114,7 @@ impl StepContext<'_> {
             return;
         }
         self.state.canary_version = versions::canary_version(&self.state);
-        let last = self.state.epoch.max(self.state.shown_epoch);
-        let epoch = self.now.unix.max(last.saturating_add(1));
+        let epoch = self.state.next_epoch(self.now.unix);
         self.state.labels = versions::labels(&self.state);
         self.state.begin(self.spec, epoch);
         let attempt = self.state.attempt;

@@ -175,8 +175,7 @@ impl StepContext<'_> {
     }
 
     fn renew_epoch(&mut self) {
-        let last = self.state.epoch.max(self.state.shown_epoch);
-        self.state.epoch = self.now.unix.max(last.saturating_add(1));
+        self.state.epoch = self.state.next_epoch(self.now.unix);
         self.state.tripped.clear();
     }
 
