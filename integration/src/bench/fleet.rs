@@ -127,8 +127,9 @@ impl<'a> BenchFleet<'a> {
             if repeat == 0 {
                 observed = Some(self.observe(&controller, extent.observed).await);
             }
+            controller.judged().await;
             let asked = controller.promote().await;
-            self.have(100_000).await;
+            self.have(100_000, &controller).await;
             seconds.push(asked.elapsed().as_secs_f64());
             controller.paused_at(10.0).await;
             peaks.push(controller.peak_bytes() as f64 / 1e6);
@@ -149,10 +150,12 @@ impl<'a> BenchFleet<'a> {
     }
 
     /// Waits until every Envoy without a fault has this weight in force.
-    async fn have(&self, ppm: u64) {
+    async fn have(&self, ppm: u64, controller: &FleetController) {
         let begin = Instant::now();
         while self.well().any(|one| one.weight() != ppm) {
-            assert!(begin.elapsed() < Duration::from_secs(60), "{}: not all at {ppm}", self.name());
+            if begin.elapsed() > Duration::from_secs(60) {
+                panic!("{}: not all at {ppm} ppm: {:#}", self.name(), controller.status().await);
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         for one in self.real {
