@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use self::controller::{FleetController, set_weight};
-use self::recording::Recording;
+use self::recording::AdminRecording;
 use self::simulated::{EnvoyFault, SimulatedEnvoy};
 use super::BenchReport;
 use super::BenchTarget::{AtLeast, AtMost};
@@ -61,7 +61,7 @@ async fn measure(extent: &FleetExtent, report: &mut BenchReport) {
     real[0].runtime_modify(&[("canary.demo.weight", "50")]).await;
     real[0].weight_in_force(500_000).await;
     real[0].load(2_000).concurrency(8).await;
-    let recording = Arc::new(Recording::of(real[0].admin().address().clone()));
+    let recording = Arc::new(AdminRecording::new(real[0].admin().address().clone()));
     for size in extent.sizes {
         for faults in [false, true] {
             eprint!("\rfleet: {size} Envoys{}        ", if faults { " with faults" } else { "" });
@@ -85,7 +85,7 @@ impl<'a> BenchFleet<'a> {
         size: usize,
         faults: bool,
         real: &'a [Running],
-        recording: &Arc<Recording>,
+        recording: &Arc<AdminRecording>,
     ) -> Self {
         let fault = |number: usize| match number % 20 {
             _ if !faults => EnvoyFault::None,

@@ -116,7 +116,7 @@ impl FleetController {
         process::peak_resident_bytes(self.pid())
     }
 
-    /// Kills it.
+    /// Kills the controller; its Envoys keep what it set.
     pub(super) async fn end(mut self) {
         self.process.kill().await.expect("canaryctl can be killed");
     }

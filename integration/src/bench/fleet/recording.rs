@@ -30,9 +30,11 @@ pub(super) enum Moving {
 
 impl Moving {
     /// What a statistic with this name is, if it moves.
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         let counted = |name: &str| {
-            ["rq_total", "assigned_total", "judged_total"].iter().any(|metric| name.ends_with(metric))
+            ["rq_total", "assigned_total", "judged_total"]
+                .iter()
+                .any(|metric| name.ends_with(metric))
         };
         Some(match name {
             "server.uptime" => Self::Uptime,
@@ -65,7 +67,7 @@ impl StatsTemplate {
         for (number, stat) in stats.iter().enumerate() {
             let comma = if number == 0 { "" } else { "," };
             let name = stat["name"].as_str().unwrap_or("");
-            match Moving::of(name) {
+            match Moving::from_name(name) {
                 Some(moving) => {
                     let before = std::mem::take(&mut template.end);
                     let begin = format!("{before}{comma}{{\"name\":\"{name}\",\"value\":");
@@ -92,10 +94,10 @@ impl StatsTemplate {
 
 /// An answer, as a simulated Envoy gives it.
 #[derive(Clone, Debug)]
-pub(super) enum Recorded {
+pub(super) enum RecordedAnswer {
     /// The same every time.
     Fixed(u16, Bytes),
-    /// `/stats`.
+    /// An answer of `/stats`, with figures to fill in.
     Stats(Arc<StatsTemplate>),
     /// `/runtime` without the rollout's keys.
     Runtime(Arc<Value>),
@@ -103,19 +105,19 @@ pub(super) enum Recorded {
 
 /// The answers of one real Envoy, each asked for when it's first needed.
 #[derive(Debug)]
-pub(super) struct Recording {
+pub(super) struct AdminRecording {
     real: EnvoyAdmin,
-    answers: Mutex<BTreeMap<String, Recorded>>,
+    answers: Mutex<BTreeMap<String, RecordedAnswer>>,
 }
 
-impl Recording {
-    /// Records the Envoy at this address.
-    pub(super) fn of(real: AdminAddress) -> Self {
+impl AdminRecording {
+    /// A recording of the Envoy at this address.
+    pub(super) fn new(real: AdminAddress) -> Self {
         Self { real: EnvoyAdmin::new(real), answers: Mutex::new(BTreeMap::new()) }
     }
 
     /// What is answered to a GET of this path with its query.
-    pub(super) async fn answer(&self, path: &str) -> Recorded {
+    pub(super) async fn answer(&self, path: &str) -> RecordedAnswer {
         let mut answers = self.answers.lock().await;
         if let Some(known) = answers.get(path) {
             return known.clone();
@@ -123,14 +125,14 @@ impl Recording {
         let (status, body) = self.real.get(path).await.expect("the real Envoy answers");
         let json = || serde_json::from_slice::<Value>(&body).expect("JSON");
         let recorded = if path.starts_with("/stats") {
-            Recorded::Stats(Arc::new(StatsTemplate::new(&json())))
+            RecordedAnswer::Stats(Arc::new(StatsTemplate::new(&json())))
         } else if path.starts_with("/runtime") {
             let mut runtime = json();
             let entries = runtime["entries"].as_object_mut().expect("/runtime has entries");
             entries.retain(|key, _| !key.starts_with("canary."));
-            Recorded::Runtime(Arc::new(runtime))
+            RecordedAnswer::Runtime(Arc::new(runtime))
         } else {
-            Recorded::Fixed(status, body)
+            RecordedAnswer::Fixed(status, body)
         };
         answers.insert(path.to_owned(), recorded.clone());
         recorded

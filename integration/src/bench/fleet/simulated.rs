@@ -18,7 +18,7 @@ use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
-use super::recording::{Moving, Recorded, Recording, runtime_with};
+use super::recording::{AdminRecording, Moving, RecordedAnswer, runtime_with};
 
 /// How often a filter asks for its runtime: the default interval.
 const POLL: Duration = Duration::from_millis(250);
@@ -31,28 +31,28 @@ const RESTARTS_EVERY: Duration = Duration::from_secs(5);
 /// What is wrong with a simulated Envoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EnvoyFault {
-    /// Nothing.
+    /// It does what it should.
     None,
     /// It takes connections, and never answers.
     Hangs,
-    /// It refuses connections.
+    /// It refuses each connection.
     Refuses,
     /// It loses everything again and again.
     Restarts,
 }
 
-/// One simulated Envoy.
+/// One simulated Envoy, and when it was looked at.
 #[derive(Debug)]
 pub(super) struct SimulatedEnvoy {
     pub(super) url: String,
     pub(super) fault: EnvoyFault,
     /// How long the filter takes to see a change.
     follows: Duration,
-    state: Mutex<EnvoyState>,
+    state: Mutex<SimulatedState>,
 }
 
 #[derive(Debug)]
-struct EnvoyState {
+struct SimulatedState {
     /// The runtime's admin layer.
     runtime: BTreeMap<String, String>,
     /// When it was last changed.
@@ -66,7 +66,7 @@ struct EnvoyState {
     looks: Vec<Instant>,
 }
 
-impl EnvoyState {
+impl SimulatedState {
     fn new() -> Self {
         let now = Instant::now();
         let runtime = BTreeMap::new();
@@ -128,7 +128,7 @@ impl EnvoyState {
 }
 
 impl SimulatedEnvoy {
-    fn state(&self) -> MutexGuard<'_, EnvoyState> {
+    fn state(&self) -> MutexGuard<'_, SimulatedState> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.pass(self.follows);
         state
@@ -151,7 +151,7 @@ impl SimulatedEnvoy {
         }
         let down = began.elapsed().as_millis() % RESTARTS_EVERY.as_millis() < DOWN.as_millis();
         if down {
-            *self.state() = EnvoyState::new();
+            *self.state() = SimulatedState::new();
         }
         down
     }
@@ -160,7 +160,7 @@ impl SimulatedEnvoy {
 /// Starts them on a thread of their own, which ends with the process.
 pub(super) async fn start(
     faults: &[EnvoyFault],
-    recording: &Arc<Recording>,
+    recording: &Arc<AdminRecording>,
 ) -> Vec<Arc<SimulatedEnvoy>> {
     let (sender, mut started) = mpsc::unbounded_channel();
     let (all, recording) = (faults.to_vec(), Arc::clone(recording));
@@ -182,13 +182,13 @@ pub(super) async fn start(
     envoys
 }
 
-fn listen(number: usize, fault: EnvoyFault, recording: Arc<Recording>) -> Arc<SimulatedEnvoy> {
+fn listen(number: usize, fault: EnvoyFault, recording: Arc<AdminRecording>) -> Arc<SimulatedEnvoy> {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let url = format!("http://{}", socket.local_addr().expect("a bound socket has an address"));
     // Between nothing and a whole interval, the same in every run.
     let follows = POLL * u32::try_from(number * 37 % 100).expect("below 100") / 100;
-    let state = Mutex::new(EnvoyState::new());
+    let state = Mutex::new(SimulatedState::new());
     let envoy = Arc::new(SimulatedEnvoy { url, fault, follows, state });
     if fault == EnvoyFault::Refuses {
         // A port that is taken, and on which nobody listens.
@@ -203,7 +203,7 @@ fn listen(number: usize, fault: EnvoyFault, recording: Arc<Recording>) -> Arc<Si
     envoy
 }
 
-async fn accept(listener: TcpListener, envoy: Arc<SimulatedEnvoy>, recording: Arc<Recording>) {
+async fn accept(listener: TcpListener, envoy: Arc<SimulatedEnvoy>, recording: Arc<AdminRecording>) {
     let began = Instant::now();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
@@ -216,7 +216,7 @@ async fn accept(listener: TcpListener, envoy: Arc<SimulatedEnvoy>, recording: Ar
 async fn serve(
     stream: TcpStream,
     envoy: Arc<SimulatedEnvoy>,
-    recording: Arc<Recording>,
+    recording: Arc<AdminRecording>,
     began: Instant,
 ) {
     let _best_effort = stream.set_nodelay(true);
@@ -240,10 +240,11 @@ async fn serve(
 async fn answer(
     request: Request<Incoming>,
     envoy: &SimulatedEnvoy,
-    recording: &Recording,
+    recording: &AdminRecording,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let whole = |status: u16, body: Bytes| {
-        let response = Response::builder().status(status).header("content-type", "application/json");
+        let response =
+            Response::builder().status(status).header("content-type", "application/json");
         Ok(response.body(Full::new(body)).expect("a response"))
     };
     if request.method() == Method::POST {
@@ -253,12 +254,12 @@ async fn answer(
     }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     match recording.answer(path).await {
-        Recorded::Fixed(status, body) => whole(status, body),
-        Recorded::Stats(template) => {
+        RecordedAnswer::Fixed(status, body) => whole(status, body),
+        RecordedAnswer::Stats(template) => {
             let state = envoy.state();
             whole(200, template.fill(|moving| state.figure(moving)).into())
         }
-        Recorded::Runtime(recorded) => {
+        RecordedAnswer::Runtime(recorded) => {
             let mut state = envoy.state();
             state.looks.push(Instant::now());
             whole(200, runtime_with(&recorded, &state.runtime).into())
