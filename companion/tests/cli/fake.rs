@@ -1,6 +1,8 @@
 //! An Envoy admin interface that does what a test says: a runtime with an admin layer, the statistics
 //! of a filter that follows it, and every way of failing.
 
+// The browser tests have this file by its path, too.
+#[path = "fake/traffic.rs"]
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -211,6 +213,9 @@ impl Envoy {
         self.numbers.clear();
         self.rollout("scorer", "3.1", "3.2");
         self.traffic.iter_mut().for_each(Traffic::restart);
+        let others: Vec<String> = self.others.keys().cloned().collect();
+        others.iter().for_each(|name| self.rollout(name, "3.1", "3.2"));
+        self.others.values_mut().for_each(Traffic::restart);
     }
 
     pub(crate) fn merged(&self) -> BTreeMap<String, String> {
