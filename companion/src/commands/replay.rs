@@ -40,15 +40,15 @@ pub(crate) fn replay_file(output: &Output, args: &ReplayArgs) -> Result<(), Fail
 /// any other record leaves the numbers of the lines as they are.
 fn observation(line: String) -> String {
     #[derive(Deserialize)]
-    struct RecordKind<'a> {
+    struct NamedRecord<'a> {
         #[serde(borrow)]
         record: Cow<'a, str>,
     }
     if !line.contains("\"record\"") {
         return line;
     }
-    match serde_json::from_str::<RecordKind<'_>>(&line) {
-        Ok(RecordKind { record }) if record != "observation" => String::new(),
+    match serde_json::from_str::<NamedRecord<'_>>(&line) {
+        Ok(NamedRecord { record }) if record != "observation" => String::new(),
         _ => line,
     }
 }
