@@ -50,7 +50,7 @@ pub(crate) fn of_journal_until(
         for record in records {
             report.take(record?);
         }
-        report.settle();
+        report.summarize();
         return Ok(Some(report));
     }
     Ok(None)

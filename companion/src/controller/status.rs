@@ -21,7 +21,7 @@ use crate::observe::totals::RequestCounts;
 use crate::sentences;
 
 pub use quantiles::{Milliseconds, ValueQuantiles};
-pub use steps::{PlannedStep, StepPlace, StepsReached};
+pub use steps::{StepPlace, StepStatus, StepsReached};
 
 /// Everything that is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Status {
     pub steps: usize,
     /// Every step of the file, and the promotion behind them; empty if an older controller answers.
     #[serde(default)]
-    pub plan: Vec<PlannedStep>,
+    pub plan: Vec<StepStatus>,
     /// What happened last, oldest first. Only the interface fills it in, from the journal.
     #[serde(default)]
     pub recent: Vec<PastEvent>,

@@ -6,7 +6,7 @@ use super::screen::{Room, wrapped};
 use super::table::{Table, UNKNOWN};
 use super::{measures, messages};
 use crate::controller::status::{
-    MetricProgress, MetricStatus, PastEvent, PlannedStep, Side, Status, StepPlace, Weights,
+    MetricProgress, MetricStatus, PastEvent, Side, Status, StepPlace, StepStatus, Weights,
 };
 use crate::report::RecentEvent;
 use crate::sentences;
@@ -119,7 +119,7 @@ fn named(name: &str, value: &str, room: Room) -> String {
 
 /// `✓ 5 %  ✓ 20 %  ▶ 50 %  · 100 %`: behind, now and ahead.
 fn steps(status: &Status) -> String {
-    let step = |step: &PlannedStep| {
+    let step = |step: &StepStatus| {
         let mark = match step.place {
             StepPlace::Done => "✓",
             StepPlace::Now => "▶",
@@ -132,7 +132,7 @@ fn steps(status: &Status) -> String {
     status.plan.iter().map(step).collect::<Vec<_>>().join("  ")
 }
 
-/// What happened last.
+/// The lines of what happened last, below an empty one.
 fn recent(status: &Status) -> String {
     let line = |event: &PastEvent| format!("  {}  {}\n", day(&event.at), event.text);
     let lines: String = status.recent.iter().map(line).collect();
@@ -342,7 +342,7 @@ mod tests {
     fn steps_what_it_waits_for_and_what_happened_are_there_in_80_columns() {
         let mut status = status();
         status.plan = [(5.0, StepPlace::Done), (20.0, StepPlace::Now), (100.0, StepPlace::Ahead)]
-            .map(|(weight, place)| PlannedStep { weight, place })
+            .map(|(weight, place)| StepStatus { weight, place })
             .to_vec();
         let waits =
             "step 2 of 3 (20 %) waits for 312 of 500 canary requests (4 min more at this traffic)";

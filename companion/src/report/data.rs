@@ -153,7 +153,7 @@ impl RolloutReport {
         self.step
     }
 
-    /// Adds the next record of the journal. [`Self::settle`] has to follow the last one.
+    /// Adds the next record of the journal. [`Self::summarize`] has to follow the last one.
     pub fn take(&mut self, record: JournalRecord) {
         match record {
             JournalRecord::Observation(line) => self.observe(&line),
@@ -189,7 +189,7 @@ impl RolloutReport {
 
     /// Brings what only the last record decides up to date: [`Self::metrics`], which have sentences, and
     /// [`Self::versions`], which have quantiles. For every line of a long journal that would be slow.
-    pub fn settle(&mut self) {
+    pub fn summarize(&mut self) {
         self.metrics = self.verdicts.iter().map(status::metric).collect();
         for role in Role::ALL {
             let VersionSample { requests, unanswered, recorded } = self.totals.get(role);

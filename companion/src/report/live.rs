@@ -93,7 +93,7 @@ impl LiveReport {
             }
             ReportState::Here(report, _) => {
                 records.into_iter().for_each(|record| report.take(record));
-                report.settle();
+                report.summarize();
             }
         }
     }
@@ -177,7 +177,7 @@ impl LiveReport {
         };
         let mut report = read?;
         waiting.into_iter().for_each(|record| report.take(record));
-        report.settle();
+        report.summarize();
         inner.content = ReportState::Here(Box::new(report), Instant::now());
         Some(())
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A step of the file, or the promotion behind the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PlannedStep {
+pub struct StepStatus {
     /// The canary's weight in it, in percent.
     pub weight: f64,
     /// Whether the rollout is before it, in it or past it.
@@ -78,18 +78,18 @@ impl StepsReached {
 }
 
 /// Every step of the file as it is now, and the promotion.
-pub(super) fn planned(spec: &Spec, state: &State) -> Vec<PlannedStep> {
+pub(super) fn planned(spec: &Spec, state: &State) -> Vec<StepStatus> {
     let begun = state.step().is_some();
     let reached = if state.is_finalizing() {
         StepsReached::Promoted
     } else {
         StepsReached::new(state.phase(), state.last_step(), begun)
     };
-    let steps = spec.steps.iter().enumerate().map(|(index, step)| PlannedStep {
+    let steps = spec.steps.iter().enumerate().map(|(index, step)| StepStatus {
         weight: step.weight.percent(),
         place: reached.place(index),
     });
-    let promotion = PlannedStep { weight: 100.0, place: reached.promotion(spec.steps.len()) };
+    let promotion = StepStatus { weight: 100.0, place: reached.promotion(spec.steps.len()) };
     steps.chain([promotion]).collect()
 }
 

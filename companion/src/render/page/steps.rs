@@ -31,17 +31,17 @@ pub(super) fn rows(report: &RolloutReport) -> Vec<StepRow> {
     let reached = reached(report);
     let steps = &report.spec().steps;
     let rows = steps.iter().enumerate().map(|(index, step)| {
-        let (class, state) = words(reached.place(index));
+        let (class, state) = step_state(reached.place(index));
         let condition = conditions(step);
         StepRow { class, state, weight: percent(step.weight.percent()), condition }
     });
-    let (class, state) = words(reached.promotion(steps.len()));
+    let (class, state) = step_state(reached.promotion(steps.len()));
     let promotion =
         StepRow { class, state, weight: "100 %".to_owned(), condition: "all traffic".to_owned() };
     rows.chain([promotion]).collect()
 }
 
-const fn words(place: StepPlace) -> (&'static str, &'static str) {
+const fn step_state(place: StepPlace) -> (&'static str, &'static str) {
     match place {
         StepPlace::Done => ("done", "✓ done"),
         StepPlace::Now => ("now", "▶ now"),

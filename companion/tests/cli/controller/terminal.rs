@@ -91,7 +91,7 @@ fn an_envoy_out_of_reach_is_named_at_the_end() {
     assert!(shown.contains(&format!("Out of reach: {gone}")), "{shown}");
 }
 
-/// Without escape sequences.
+/// A text without its escape sequences and carriage returns.
 fn plain(text: &str) -> String {
     let (mut plain, mut escape) = (String::new(), false);
     for c in text.chars() {

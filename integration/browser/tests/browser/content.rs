@@ -144,7 +144,7 @@ fn a_day_of_history_costs_no_more_than_a_minute() {
     report(&place, &place.path("journal.jsonl"));
     let took = children_seconds() - before;
     println!("the report of a day's journal: {took:.2} s of a processor");
-    assert!(took < 1.0, "the report of a day's journal takes {took:.2} s");
+    assert!(took < 2.5, "the report of a day's journal takes {took:.2} s");
     let controller = Controller::run(&place, &file, &["--tick", "1s"]);
     browser.goto("about:blank");
     until("the history to be read", || {
