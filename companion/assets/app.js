@@ -42,6 +42,7 @@
       const ratio = devicePixelRatio;
       ctx.save();
       ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+      ctx.textBaseline = "bottom";
       ctx.lineWidth = ratio;
       ctx.strokeStyle = ctx.fillStyle = color("--faint");
       ctx.setLineDash([2 * ratio, 4 * ratio]);
@@ -54,14 +55,14 @@
       }
       if (chart.limit) {
         const y = plot.valToPos(chart.limit.at, "y", true);
-        ctx.strokeStyle = ctx.fillStyle = color("--bad");
+        ctx.strokeStyle = ctx.fillStyle = color(chart.id === "certified" ? "--good" : "--bad");
         ctx.setLineDash([6 * ratio, 4 * ratio]);
         ctx.beginPath();
         ctx.moveTo(bbox.left, y);
         ctx.lineTo(bbox.left + bbox.width, y);
         ctx.stroke();
         ctx.textAlign = "right";
-        ctx.fillText(chart.limit.label, bbox.left + bbox.width - 4 * ratio, y - 5 * ratio);
+        ctx.fillText(chart.limit.label, bbox.left + bbox.width - 4 * ratio, y - 3 * ratio);
       }
       ctx.restore();
     };
@@ -103,6 +104,16 @@
       hooks: { draw: [overlay(chart)] },
       series: [{ label: "at", value: (_, t) => (t === null || t === undefined ? "–" : span(t)) }, ...series],
     }, data(entry), box);
+    entry.plot.over.addEventListener("mouseleave", () => latest(entry));
+    latest(entry);
+  }
+
+  // The legend says the last values while nobody points at others. uPlot clears it after each change.
+  function latest({ plot }) {
+    setTimeout(() => {
+      const last = history.t.length - 1;
+      if (last >= 0 && (plot.cursor.idx === null || plot.cursor.idx === undefined)) plot.setLegend({ idx: last });
+    }, 0);
   }
 
   // uPlot's data: the times, then each line. What is planned lies behind the last time.
@@ -158,8 +169,10 @@
       else entry.chart = chart;
       entry.shape = shape(chart);
       entry.box.setAttribute("aria-label", describe(entry));
-      if (same) entry.plot.setData(data(entry));
-      else draw(entry);
+      if (same) {
+        entry.plot.setData(data(entry));
+        latest(entry);
+      } else draw(entry);
     }
     for (const [id, entry] of history.charts) {
       if (seen.has(id)) continue;

@@ -22,5 +22,5 @@ pub(crate) use json::{aborted, controlled, list_line, report_json, rollout, serv
 pub(crate) use lint::{lint_json, lint_text};
 pub(crate) use output::{EnvoyState, Format, Output, Paint, clap_colors, message, remark, report};
 pub(crate) use plan::{PlannedAge, plan_json, plan_text, replayed_json, replayed_text};
-pub(crate) use screen::{Screen, rows};
-pub(crate) use status::{controlled_text, progress, status_text, status_text_within, steered_text};
+pub(crate) use screen::{Room, Screen};
+pub(crate) use status::{controlled_text, past_event, progress, status_text, steered_text};

@@ -12,7 +12,7 @@ use std::path::Path;
 
 pub(crate) use data::{DecisionRow, RolloutReport};
 pub(crate) use history::Point;
-pub(crate) use live::{LastEvent, LiveReport};
+pub(crate) use live::{LiveReport, RecentEvent};
 pub(crate) use past::{PastRollout, past};
 pub(crate) use sample::VersionSample;
 
@@ -50,6 +50,7 @@ pub(crate) fn of_journal_until(
         for record in records {
             report.take(record?);
         }
+        report.summarize();
         return Ok(Some(report));
     }
     Ok(None)

@@ -163,7 +163,8 @@ mod tests {
             (
                 "overhead --only tea",
                 "--only tea: there is no such part; the parts are plain, weights, realistic, stream, \
-                 big, growth, http2, grpc, counting, footprint, effect",
+                 big, growth, http2, grpc, counting, footprint, effect, \
+                 starts, controller",
             ),
             (
                 "blast --json no/such/file",

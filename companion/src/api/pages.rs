@@ -37,7 +37,7 @@ pub(super) async fn list(State(api): State<Api>) -> Response {
     let entries = api.board.entries();
     let listed = entries.iter().map(|entry| ListedRollout {
         status: Arc::clone(&entry.status.borrow()),
-        last_event: entry.report.last_event(),
+        last_event: entry.report.recent().pop(),
     });
     html(page::list(&listed.collect::<Vec<_>>()))
 }

@@ -81,7 +81,11 @@ async fn list(State(api): State<Api>) -> Response {
 
 async fn show(State(api): State<Api>, Path(name): Path<String>) -> Response {
     match named(&api, &name) {
-        Ok(entry) => Json(render::served(&entry.status.borrow().clone())).into_response(),
+        Ok(entry) => {
+            let mut status = Status::clone(&entry.status.borrow());
+            status.recent = entry.report.recent().iter().map(render::past_event).collect();
+            Json(render::served(&status)).into_response()
+        }
         Err(response) => *response,
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Failure};
 use crate::observe::fleet_view::requests_between;
 use crate::observe::scrape::scrape;
 use crate::observe::{FleetView, MeasuredShare, Scrapes};
-use crate::render::{self, EnvoyState, Screen};
+use crate::render::{self, EnvoyState, Room, Screen};
 
 /// How long lies between the two readings that measure the canary's share, without a controller.
 pub(super) const MEASURE_FOR: Duration = Duration::from_secs(1);
@@ -42,12 +42,16 @@ pub(crate) async fn run(
         let mut view = FleetView::new(rollout, &now.scrapes, Some(&earlier.scrapes));
         let by_controller = controlled.as_ref().map(|status| status.weight.measured);
         view.measured = by_controller.map_or(share.share(), |percent| percent.map(|p| p / 100.0));
+        let room = Room::on(&context.output);
         screen.show(
             &context.output,
             || render::rollout(&view, &now.envoys, controlled.as_ref()),
             |paint| {
-                let controller = controlled.as_ref().map(|status| render::progress(status, paint));
                 let envoys = render::rollout_text(&view, &now.envoys, paint);
+                let lines = room.lines.saturating_sub(envoys.lines().count());
+                let room = Room { lines, ..room };
+                let controller =
+                    controlled.as_ref().map(|status| render::progress(status, paint, room));
                 format!("{envoys}{}", controller.unwrap_or_default())
             },
         )?;
@@ -81,7 +85,7 @@ async fn from_controller(
         screen.show(
             &context.output,
             || render::controlled(&status),
-            |paint| render::status_text(&status, paint),
+            |paint| render::status_text(&status, paint, Room::on(&context.output)),
         )?;
         let Some(interval) = interval else { return Ok(()) };
         tokio::time::sleep(interval).await;

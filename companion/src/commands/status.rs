@@ -109,6 +109,8 @@ pub(super) fn ended(rollout: &str) -> Option<(Status, String)> {
         phase: report.phase,
         step: None,
         steps: 0,
+        plan: Vec::new(),
+        recent: Vec::new(),
         attempt: 1,
         weight: Weights { set, ..Weights::default() },
         stable,

@@ -1,11 +1,13 @@
 //! A rollout as the controller shows it: over its interface, on the screen, to Prometheus. Pure.
 
+mod quantiles;
+mod steps;
+
 use std::collections::BTreeMap;
 
 use canary_judge::EffectEstimate;
 use canary_judge::counts::Pair;
 use canary_judge::verdict::{Conclusion, Verdict};
-use canary_model::histogram::Histogram;
 use canary_model::role::Role;
 use canary_model::weight::Weight;
 use canary_rollout::inputs::{EnvoyInput, EnvoyReading};
@@ -18,6 +20,9 @@ use crate::observe::RequestTotals;
 use crate::observe::totals::RequestCounts;
 use crate::sentences;
 
+pub use quantiles::{Milliseconds, ValueQuantiles};
+pub use steps::{StepPlace, StepStatus, StepsReached};
+
 /// Everything that is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -29,6 +34,12 @@ pub struct Status {
     pub step: Option<usize>,
     /// How many steps the file has.
     pub steps: usize,
+    /// Every step of the file, and the promotion behind them; empty if an older controller answers.
+    #[serde(default)]
+    pub plan: Vec<StepStatus>,
+    /// What happened last, oldest first. Only the interface fills it in, from the journal.
+    #[serde(default)]
+    pub recent: Vec<PastEvent>,
     /// 1 at first, one more at each retry.
     pub attempt: u32,
     /// The weights, in percent.
@@ -77,6 +88,15 @@ const fn yes() -> bool {
     true
 }
 
+/// Something that happened in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastEvent {
+    /// When it happened: RFC 3339, UTC.
+    pub at: String,
+    /// What happened, in a sentence.
+    pub text: String,
+}
+
 /// The weights, in percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Weights {
@@ -116,53 +136,6 @@ pub struct Side {
     /// The values of each signal that is recorded as numbers.
     #[serde(default)]
     pub values: BTreeMap<String, ValueQuantiles>,
-}
-
-/// Quantiles of a time, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Milliseconds {
-    /// The median time, in milliseconds.
-    pub p50_ms: Option<f64>,
-    /// The 95th percentile, in milliseconds.
-    pub p95_ms: Option<f64>,
-    /// The 99th percentile, in milliseconds.
-    pub p99_ms: Option<f64>,
-}
-
-/// Quantiles of a signal's values, in the unit that the filter records.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ValueQuantiles {
-    /// The median of the values.
-    pub p50: Option<f64>,
-    /// The 95th percentile of the values.
-    pub p95: Option<f64>,
-    /// The 99th percentile of the values.
-    pub p99: Option<f64>,
-}
-
-impl Milliseconds {
-    /// The quantiles of times in microseconds; `None` if there are none.
-    pub fn from_times(times_us: &Histogram) -> Option<Self> {
-        let quantile = |share| times_us.quantile(share).map(|us| rounded(us / 1_000.0, 3));
-        (!times_us.is_empty()).then(|| Self {
-            p50_ms: quantile(0.5),
-            p95_ms: quantile(0.95),
-            p99_ms: quantile(0.99),
-        })
-    }
-}
-
-impl ValueQuantiles {
-    /// The quantiles of each signal's values, of signals that have any.
-    pub fn of_each(values: &BTreeMap<String, Histogram>) -> BTreeMap<String, Self> {
-        let some = values.iter().filter(|(_, values)| !values.is_empty());
-        some.map(|(signal, values)| {
-            let quantile = |share| values.quantile(share).map(|value| rounded(value, 3));
-            let (p50, p95, p99) = (quantile(0.5), quantile(0.95), quantile(0.99));
-            (signal.clone(), Self { p50, p95, p99 })
-        })
-        .collect()
-    }
 }
 
 /// What the judge says about a metric, as the API writes it.
@@ -270,6 +243,8 @@ impl Status {
             phase: state.phase(),
             step: state.step().map(|index| index + 1),
             steps: spec.steps.len(),
+            plan: steps::planned(spec, state),
+            recent: Vec::new(),
             attempt: state.attempt(),
             weight: Weights {
                 set: set(parts),
@@ -336,9 +311,7 @@ pub(crate) fn side(
 }
 
 pub(crate) fn metric(verdict: &Verdict) -> MetricProgress {
-    let share = |log: f64, limit: f64| rounded((log / limit).clamp(0.0, 1.0), 4);
-    let failed = verdict.conclusion == Conclusion::Fail;
-    let evidence = verdict.evidence.map(|evidence| share(evidence.log_e, evidence.log_needed()));
+    let (evidence, non_inferiority) = shares(verdict);
     MetricProgress {
         name: verdict.metric.clone(),
         kind: verdict.kind.to_string(),
@@ -348,11 +321,20 @@ pub(crate) fn metric(verdict: &Verdict) -> MetricProgress {
             Conclusion::Insufficient => MetricStatus::Insufficient,
         },
         reason: sentences::verdict(verdict),
-        evidence: if failed { 1.0 } else { evidence.unwrap_or(0.0) },
-        non_inferiority: verdict.non_inferiority.map(|test| {
-            if test.certified_at.is_some() { 1.0 } else { share(test.log_e, test.log_limit) }
-        }),
+        evidence,
+        non_inferiority,
     }
+}
+
+/// [`MetricProgress::evidence`] and [`MetricProgress::non_inferiority`] of a verdict, without its sentence.
+pub(crate) fn shares(verdict: &Verdict) -> (f64, Option<f64>) {
+    let share = |log: f64, limit: f64| rounded((log / limit).clamp(0.0, 1.0), 4);
+    let failed = verdict.conclusion == Conclusion::Fail;
+    let evidence = verdict.evidence.map(|evidence| share(evidence.log_e, evidence.log_needed()));
+    let certified = verdict.non_inferiority.map(|test| {
+        if test.certified_at.is_some() { 1.0 } else { share(test.log_e, test.log_limit) }
+    });
+    (if failed { 1.0 } else { evidence.unwrap_or(0.0) }, certified)
 }
 
 const fn shown(envoy: &EnvoyInput) -> Option<&EnvoyReading> {

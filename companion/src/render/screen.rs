@@ -75,9 +75,52 @@ fn width(line: &str) -> usize {
     width
 }
 
-/// How many lines a redrawn text may have; `None` if the output isn't redrawn.
-pub(crate) fn rows(output: &Output) -> Option<usize> {
-    output.redraws().then(|| Size::of_stdout().rows.saturating_sub(1))
+/// How much a text may take, in characters and lines.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) columns: usize,
+    pub(crate) lines: usize,
+}
+
+impl Room {
+    /// The room in a file or a pipe.
+    pub(crate) const UNLIMITED: Self = Self { columns: usize::MAX, lines: usize::MAX };
+
+    /// The room for a text that is redrawn; unlimited if the output isn't redrawn.
+    pub(crate) fn on(output: &Output) -> Self {
+        if !output.redraws() {
+            return Self::UNLIMITED;
+        }
+        let Size { columns, rows } = Size::of_stdout();
+        Self { columns, lines: rows.saturating_sub(1) }
+    }
+}
+
+/// A line that is continued below, so many columns from the left, where it is too long. It breaks between
+/// words; a word that is too long for a line stays whole. Spaces that must not break (U+00A0) become usual ones.
+pub(crate) fn wrapped(line: &str, indent: usize, room: Room) -> String {
+    if width(line) <= room.columns {
+        return format!("{line}\n").replace('\u{a0}', " ");
+    }
+    let (mut text, mut used) = (String::new(), 0);
+    for word in line.split_inclusive(' ') {
+        if used > indent && used + width(word.trim_end()) > room.columns {
+            text.truncate(text.trim_end().len());
+            text += &format!("\n{:indent$}", "");
+            used = indent;
+        }
+        text += word;
+        used += width(word);
+    }
+    text.truncate(text.trim_end().len());
+    text.replace('\u{a0}', " ") + "\n"
+}
+
+/// A text over the last one of `before` lines. Each line is cleared only behind what it shows, and terminals
+/// that can do so show all at once (mode 2026; others ignore it), so nothing flickers.
+fn redrawn(text: &str, before: usize) -> String {
+    let lines: String = text.lines().map(|line| format!("{line}\u{1b}[K\n")).collect();
+    format!("\u{1b}[?2026h\u{1b}[{before}F{lines}\u{1b}[J\u{1b}[?2026l")
 }
 
 /// What the screen shows since the last time.
@@ -105,8 +148,7 @@ impl Screen {
             lines = text.lines().count();
             match before {
                 0 => text,
-                // Up to the first line of the last showing, and clear from there.
-                _ if redraws => format!("\u{1b}[{before}F\u{1b}[J{text}"),
+                _ if redraws => redrawn(&text, before),
                 _ => format!("\n{text}"),
             }
         })?;
@@ -123,6 +165,28 @@ impl Screen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_go_on_below_their_beginning() {
+        let room = |columns| Room { columns, lines: 9 };
+        assert_eq!(
+            wrapped("  next  one two three", 8, room(16)),
+            "  next  one two\n        three\n"
+        );
+        assert_eq!(wrapped("  next  one two three", 8, room(80)), "  next  one two three\n");
+        assert_eq!(
+            wrapped("  next  onetwothree four", 8, room(12)),
+            "  next  onetwothree\n        four\n"
+        );
+        let joined = wrapped("a\u{a0}b c\u{a0}d", 0, room(4));
+        assert_eq!(joined, "a b\nc d\n", "what belongs together stays so");
+    }
+
+    #[test]
+    fn redrawing_never_shows_an_empty_screen() {
+        let text = redrawn("one\ntwo\n", 3);
+        assert_eq!(text, "\u{1b}[?2026h\u{1b}[3Fone\u{1b}[K\ntwo\u{1b}[K\n\u{1b}[J\u{1b}[?2026l");
+    }
 
     #[test]
     fn what_would_wrap_or_scroll_is_cut_off_and_marked() {

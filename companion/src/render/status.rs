@@ -1,9 +1,14 @@
 //! A rollout as its controller reports it: the tables of `run`, `get` and `list`.
 
-use super::measures;
+use super::figures::{day, percent};
 use super::output::Paint;
+use super::screen::{Room, wrapped};
 use super::table::{Table, UNKNOWN};
-use crate::controller::status::{MetricProgress, MetricStatus, Side, Status, Weights};
+use super::{measures, messages};
+use crate::controller::status::{
+    MetricProgress, MetricStatus, PastEvent, Side, Status, StepPlace, StepStatus, Weights,
+};
+use crate::report::RecentEvent;
 use crate::sentences;
 use canary_judge::{EffectEstimate, EffectSince};
 use canary_rollout::state::Phase;
@@ -14,31 +19,42 @@ const BAR: usize = 20;
 /// The fewest metrics that a small terminal shows.
 const FEWEST_METRICS: usize = 3;
 
-/// The whole table, whatever its height.
-pub(crate) fn status_text(status: &Status, paint: Paint) -> String {
-    table_with(status, paint, status.metrics.len())
+/// The table, in the room that there is if possible: what happened last comes in full, effects in the step
+/// are left out before those since the start, and metrics with little evidence are left out and counted.
+pub(crate) fn status_text(status: &Status, paint: Paint, room: Room) -> String {
+    let head = head(status, paint, room);
+    let lines = room.lines.saturating_sub(head.lines().count());
+    head + &verdicts(status, paint, lines)
 }
 
-/// The table in so many lines, if possible: metrics with little evidence are left out and counted.
-pub(crate) fn status_text_within(status: &Status, paint: Paint, lines: usize) -> String {
-    let whole = status_text(status, paint);
-    let excess = whole.lines().count().saturating_sub(lines);
-    if excess == 0 {
-        return whole;
-    }
-    // One line says how many are left out.
-    let shown = status.metrics.len().saturating_sub(excess + 1).max(FEWEST_METRICS);
-    table_with(status, paint, shown)
+/// Metrics, effects and what happened last, in so many lines if possible.
+fn verdicts(status: &Status, paint: Paint, lines: usize) -> String {
+    let (all, recent) = (status.metrics.len(), recent(status));
+    let text = |shown, stretches: &[EffectSince]| {
+        format!("{}{}{recent}", metrics(status, paint, shown), effects(status, stretches))
+    };
+    let stretches = [&[EffectSince::Start, EffectSince::Step][..], &[EffectSince::Start], &[]];
+    let fits = |text: &String| text.lines().count() <= lines;
+    let fitting = stretches.into_iter().map(|stretches| text(all, stretches)).find(fits);
+    fitting.unwrap_or_else(|| {
+        let excess = text(all, &[]).lines().count().saturating_sub(lines);
+        // One line says how many are left out.
+        text(all.saturating_sub(excess + 1).max(FEWEST_METRICS), &[])
+    })
 }
 
-fn table_with(status: &Status, paint: Paint, shown: usize) -> String {
+/// Everything but the verdicts.
+fn head(status: &Status, paint: Paint, room: Room) -> String {
     let mut text = format!(
         "{}  {}{}\n",
         paint.bold(&status.rollout),
         phase(status.phase, paint),
         step(status)
     );
-    let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<8} {value}\n"));
+    let mut line = |name: &str, value: &str| text.push_str(&named(name, value, room));
+    if !status.plan.is_empty() {
+        line("steps", &steps(status));
+    }
     line("weight", &weights(&status.weight));
     if let Some(reason) = &status.reason {
         line("reason", reason);
@@ -72,21 +88,55 @@ fn table_with(status: &Status, paint: Paint, shown: usize) -> String {
     text.push_str(&side_by_side(&status.stable, &status.canary));
     if !status.metrics.is_empty() {
         text.push('\n');
-        text.push_str(&metrics(status, paint, shown));
     }
-    text.push_str(&effects(status));
     text
 }
 
 /// What the controller adds to what the Envoys show.
-pub(crate) fn progress(status: &Status, paint: Paint) -> String {
+pub(crate) fn progress(status: &Status, paint: Paint, room: Room) -> String {
     let mut text = format!("\n  {}{}\n", phase(status.phase, paint), step(status));
-    for line in [&status.reason, &status.waits_for].into_iter().flatten() {
-        text.push_str(&format!("  {line}\n"));
+    if !status.plan.is_empty() {
+        text.push_str(&wrapped(&format!("  {}", steps(status)), 4, room));
     }
-    text.push_str(&metrics(status, paint, status.metrics.len()));
-    text.push_str(&effects(status));
-    text
+    for line in [&status.reason, &status.waits_for].into_iter().flatten() {
+        text.push_str(&wrapped(&format!("  {line}"), 4, room));
+    }
+    let lines = room.lines.saturating_sub(text.lines().count());
+    text + &verdicts(status, paint, lines)
+}
+
+/// An event in words, as the interface gives it.
+pub(crate) fn past_event(event: &RecentEvent) -> PastEvent {
+    let text = messages::brief(&event.event);
+    let text = text.unwrap_or_else(|| messages::event(&event.event, &event.spec));
+    PastEvent { at: event.at.clone(), text }
+}
+
+/// A named line; what doesn't fit goes on below its beginning.
+fn named(name: &str, value: &str, room: Room) -> String {
+    wrapped(&format!("  {name:<8} {value}"), 11, room)
+}
+
+/// `✓ 5 %  ✓ 20 %  ▶ 50 %  · 100 %`: behind, now and ahead.
+fn steps(status: &Status) -> String {
+    let step = |step: &StepStatus| {
+        let mark = match step.place {
+            StepPlace::Done => "✓",
+            StepPlace::Now => "▶",
+            StepPlace::RolledBack => "✕",
+            StepPlace::Ahead | StepPlace::NotReached => "·",
+        };
+        // A mark stays beside its weight where a line is wrapped.
+        format!("{mark}\u{a0}{}", percent(step.weight).replace(' ', "\u{a0}"))
+    };
+    status.plan.iter().map(step).collect::<Vec<_>>().join("  ")
+}
+
+/// The lines of what happened last, below an empty one.
+fn recent(status: &Status) -> String {
+    let line = |event: &PastEvent| format!("  {}  {}\n", day(&event.at), event.text);
+    let lines: String = status.recent.iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
 /// `list`, as the controller knows it.
@@ -190,13 +240,20 @@ fn metrics(status: &Status, paint: Paint, shown: usize) -> String {
 }
 
 /// How far the canary differs from stable, since the start and, behind the first step, in this step.
-fn effects(status: &Status) -> String {
+/// Of quantiles, those that people ask for first.
+fn effects(status: &Status, stretches: &[EffectSince]) -> String {
     let mut text = String::new();
     let later = status.step.is_some_and(|step| step > 1);
-    let stretches =
-        [(EffectSince::Start, "canary against stable"), (EffectSince::Step, "in this step")];
-    for (since, title) in stretches {
-        let known = |one: &&EffectEstimate| one.since == since && one.estimate.is_some();
+    for &since in stretches {
+        let title = match since {
+            EffectSince::Start => "canary against stable",
+            EffectSince::Step => "in this step",
+        };
+        let usual = |one: &EffectEstimate| {
+            matches!(one.quantile.as_deref(), None | Some("p50" | "p95" | "p99"))
+        };
+        let known =
+            |one: &&EffectEstimate| one.since == since && one.estimate.is_some() && usual(one);
         let lines: String = status
             .effects
             .iter()
@@ -233,14 +290,14 @@ mod tests {
         }
     }
 
-    /// 14 metrics on a terminal of 20 rows: the worst are shown, and the others are counted.
-    #[test]
-    fn metrics_that_do_not_fit_are_counted() {
-        let status = Status {
+    fn status() -> Status {
+        Status {
             rollout: "r".to_owned(),
             phase: Phase::Progressing,
             step: Some(1),
             steps: 1,
+            plan: Vec::new(),
+            recent: Vec::new(),
             attempt: 1,
             weight: Weights::default(),
             stable: Side::default(),
@@ -260,16 +317,44 @@ mod tests {
             idle: false,
             notes: Vec::new(),
             journal_ok: true,
-        };
+        }
+    }
+
+    /// 14 metrics on a terminal of 20 rows: the worst are shown, and the others are counted.
+    #[test]
+    fn metrics_that_do_not_fit_are_counted() {
+        let status = status();
         let paint = Paint::plain();
-        let text = status_text_within(&status, paint, 19);
+        let room = |lines| Room { lines, ..Room::UNLIMITED };
+        let text = status_text(&status, paint, room(19));
         assert_eq!(text.lines().count(), 19, "{text}");
         assert!(text.contains("  m14  pass") && text.contains("  m08  pass"), "{text}");
         assert!(text.ends_with("more metrics with no more evidence than these\n"), "{text}");
         let hidden = text.lines().last().unwrap().split_whitespace().nth(1).unwrap();
         let shown = text.lines().filter(|line| line.contains("  pass  [")).count();
         assert_eq!(hidden.parse::<usize>().unwrap() + shown, 14, "{text}");
-        assert_eq!(status_text_within(&status, paint, 99), status_text(&status, paint));
-        assert!(status_text_within(&status, paint, 1).contains("… 11 more metrics"));
+        let whole = status_text(&status, paint, Room::UNLIMITED);
+        assert_eq!(status_text(&status, paint, room(99)), whole);
+        assert!(status_text(&status, paint, room(1)).contains("… 11 more metrics"));
+    }
+
+    #[test]
+    fn steps_what_it_waits_for_and_what_happened_are_there_in_80_columns() {
+        let mut status = status();
+        status.plan = [(5.0, StepPlace::Done), (20.0, StepPlace::Now), (100.0, StepPlace::Ahead)]
+            .map(|(weight, place)| StepStatus { weight, place })
+            .to_vec();
+        let waits =
+            "step 2 of 3 (20 %) waits for 312 of 500 canary requests (4 min more at this traffic)";
+        status.waits_for = Some(waits.to_owned());
+        let at = "2026-03-01T12:00:00.500Z".to_owned();
+        status.recent = vec![PastEvent { at, text: "step 2 of 3: weight 20 %".to_owned() }];
+        let room = Room { columns: 80, lines: 40 };
+        let text = status_text(&status, Paint::plain(), room);
+        assert!(text.contains("\n  steps    ✓ 5 %  ▶ 20 %  · 100 %\n"), "{text}");
+        let below = "canary requests (4 min more\n           at this traffic)\n";
+        assert!(text.contains(below), "{text}");
+        assert!(text.ends_with("\n\n  2026-03-01 12:00:00  step 2 of 3: weight 20 %\n"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use canary_judge::counts::Pair;
 use canary_judge::observation::{ClassCounts, Observation};
+use canary_judge::verdict::Verdict;
 use canary_judge::{EffectEstimate, Judge};
 use canary_model::redact::redacted;
 use canary_model::role::Role;
@@ -75,6 +76,9 @@ pub struct RolloutReport {
     step: usize,
     #[serde(skip)]
     judge: Judge,
+    /// The judge's last verdicts.
+    #[serde(skip)]
+    verdicts: Vec<Verdict>,
     #[serde(skip)]
     labels: Pair<Option<String>>,
     #[serde(skip)]
@@ -124,6 +128,7 @@ impl RolloutReport {
             signals: BTreeMap::new(),
             step: 0,
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
+            verdicts: Vec::new(),
             file: redacted(&start.file),
             spec,
             labels: start.versions,
@@ -148,7 +153,7 @@ impl RolloutReport {
         self.step
     }
 
-    /// Adds the next record of the journal.
+    /// Adds the next record of the journal. [`Self::summarize`] has to follow the last one.
     pub fn take(&mut self, record: JournalRecord) {
         match record {
             JournalRecord::Observation(line) => self.observe(&line),
@@ -163,11 +168,30 @@ impl RolloutReport {
     }
 
     fn observe(&mut self, line: &Observation) {
-        let verdicts = self.judge.observe(line);
-        self.metrics = verdicts.iter().map(status::metric).collect();
+        self.verdicts = self.judge.observe(line);
         let counts = Pair::ROLES.map(|role| VersionSample::from_line(line, role));
         for role in Role::ALL {
             self.totals.get_mut(role).merge(counts.get(role));
+        }
+        let (evidence, certified) = self.verdicts.iter().map(status::shares).unzip();
+        self.seconds = line.t;
+        self.count_signals(line);
+        self.history.add(Point {
+            t: line.t,
+            weight: line.assigned_weight.unwrap_or(line.weight).percent(),
+            set: self.set.map(Weight::percent),
+            in_force: self.in_force.map(Weight::percent),
+            counts,
+            evidence,
+            certified,
+        });
+    }
+
+    /// Brings what only the last record decides up to date: [`Self::metrics`], which have sentences, and
+    /// [`Self::versions`], which have quantiles. For every line of a long journal that would be slow.
+    pub fn summarize(&mut self) {
+        self.metrics = self.verdicts.iter().map(status::metric).collect();
+        for role in Role::ALL {
             let VersionSample { requests, unanswered, recorded } = self.totals.get(role);
             let label = self.labels.get(role).clone();
             let counts = RequestCounts {
@@ -177,17 +201,6 @@ impl RolloutReport {
             };
             *self.versions.get_mut(role) = status::side(label, counts, recorded);
         }
-        self.seconds = line.t;
-        self.count_signals(line);
-        self.history.add(Point {
-            t: line.t,
-            weight: line.assigned_weight.unwrap_or(line.weight).percent(),
-            set: self.set.map(Weight::percent),
-            in_force: self.in_force.map(Weight::percent),
-            counts,
-            evidence: self.metrics.iter().map(|metric| metric.evidence).collect(),
-            certified: self.metrics.iter().map(|metric| metric.non_inferiority).collect(),
-        });
     }
 
     fn count_signals(&mut self, line: &Observation) {
@@ -241,7 +254,6 @@ impl RolloutReport {
                     self.reason = Some(sentences::termination(reason));
                     self.finished = true;
                     self.labels.stable = Some(version.clone());
-                    self.versions.stable.version = Some(version.clone());
                 }
                 RolloutEvent::Aborting { reason }
                 | RolloutEvent::Abandoned { reason }

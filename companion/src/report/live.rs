@@ -16,6 +16,8 @@ use crate::journal::Scan;
 
 /// How long a report is kept that nobody asks for.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+/// How many of the events that happened last are kept.
+const RECENT: usize = 5;
 /// How often somebody who waits for another's reading looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -23,9 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// must not take the processor away from the loops that renew leases.
 static READERS: Semaphore = Semaphore::const_new(1);
 
-/// The last thing that happened in a rollout.
+/// Something that happened in a rollout, with what gives it words.
 #[derive(Clone, Debug)]
-pub struct LastEvent {
+pub struct RecentEvent {
     /// When: RFC 3339, UTC.
     pub at: String,
     /// What happened, as data.
@@ -47,8 +49,8 @@ struct Inner {
     content: ReportState,
     /// The recorded file, once somebody has asked for the last event; `None` inside if it can't be read.
     spec: Option<Option<Arc<Spec>>>,
-    /// When something happened last, and what.
-    last: Option<(String, RolloutEvent)>,
+    /// What happened last and when, oldest first.
+    recent: Vec<(String, RolloutEvent)>,
 }
 
 #[derive(Debug, Default)]
@@ -76,13 +78,13 @@ impl LiveReport {
         if let Some((_, last)) = &mut inner.journal {
             *last = end;
         }
-        let mut steps = records.iter().rev().filter_map(|record| match record {
-            JournalRecord::Step(step) => Some((&step.at, step.events.last()?)),
-            _ => None,
-        });
-        if let Some((at, event)) = steps.next() {
-            inner.last = Some((at.clone(), event.clone()));
+        for record in &records {
+            if let JournalRecord::Step(step) = record {
+                let events = step.events.iter().map(|event| (step.at.clone(), event.clone()));
+                inner.recent.extend(events);
+            }
         }
+        shorten(&mut inner.recent);
         match &mut inner.content {
             ReportState::Unread => {}
             ReportState::Reading(waiting) => waiting.extend(records),
@@ -90,7 +92,8 @@ impl LiveReport {
                 inner.content = ReportState::Unread;
             }
             ReportState::Here(report, _) => {
-                records.into_iter().for_each(|record| report.take(record))
+                records.into_iter().for_each(|record| report.take(record));
+                report.summarize();
             }
         }
     }
@@ -120,15 +123,18 @@ impl LiveReport {
         }
     }
 
-    /// What happened last; `None` where nothing has, and until the journal has been read in the background,
-    /// which begins when somebody asks first.
-    pub fn last_event(self: &Arc<Self>) -> Option<LastEvent> {
+    /// What happened last, oldest first; nothing until the journal has been read in the background, which
+    /// begins when somebody asks first.
+    pub fn recent(self: &Arc<Self>) -> Vec<RecentEvent> {
         let mut inner = self.lock();
         if let Some(spec) = &inner.spec {
-            let (at, event) = inner.last.clone()?;
-            return Some(LastEvent { at, event, spec: Arc::clone(spec.as_ref()?) });
+            let Some(spec) = spec else { return Vec::new() };
+            let known = inner.recent.iter().cloned();
+            return known
+                .map(|(at, event)| RecentEvent { at, event, spec: Arc::clone(spec) })
+                .collect();
         }
-        let (path, _) = inner.journal.clone()?;
+        let Some((path, _)) = inner.journal.clone() else { return Vec::new() };
         inner.spec = Some(None);
         drop(inner);
         let report = Arc::clone(self);
@@ -138,13 +144,19 @@ impl LiveReport {
             let read = tokio::task::spawn_blocking(move || last_of(&of)).await.ok().flatten();
             let mut inner = report.lock();
             let same = inner.journal.as_ref().map(|(now, _)| now) == Some(&path);
-            if let Some((spec, last)) = read.filter(|_| same) {
+            if let Some((spec, mut recent)) = read.filter(|_| same) {
                 inner.spec = Some(Some(Arc::new(spec)));
-                // What has happened meanwhile is newer.
-                inner.last = inner.last.take().or(last);
+                // What has happened meanwhile is newer, and may have been read, too.
+                let newer = std::mem::take(&mut inner.recent);
+                if let Some((first, _)) = newer.first() {
+                    recent.retain(|(at, _)| at < first);
+                }
+                recent.extend(newer);
+                shorten(&mut recent);
+                inner.recent = recent;
             }
         });
-        None
+        Vec::new()
     }
 
     async fn read(&self, path: PathBuf, end: u64) -> Option<()> {
@@ -165,6 +177,7 @@ impl LiveReport {
         };
         let mut report = read?;
         waiting.into_iter().for_each(|record| report.take(record));
+        report.summarize();
         inner.content = ReportState::Here(Box::new(report), Instant::now());
         Some(())
     }
@@ -175,8 +188,16 @@ impl LiveReport {
 }
 
 /// The file of the last rollout of a journal, and what happened last in it.
-fn last_of(path: &Path) -> Option<(Spec, Option<(String, RolloutEvent)>)> {
+fn last_of(path: &Path) -> Option<(Spec, Vec<(String, RolloutEvent)>)> {
     let begin = Scan::read(path).ok()?.starts.last().copied()?;
-    let mut past = past(path, begin).ok()??;
-    Some((past.spec?, past.events.pop()))
+    let past = past(path, begin).ok()??;
+    let mut events = past.events;
+    shorten(&mut events);
+    Some((past.spec?, events))
+}
+
+/// Keeps the newest events.
+fn shorten(events: &mut Vec<(String, RolloutEvent)>) {
+    let excess = events.len().saturating_sub(RECENT);
+    events.drain(..excess);
 }

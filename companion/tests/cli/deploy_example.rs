@@ -1,5 +1,5 @@
-//! The example of a deploy command for Kubernetes, with a stand-in for kubectl. Whether a cluster does what it
-//! is asked for needs a cluster.
+//! The examples for Kubernetes: a deploy command, with a stand-in for kubectl, and `serve` beside Envoy. Whether a
+//! cluster does what it is asked for needs a cluster.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -49,17 +49,20 @@ fn what_kubectl_refuses_fails_the_deployment() {
     assert_eq!(deploy("other", 0), (2, vec![]));
 }
 
+fn read(file: &Path) -> Vec<Value> {
+    serde_saphyr::from_multiple(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+#[track_caller]
+fn of(documents: &[Value], kind: &str, name: &str) -> Value {
+    let is = |one: &&Value| one["kind"] == kind && one["metadata"]["name"] == name;
+    documents.iter().find(is).unwrap_or_else(|| panic!("no {kind} {name}")).clone()
+}
+
 /// The account may change the Deployments that the script names, and the patch is for the Deployment that
 /// `render istio` prints.
 #[test]
 fn the_account_fits_the_script_and_the_manifests() {
-    let read = |file: &Path| -> Vec<Value> {
-        serde_saphyr::from_multiple(&std::fs::read_to_string(file).unwrap()).unwrap()
-    };
-    let of = |documents: &[Value], kind: &str, name: &str| {
-        let is = |one: &&Value| one["kind"] == kind && one["metadata"]["name"] == name;
-        documents.iter().find(is).unwrap_or_else(|| panic!("no {kind} {name}")).clone()
-    };
     let deployer = read(&shipped("deployer.yaml"));
     let names = of(&deployer, "Role", "canary-deployer")["rules"][0]["resourceNames"].clone();
     assert_eq!(names, serde_json::json!(["scorer-v1", "scorer-v2"]));
@@ -72,4 +75,48 @@ fn the_account_fits_the_script_and_the_manifests() {
     assert_eq!(patch["metadata"], patched["metadata"]);
     let pod = "/spec/template/spec/containers/0/name";
     assert_eq!(patch.pointer(pod), patched.pointer(pod));
+}
+
+/// What `serve` is told to read and write is mounted, from what the file defines, into the Pod that there is.
+#[test]
+fn serve_finds_its_folder_and_its_journals() {
+    let (serve, edge) = (read(&shipped("serve.yaml")), read(&shipped("edge.yaml")));
+    let (patch, patched) =
+        (of(&serve, "Deployment", "canary-edge"), of(&edge, "Deployment", "canary-edge"));
+    let pod = &patch["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let beside = patched["spec"]["template"]["spec"]["containers"].as_array().unwrap().clone();
+    let there = beside.iter().find(|one| one["name"] == container["name"]).unwrap();
+    assert_eq!(there["env"][0]["name"], "CANARYCTL_ENVOYS", "it is told where Envoy's admin is");
+    let args: Vec<&str> =
+        container["args"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    let [verb, folder, state, journals] = args[..] else { panic!("{args:?}") };
+    assert_eq!((verb, state), ("serve", "--state"));
+    let volume = |path: &str| {
+        let mounts = container["volumeMounts"].as_array().unwrap();
+        let mount = mounts.iter().find(|mount| mount["mountPath"] == path).unwrap();
+        assert!(mount.get("subPath").is_none(), "what is mounted by subPath never changes");
+        let volumes = pod["volumes"].as_array().unwrap();
+        volumes.iter().find(|one| one["name"] == mount["name"]).unwrap().clone()
+    };
+    let files = volume(folder)["configMap"]["name"].as_str().unwrap().to_owned();
+    let claim = volume(journals)["persistentVolumeClaim"]["claimName"].as_str().unwrap().to_owned();
+    of(&serve, "PersistentVolumeClaim", &claim);
+    of(&serve, "ServiceAccount", pod["serviceAccountName"].as_str().unwrap());
+    // One controller at a time, for all the traffic that there is.
+    assert_eq!(
+        (&patch["spec"]["replicas"], &patch["spec"]["strategy"]["type"]),
+        (&1.into(), &"Recreate".into())
+    );
+    let dir = TempDir::new().unwrap();
+    let files = of(&serve, "ConfigMap", &files)["data"].as_object().unwrap().clone();
+    assert!(!files.is_empty());
+    for (name, text) in &files {
+        assert!(name.ends_with(".yaml"), "serve reads no {name}");
+        let path = dir.path().join(name);
+        std::fs::write(&path, text.as_str().unwrap()).unwrap();
+        let linted =
+            super::run(&mut super::command(&["lint", "-f", path.to_str().unwrap()])).exits(0);
+        assert!(!linted.stdout.contains("warning"), "{linted:?}");
+    }
 }

@@ -41,6 +41,8 @@ pub struct RolloutState {
     record: SharedRecord<Control>,
     /// The record as this worker saw it last.
     pub(crate) cached: Control,
+    /// The mark that the record carried then; `None` if this worker wrote it itself.
+    cached_mark: Option<u32>,
     /// The weight that this worker's gauge showed last.
     shown: Weight,
     /// How often each worker ticks.
@@ -71,6 +73,7 @@ impl RolloutState {
             record,
             shown: cached.in_force(&rollout, host.now_ns()).weight,
             cached,
+            cached_mark: None,
             versions: VersionPlaces::default(),
             tick_ns: Poller::tick_ns(interval_ns),
             guard,
@@ -110,9 +113,10 @@ impl RolloutState {
         })
     }
 
-    /// Takes over a newer state of the shared record, versions included.
-    fn cache(&mut self, control: Control, host: &impl Host) {
-        self.cached = control;
+    /// Takes over a newer state of the shared record, versions included. `mark` is the one that the
+    /// record carries with this state, if that is known.
+    fn cache(&mut self, control: Control, mark: Option<u32>, host: &impl Host) {
+        (self.cached, self.cached_mark) = (control, mark);
         let changed = |role| {
             self.cached.version(&self.configured, role) != self.rollout.backend(role).version
         };
@@ -147,11 +151,12 @@ impl RolloutState {
         self.cached.in_force(&self.rollout, now_ns)
     }
 
-    /// Reads the shared record and caches it. If it can't be read, the cached one stays, and the error
+    /// Reads the shared record and caches it if it is another than the cached one. If it can't be read, the cached one stays, and the error
     /// is what [`Tentative::confirm`](crate::assign::Tentative::confirm) decides on.
     pub(crate) fn refresh(&mut self, host: &impl Host) -> Result<&Control, RecordError> {
-        let control = self.record.read(host)?;
-        self.cache(control, host);
+        if let Some((control, mark)) = self.record.read_unless(self.cached_mark, host)? {
+            self.cache(control, Some(mark), host);
+        }
         Ok(&self.cached)
     }
 
@@ -164,7 +169,7 @@ impl RolloutState {
     ) -> Option<Vec<UnreadableValue>> {
         let (control, faults) =
             self.record.update(host, |control| control.apply(runtime, &self.configured, now_ns))?;
-        self.cache(control, host);
+        self.cache(control, None, host);
         Some(faults)
     }
 
@@ -177,7 +182,7 @@ impl RolloutState {
         }
         let noted = self.record.update(host, |control| control.note_weight(rollout, now_ns));
         if let Some((control, ())) = noted {
-            self.cache(control, host);
+            self.cache(control, None, host);
         }
     }
 
@@ -254,7 +259,7 @@ impl RolloutState {
         else {
             return;
         };
-        self.cache(control, host);
+        self.cache(control, None, host);
         if !tripped {
             return;
         }

@@ -67,9 +67,25 @@ impl<T: Serialize + DeserializeOwned> SharedRecord<T> {
     /// # Errors
     /// As [`SharedRecord::read`].
     pub fn read_marked(&self, host: &impl Host) -> Result<(T, u32), RecordError> {
+        self.read_unless(None, host)?.ok_or(RecordError::Missing)
+    }
+
+    /// The record with its mark, unless it still carries the mark `seen`: then it is as it was, and isn't
+    /// decoded again. The host gives each write a mark of its own.
+    ///
+    /// # Errors
+    /// As [`SharedRecord::read`].
+    pub fn read_unless(
+        &self,
+        seen: Option<u32>,
+        host: &impl Host,
+    ) -> Result<Option<(T, u32)>, RecordError> {
         let (bytes, mark) = host.shared(&self.key).ok_or(RecordError::Missing)?;
+        if seen == Some(mark) {
+            return Ok(None);
+        }
         let value = postcard::from_bytes(&bytes).map_err(|_| RecordError::Unreadable)?;
-        Ok((value, mark))
+        Ok(Some((value, mark)))
     }
 
     /// Writes over the value that carried `mark`, or over any value if `mark` is `None`. `false`
@@ -96,5 +112,28 @@ impl<T: Serialize + DeserializeOwned> SharedRecord<T> {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::Process;
+
+    #[test]
+    fn a_record_is_decoded_once_a_mark() {
+        let process = Process::default();
+        let record = SharedRecord::<u32>::new("test", "demo");
+        assert_eq!(record.read_unless(None, &process), Err(RecordError::Missing));
+        assert!(record.replace(&process, &7, None));
+        let (value, mark) = record.read_unless(None, &process).unwrap().unwrap();
+        assert_eq!(value, 7);
+        assert_eq!(record.read_unless(Some(mark), &process), Ok(None));
+        assert!(record.replace(&process, &8, Some(mark)));
+        let (value, newer) = record.read_unless(Some(mark), &process).unwrap().unwrap();
+        assert_eq!(value, 8);
+        // A record that is gone isn't what it was.
+        process.forget(record.key());
+        assert_eq!(record.read_unless(Some(newer), &process), Err(RecordError::Missing));
     }
 }

@@ -32,7 +32,7 @@ static ANALYSIS: LazyLock<Analysis> = LazyLock::new(|| {
 
 fuzz_target!(|text: &str| {
     let mut lines = Vec::new();
-    for line in read_lines(text).take(LINES) {
+    for line in read_lines(text.lines()).take(LINES) {
         match line {
             Ok(line) => lines.push(line),
             Err(error) => assert!(!error.problem.message.is_empty() && error.line > 0),

@@ -300,6 +300,11 @@ impl State {
         }
     }
 
+    /// The index of the step that began last, from 0, whatever has become of the rollout since.
+    pub const fn last_step(&self) -> usize {
+        self.progress.step
+    }
+
     /// The age at which the filters count outcomes for the judge; zero as long as none has said it. If
     /// they differ, which holds the rollout, the largest.
     pub fn outcome_age(&self) -> Duration {

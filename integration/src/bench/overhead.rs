@@ -5,12 +5,14 @@
 //! The measured Envoys have one worker and one core, the upstream and the load share the others.
 
 mod cases;
+mod controller;
 mod counting;
 mod effect;
 mod footprint;
 mod proxy;
 mod rounds;
 mod sender;
+mod starts;
 mod upstream;
 mod variant;
 mod workload;
@@ -51,7 +53,7 @@ const QUICK: OverheadExtent = OverheadExtent {
     pushes: 15,
 };
 /// What `--only` can name.
-pub(super) const PARTS: [&str; 11] = [
+pub(super) const PARTS: [&str; 13] = [
     "plain",
     "weights",
     "realistic",
@@ -63,11 +65,13 @@ pub(super) const PARTS: [&str; 11] = [
     "counting",
     "footprint",
     "effect",
+    "starts",
+    "controller",
 ];
 /// What `--quick` leaves out.
 const QUICK_SAYS: &str = "--quick: the cases plain, realistic and stream with fewer variants, counting, \
-    the modules' size, the poll with 1,000 keys and the effect of a weight; without weights, big, growth, http2, grpc and \
-    memory.";
+    the modules' size, the poll with 1,000 keys and the effect of a weight; without weights, big, growth, http2, grpc, \
+    starts, controller and memory.";
 
 /// Runs every variant of the benchmark, or the parts that `--only` names.
 pub(super) fn run(run: &BenchRun) -> BenchReport {
@@ -111,6 +115,14 @@ async fn measure(extent: &OverheadExtent, run: &BenchRun, core: usize, report: &
     }
     if run.wants("effect") {
         effect::measure(extent.pushes, report).await;
+    }
+    if !run.quick && run.wants("starts") {
+        starts::first_answers(extent.starts, &upstream, report).await;
+        starts::memory_a_rollout(extent.starts, &upstream, report).await;
+        starts::pushes(report).await;
+    }
+    if !run.quick && run.wants("controller") {
+        controller::measure(report).await;
     }
 }
 

@@ -17,19 +17,18 @@ pub(super) fn cpu_ns(pid: u32) -> u64 {
 
 /// A process's resident memory in bytes.
 pub(super) fn resident_bytes(pid: u32) -> u64 {
-    status_bytes(pid, "VmRSS:")
+    memory(pid, "VmRSS:").expect("the process runs")
 }
 
-/// The most resident memory that a process has had, in bytes.
-pub(super) fn peak_resident_bytes(pid: u32) -> u64 {
-    status_bytes(pid, "VmHWM:")
+/// The most resident memory that a process has had so far, in bytes; `None` if it is over.
+pub(super) fn peak_bytes(pid: u32) -> Option<u64> {
+    memory(pid, "VmHWM:")
 }
 
-fn status_bytes(pid: u32, field: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    1024 * kilobytes.expect("a size")
+fn memory(pid: u32, field: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(1024 * line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?)
 }
 
 /// How long a core has been busy since the machine started, in nanoseconds.

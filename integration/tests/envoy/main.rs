@@ -38,6 +38,7 @@ mod prometheus;
 mod protocols;
 mod push;
 mod readme;
+mod releases;
 mod request_json;
 mod rescue;
 mod restart;

@@ -10,10 +10,10 @@ use canary_rollout::spec::Spec;
 use crate::commands::service::print_event;
 use crate::controller::channels::Reporter;
 use crate::controller::engine::Engine;
-use crate::controller::status::Status;
+use crate::controller::status::{PastEvent, Status};
 use crate::error::Error;
 use crate::journal::timestamp;
-use crate::render::{self, Output, Screen, messages};
+use crate::render::{self, Output, Room, Screen, messages};
 
 /// How many events the terminal shows below the table.
 const EVENTS_SHOWN: usize = 6;
@@ -23,7 +23,7 @@ const EVENTS_SHOWN: usize = 6;
 pub(super) struct ProgressSink {
     output: Output,
     screen: Screen,
-    recent: Vec<String>,
+    recent: Vec<PastEvent>,
 }
 
 impl ProgressSink {
@@ -51,7 +51,7 @@ impl Reporter for ProgressSink {
             if self.output.redraws() {
                 // The table above has the reason already.
                 let text = messages::brief(event).unwrap_or(text);
-                self.recent.push(format!("  {at}  {text}\n"));
+                self.recent.push(PastEvent { at: at.clone(), text });
                 continue;
             }
             print_event(&self.output, &at, event, &text, status)?;
@@ -65,14 +65,10 @@ impl Reporter for ProgressSink {
         if !self.output.redraws() {
             return Ok(());
         }
-        let recent = &self.recent;
-        let room = render::rows(&self.output).unwrap_or(usize::MAX);
-        let room = room.saturating_sub(recent.len() + usize::from(!recent.is_empty()));
-        let text = |paint| {
-            let table = render::status_text_within(status, paint, room);
-            if recent.is_empty() { table } else { format!("{table}\n{}", recent.concat()) }
-        };
-        self.screen.show(&self.output, || status, text)
+        let status = Status { recent: self.recent.clone(), ..status.clone() };
+        let room = Room::on(&self.output);
+        let text = |paint| render::status_text(&status, paint, room);
+        self.screen.show(&self.output, || &status, text)
     }
 
     fn shows_reason(&self) -> bool {

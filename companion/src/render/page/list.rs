@@ -10,13 +10,13 @@ use super::tone::Tone;
 use crate::controller::status::{Side, Status};
 use crate::render::figures::{UNKNOWN, day, failing, millis, percent};
 use crate::render::messages;
-use crate::report::LastEvent;
+use crate::report::RecentEvent;
 
 /// A rollout in the list: as it is, and what happened in it if that could be read.
 #[derive(Debug)]
 pub(crate) struct ListedRollout {
     pub(crate) status: Arc<Status>,
-    pub(crate) last_event: Option<LastEvent>,
+    pub(crate) last_event: Option<RecentEvent>,
 }
 
 #[derive(Template)]

@@ -2,8 +2,8 @@
 
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::{Conditions, PauseSpec, StepSpec};
-use canary_rollout::state::Phase;
 
+use crate::controller::status::{StepPlace, StepsReached};
 use crate::render::figures::{percent, time};
 use crate::report::RolloutReport;
 
@@ -17,24 +17,8 @@ pub(super) struct StepRow {
     pub(super) condition: String,
 }
 
-/// How far a rollout has come.
-#[derive(Clone, Copy)]
-enum Reached {
-    Before,
-    Within(usize),
-    Promoting,
-    Promoted,
-    RolledBack(usize),
-}
-
-fn place(report: &RolloutReport) -> Reached {
-    match report.phase {
-        Phase::Promoting => Reached::Promoting,
-        Phase::Healthy | Phase::Measured | Phase::Finalizing => Reached::Promoted,
-        Phase::Aborting | Phase::Degraded => Reached::RolledBack(report.step()),
-        _ if !begun(report) => Reached::Before,
-        _ => Reached::Within(report.step()),
-    }
+fn reached(report: &RolloutReport) -> StepsReached {
+    StepsReached::new(report.phase, report.step(), begun(report))
 }
 
 fn begun(report: &RolloutReport) -> bool {
@@ -44,32 +28,26 @@ fn begun(report: &RolloutReport) -> bool {
 
 /// Every step of the file, and the promotion.
 pub(super) fn rows(report: &RolloutReport) -> Vec<StepRow> {
-    let place = place(report);
+    let reached = reached(report);
     let steps = &report.spec().steps;
     let rows = steps.iter().enumerate().map(|(index, step)| {
-        let (class, state) = state(place, index);
+        let (class, state) = step_state(reached.place(index));
         let condition = conditions(step);
         StepRow { class, state, weight: percent(step.weight.percent()), condition }
     });
-    let (class, state) = match place {
-        Reached::Promoting => ("now", "▶ now"),
-        _ => state(place, steps.len()),
-    };
+    let (class, state) = step_state(reached.promotion(steps.len()));
     let promotion =
         StepRow { class, state, weight: "100 %".to_owned(), condition: "all traffic".to_owned() };
     rows.chain([promotion]).collect()
 }
 
-fn state(place: Reached, index: usize) -> (&'static str, &'static str) {
-    let (done, now, next) = (("done", "✓ done"), ("now", "▶ now"), ("next", "ahead"));
+const fn step_state(place: StepPlace) -> (&'static str, &'static str) {
     match place {
-        Reached::Promoted | Reached::Promoting => done,
-        Reached::Within(step) if index == step => now,
-        Reached::Within(step) if index < step => done,
-        Reached::RolledBack(step) if index < step => done,
-        Reached::RolledBack(step) if index == step => ("now", "✕ rolled back here"),
-        Reached::RolledBack(_) => ("next", "not reached"),
-        Reached::Before | Reached::Within(_) => next,
+        StepPlace::Done => ("done", "✓ done"),
+        StepPlace::Now => ("now", "▶ now"),
+        StepPlace::Ahead => ("next", "ahead"),
+        StepPlace::RolledBack => ("now", "✕ rolled back here"),
+        StepPlace::NotReached => ("next", "not reached"),
     }
 }
 
@@ -94,12 +72,7 @@ fn pause(pause: &PauseSpec) -> String {
 /// Times and weights of the steps ahead, by the file's durations and timeouts. A step that has neither is
 /// drawn a tenth as long as the rollout so far.
 pub(super) fn ahead(report: &RolloutReport) -> Vec<(f64, f64)> {
-    let step = match place(report) {
-        Reached::Within(step) => step,
-        Reached::Before | Reached::Promoting | Reached::Promoted | Reached::RolledBack(_) => {
-            return Vec::new();
-        }
-    };
+    let StepsReached::Within(step) = reached(report) else { return Vec::new() };
     let nominal = (report.seconds / 10.0).max(10.0);
     let steps = &report.spec().steps;
     let planned = |index: usize| steps.get(index).and_then(planned).unwrap_or(nominal);

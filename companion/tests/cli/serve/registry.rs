@@ -136,3 +136,27 @@ fn credentials_are_those_of_mlflows_client() {
         assert!(!String::from_utf8_lossy(&text).contains("s3cr3t"), "{}", path.display());
     }
 }
+
+/// Versions of MLflow are numbers; whatever else a registry says reaches neither a hook nor an Envoy.
+#[test]
+fn what_the_registry_calls_a_version_is_never_run() {
+    let (place, envoy, registry) = (Place::new(), busy(&["one"]), FakeRegistry::start());
+    let mut rollout = registered(patient("one", &[&envoy]), &registry);
+    rollout["deploy"] = json!({"command": ["/bin/sh", "-c", "echo \"$CANARY_VERSION\" >> called"]});
+    place.file("one.yaml", &rollout);
+    let server = Server::start(&place, &[]);
+    for odd in ["2; touch hacked", "$(touch hacked)", "../2", "2\n3", "5@2"] {
+        registry.get().versions.insert(odd.to_owned(), Default::default());
+        registry.set("challenger", odd);
+        let told = format!("scorer {odd} in the registry can't be a version's label");
+        server.comes_to("one", |status| {
+            status["waits_for"].as_str().is_some_and(|waits| waits.contains(&told))
+        });
+    }
+    assert!(envoy.envoy().updates.is_empty(), "{:?}", envoy.envoy().updates);
+    registry.set("challenger", "2");
+    server.comes_to("one", is("Paused"));
+    let called = std::fs::read_to_string(place.files().join("called")).unwrap();
+    assert_eq!(called, "2\n");
+    assert!(!place.files().join("hacked").exists());
+}

@@ -40,17 +40,19 @@ impl fmt::Display for LineError {
 
 impl std::error::Error for LineError {}
 
-/// Reads a recording line by line, as far as the caller asks; blank lines are passed over. Time must
+/// Reads the lines of a recording, as far as the caller asks; blank lines are passed over. Time must
 /// not run backwards. After an error there is nothing more.
-pub fn read_lines(text: &str) -> impl Iterator<Item = Result<Observation, LineError>> + '_ {
+pub fn read_lines<L: AsRef<str>>(
+    lines: impl IntoIterator<Item = L>,
+) -> impl Iterator<Item = Result<Observation, LineError>> {
     let mut latest = f64::NEG_INFINITY;
     let mut broken = false;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = lines.into_iter().enumerate().filter(|(_, line)| !line.as_ref().trim().is_empty());
     lines.map_while(move |(index, line)| {
         if broken {
             return None;
         }
-        let seen = read(line).and_then(|observation| in_order(observation, &mut latest));
+        let seen = read(line.as_ref()).and_then(|observation| in_order(observation, &mut latest));
         broken = seen.is_err();
         Some(seen.map_err(|problem| LineError { line: index + 1, problem }))
     })

@@ -144,14 +144,15 @@ fn sizes_are_limited() {
 #[test]
 fn recordings_are_read_as_far_as_asked_and_errors_name_the_line() {
     let text = "\n{\"t\": 1, \"weight\": 5}\n{\"t\": 2, \"weight\": 5}\nbroken\n{\"t\": 3, \"weight\": 5}\n";
-    let mut lines = read_lines(text);
+    let mut lines = read_lines(text.lines());
     assert_eq!(lines.next().unwrap().unwrap().t, 1.0);
     assert_eq!(lines.next().unwrap().unwrap().t, 2.0);
     let error = lines.next().unwrap().unwrap_err();
     assert_eq!(error.line, 4);
     assert!(error.to_string().starts_with("line 4: expected"), "{error}");
     assert!(lines.next().is_none());
-    let back = read_lines("{\"t\": 2, \"weight\": 5}\n{\"t\": 1, \"weight\": 5}").last().unwrap();
+    let back =
+        read_lines(["{\"t\": 2, \"weight\": 5}", "{\"t\": 1, \"weight\": 5}"]).last().unwrap();
     assert_eq!(back.unwrap_err().to_string(), "line 2: t: 1 lies before the 2 of the line before");
 }
 

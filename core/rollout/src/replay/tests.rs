@@ -26,7 +26,7 @@ fn waited_for(replayed: &Replayed) -> serde_json::Value {
 }
 
 fn run(spec: &Spec, text: &str) -> Replayed {
-    replay(spec, read_lines(text)).unwrap()
+    replay(spec, read_lines(text.lines())).unwrap()
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn abort_wins_over_completion_and_the_rest_is_not_read() {
     let Findings::Shares { counts, .. } = verdict.findings else { panic!("{verdict:?}") };
     assert_eq!((counts.canary.events, counts.canary.trials), (40, 550));
     let broken = steady(3, 5.0) + "this is read\n";
-    assert_eq!(replay(&spec, read_lines(&broken)).unwrap_err().line, 4);
+    assert_eq!(replay(&spec, read_lines(broken.lines())).unwrap_err().line, 4);
 }
 
 #[test]

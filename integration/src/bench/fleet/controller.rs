@@ -113,7 +113,7 @@ impl FleetController {
 
     /// The most memory that it has had, in bytes.
     pub(super) fn peak_bytes(&self) -> u64 {
-        process::peak_resident_bytes(self.pid())
+        process::peak_bytes(self.pid()).expect("the controller runs")
     }
 
     /// Kills the controller; its Envoys keep what it set.

@@ -56,8 +56,9 @@ pub(super) async fn memory(repeats: usize, upstream: &BenchUpstream, report: &mu
     report.cell("memory a worker", "MB", megabytes, Some(AtMost(2.0)));
 }
 
+/// Envoy's resident memory with this many workers, all of which have served, in bytes.
 #[allow(clippy::cast_precision_loss)]
-async fn resident(
+pub(super) async fn resident(
     variant: &super::variant::OverheadVariant,
     workers: u32,
     upstream: &BenchUpstream,

@@ -37,6 +37,16 @@ pub(super) struct ProxyFiles {
 impl BenchProxy {
     /// Starts it and waits until it serves and its filter, where it has one of ours, lives.
     pub(super) async fn start(variant: &OverheadVariant, place: ProxyFiles) -> Self {
+        let proxy = Self::launch(variant, place).await;
+        proxy.ticks(variant.counts()).await;
+        for number in 2..=variant.versions {
+            proxy.stable_runs(&format!("1.0.{number}")).await;
+        }
+        proxy
+    }
+
+    /// Starts it and waits until it serves.
+    pub(super) async fn launch(variant: &OverheadVariant, place: ProxyFiles) -> Self {
         let directory = tempfile::Builder::new().prefix("canary-bench-").tempdir();
         let directory = directory.expect("a temporary directory");
         let (mut bootstrap, plugin) = variant.prepare();
@@ -71,12 +81,7 @@ impl BenchProxy {
             listener: bootstrap.listener_name(),
         };
         let envoy = EnvoyProcess::start(&launch).await.unwrap_or_else(|error| panic!("{error}"));
-        let proxy = Self { envoy, admin: EnvoyAdmin::new(admin), filter, _directory: directory };
-        proxy.ticks().await;
-        for number in 2..=variant.versions {
-            proxy.stable_runs(&format!("1.0.{number}")).await;
-        }
-        proxy
+        Self { envoy, admin: EnvoyAdmin::new(admin), filter, _directory: directory }
     }
 
     /// Lets stable run another version, and waits until its answers say so.
@@ -130,14 +135,15 @@ impl BenchProxy {
         assert!(right, "{}: {tally:?}", variant.name);
     }
 
-    /// Waits until our filter's timer ticks.
-    async fn ticks(&self) {
+    /// Waits until our filter's timer ticks. Without rollouts it has nothing to poll for.
+    async fn ticks(&self, polls: bool) {
         if !self.filter {
             return;
         }
         let probe = async || FilterStats::parse(&self.admin.json(stats::QUERY).await);
-        let lives = |stats: &FilterStats| stats.value("filter.poll_success") > 0;
-        eventually("the filter's first poll", probe, lives).await;
+        let sign = if polls { "filter.poll_success" } else { "filter.heartbeat" };
+        let lives = |stats: &FilterStats| stats.value(sign) > 0;
+        eventually("the filter's first tick", probe, lives).await;
     }
 }
 

@@ -1,0 +1,114 @@
+//! How far a rollout has come through the steps of its file. Pure.
+
+use canary_rollout::spec::Spec;
+use canary_rollout::state::{Phase, State};
+use serde::{Deserialize, Serialize};
+
+/// A step of the file, or the promotion behind the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepStatus {
+    /// The canary's weight in it, in percent.
+    pub weight: f64,
+    /// Whether the rollout is before it, in it or past it.
+    pub place: StepPlace,
+}
+
+/// Where the rollout is, as seen from one of its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepPlace {
+    /// The rollout is past the step.
+    Done,
+    /// The rollout is in the step.
+    Now,
+    /// The rollout has yet to come to the step.
+    Ahead,
+    /// The rollout was rolled back in this step.
+    RolledBack,
+    /// The rollout was rolled back before the step.
+    NotReached,
+}
+
+/// How far a rollout has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepsReached {
+    /// No step has begun.
+    Before,
+    /// It is in a step, counted from 0.
+    Within(usize),
+    /// All traffic is going to the canary.
+    Promoting,
+    /// All steps are behind it.
+    Promoted,
+    /// It was rolled back in a step, counted from 0.
+    RolledBack(usize),
+}
+
+impl StepsReached {
+    /// How far a rollout has come in a phase, if the last step that began is `step`, counted from 0.
+    pub const fn new(phase: Phase, step: usize, begun: bool) -> Self {
+        match phase {
+            Phase::Promoting => Self::Promoting,
+            Phase::Healthy | Phase::Measured | Phase::Finalizing => Self::Promoted,
+            Phase::Aborting | Phase::Degraded => Self::RolledBack(step),
+            _ if begun => Self::Within(step),
+            _ => Self::Before,
+        }
+    }
+
+    /// Where the rollout is, as seen from a step of the file, counted from 0.
+    pub const fn place(self, index: usize) -> StepPlace {
+        match self {
+            Self::Promoted | Self::Promoting => StepPlace::Done,
+            Self::Within(step) | Self::RolledBack(step) if index < step => StepPlace::Done,
+            Self::Within(step) if index == step => StepPlace::Now,
+            Self::RolledBack(step) if index == step => StepPlace::RolledBack,
+            Self::RolledBack(_) => StepPlace::NotReached,
+            Self::Before | Self::Within(_) => StepPlace::Ahead,
+        }
+    }
+
+    /// The same as seen from the promotion behind `steps` steps.
+    pub const fn promotion(self, steps: usize) -> StepPlace {
+        match self {
+            Self::Promoting => StepPlace::Now,
+            _ => self.place(steps),
+        }
+    }
+}
+
+/// Every step of the file as it is now, and the promotion.
+pub(super) fn planned(spec: &Spec, state: &State) -> Vec<StepStatus> {
+    let begun = state.step().is_some();
+    let reached = if state.is_finalizing() {
+        StepsReached::Promoted
+    } else {
+        StepsReached::new(state.phase(), state.last_step(), begun)
+    };
+    let steps = spec.steps.iter().enumerate().map(|(index, step)| StepStatus {
+        weight: step.weight.percent(),
+        place: reached.place(index),
+    });
+    let promotion = StepStatus { weight: 100.0, place: reached.promotion(spec.steps.len()) };
+    steps.chain([promotion]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_behind_at_or_ahead_of_the_rollout() {
+        use StepPlace::{Ahead, Done, NotReached, Now, RolledBack};
+        let places = |phase, step, begun| {
+            let reached = StepsReached::new(phase, step, begun);
+            [reached.place(0), reached.place(1), reached.place(2), reached.promotion(3)]
+        };
+        assert_eq!(places(Phase::Pending, 0, false), [Ahead; 4]);
+        assert_eq!(places(Phase::Paused, 1, true), [Done, Now, Ahead, Ahead]);
+        assert_eq!(places(Phase::Promoting, 2, true), [Done, Done, Done, Now]);
+        assert_eq!(places(Phase::Healthy, 2, true), [Done; 4]);
+        let rolled_back = [Done, RolledBack, NotReached, NotReached];
+        assert_eq!(places(Phase::Degraded, 1, true), rolled_back);
+    }
+}
