@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use canary_judge::EffectEstimate;
 use canary_judge::counts::Pair;
+use canary_judge::spec::OnFailure;
 use canary_judge::verdict::{Conclusion, Verdict};
 use canary_model::histogram::Histogram;
 use canary_model::role::Role;
@@ -162,6 +163,10 @@ pub enum MetricStatus {
     Fail,
     /// Not enough data since the step's start.
     Insufficient,
+    /// Worse than the file tolerates: the rollout waits for an operator (`onFailure: pause`).
+    Paused,
+    /// Worse than the file tolerates, which is only reported (`onFailure: warn`).
+    Warned,
 }
 
 impl MetricStatus {
@@ -171,6 +176,8 @@ impl MetricStatus {
             Self::Pass => "pass",
             Self::Fail => "fail",
             Self::Insufficient => "insufficient",
+            Self::Paused => "paused",
+            Self::Warned => "warned",
         }
     }
 }
@@ -182,6 +189,9 @@ pub struct MetricProgress {
     pub name: String,
     /// Its kind, as in the file.
     pub kind: String,
+    /// What happens when it fails.
+    #[serde(default)]
+    pub on_failure: OnFailure,
     /// What the judge says about it now.
     pub verdict: MetricStatus,
     /// The verdict in a sentence.
@@ -315,10 +325,13 @@ pub(crate) fn metric(verdict: &Verdict) -> MetricProgress {
     MetricProgress {
         name: verdict.metric.clone(),
         kind: verdict.kind.to_string(),
-        verdict: match verdict.conclusion {
-            Conclusion::Pass => MetricStatus::Pass,
-            Conclusion::Fail => MetricStatus::Fail,
-            Conclusion::Insufficient => MetricStatus::Insufficient,
+        on_failure: verdict.on_failure,
+        verdict: match (verdict.conclusion, verdict.on_failure) {
+            (Conclusion::Pass, _) => MetricStatus::Pass,
+            (Conclusion::Insufficient, _) => MetricStatus::Insufficient,
+            (Conclusion::Fail, OnFailure::Abort) => MetricStatus::Fail,
+            (Conclusion::Fail, OnFailure::Pause) => MetricStatus::Paused,
+            (Conclusion::Fail, OnFailure::Warn) => MetricStatus::Warned,
         },
         reason: sentences::verdict(verdict),
         evidence: if failed { 1.0 } else { evidence.unwrap_or(0.0) },

@@ -150,6 +150,7 @@ fn metrics(metrics: &[MetricProgress]) -> String {
             MetricStatus::Pass => ("good", ""),
             MetricStatus::Fail => ("bad", " fail"),
             MetricStatus::Insufficient => ("wait", ""),
+            MetricStatus::Paused | MetricStatus::Warned => ("wait", " fail"),
         };
         let width = 120.0 * metric.evidence.clamp(0.0, 1.0);
         let _ = writeln!(

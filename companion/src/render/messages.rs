@@ -75,6 +75,13 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
             measured * 100.0,
             weight * 100.0
         ),
+        RolloutEvent::Warned { metric } => {
+            format!("{metric} finds the canary worse than tolerated (onFailure: warn)")
+        }
+        RolloutEvent::Overruled { metric } => {
+            format!("an operator overruled {metric} for the rest of the rollout")
+        }
+        RolloutEvent::AsksAgain { metric } => format!("an operator resumed: {metric} asks again"),
         RolloutEvent::GatePassed { gate: index } => format!("{} lets it pass", gate(index)),
         RolloutEvent::GateHeld { gate: index, said } => format!("{} holds it: {said}", gate(index)),
         RolloutEvent::MetricOutage { metric, why } => {

@@ -30,6 +30,16 @@ pub(crate) fn waits_for(blockers: &Blockers) -> Option<String> {
 
 fn blocker(blocker: &Blocker) -> String {
     match blocker {
+        Blocker::SampleRatio { weight, measured } => {
+            let measured = measured.map_or_else(String::new, |share| {
+                format!(", receives {} %", figure(share * 100.0))
+            });
+            format!(
+                "the sample ratio: the canary should receive {} % of requests{measured}, so no comparison \
+                 can be trusted",
+                figure(weight * 100.0)
+            )
+        }
         Blocker::AnyEnvoy => "an Envoy that can be reached".to_owned(),
         Blocker::CanaryVersion => {
             "the canary's version: no Envoy that answers says which it is".to_owned()

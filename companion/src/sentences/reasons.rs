@@ -68,6 +68,12 @@ pub(crate) fn pause(why: &PauseReason) -> String {
                 termination(reason)
             );
         }
+        PauseReason::Metric { metric } => {
+            return format!(
+                "an operator: {metric} finds the canary worse than tolerated; `resume` lets it ask again, \
+                 `promote` overrules it for the rest of the rollout"
+            );
+        }
         PauseReason::Sentence(text) => text,
         PauseReason::File => "a person to promote it, as the file says",
         PauseReason::Command => "a person to resume it",

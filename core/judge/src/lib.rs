@@ -62,8 +62,8 @@ use blocks::Timeline;
 use metric::MetricState;
 use observation::Observation;
 use sample_ratio::SampleRatio;
-use spec::Analysis;
-use test_status::AlphaShare;
+use spec::{Analysis, OnFailure};
+use test_status::{AlphaShare, ClassShares};
 use verdict::{Conclusion, Verdict};
 
 /// The layout of a judge's state. Another layout is another number, and has its golden file.
@@ -86,6 +86,9 @@ pub struct Judge {
     /// Which analysis and plan it was made for.
     fingerprint: String,
     alpha_share: AlphaShare,
+    /// That of the metrics that pause, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pause_share: Option<AlphaShare>,
     /// Whether clients are judged; `None` before the first line.
     sticky: Option<bool>,
     timeline: Timeline,
@@ -140,12 +143,17 @@ impl Judge {
     /// its durations, else of its timeouts, else an hour; start mixtures are spread over as many
     /// blocks.
     pub fn new(analysis: &Analysis, planned_seconds: u64) -> Self {
-        let omega = combination::equal_share(analysis.shares());
+        let share = |class, error: f64| {
+            let omega = combination::equal_share(analysis.shares_of(class));
+            AlphaShare { omega, log_limit: -error.ln() }
+        };
+        let pauses = analysis.metrics.iter().any(|one| one.on_failure == OnFailure::Pause);
         let metric = |spec| MetricState::new(spec, planned_seconds.max(1));
         Self {
             version: STATE_VERSION,
             fingerprint: fingerprint(analysis, planned_seconds),
-            alpha_share: AlphaShare { omega, log_limit: -analysis.false_abort.ln() },
+            alpha_share: share(OnFailure::Abort, analysis.false_abort),
+            pause_share: pauses.then(|| share(OnFailure::Pause, analysis.false_pause)),
             sticky: None,
             timeline: Timeline::default(),
             metrics: analysis.metrics.iter().map(metric).collect(),
@@ -204,6 +212,7 @@ impl Judge {
 
     /// Takes the next line without giving verdicts, which cost about as much as taking a line.
     pub fn take(&mut self, line: &Observation) {
+        let shares = self.shares();
         let sticky = self.fix_unit(line);
         for metric in &mut self.metrics {
             metric.measure(line);
@@ -215,13 +224,18 @@ impl Judge {
         if line.sticky == sticky {
             let tick = self.timeline.advance(line, sticky);
             for metric in &mut self.metrics {
-                metric.observe(&tick, line, self.alpha_share);
+                metric.observe(&tick, line, shares);
             }
             self.sample_ratio.observe(&tick, line);
         } else {
             // Half of a recording in clients and half in requests can't be compared.
             self.foreign = self.foreign.saturating_add(1);
         }
+    }
+
+    fn shares(&self) -> ClassShares {
+        let abort = self.alpha_share;
+        ClassShares { abort, pause: self.pause_share.unwrap_or(abort) }
     }
 
     /// Whether no line with counts has come yet.
@@ -240,7 +254,8 @@ impl Judge {
 
     /// Every metric's verdict as it stands, in the file's order.
     pub fn verdicts(&self) -> Vec<Verdict> {
-        self.metrics.iter().map(|metric| metric.verdict(self.alpha_share)).collect()
+        let shares = self.shares();
+        self.metrics.iter().map(|metric| metric.verdict(shares)).collect()
     }
 
     /// How far the canary differs from stable, with intervals that may be read at any time, in the file's
@@ -258,10 +273,39 @@ impl Judge {
 
     /// The verdict to roll back on, if there is one: that with the largest weighted evidence.
     pub fn abort(&self) -> Option<Verdict> {
-        if self.metrics.iter().all(|metric| metric.conclusion() != Conclusion::Fail) {
+        self.decisive(OnFailure::Abort)
+    }
+
+    /// The verdict to pause on, if there is one, likewise. It stays until an operator decides:
+    /// [`Judge::ask_again`] or [`Judge::overrule`].
+    pub fn pause(&self) -> Option<Verdict> {
+        self.decisive(OnFailure::Pause)
+    }
+
+    fn decisive(&self, class: OnFailure) -> Option<Verdict> {
+        if self.metrics.iter().all(|metric| !metric.fails_to(class)) {
             return None;
         }
-        combination::decisive(&self.verdicts()).cloned()
+        combination::decisive(&self.verdicts(), class).cloned()
+    }
+
+    /// The metrics of a class that find the canary worse than tolerated.
+    pub fn failing(&self, class: OnFailure) -> Vec<&str> {
+        let failing = self.metrics.iter().filter(|metric| metric.fails_to(class));
+        failing.map(MetricState::name).collect()
+    }
+
+    /// An operator resumes after a pause: the metrics that paused start again. In run j each has 1/(j(j+1))
+    /// of its share of falsePause, so all false pauses of a rollout together stay within it.
+    pub fn ask_again(&mut self) {
+        let pausing = self.metrics.iter_mut().filter(|metric| metric.fails_to(OnFailure::Pause));
+        pausing.for_each(MetricState::ask_again);
+    }
+
+    /// An operator goes on in spite of the metrics that paused: they pass for the rest of the rollout.
+    pub fn overrule(&mut self) {
+        let pausing = self.metrics.iter_mut().filter(|metric| metric.fails_to(OnFailure::Pause));
+        pausing.for_each(MetricState::overrule);
     }
 
     /// The metrics that have not yet closed a block with both versions (for Prometheus: taken a good
@@ -271,11 +315,13 @@ impl Judge {
         self.metrics.iter().filter(waiting).map(MetricState::name).collect()
     }
 
-    /// The metrics with a non-inferiority test that has not certified the canary since the step's start.
+    /// The metrics that abort with a non-inferiority test that has not certified the canary since the step's start.
     /// A step that waits for confidence is left when there are none and no metric fails or waits for
     /// data.
     pub fn uncertified(&self) -> Vec<&str> {
-        let missing = |metric: &&MetricState| metric.certified() == Some(false);
+        let missing = |metric: &&MetricState| {
+            metric.on_failure().is_abort() && metric.certified() == Some(false)
+        };
         self.metrics.iter().filter(missing).map(MetricState::name).collect()
     }
 

@@ -424,3 +424,67 @@ fn a_measurement_alone_takes_no_weight_over() {
     let split = judge.split();
     assert!(!split.mismatch && split.counts.trials == 28_000, "{split:?}");
 }
+
+fn with_actions() -> Analysis {
+    analysis(json!([
+        failures(),
+        {"name": "pauses", "kind": "failureRate", "margin": "0%", "onFailure": "pause"},
+        {"name": "also", "kind": "latency", "onFailure": "pause"},
+        {"name": "warns", "kind": "failureRate", "margin": "0%", "onFailure": "warn"},
+    ]))
+}
+
+fn evidence(judge: &Judge, metric: &str) -> verdict::Evidence {
+    let verdicts = judge.verdicts();
+    verdicts.iter().find(|one| one.metric == metric).unwrap().evidence.unwrap()
+}
+
+#[test]
+fn each_action_has_a_budget_of_its_own() {
+    let judge = Judge::new(&with_actions(), 3_600);
+    let (abort, pause, warn) =
+        (evidence(&judge, "failures"), evidence(&judge, "pauses"), evidence(&judge, "warns"));
+    let near = |log: f64, e: f64| assert!((log - e.ln()).abs() < 1e-9, "{log} {e}");
+    near(abort.log_needed(), 100.0);
+    // Two metrics share 5 %, and the first run has half of that.
+    near(pause.log_needed(), 2.0 * 20.0 * 2.0);
+    near(warn.log_needed(), 20.0);
+}
+
+#[test]
+fn a_metric_that_pauses_asks_again_with_less_of_its_budget() {
+    let spec = with_actions();
+    let mut judge = Judge::new(&spec, 3_600);
+    let bad = |t| line(t, 5, [50, 5, 950, 1]);
+    while judge.pause().is_none() {
+        judge.observe(&bad(1));
+    }
+    assert_eq!(judge.failing(OnFailure::Pause), ["pauses"]);
+    judge.ask_again();
+    assert_eq!(judge.pause(), None);
+    let again = evidence(&judge, "pauses");
+    assert!((again.log_needed() - (2.0 * 20.0 * 6.0f64).ln()).abs() < 1e-9, "1/(2 * 3)");
+    assert!(again.log_e < 0.0, "the evidence is gathered again");
+    let text = serde_json::to_string(&judge).unwrap();
+    assert_eq!(Judge::resume(&text, &spec, 3_600).unwrap(), judge);
+    while judge.pause().is_none() {
+        judge.observe(&bad(2));
+    }
+    judge.overrule();
+    for t in 3..9 {
+        judge.observe(&bad(t));
+        assert_eq!(judge.pause(), None, "overruled for the rest of the rollout");
+    }
+    let verdict = judge.verdicts().swap_remove(1);
+    assert!(verdict.overruled && verdict.conclusion == Conclusion::Pass);
+    assert_eq!(judge.failing(OnFailure::Warn), ["warns"]);
+    assert_eq!(judge.abort().unwrap().metric, "failures", "its class is not touched");
+}
+
+#[test]
+fn only_metrics_that_abort_must_be_certified() {
+    let mut judge = Judge::new(&with_actions(), 3_600);
+    assert_eq!(judge.uncertified(), ["failures"]);
+    judge.overrule();
+    assert!(judge.failing(OnFailure::Abort).is_empty());
+}

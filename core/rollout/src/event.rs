@@ -166,6 +166,21 @@ pub enum RolloutEvent {
         /// The share that was measured.
         measured: f64,
     },
+    /// A metric with `onFailure: warn` found the canary worse than tolerated; the rollout goes on.
+    Warned {
+        /// The metric's name, as in the file.
+        metric: String,
+    },
+    /// An operator promoted in spite of a metric that had paused the rollout: it counts as passed from now on.
+    Overruled {
+        /// The metric's name, as in the file.
+        metric: String,
+    },
+    /// An operator resumed after a metric had paused the rollout: it asks again.
+    AsksAgain {
+        /// The metric's name, as in the file.
+        metric: String,
+    },
     /// A gate let the rollout pass.
     GatePassed {
         /// Its index in the file.

@@ -28,6 +28,8 @@ pub enum ReplayOutcome {
     Aborted,
     /// Every step's conditions held.
     Completed,
+    /// A metric failed that pauses the rollout, so an operator would decide.
+    Paused,
     /// The recording ended before.
     Insufficient,
 }
@@ -35,7 +37,7 @@ pub enum ReplayOutcome {
 /// Why a replay ended as it did.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReplayReason {
-    /// This metric failed, so the canary is rolled back.
+    /// This metric failed, so the canary is rolled back, or the rollout pauses.
     Failed(Box<Verdict>),
     /// The conditions of all steps held, and no metric failed.
     Completed {
@@ -107,6 +109,10 @@ impl<'s> Replay<'s> {
         if let Some(verdict) = self.state.judge.abort() {
             let reason = ReplayReason::Failed(Box::new(verdict));
             return Some(self.ends(ReplayOutcome::Aborted, reason));
+        }
+        if let Some(verdict) = self.state.judge.pause() {
+            let reason = ReplayReason::Failed(Box::new(verdict));
+            return Some(self.ends(ReplayOutcome::Paused, reason));
         }
         advance::pauses(self.spec, &mut self.state, People::Promote);
         if !advance::ready(self.spec, &self.state) {

@@ -12,7 +12,9 @@ use super::spec::Topic;
 use super::spec::fields::MAX_URL;
 use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, NOTIFY_FIELDS};
 use super::spec::read_steps::{ENTRY_FIELDS, MAX_ENTRIES, MAX_REQUESTS, PAUSE_FIELDS};
-use canary_judge::spec::{MAX_METRICS, MetricKind, QUANTILES, Worse, metric_fields};
+use canary_judge::spec::{
+    MAX_METRICS, MetricKind, OnFailure, QUANTILES, SplitMismatch, Worse, metric_fields,
+};
 use canary_judge::timing::Timing;
 
 /// A duration above 0, any duration, and one of whole seconds: parts from the largest unit down.
@@ -103,7 +105,8 @@ fn file_field(field: &str) -> Value {
 
 /// A condition to roll back on, or `manual: true`.
 fn rollback_condition() -> Value {
-    let metrics = json!({"required": ["metrics"], "properties": {"metrics": {"minItems": 1}}});
+    let aborts = json!({"properties": {"onFailure": {"const": "abort"}}});
+    let metrics = json!({"required": ["metrics"], "properties": {"metrics": {"contains": aborts}}});
     json!({"anyOf": [
         {"required": ["manual"], "properties": {"manual": {"const": true}}},
         {"required": ["analysis"], "properties": {"analysis": with(metrics, json!({"type": "object"}))}},
@@ -180,10 +183,19 @@ fn notify_field(field: &str) -> Value {
 
 fn analysis() -> Value {
     let metric = json!({"oneOf": MetricKind::ALL.map(metric)});
-    object(&["falseAbort", "falseSplit", "metrics"], &["metrics"], |field| match field {
+    let fields = ["falseAbort", "falsePause", "falseSplit", "splitMismatch", "metrics"];
+    object(&fields, &["metrics"], |field| match field {
         "falseAbort" => optional(percentage(
             UP_TO_HALF,
             "Probability of rolling back a good canary, over the whole rollout and all metrics (default 1%)",
+        )),
+        "falsePause" => optional(percentage(
+            UP_TO_HALF,
+            "Probability of pausing for a good canary, over the whole rollout and all metrics that pause (default 5%)",
+        )),
+        "splitMismatch" => optional(one_of(
+            SplitMismatch::ALL.map(|(word, _)| word),
+            "Whether a sample ratio mismatch holds the rollout or is only reported (default hold)",
         )),
         "falseSplit" => optional(percentage(
             UP_TO_HALF,
@@ -216,6 +228,10 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
         (_, "kind") => json!({"const": kind.as_str()}),
         (_, "name") => text(r"^[A-Za-z0-9._-]{1,63}$", "The metric's name in messages"),
         (_, "signal") => text("^[a-z0-9_]{1,63}$", "A signal of the filter's configuration"),
+        (_, "onFailure") => optional(one_of(
+            OnFailure::ALL.map(OnFailure::as_str),
+            "What happens when the canary is worse than tolerated: roll back, pause for an operator, or only report it (default abort)",
+        )),
         (_, "ratio") => optional(factor(0.01, "The tolerated ratio of failures (default 1)")),
         (MetricKind::Latency, "tolerance") => optional(factor(
             1.0,
@@ -267,8 +283,8 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
     }
 }
 
-fn one_of(words: [&str; 3], description: &str) -> Value {
-    json!({"description": description, "anyOf": [{"enum": words}]})
+fn one_of<const N: usize>(words: [&str; N], description: &str) -> Value {
+    json!({"description": description, "anyOf": [{"enum": words.as_slice()}]})
 }
 
 fn quantiles() -> Value {

@@ -122,6 +122,9 @@ pub struct State {
     pub(crate) notices: u64,
     /// Whether the split's mismatch was told in this step.
     pub(crate) mismatch: bool,
+    /// The metrics of which a warning was told.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) warned: BTreeSet<String>,
     pub(crate) ending: Option<TerminationReason>,
     /// When the rollback began, on the rollout's clock.
     pub(crate) aborting_since: Duration,
@@ -233,6 +236,7 @@ impl State {
             outbox: Vec::new(),
             notices: 0,
             mismatch: false,
+            warned: BTreeSet::new(),
             ending: None,
             aborting_since: Duration::ZERO,
             releasing: false,

@@ -118,13 +118,22 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
 /// What the pause's conditions and the metrics lack.
 fn unmet(spec: &Spec, state: &State) -> Vec<Blocker> {
     let until = advance::pause(spec, state).and_then(PauseSpec::until);
-    let mut waits = until.map(|until| conditions(until, state)).unwrap_or_default();
+    let mut waits: Vec<Blocker> = sample_ratio(spec, state).into_iter().collect();
+    waits.extend(until.map(|until| conditions(until, state)).unwrap_or_default());
     waits.extend(age(state));
     waits.extend(data(state));
     if !waits.is_empty() {
         waits.extend(answers(state));
     }
     waits
+}
+
+/// A sample ratio that holds the rollout.
+fn sample_ratio(spec: &Spec, state: &State) -> Option<Blocker> {
+    advance::is_split_held(spec, state).then(|| {
+        let split = state.judge.split();
+        Blocker::SampleRatio { weight: split.weight, measured: split.measured }
+    })
 }
 
 /// The age that a step's first requests must reach before they are counted.

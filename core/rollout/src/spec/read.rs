@@ -8,7 +8,9 @@ use super::read_release;
 use super::read_steps::{self, percent};
 use super::{Gate, GatePosition, Notify, Spec, StepSpec, Topic};
 use canary_judge::counts::Pair;
-use canary_judge::spec::{Analysis, FALSE_ABORT, FALSE_SPLIT, MetricRule, percentage};
+use canary_judge::spec::{
+    Analysis, FALSE_ABORT, FALSE_PAUSE, FALSE_SPLIT, MetricRule, SplitMismatch, percentage,
+};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::duration;
 use canary_model::names;
@@ -93,14 +95,18 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
 fn analysis(fields: &Object<'_>, manual: bool, problems: &mut ConfigErrors) -> Option<Analysis> {
     let read = match fields.get("analysis") {
         Some(node) => Analysis::read(&node, problems)?,
-        None => {
-            Analysis { false_abort: FALSE_ABORT, false_split: FALSE_SPLIT, metrics: Vec::new() }
-        }
+        None => Analysis {
+            false_abort: FALSE_ABORT,
+            false_split: FALSE_SPLIT,
+            false_pause: FALSE_PAUSE,
+            split_mismatch: SplitMismatch::default(),
+            metrics: Vec::new(),
+        },
     };
-    if read.metrics.is_empty() && !manual {
+    if !read.can_abort() && !manual {
         problems.add(
             "analysis.metrics",
-            "nothing here can roll the canary back: name at least one metric, such as {name: \
+            "nothing here can roll the canary back: name at least one metric that aborts, such as {name: \
              failures, kind: failureRate}, or say `manual: true` at the top of the file",
         );
         return None;

@@ -15,7 +15,7 @@ use crate::termination::{FailedVerdict, TerminationReason};
 use canary_judge::Judge;
 use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
-use canary_judge::spec::{Analysis, MetricRule, MetricSpec};
+use canary_judge::spec::{Analysis, MetricRule, MetricSpec, OnFailure};
 use canary_model::role::Role;
 use canary_model::weight::Weight;
 
@@ -282,6 +282,9 @@ fn analysis(spec: &Spec) -> Analysis {
     let default = || MetricSpec {
         name: "failures".to_owned(),
         rule: MetricRule::FailureRate { ratio: 1.0, margin: MARGIN },
+        on_failure: OnFailure::Abort,
     };
-    Analysis { metrics: vec![metric.unwrap_or_else(default)], ..spec.analysis.clone() }
+    // Whatever the metric does in the steps, here it decides.
+    let metric = MetricSpec { on_failure: OnFailure::Abort, ..metric.unwrap_or_else(default) };
+    Analysis { metrics: vec![metric], ..spec.analysis.clone() }
 }

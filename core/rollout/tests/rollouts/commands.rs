@@ -147,3 +147,45 @@ fn a_metric_that_stays_inconclusive_pauses_again() {
     tick(&mut world, &mut shell, 20);
     assert_eq!(shell.state().phase(), Phase::Paused);
 }
+
+/// A rollout that a metric with `onFailure: pause` has paused.
+fn paused_by_a_metric() -> (World, Shell) {
+    let spec = Spec::read(&json!({
+        "rollout": "r",
+        "steps": [{"setWeight": 5}, {"pause": {"duration": "10s"}}, {"setWeight": 50}, {"pause": {"duration": "1h"}}],
+        "analysis": {"metrics": [
+            {"name": "failures", "kind": "failureRate", "margin": "1%"},
+            {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "gpu",
+             "failureCondition": "result > 0.9", "interval": "1s", "onFailure": "pause"},
+        ]},
+    }))
+    .unwrap();
+    let (mut world, mut shell) = (World::new(&["a"]), Shell::new(spec, "ctl", false));
+    shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.95]));
+    tick(&mut world, &mut shell, 30);
+    (world, shell)
+}
+
+#[test]
+fn promote_overrules_a_metric_that_paused_and_resume_lets_it_ask_again() {
+    let gpu = || "gpu".to_owned();
+    for command in [OperatorCommand::Promote, OperatorCommand::Resume] {
+        let (mut world, mut shell) = paused_by_a_metric();
+        assert_eq!((shell.state().phase(), shell.state().step()), (Phase::Paused, Some(0)));
+        let paused = RolloutEvent::Paused { why: PauseReason::Metric { metric: gpu() } };
+        assert!(shell.events().contains(&paused), "{:?}", shell.events());
+        shell.commands.push(command);
+        tick(&mut world, &mut shell, 30);
+        let answer = match command {
+            OperatorCommand::Promote => RolloutEvent::Overruled { metric: gpu() },
+            _ => RolloutEvent::AsksAgain { metric: gpu() },
+        };
+        assert!(shell.events().contains(&answer), "{:?}", shell.events());
+        let expected = match command {
+            OperatorCommand::Promote => (Phase::Progressing, Some(1)),
+            // It fails again at its next measurement.
+            _ => (Phase::Paused, Some(0)),
+        };
+        assert_eq!((shell.state().phase(), shell.state().step()), expected, "{command}");
+    }
+}
