@@ -4,6 +4,7 @@ mod cohort;
 mod controller;
 mod files;
 mod render;
+mod serve;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use controller::{
 };
 pub use files::{LintArgs, PlanArgs, ReplayArgs};
 pub use render::{ControllerPlace, ExtensionKind, Render, RenderIstio, RenderWhat, Service};
+pub use serve::{ListenArgs, ServeArgs, StartArgs};
 
 /// The environment's list of Envoys, used without `--envoy`.
 pub const ENVOYS_VARIABLE: &str = "CANARYCTL_ENVOYS";
@@ -55,7 +57,7 @@ pub struct Cli {
     #[arg(long, global = true, default_value = "5s", value_parser = positive_duration, value_name = "DURATION")]
     pub request_timeout: Duration,
 
-    /// The controller that `run` started [default: http://127.0.0.1:8411] [env: CANARYCTL_CONTROLLER]
+    /// The controller that `run` or `serve` started [default: http://127.0.0.1:8411] [env: CANARYCTL_CONTROLLER]
     #[arg(long, global = true, value_name = "URL", value_parser = controller::url)]
     pub controller: Option<reqwest::Url>,
 
@@ -79,6 +81,12 @@ pub enum Command {
     List,
     /// Run a rollout: start its controller and wait for its end
     Run(RunArgs),
+    /// Serve the rollouts of many files with one controller
+    ///
+    /// Files and folders are checked every 2 s. `start` begins a release of a served rollout.
+    Serve(ServeArgs),
+    /// Begin a release of a served rollout
+    Start(StartArgs),
     /// Print a rollout's status in one word
     ///
     /// The word is Pending, Progressing, Paused, Healthy or Degraded; the exit code is 1 for Degraded
@@ -120,11 +128,7 @@ pub enum Command {
     /// If a controller runs the rollout, it does this; otherwise `abort` does it itself. It is never
     /// refused because of another owner. The kill switch takes effect on the next request;
     /// `set weight` above 0 turns it off again.
-    Abort {
-        /// Name of the rollout
-        #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
-        name: String,
-    },
+    Abort(SteerArgs),
     /// Print this program's version
     Version,
     /// Print a shell's completion script, for example for: source <(canaryctl completion bash)

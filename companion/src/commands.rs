@@ -12,6 +12,8 @@ mod render;
 mod replay;
 mod report;
 mod run;
+mod serve;
+mod service;
 mod set_weight;
 mod status;
 mod steer;
@@ -24,7 +26,10 @@ use serde_json::json;
 
 use crate::api::access::Token;
 use crate::api::client::Client;
-use crate::cli::{Cli, Command, Get, GetWhat, Render, RenderWhat, Set, SetWhat};
+use crate::api::command_body::CommandBody;
+use crate::cli::{
+    Cli, Command, Get, GetWhat, PromoteArgs, Render, RenderWhat, Set, SetWhat, StartArgs, SteerArgs,
+};
 use crate::completion;
 use crate::controller::status::Status;
 use crate::envoy::{EnvoyReply, EnvoyUrl};
@@ -112,14 +117,23 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         Command::List => list::run(context).await,
         Command::Run(args) => run::run(context, &args).await,
         Command::Status(args) => status::run(context, &args).await,
-        Command::Promote(args) => steer::run(context, &args.name, "promote", args.full).await,
-        Command::Pause(args) => steer::run(context, &args.name, "pause", false).await,
-        Command::Resume(args) => steer::run(context, &args.name, "resume", false).await,
-        Command::Retry(args) => steer::run(context, &args.name, "retry", false).await,
+        Command::Serve(args) => serve::run(context, &args).await,
+        Command::Start(args) => {
+            let StartArgs { name, canary_version, stable_version, reason } = args;
+            let body = CommandBody { reason, canary_version, stable_version, full: false };
+            steer::run(context, &name, "start", &body).await
+        }
+        Command::Promote(PromoteArgs { name, full, reason }) => {
+            let body = CommandBody { reason, full, ..CommandBody::default() };
+            steer::run(context, &name, "promote", &body).await
+        }
+        Command::Pause(args) => steer::run(context, &args.name, "pause", &because(&args)).await,
+        Command::Resume(args) => steer::run(context, &args.name, "resume", &because(&args)).await,
+        Command::Retry(args) => steer::run(context, &args.name, "retry", &because(&args)).await,
         Command::Finish(args) => finish::run(context, &args).await,
         Command::History(args) => history::run(context, &args),
         Command::Report(args) => report::run(context, &args),
-        Command::Abort { name } => abort::run(context, &name).await,
+        Command::Abort(args) => abort::run(context, &args.name, &because(&args)).await,
         Command::Plan(args) => plan::forecast_measured(context, &args).await,
         // `without_network` has run these.
         Command::Lint(_)
@@ -129,6 +143,11 @@ pub(crate) async fn execute(context: &Context, command: Command) -> Result<(), F
         | Command::Version
         | Command::Completion { .. } => Ok(()),
     }
+}
+
+/// What goes with a command that has a reason alone.
+fn because(args: &SteerArgs) -> CommandBody {
+    CommandBody { reason: args.reason.clone(), ..CommandBody::default() }
 }
 
 /// Prints this program's version.

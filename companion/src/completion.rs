@@ -55,7 +55,10 @@ fn journals() -> Vec<String> {
     let Some(entries) = journal::default_folder().and_then(|at| std::fs::read_dir(at).ok()) else {
         return Vec::new();
     };
-    let name = |file: std::ffi::OsString| Some(file.to_str()?.strip_suffix(".jsonl")?.to_owned());
+    // Earlier releases are in `NAME.TIME.jsonl`; names have no dots.
+    let name = |file: std::ffi::OsString| {
+        Some(file.to_str()?.strip_suffix(".jsonl")?.split('.').next()?.to_owned())
+    };
     entries.flatten().take(MAX_NAMES).filter_map(|entry| name(entry.file_name())).collect()
 }
 

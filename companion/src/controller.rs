@@ -2,15 +2,22 @@
 //!
 //! One pass of [`drive`]: [`crate::observe`] scrapes every Envoy; [`engine`] takes
 //! core's step and journals it ([`record`]);
-//! [`act`] does what core says, with [`hooks`], [`deploy`] and [`prometheus`] beside it; [`status`] is what everybody
+//! [`clocks`] say what time it is, [`channels`] connect the loop with everybody else, [`preflight`] looks before a rollout begins, [`orders`] is how commands come in, [`releases`] is where a
+//! registry starts releases; [`act`] does what core says, with [`hooks`], [`deploy`] and [`prometheus`] beside
+//! it; [`status`] is what everybody
 //! else is shown (pure).
 
 pub mod act;
+pub mod channels;
+pub mod clocks;
 pub mod deploy;
 pub mod distributions;
 pub mod drive;
 pub mod engine;
 pub mod hooks;
+pub mod orders;
+pub mod preflight;
 pub mod prometheus;
 pub mod record;
+pub mod releases;
 pub mod status;

@@ -10,6 +10,6 @@ mod url;
 
 pub use client::Admin;
 pub use config::{ConfigDump, ConfiguredRollout, Push, PushedRollouts};
-pub use fleet::{EnvoyReply, Fleet};
+pub use fleet::{EnvoyReply, Fleet, Located, locate};
 pub use stats::Stats;
 pub use url::{Address, EnvoyUrl};

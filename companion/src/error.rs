@@ -281,6 +281,24 @@ impl fmt::Display for LeftBehind {
 }
 
 impl Error {
+    /// The same failure for somebody else who waited for the same answer of an Envoy.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Unreachable { url, cause } => {
+                Self::Unreachable { url: url.clone(), cause: cause.clone() }
+            }
+            Self::NoAnswer { url, request, seconds } => {
+                let (url, request) = (url.clone(), request.clone());
+                Self::NoAnswer { url, request, seconds: *seconds }
+            }
+            Self::UnexpectedResponse { url, mismatch } => {
+                Self::UnexpectedResponse { url: url.clone(), mismatch: mismatch.clone() }
+            }
+            other => Self::Usage { what: other.to_string() },
+        }
+    }
+
     /// What this failure means for the exit code where it stands alone.
     pub const fn exit(&self) -> Exit {
         match self {
@@ -342,6 +360,11 @@ impl Failure {
     pub fn refused(errors: Vec<Error>) -> Self {
         let exit = errors.first().map_or(Exit::Failed, Error::exit);
         Self { exit, errors, untouched: true }
+    }
+
+    /// All errors as one sentence.
+    pub fn sentence(&self) -> String {
+        self.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 
     /// Whether this says how a rollout ended, rather than that something went wrong.

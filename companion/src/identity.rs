@@ -2,6 +2,10 @@
 
 use canary_model::runtime::check_owner;
 
+/// What stands before the number of a `run`, and of a release of `serve`.
+const RUN: &str = "/run-";
+const SERVE: &str = "/serve-";
+
 /// `user@host`, of what the environment says. Characters that an owner key can't have become `-`.
 pub(crate) fn owner() -> String {
     let user = ["CANARYCTL_OWNER", "USER", "LOGNAME"]
@@ -13,8 +17,22 @@ pub(crate) fn owner() -> String {
 
 /// The same for a controller: nobody else is called like that, not even the same person's next one.
 pub(crate) fn controller(random: u32) -> String {
+    numbered(RUN, random)
+}
+
+/// The same for a release of `serve`.
+pub(crate) fn serve(random: u32) -> String {
+    numbered(SERVE, random)
+}
+
+fn numbered(kind: &str, random: u32) -> String {
     let person: String = owner().chars().take(100).collect();
-    format!("{person}/run-{random:08x}")
+    format!("{person}{kind}{random:08x}")
+}
+
+/// Whether an owner is a release of some `serve`.
+pub(crate) fn is_serve(owner: &str) -> bool {
+    owner.contains(SERVE)
 }
 
 fn from_parts(user: &str, host: &str) -> String {

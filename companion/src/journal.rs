@@ -10,6 +10,7 @@
 
 mod lines;
 mod lock;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -22,9 +23,10 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-pub use lines::{Scan, last_snapshot, records};
+pub use lines::{Scan, last_snapshot, records, records_until};
 
 pub use lock::{Lock, hold, let_go};
+pub use writer::JournalWriter;
 
 /// The longest record that is written or read, in bytes.
 pub const MAX_RECORD: usize = 4 << 20;
@@ -144,18 +146,13 @@ impl Journal {
     /// # Errors
     /// [`JournalError`] where they are not; then nothing may be done that they speak of.
     pub fn append<R: Serialize>(&mut self, records: &[R]) -> Result<(), JournalError> {
-        let mut text = Vec::new();
-        for record in records {
-            let begin = text.len();
-            serde_json::to_writer(&mut text, record)
-                .map_err(|error| self.failed("write", io::Error::other(error)))?;
-            let length = text.len() - begin;
-            if length > MAX_RECORD {
-                return Err(JournalError::TooLong { path: self.path.clone(), length });
-            }
-            text.push(b'\n');
-        }
-        let written = self.write(&text).map_err(|cause| self.failed("write", cause));
+        let text = encoded(&self.path, records)?;
+        self.write_encoded(&text)
+    }
+
+    /// Writes the lines of some records and waits until they are on the disk.
+    fn write_encoded(&mut self, text: &[u8]) -> Result<(), JournalError> {
+        let written = self.write(text).map_err(|cause| self.failed("write", cause));
         if written.is_ok() {
             self.end += text.len() as u64;
         } else {
@@ -164,6 +161,41 @@ impl Journal {
             let _ = self.file.set_len(self.end);
         }
         written
+    }
+
+    /// Begins a new file with some lines in this journal's place, and keeps what was there at `kept`. Whenever
+    /// the process ends in between, one of both is in place, whole.
+    fn begin_anew(&mut self, kept: &Path, text: &[u8]) -> Result<(), JournalError> {
+        let mut new = self.path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        let begin = || {
+            let _ = std::fs::remove_file(&new);
+            let mut file = OpenOptions::new().read(true).append(true).create(true).open(&new)?;
+            file.write_all(text)?;
+            file.sync_all()?;
+            if self.end > 0 && !kept.exists() && std::fs::hard_link(&self.path, kept).is_err() {
+                std::fs::copy(&self.path, kept)?;
+            }
+            std::fs::rename(&new, &self.path)?;
+            if let Some(folder) = self.path.parent() {
+                // Without it, a crash of the host may bring the old file back, which is whole, too.
+                let _ = File::open(folder).and_then(|folder| folder.sync_all());
+            }
+            Ok(file)
+        };
+        self.file = begin().map_err(|cause| self.failed("begin", cause))?;
+        self.end = text.len() as u64;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// Takes back everything behind a position that is a record's end: nothing was done about it.
+    fn cut_back(&mut self, end: u64) {
+        self.end = end;
+        // The next write cuts it off if this doesn't.
+        self.torn = true;
+        let _ = self.file.set_len(end);
     }
 
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
@@ -179,6 +211,24 @@ impl Journal {
     fn failed(&self, what: &'static str, cause: io::Error) -> JournalError {
         JournalError::Io { path: self.path.clone(), what, cause }
     }
+}
+
+/// The lines of some records.
+fn encoded<R: Serialize>(path: &Path, records: &[R]) -> Result<Vec<u8>, JournalError> {
+    let mut text = Vec::new();
+    for record in records {
+        let begin = text.len();
+        serde_json::to_writer(&mut text, record).map_err(|error| {
+            let (path, cause) = (path.to_owned(), io::Error::other(error));
+            JournalError::Io { path, what: "write", cause }
+        })?;
+        let length = text.len() - begin;
+        if length > MAX_RECORD {
+            return Err(JournalError::TooLong { path: path.to_owned(), length });
+        }
+        text.push(b'\n');
+    }
+    Ok(text)
 }
 
 /// The folder of the journals of those rollouts that name none: `$XDG_STATE_HOME/canaryctl`, else

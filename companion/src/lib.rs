@@ -1,7 +1,7 @@
 //! `canaryctl`: sets and watches canary rollouts on one or many Envoys.
 //!
 //! This crate is the imperative shell around the pure crates in `core/`. Dependencies point one way:
-//! `cli` → `commands` → `controller`, `api` → `observe`, `journal` → `envoy`. `render` has all
+//! `cli` → `commands` → `serve` → `controller`, `api` → `observe`, `journal` → `envoy`. `render` has all
 //! user-facing text and makes it from typed data; `error` knows the exit code and the hint of every
 //! failure.
 
@@ -25,10 +25,12 @@ mod istio;
 mod journal;
 mod lint;
 mod observe;
+mod registry;
 mod render;
 mod report;
 mod rollout_file;
 mod sentences;
+mod serve;
 mod text;
 mod yaml;
 

@@ -1,12 +1,14 @@
-//! Past rollouts as data, folded out of their journals: [`data`] for the page of one, [`past`] for
-//! `history`. Rendering is `render`'s. Pure except for the functions that take a path.
+//! Rollouts as data, folded out of their journals: [`data`] for the page of one, [`live`] while it is under
+//! way, [`past`] for `history`. Rendering is `render`'s. Pure except for the functions that take a path.
 
 mod data;
+mod live;
 mod past;
 
 use std::path::Path;
 
 pub(crate) use data::{DecisionRow, Point, RolloutReport, VersionSample};
+pub(crate) use live::LiveReport;
 pub(crate) use past::{PastRollout, past};
 
 use crate::controller::record::JournalRecord;
@@ -20,8 +22,21 @@ pub(crate) fn of_journal(
     path: &Path,
     name: Option<&str>,
 ) -> Result<Option<RolloutReport>, JournalError> {
-    for begin in Scan::read(path)?.starts.into_iter().rev() {
-        let mut records = journal::records::<JournalRecord>(path, begin)?;
+    of_journal_until(path, name, u64::MAX)
+}
+
+/// The same, of the records that end at a position or before it.
+///
+/// # Errors
+/// Where the journal can't be read.
+pub(crate) fn of_journal_until(
+    path: &Path,
+    name: Option<&str>,
+    end: u64,
+) -> Result<Option<RolloutReport>, JournalError> {
+    let starts = Scan::read(path)?.starts.into_iter().filter(|begin| *begin < end);
+    for begin in starts.rev() {
+        let mut records = journal::records_until::<JournalRecord>(path, begin, end)?;
         let Some(JournalRecord::Start(start)) = records.next().transpose()? else { continue };
         if name.is_some_and(|name| name != start.rollout) {
             continue;

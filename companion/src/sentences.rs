@@ -7,9 +7,11 @@
 mod blockers;
 mod effect;
 mod reasons;
+mod registry;
 mod verdict;
 
 pub(crate) use blockers::waits_for;
 pub(crate) use effect::effect;
 pub(crate) use reasons::{mismatch, pause, refusal, termination};
+pub(crate) use registry::{RegistryView, joined, registry, report_link};
 pub(crate) use verdict::{no_answer, verdict};

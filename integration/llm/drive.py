@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 
 import openai
+
+from model_servers import filter_ticks, get, wait_for
 
 work = pathlib.Path(sys.argv[1])
 stable, canary, clients, admin = map(int, sys.argv[2:])
@@ -34,21 +35,8 @@ class Seen:
     error: str | None
 
 
-def wait_for(what, holds):
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        try:
-            if holds():
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            pass
-        time.sleep(0.1)
-    sys.exit(f"llm: not within {DEADLINE} s: {what}")
-
-
 def admin_says(path):
-    with urllib.request.urlopen(f"{ENVOY}{path}", timeout=10) as answer:
-        return answer.read()
+    return get(admin, path)
 
 
 def behave(port, **told):
@@ -88,9 +76,9 @@ def stat(name):
 
 def everywhere(ppm):
     """Waits until every worker has this weight: three polls after one has it."""
-    wait_for("the weight", lambda: stat("demo.weight_ppm") == ppm)
+    wait_for("the weight", lambda: stat("demo.weight_ppm") == ppm, DEADLINE)
     polls = stat("filter.poll_success")
-    wait_for("three polls", lambda: stat("filter.poll_success") >= polls + 3)
+    wait_for("three polls", lambda: stat("filter.poll_success") >= polls + 3, DEADLINE)
 
 
 def canaryctl(*arguments, limit=DEADLINE):
@@ -162,7 +150,7 @@ def side_by_side(requests=300):
     assert canaryctl("set", "weight", "demo", "50").returncode == 0
     everywhere(500_000)
     seen = Users(requests).finish()
-    wait_for("the last answer to be counted", lambda: total() - sum_of(before, "rq_total") == requests)
+    wait_for("the last answer to be counted", lambda: total() - sum_of(before, "rq_total") == requests, DEADLINE)
     now = settled()
     shown = json.loads(canaryctl("get", "rollout", "demo", "-o", "json").stdout)
     print(f"\n{'':<22}{'stable':>12}{'canary':>12}")
@@ -222,7 +210,7 @@ def rollouts():
         assert counters().get(("1.0.0", metric), 0) == 0, f"{fault}: stable has some in {metric}"
 
 
-wait_for("Envoy and its filter", lambda: b"heartbeat: 1" in admin_says("/stats?filter=filter.heartbeat"))
+wait_for("Envoy and its filter", lambda: filter_ticks(admin), DEADLINE)
 side_by_side()
 rollouts()
 print("\nlonger answers were promoted; what broke off, stalled or said nothing was rolled back")

@@ -1,54 +1,50 @@
-"""Writes Envoy's bootstrap and the filter's configuration: the shipped ones with other addresses, half of the traffic
-on the canary, and the label as a signal. Prints the ports of both models, of the clients and of the admin."""
+"""Writes what the release needs into a folder: Envoy's bootstrap and the filter's configuration (the shipped ones with other
+addresses), and the rollout file. Prints the ports of both places, the clients, the admin, the registry and the controller."""
 
-import json
 import pathlib
-import socket
 import sys
 
 import yaml
 
+from model_servers import configure, free_ports
+
 work = pathlib.Path(sys.argv[1])
-SIGNAL = {"name": "label", "from": {"response_json": "/predictions/*"}, "categories": ["0", "1", "2"]}
+FILTER = {
+    "stable": {"version": "1", "cluster": "demo-stable"},
+    # Nothing is in the canary's place yet. The versions of releases come from the registry.
+    "canary": {"version": "none", "cluster": "demo-canary"},
+    # MLflow's model server answers 400 when a model raises an exception.
+    "failure": {"http": ["5xx", "400"], "overdue": {"answer": "3s"}},
+    "outcome_age": "5s",
+    "signals": [{"name": "label", "from": {"response_json": "/predictions/*"}, "categories": ["0", "1", "2"]}],
+}
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
+def rollout(admin, registry):
+    """The rollout file, with seconds where a real one has minutes."""
+    return {
+        "rollout": "demo",
+        "envoys": [f"http://127.0.0.1:{admin}"],
+        "lease": "10s",
+        "registry": {"mlflow": {"uri": f"http://127.0.0.1:{registry}", "model": "iris", "poll": "1s"}},
+        "deploy": {"command": [str(pathlib.Path("integration/mlflow/deploy").resolve())], "timeout": "2m", "minRequests": 200},
+        "steps": [
+            {"setWeight": 25},
+            {"pause": {"duration": "10s", "minRequests": 100}},
+            {"setWeight": 50},
+            {"pause": {"duration": "10s", "minRequests": 200}},
+        ],
+        "analysis": {
+            "metrics": [
+                {"name": "failures", "kind": "failureRate", "margin": "1%"},
+                {"name": "labels", "kind": "distribution", "signal": "label", "tolerance": "10%"},
+            ]
+        },
+    }
 
 
-def named(entries, name):
-    return next(entry for entry in entries if entry["name"] == name)
-
-
-def move(cluster, port):
-    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
-    endpoint["address"]["socket_address"]["port_value"] = port
-
-
-stable, canary, clients, admin = free_ports(4)
-bootstrap = yaml.safe_load(pathlib.Path("envoy/envoy.yaml").read_text())
-clusters = bootstrap["static_resources"]["clusters"]
-for name, port in (("demo-stable", stable), ("demo-canary", canary), ("envoy_admin", admin)):
-    move(named(clusters, name), port)
-bootstrap["admin"]["address"]["socket_address"]["port_value"] = admin
-listener = bootstrap["static_resources"]["listeners"][0]
-listener["address"]["socket_address"]["port_value"] = clients
-manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-source = named(manager["http_filters"], "canary")["config_discovery"]["config_source"]["path_config_source"]
-ecds = work / "ecds"
-ecds.mkdir()
-source["path"], source["watched_directory"]["path"] = str(ecds / "canary.json"), str(ecds)
-(work / "envoy.json").write_text(json.dumps(bootstrap))
-
-plugin = yaml.safe_load(pathlib.Path("envoy/ecds.yaml").read_text())
-wasm = plugin["resources"][0]["typed_config"]["config"]
-wasm["vm_config"]["code"]["local"]["filename"] = str(pathlib.Path("dist/canary_filter.wasm").resolve())
-config = json.loads(wasm["configuration"]["value"])
-config["rollouts"][0] |= {"weight": 50, "signals": [SIGNAL]}
-wasm["configuration"]["value"] = json.dumps(config)
-(ecds / "canary.json").write_text(json.dumps(plugin))
-print(stable, canary, clients, admin, sep="\n")
+stable, canary, clients, admin, registry, controller = ports = free_ports(6)
+configure(work, stable, canary, clients, admin, FILTER)
+(work / "rollouts").mkdir()
+(work / "rollouts" / "demo.yaml").write_text(yaml.safe_dump(rollout(admin, registry), sort_keys=False))
+print(*ports, sep="\n")

@@ -161,7 +161,7 @@ mod tests {
             (
                 "overhead --only tea",
                 "--only tea: there is no such part; the parts are plain, weights, realistic, stream, \
-                 big, growth, http2, grpc, footprint, effect",
+                 big, growth, http2, grpc, counting, footprint, effect",
             ),
             (
                 "blast --json no/such/file",

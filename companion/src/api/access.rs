@@ -16,6 +16,9 @@ use crate::error::Error;
 /// The environment variable that holds the controller's token.
 pub const TOKEN_VARIABLE: &str = "CANARYCTL_TOKEN";
 
+/// The cookie of a browser that showed the token.
+pub const SESSION_COOKIE: &str = "canaryctl-session";
+
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Shorter tokens could be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -24,6 +27,8 @@ const SHORTEST_TOKEN: usize = 16;
 #[derive(Debug, Default)]
 pub struct Access {
     token: Option<Token>,
+    /// What the cookie of a browser holds that showed the token; new with every process.
+    session: Option<Token>,
     hosts: Vec<String>,
 }
 
@@ -54,7 +59,7 @@ impl AccessRefusal {
         match self {
             Self::Origin => "requests from pages of another origin are refused",
             Self::Host => "requests to this host name are refused; --allow-host NAME lists it",
-            Self::Token => "a token is needed: Authorization: Bearer TOKEN",
+            Self::Token => "a token is needed: Authorization: Bearer TOKEN, or /login in a browser",
         }
     }
 }
@@ -76,7 +81,24 @@ impl Access {
                  --token-file FILE or {TOKEN_VARIABLE}"
             ));
         }
-        Ok(Self { token, hosts: hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect() })
+        Ok(Self {
+            token,
+            session: None,
+            hosts: hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect(),
+        })
+    }
+
+    /// Has browsers that show the token get a cookie that holds this secret.
+    #[must_use]
+    pub fn with_session(self, random: [u8; 32]) -> Self {
+        let secret = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { session: Some(Token(secret)), ..self }
+    }
+
+    /// The cookie's secret for whoever shows the token.
+    pub fn session_for(&self, token: &str) -> Option<&str> {
+        let same = self.token.as_ref()?.is(token.trim());
+        self.session.as_ref().filter(|_| same).map(|session| session.0.as_str())
     }
 
     /// Whether a request may go on. `open` paths need no token.
@@ -102,11 +124,24 @@ impl Access {
             return Err(AccessRefusal::Origin);
         }
         match &self.token {
-            Some(token) if !open && !token.opens(text(header::AUTHORIZATION)) => {
+            Some(token)
+                if !open
+                    && !token.opens(text(header::AUTHORIZATION))
+                    && !self.is_logged_in(text(header::COOKIE)) =>
+            {
                 Err(AccessRefusal::Token)
             }
             _ => Ok(()),
         }
+    }
+
+    fn is_logged_in(&self, cookies: Option<&str>) -> bool {
+        let secret =
+            cookies.into_iter().flat_map(|cookies| cookies.split(';')).find_map(|cookie| {
+                let (name, value) = cookie.trim().split_once('=')?;
+                (name == SESSION_COOKIE).then_some(value)
+            });
+        self.session.as_ref().zip(secret).is_some_and(|(session, secret)| session.is(secret))
     }
 
     /// Whether a `Host` header names this controller: by an address, `localhost`, or a listed name.
@@ -166,7 +201,11 @@ impl Token {
             let (scheme, token) = header.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
-        shown.is_some_and(|shown| bool::from(shown.as_bytes().ct_eq(self.0.as_bytes())))
+        shown.is_some_and(|shown| self.is(shown))
+    }
+
+    fn is(&self, text: &str) -> bool {
+        bool::from(text.as_bytes().ct_eq(self.0.as_bytes()))
     }
 }
 

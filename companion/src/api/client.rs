@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::access::Token;
+use super::command_body::CommandBody;
 use crate::controller::status::Status;
 use crate::error::Error;
 use crate::http::root_cause;
@@ -21,6 +23,12 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// The most bytes that are read of an answer.
 const LIMIT: usize = 16 << 20;
+
+/// A rollout as the interface gives it: of all that, its detail is for this client.
+#[derive(Deserialize)]
+struct Served {
+    detail: Status,
+}
 
 /// A client of one controller's HTTP interface.
 #[derive(Clone, Debug)]
@@ -43,7 +51,7 @@ impl Client {
         let mut client =
             crate::http::direct().connect_timeout(CONNECT_WITHIN).timeout(ANSWER_WITHIN);
         if base.scheme() == "http" {
-            client = client.tls_certs_only(Vec::new());
+            client = crate::http::plain(client);
         }
         let http = client.build().map_err(|error| unusable(base.as_str(), &error))?;
         Ok(Self { http, base, token })
@@ -54,7 +62,8 @@ impl Client {
     /// # Errors
     /// No controller, none that runs this rollout, or not allowed.
     pub async fn status(&self, rollout: &str) -> Result<Status, Error> {
-        self.ask(Method::GET, &["api", "v1", "rollouts", rollout], None).await
+        let path = ["api", "v1", "rollouts", rollout];
+        Ok(self.ask::<Served>(Method::GET, &path, None).await?.detail)
     }
 
     /// All of the controller's rollouts.
@@ -62,30 +71,40 @@ impl Client {
     /// # Errors
     /// No controller, or not allowed.
     pub async fn list(&self) -> Result<Vec<Status>, Error> {
-        self.ask(Method::GET, &["api", "v1", "rollouts"], None).await
+        let all: Vec<Served> = self.ask(Method::GET, &["api", "v1", "rollouts"], None).await?;
+        Ok(all.into_iter().map(|served| served.detail).collect())
     }
 
     /// Steers a rollout; gives what it is after that.
     ///
     /// # Errors
     /// As for [`Client::status`], and where the controller refuses.
-    pub async fn steer(&self, rollout: &str, verb: &str, full: bool) -> Result<Status, Error> {
-        let query = full.then_some("full");
-        self.ask(Method::POST, &["api", "v1", "rollouts", rollout, verb], query).await
+    pub async fn steer(
+        &self,
+        rollout: &str,
+        verb: &str,
+        body: &CommandBody,
+    ) -> Result<Status, Error> {
+        // Texts and a flag: this cannot fail.
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        let path = ["api", "v1", "rollouts", rollout, verb];
+        Ok(self.ask::<Served>(Method::POST, &path, Some(body)).await?.detail)
     }
 
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &[&str],
-        query: Option<&str>,
+        body: Option<Vec<u8>>,
     ) -> Result<T, Error> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        url.set_query(query);
         let mut request = self.http.request(method, url);
+        if let Some(body) = body {
+            request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
+        }
         if let Some(token) = &self.token {
             request = request.header(reqwest::header::AUTHORIZATION, token.bearer());
         }
@@ -112,6 +131,7 @@ impl Client {
         };
         let (url, cause) = (self.url(), said.to_owned());
         match status {
+            StatusCode::BAD_REQUEST => Error::Usage { what: format!("{url}: {cause}") },
             StatusCode::NOT_FOUND => Error::NotHere { url, cause },
             StatusCode::GATEWAY_TIMEOUT => Error::Late { what: format!("{url}: {cause}") },
             StatusCode::SERVICE_UNAVAILABLE => Error::NoController { url, cause },

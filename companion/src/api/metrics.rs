@@ -1,6 +1,7 @@
 //! `/metrics`: the controller's own figures in Prometheus' text format. Pure.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use canary_rollout::state::Phase;
 
@@ -25,9 +26,19 @@ const EFFECT_HELP: &str = "Canary minus stable in percentage points, or canary d
 /// One metric family: its name, type and help, and its samples with their labels.
 struct Family<'a>(&'a str, &'a str, &'a str, Vec<(String, f64)>);
 
-pub(super) fn text(status: &Status) -> String {
+/// The figures of all rollouts, each family once.
+pub(super) fn text(all: &[Arc<Status>]) -> String {
+    let mut merged: Vec<Family<'_>> = Vec::new();
+    for status in all {
+        for (index, family) in families(status).into_iter().enumerate() {
+            match merged.get_mut(index) {
+                Some(one) => one.3.extend(family.3),
+                None => merged.push(family),
+            }
+        }
+    }
     let mut text = String::new();
-    for Family(name, kind, help, samples) in families(status) {
+    for Family(name, kind, help, samples) in merged {
         if samples.is_empty() {
             continue;
         }
@@ -166,6 +177,8 @@ fn families(status: &Status) -> Vec<Family<'_>> {
             "Requests to Envoys that failed since this process began.",
             samples.one(status.envoy_errors as f64),
         ),
+        journal(&samples),
+        notes(&samples),
         Family(
             "canaryctl_envoy_up",
             "gauge",
@@ -173,6 +186,18 @@ fn families(status: &Status) -> Vec<Family<'_>> {
             samples.envoys(),
         ),
     ]
+}
+
+fn journal<'a>(samples: &MetricFamilySamples<'_>) -> Family<'a> {
+    let help = "1 where the journal can be written; a rollout holds without it.";
+    let ok = f64::from(u8::from(samples.status.journal_ok));
+    Family("canaryctl_journal_ok", "gauge", help, samples.one(ok))
+}
+
+fn notes<'a>(samples: &MetricFamilySamples<'_>) -> Family<'a> {
+    let help = "How many problems beside the rollout operators are shown, such as a broken file.";
+    let count = samples.status.notes.len() as f64;
+    Family("canaryctl_notes", "gauge", help, samples.one(count))
 }
 
 fn metric_name(metric: &MetricProgress) -> &str {

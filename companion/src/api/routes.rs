@@ -1,39 +1,42 @@
-//! The paths of the interface.
+//! The paths of the interface, and the commands that come in by them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use canary_rollout::inputs::OperatorCommand;
-use serde_json::json;
+use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::access::AccessRefusal;
-use super::{Api, metrics};
-use crate::controller::drive::CommandRequest;
+use super::answer::error;
+use super::board::BoardEntry;
+use super::command_body::CommandBody;
+use super::{Api, events, metrics, pages};
+use crate::controller::orders::CommandRequest;
 use crate::controller::status::Status;
 use crate::render;
-use crate::report::RolloutReport;
 
 /// The longest that a command waits for the controller's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// After how many seconds the page is asked for again.
-const REFRESH: u32 = 3;
-const HEALTHZ: &str = "/healthz";
+/// The paths that need no token.
+const OPEN: [&str; 2] = ["/healthz", "/login"];
 
 pub(super) fn router(api: Api) -> Router {
     Router::new()
-        .route("/", get(page))
+        .route("/", get(pages::list))
+        .route("/rollouts/{name}", get(pages::rollout))
+        .route("/login", get(pages::login_form).post(pages::login))
         .route("/api/v1/rollouts", get(list))
         .route("/api/v1/rollouts/{name}", get(show))
         .route("/api/v1/rollouts/{name}/{verb}", post(steer))
+        .route("/api/v1/events", get(follow))
         .route("/metrics", get(show_metrics))
-        .route(HEALTHZ, get(async || "ok\n"))
+        .route("/healthz", get(async || "ok\n"))
         .fallback(async || error(StatusCode::NOT_FOUND, "no such path"))
         .layer(DefaultBodyLimit::max(1 << 16))
         .layer(middleware::from_fn_with_state(api.clone(), guard))
@@ -42,11 +45,15 @@ pub(super) fn router(api: Api) -> Router {
 
 /// Lets in who may, and keeps answers out of caches and frames.
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let open = request.uri().path() == HEALTHZ;
+    let open = OPEN.contains(&request.uri().path());
+    let browser = wants_page(request.headers());
     let mut response = match api.access.check(request.headers(), open) {
         Ok(()) => next.run(request).await,
         Err(refusal @ (AccessRefusal::Origin | AccessRefusal::Host)) => {
             error(StatusCode::FORBIDDEN, refusal.message())
+        }
+        Err(AccessRefusal::Token) if browser => {
+            (StatusCode::SEE_OTHER, [(header::LOCATION, "/login")]).into_response()
         }
         Err(refusal @ AccessRefusal::Token) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
@@ -60,98 +67,91 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
     response
 }
 
-fn error(status: StatusCode, what: &str) -> Response {
-    (status, Json(json!({ "error": what }))).into_response()
-}
-
-fn now(api: &Api) -> Arc<Status> {
-    Arc::clone(&api.status.borrow())
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 async fn list(State(api): State<Api>) -> Response {
-    Json(json!([*now(&api)])).into_response()
+    let all = api.board.statuses();
+    Json(all.iter().map(|status| render::served(status)).collect::<Vec<_>>()).into_response()
 }
 
 async fn show(State(api): State<Api>, Path(name): Path<String>) -> Response {
     match named(&api, &name) {
-        Ok(status) => Json(&*status).into_response(),
+        Ok(entry) => Json(render::served(&entry.status.borrow().clone())).into_response(),
         Err(response) => *response,
     }
 }
 
-fn named(api: &Api, name: &str) -> Result<Arc<Status>, Box<Response>> {
-    let status = now(api);
-    if status.rollout == name {
-        return Ok(status);
-    }
-    let what = format!("no rollout \"{name}\" here; this controller runs \"{}\"", status.rollout);
-    Err(Box::new(error(StatusCode::NOT_FOUND, &what)))
+fn named(api: &Api, name: &str) -> Result<BoardEntry, Box<Response>> {
+    api.board.get(name).ok_or_else(|| {
+        let names = api.board.names().iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
+        let here = match names.is_empty() {
+            true => "no rollout".to_owned(),
+            false => names.join(", "),
+        };
+        let what = format!("no rollout \"{name}\" here; this controller runs {here}");
+        Box::new(error(StatusCode::NOT_FOUND, &what))
+    })
 }
 
 async fn steer(
     State(api): State<Api>,
     Path((name, verb)): Path<(String, String)>,
-    request: Request,
+    body: axum::body::Bytes,
 ) -> Response {
-    let full = request.uri().query().is_some_and(|query| query.split('&').any(is_full));
-    let Some(command) = command(&verb, full) else {
-        return error(
-            StatusCode::NOT_FOUND,
-            "expected promote, pause, resume, abort, retry or finish",
-        );
+    if api.read_only {
+        return error(StatusCode::FORBIDDEN, "this controller is read-only (--read-only)");
+    }
+    let body = match CommandBody::read(&body) {
+        Ok(body) => body,
+        Err(why) => return error(StatusCode::BAD_REQUEST, &why),
     };
-    if let Err(response) = named(&api, &name) {
+    let Some(order) = body.command(&verb) else {
+        let expected = "expected start, promote, pause, resume, abort, retry or finish";
+        return error(StatusCode::NOT_FOUND, expected);
+    };
+    let entry = match named(&api, &name) {
+        Ok(entry) => entry,
+        Err(response) => return *response,
+    };
+    let (reply, answer) = oneshot::channel();
+    let reason = body.reason.filter(|reason| !reason.trim().is_empty());
+    let answer = async {
+        let request = CommandRequest { order, reason, reply };
+        entry.orders.send(request).await.ok()?;
+        answer.await.ok()
+    };
+    answered(tokio::time::timeout(PATIENCE, answer).await.map_err(drop))
+}
+
+type Answer = Result<Arc<Status>, String>;
+
+fn answered(answer: Result<Option<Answer>, ()>) -> Response {
+    match answer {
+        Ok(Some(Ok(status))) => Json(render::served(&status)).into_response(),
+        Ok(Some(Err(why))) => error(StatusCode::CONFLICT, &why),
+        Ok(None) => error(StatusCode::SERVICE_UNAVAILABLE, "the controller is stopping"),
+        Err(()) => error(StatusCode::GATEWAY_TIMEOUT, "the controller is busy"),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct FollowQuery {
+    rollout: Option<String>,
+}
+
+async fn follow(State(api): State<Api>, Query(followed): Query<FollowQuery>) -> Response {
+    if let Some(name) = &followed.rollout
+        && let Err(response) = named(&api, name)
+    {
         return *response;
     }
-    let (reply, answer) = oneshot::channel();
-    if api.orders.send(CommandRequest { command, reply }).await.is_err() {
-        return error(StatusCode::SERVICE_UNAVAILABLE, "the controller is stopping");
-    }
-    match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(Ok(Ok(status))) => Json(&*status).into_response(),
-        Ok(Ok(Err(why))) => error(StatusCode::CONFLICT, &why),
-        Ok(Err(_)) => error(StatusCode::SERVICE_UNAVAILABLE, "the controller is stopping"),
-        Err(_) => error(StatusCode::GATEWAY_TIMEOUT, "the controller is busy"),
-    }
-}
-
-fn is_full(pair: &str) -> bool {
-    matches!(pair, "full" | "full=true" | "full=1")
-}
-
-fn command(verb: &str, full: bool) -> Option<OperatorCommand> {
-    Some(match verb {
-        "promote" if full => OperatorCommand::PromoteFull,
-        "promote" => OperatorCommand::Promote,
-        "pause" => OperatorCommand::Pause,
-        "resume" => OperatorCommand::Resume,
-        "abort" => OperatorCommand::Abort,
-        "retry" => OperatorCommand::Retry,
-        "finish" => OperatorCommand::Finish,
-        _ => return None,
-    })
-}
-
-/// The rollout as a page that a browser asks for again and again. It has no scripts, and its policy
-/// would let none run.
-async fn page(State(api): State<Api>) -> Response {
-    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
-                          form-action 'none'; frame-ancestors 'none'";
-    const TYPE: &str = "text/html; charset=utf-8";
-    let page = |report: &RolloutReport| render::html(report, Some(REFRESH));
-    let page = api.report.lock().ok().and_then(|report| report.as_ref().map(page));
-    let Some(page) = page else {
-        return error(StatusCode::NOT_FOUND, "this canaryctl can't read the recorded rollout file");
-    };
-    let headers = [
-        (header::CONTENT_TYPE, TYPE),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    (headers, page).into_response()
+    events::stream(api.board, followed.rollout, api.stop)
 }
 
 async fn show_metrics(State(api): State<Api>) -> Response {
     const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, TYPE)], metrics::text(&now(&api))).into_response()
+    ([(header::CONTENT_TYPE, TYPE)], metrics::text(&api.board.statuses())).into_response()
 }

@@ -1,6 +1,5 @@
 //! The arguments of the commands that start, steer and show a controller.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use reqwest::Url;
 
-use super::{positive_duration, rollout_name};
+use super::{ListenArgs, positive_duration, rollout_name};
 use crate::completion::rollout_names;
 
 /// `run -f FILE` or, shorter, `run FILE`.
@@ -23,13 +22,9 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// Address of the controller's API and page; beyond loopback it requires a token
-    #[arg(long, default_value = "127.0.0.1:8411", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
-
-    /// Additional Host header value to accept, besides addresses and localhost. Repeatable
-    #[arg(long = "allow-host", value_name = "NAME")]
-    pub allow_hosts: Vec<String>,
+    /// Where the API and the page are.
+    #[command(flatten)]
+    pub listen: ListenArgs,
 
     /// Keep serving the API and the page after the rollout's end
     #[arg(long)]
@@ -76,9 +71,13 @@ pub struct FinishArgs {
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 
-    /// Address of the API and page while it does
-    #[arg(long, default_value = "127.0.0.1:8411", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
+    /// Where the API and the page are while it does.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+
+    /// Why; it goes into the journal of a controller
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 
     /// The journal of the rollout [default: $XDG_STATE_HOME/canaryctl/<rollout>.jsonl]
     #[arg(long, value_name = "FILE")]
@@ -99,8 +98,7 @@ impl FinishArgs {
         Some(RunArgs {
             positional: None,
             file: Some(self.file.clone()?),
-            listen: self.listen,
-            allow_hosts: Vec::new(),
+            listen: self.listen.clone(),
             stay: false,
             journal: self.journal.clone(),
             takeover: self.takeover,
@@ -137,6 +135,10 @@ pub struct PromoteArgs {
     /// Send all traffic to the canary now and skip all steps: for emergencies
     #[arg(long)]
     pub full: bool,
+
+    /// Why; it goes into the journal
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// A command that needs only a name.
@@ -145,6 +147,10 @@ pub struct SteerArgs {
     /// Name of the rollout
     #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
     pub name: String,
+
+    /// Why; it goes into the journal
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// The arguments of `history [NAME]`.
@@ -154,9 +160,13 @@ pub struct HistoryArgs {
     #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
     pub name: Option<String>,
 
-    /// The journal to read [default: all journals in $XDG_STATE_HOME/canaryctl]
+    /// The journal to read [default: all journals of the folder]
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
+
+    /// The folder of the journals [default: $XDG_STATE_HOME/canaryctl]
+    #[arg(long, value_name = "DIR", conflicts_with = "journal")]
+    pub state: Option<PathBuf>,
 }
 
 /// The arguments of `report NAME`.
@@ -166,9 +176,13 @@ pub struct ReportArgs {
     #[arg(value_parser = rollout_name, add = ArgValueCandidates::new(rollout_names))]
     pub name: String,
 
-    /// The journal to read [default: $XDG_STATE_HOME/canaryctl/<rollout>.jsonl]
+    /// The journal to read [default: <rollout>.jsonl in the folder]
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
+
+    /// The folder of the journals [default: $XDG_STATE_HOME/canaryctl]
+    #[arg(long, value_name = "DIR", conflicts_with = "journal")]
+    pub state: Option<PathBuf>,
 
     /// Write the page to a file instead of printing it
     #[arg(long, value_name = "FILE")]

@@ -72,7 +72,7 @@ pub struct RenderIstio {
     #[arg(long, value_name = "HEX")]
     pub wasm_sha256: Option<String>,
 
-    /// canaryctl's image
+    /// The image that canaryctl runs from
     #[arg(long, value_name = "IMAGE", default_value = concat!("registry.example.com/canaryctl:", env!("CARGO_PKG_VERSION")))]
     pub canaryctl_image: String,
 

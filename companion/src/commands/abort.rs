@@ -8,6 +8,7 @@ use canary_model::weight::Weight;
 use futures_util::future::try_join;
 
 use super::{Context, conclude, split};
+use crate::api::command_body::CommandBody;
 use crate::controller::status::{EnvoyStatus, Status};
 use crate::envoy::{Admin, EnvoyReply, Fleet};
 use crate::error::{Error, Failure};
@@ -31,8 +32,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Aborts through the controller, which knows the whole fleet, where one runs the rollout; and on the
 /// Envoys that are named, whatever the controller says. With neither there is nothing to abort.
-pub(crate) async fn run(context: &Context, rollout: &str) -> Result<(), Failure> {
-    let steer = context.controller.steer(rollout, "abort", false);
+pub(crate) async fn run(
+    context: &Context,
+    rollout: &str,
+    body: &CommandBody,
+) -> Result<(), Failure> {
+    let steer = context.controller.steer(rollout, "abort", body);
     let late = |_| Error::Late { what: "the controller does not answer".to_owned() };
     let within = if context.targets().is_err() { PATIENCE } else { CONTROLLER_WITHIN };
     let answer = tokio::time::timeout(within, steer).await;

@@ -1,13 +1,15 @@
 //! `finish NAME`: a command to the controller, or without one the handover itself.
 
 use super::{Context, run, steer};
+use crate::api::command_body::CommandBody;
 use crate::cli::FinishArgs;
 use crate::error::{Error, Failure};
 use crate::rollout_file;
 
 /// Asks the controller; if none runs the rollout and a rollout file is given, does the handover.
 pub(crate) async fn run(context: &Context, args: &FinishArgs) -> Result<(), Failure> {
-    let asked = steer::run(context, &args.name, "finish", false).await;
+    let body = CommandBody { reason: args.reason.clone(), ..CommandBody::default() };
+    let asked = steer::run(context, &args.name, "finish", &body).await;
     let Some(run_args) = args.as_run().filter(|_| !context.controller_given) else {
         return asked;
     };

@@ -18,11 +18,12 @@ use crate::render::{self, EnvoyState};
 /// Shows every rollout of every Envoy, each summed over the Envoys that have it. As JSON, a list of what
 /// `get rollout` gives for each.
 pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
-    let controlled = match context.controller.list().await {
+    let (controlled, answered) = match context.controller.list().await {
         Err(error) if context.controller_given => return Err(error.into()),
-        controlled => controlled.unwrap_or_default(),
+        Err(_) => (Vec::new(), false),
+        Ok(controlled) => (controlled, true),
     };
-    if context.targets().is_err() && !controlled.is_empty() {
+    if context.targets().is_err() && answered {
         let json = || controlled.iter().map(render::controlled).collect::<Vec<_>>();
         context.output.print(json, |paint| render::controlled_text(&controlled, paint))?;
         return Ok(());

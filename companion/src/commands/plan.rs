@@ -1,12 +1,12 @@
 //! `plan`: forecasts a rollout before it starts.
 
-use canary_model::config::Config;
 use canary_rollout::plan::{TrafficEstimate, plan};
 use canary_rollout::spec::Spec;
 
 use super::{Context, traffic};
 use crate::cli::PlanArgs;
-use crate::error::{Error, Failure};
+use crate::error::Failure;
+use crate::filter_file;
 use crate::render::{self, Output, PlannedAge};
 use crate::rollout_file;
 
@@ -33,18 +33,8 @@ pub(crate) async fn forecast_measured(context: &Context, args: &PlanArgs) -> Res
 /// What `--filter` says about the rollout.
 fn configured_age(args: &PlanArgs, spec: &Spec) -> Result<Option<PlannedAge>, Failure> {
     let Some(path) = &args.filter else { return Ok(None) };
-    let file = path.display().to_string();
-    let fault = |what: String| Error::Usage { what: format!("{file}: {what}") };
-    let config = Config::parse_text(&rollout_file::text(path)?).map_err(|errors| {
-        let first = errors.first().map(|(line, error)| format!("line {line}: {error}"));
-        fault(first.unwrap_or_default())
-    })?;
-    let found = config.rollouts.iter().find(|rollout| rollout.name == spec.rollout);
-    let found = found.ok_or_else(|| {
-        let names: Vec<&str> = config.rollouts.iter().map(|one| one.name.as_str()).collect();
-        fault(format!("has no rollout \"{}\", only {}", spec.rollout, names.join(", ")))
-    })?;
-    Ok(Some(PlannedAge::Configured(found.outcome_age)))
+    let configured = filter_file::rollout(path, &spec.rollout)?;
+    Ok(Some(PlannedAge::Configured(configured.outcome_age)))
 }
 
 fn tell(

@@ -30,7 +30,11 @@ pub(crate) fn run(context: &Context, args: &cli::ReportArgs) -> Result<(), Failu
 }
 
 fn journal_of(args: &cli::ReportArgs) -> Result<PathBuf, Error> {
-    args.journal.clone().or_else(|| journal::default_path(&args.name)).ok_or_else(|| Error::Usage {
+    let in_folder = || {
+        let folder = args.state.clone().or_else(journal::default_folder)?;
+        Some(folder.join(format!("{}.jsonl", args.name)))
+    };
+    args.journal.clone().or_else(in_folder).ok_or_else(|| Error::Usage {
         what: "neither XDG_STATE_HOME nor HOME is set; name a journal with --journal".to_owned(),
     })
 }

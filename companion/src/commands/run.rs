@@ -1,12 +1,10 @@
 //! `run FILE`: everything that must be right before the first decision, then the controller.
 
 mod finish;
-mod preflight;
 mod progress;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
 use canary_judge::counts::Pair;
 use canary_model::duration;
@@ -15,37 +13,32 @@ use canary_rollout::action::Action;
 use canary_rollout::inputs::OperatorCommand;
 use canary_rollout::spec::Spec;
 use canary_rollout::versions::{ReleaseVersions, VersionSources};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::progress::ProgressSink;
 use super::Context;
-use crate::api::access::{Access, Token};
-use crate::api::{self, Api};
+use super::service::{GRACE_PERIOD, Interface, until_signal};
+use crate::api::board::BoardEntry;
 use crate::cli::RunArgs;
-use crate::controller::drive::{Channels, CommandRequest, Controller, QUEUE, first_status};
+use crate::controller::channels::{Channels, ServiceMode};
+use crate::controller::drive::{Controller, first_status};
 use crate::controller::engine::Engine;
-use crate::controller::record::{FORMAT, Start};
+use crate::controller::orders::{CommandRequest, QUEUE, RolloutCommand};
+use crate::controller::record::Start;
+use crate::controller::{preflight, releases};
 use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::identity;
-use crate::journal::{self, Journal, JournalContents, timestamp};
-use crate::observe::FleetScraper;
-use crate::report::{self, RolloutReport};
+use crate::journal::{self, Journal, JournalContents};
+use crate::observe::{FleetScraper, Observer, deadline_for};
+use crate::report::LiveReport;
 use crate::{render, rollout_file};
-
-/// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
-/// scraped every second.
-const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
-/// How long the interface is served after the end, for clients that wait for it.
-const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Everything that a controller needs besides its engine.
 struct Prepared {
     source: String,
     spec: Spec,
-    access: Access,
-    listener: TcpListener,
+    interface: Interface,
     journal: Journal,
     found: JournalContents,
     scraper: FleetScraper,
@@ -54,22 +47,22 @@ struct Prepared {
 /// Runs the rollout to its end.
 pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure> {
     let prepared = prepare(context, args).await?;
-    let Prepared { source, spec, access, listener, journal, found, scraper } = prepared;
+    let Prepared { source, spec, interface, journal, found, scraper } = prepared;
     let (engine, under_way) = engine(args, source, spec, journal, &found, &scraper).await?;
-    serve(context, args, listener, access, engine, scraper, under_way, None).await
+    serve(context, args, interface, engine, scraper, under_way, None).await
 }
 
 /// Does the handover of a release that ended with all traffic in the canary's place, or goes on with one.
 pub(super) async fn finish(context: &Context, args: &RunArgs) -> Result<(), Failure> {
     let prepared = prepare(context, args).await?;
-    let Prepared { source, spec, access, listener, journal, found, scraper } = prepared;
+    let Prepared { source, spec, interface, journal, found, scraper } = prepared;
     let released = match found.unfinished.or(found.finished) {
         Some(begin) => finish::resume(spec, journal, begin)?,
         None => finish::begin(args, source, spec, journal, &scraper).await?,
     };
     let (engine, under_way) = released;
     let first = Some(OperatorCommand::Finish);
-    serve(context, args, listener, access, engine, scraper, under_way, first).await
+    serve(context, args, interface, engine, scraper, under_way, first).await
 }
 
 async fn prepare(context: &Context, args: &RunArgs) -> Result<Prepared, Failure> {
@@ -79,16 +72,13 @@ async fn prepare(context: &Context, args: &RunArgs) -> Result<Prepared, Failure>
         return Err(Error::NeedsServe { rollout: spec.rollout }.into());
     }
     let targets = targets(context, &spec)?;
-    let token = Token::find(context.token_file.as_deref())?;
-    let access = Access::new(args.listen, token, args.allow_hosts.clone())?;
-    let listener = listen(args).await?;
+    let interface = Interface::open(context, &args.listen).await?;
     let path = journal_path(args, &spec)?;
     let (journal, found) = Journal::open(&path).map_err(Error::Journal)?;
     found.notes.iter().for_each(|note| render::remark(note));
     // A controller that is killed before its exit code is out has not ended by itself.
     journal::hold(journal.lock());
-    let lease = Duration::from_secs(spec.lease_seconds.into());
-    let deadline = context.deadline.min(SCRAPE_WITHIN).min(lease / 6);
+    let deadline = deadline_for(context.deadline, spec.lease_seconds);
     if deadline < context.deadline {
         let cap = duration::format(deadline);
         render::message(&format!(
@@ -96,8 +86,9 @@ async fn prepare(context: &Context, args: &RunArgs) -> Result<Prepared, Failure>
              lease must be renewed in time"
         ));
     }
-    let scraper = FleetScraper::new(targets, &spec.rollout, deadline).await;
-    Ok(Prepared { source, spec, access, listener, journal, found, scraper })
+    let observer = Observer::new(args.tick, deadline);
+    let scraper = FleetScraper::new(observer, targets, &spec.rollout, deadline).await;
+    Ok(Prepared { source, spec, interface, journal, found, scraper })
 }
 
 /// Begins the rollout, or goes on with the one that the journal holds.
@@ -157,34 +148,16 @@ fn start(
     release: ReleaseVersions,
 ) -> Result<Start, Error> {
     let random = getrandom::u32().map_err(|error| Error::System(error.into()))?;
-    Ok(Start {
-        format: FORMAT,
-        predecessor,
-        at: timestamp(SystemTime::now()),
-        rollout: spec.rollout.clone(),
-        // Journals are shown and shared: the file's secrets stay in the file.
-        file: redacted(source),
-        owner: identity::controller(random),
-        takeover,
-        versions: release.versions,
-        named: release.named,
-        source: None,
-        released: false,
-        canaryctl: env!("CARGO_PKG_VERSION").to_owned(),
-    })
+    let start = Start::new(&spec.rollout, source, identity::controller(random), release);
+    Ok(Start { predecessor, takeover, ..start })
 }
 
 /// Serves the interface while the controller runs, and a moment longer. `first` is a command that it is given
 /// at once.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is used once, and nothing else has them together"
-)]
 async fn serve(
     context: &Context,
     args: &RunArgs,
-    listener: TcpListener,
-    access: Access,
+    interface: Interface,
     mut engine: Engine,
     scraper: FleetScraper,
     under_way: Vec<Action>,
@@ -195,45 +168,39 @@ async fn serve(
     if let Some(command) = first {
         // Whether it is obeyed shows in what the controller reports.
         let (reply, _) = oneshot::channel();
-        let _ = orders.send(CommandRequest { command, reply }).await;
+        let order = RolloutCommand::Steer(command);
+        let _ = orders.send(CommandRequest { order, reason: None, reply }).await;
     }
-    let report = live_report(&mut engine)?;
-    let api = Api { status, orders, report, access: Arc::new(access) };
-    let (stop, stopped) = oneshot::channel();
-    let teller = ProgressSink::new(context.output, &listener, &engine);
-    let server = tokio::spawn(api::serve(listener, api, stopped));
-    let channels = Channels { orders: queue, status: sender };
-    let controller = Controller::new(engine, scraper, channels, teller, args.stay);
-    let controller = controller.in_folder(rollout_file::folder(args.file())?);
-    let result = controller.run(args.tick, under_way).await;
+    let report = Arc::new(LiveReport::default());
+    report.follow(&mut engine);
+    interface.board.put(
+        &engine.spec().rollout,
+        BoardEntry { status: status.clone(), orders: orders.clone(), report },
+    );
+    let reporter = ProgressSink::new(context.output, interface.address, &engine);
+    let served = interface.serve();
+    let channels = Channels {
+        orders: queue,
+        status: sender,
+        stop: until_signal()?,
+        notes: Arc::new(Vec::new),
+        removed: watch::channel(false).1,
+        // Nothing outside starts or follows the one release of `run`.
+        desk: releases::link(orders, status).1,
+    };
+    let service = if args.stay { ServiceMode::Stays } else { ServiceMode::Alone };
+    let controller = Controller::new(engine, scraper, channels, reporter, service);
+    let mut controller = controller.in_folder(rollout_file::folder(args.file())?);
+    let result = match controller.run(under_way).await {
+        Ok(_) => controller.conclude(),
+        Err(failure) => Err(failure),
+    };
     let ended = result.as_ref().map_or_else(|failure| failure.is_degraded(), |()| true);
     if ended {
         tokio::time::sleep(GRACE_PERIOD).await;
     }
-    drop(stop);
-    // A client that holds its connection open must not hold the process.
-    let _ = tokio::time::timeout(GRACE_PERIOD, server).await;
+    served.close().await;
     result
-}
-
-/// The report that the page shows: read from the journal once, then kept up to date in memory.
-fn live_report(engine: &mut Engine) -> Result<Arc<Mutex<Option<RolloutReport>>>, Failure> {
-    let report = report::of_journal(engine.journal().path(), None).map_err(Error::Journal)?;
-    let report = Arc::new(Mutex::new(report));
-    let live = Arc::clone(&report);
-    engine.observe_records(move |record| {
-        if let Ok(mut report) = live.lock()
-            && let Some(report) = report.as_mut()
-        {
-            report.take(record);
-        }
-    });
-    Ok(report)
-}
-
-async fn listen(args: &RunArgs) -> Result<TcpListener, Error> {
-    let failed = |cause| Error::Listen { address: args.listen.to_string(), cause };
-    api::listen(args.listen).await.map_err(failed)
 }
 
 /// The Envoys: of the command line, else of the file, else of the environment.

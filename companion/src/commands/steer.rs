@@ -1,6 +1,7 @@
-//! `promote`, `pause`, `resume` and `retry`: one command to the controller.
+//! `start`, `promote`, `pause`, `resume` and `retry`: one command to the controller.
 
 use super::Context;
+use crate::api::command_body::CommandBody;
 use crate::error::Failure;
 use crate::render;
 
@@ -9,9 +10,9 @@ pub(crate) async fn run(
     context: &Context,
     rollout: &str,
     verb: &str,
-    full: bool,
+    body: &CommandBody,
 ) -> Result<(), Failure> {
-    let status = context.controller.steer(rollout, verb, full).await?;
+    let status = context.controller.steer(rollout, verb, body).await?;
     context.output.print(
         || render::controlled(&status),
         |paint| render::steered_text(verb, &status, paint),

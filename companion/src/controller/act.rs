@@ -20,6 +20,7 @@ use super::hooks::{self, Payload};
 use super::prometheus;
 use crate::envoy::{Admin, Fleet};
 use crate::error::Error;
+use crate::http;
 
 /// How many answers wait at most.
 const QUEUE: usize = 256;
@@ -62,14 +63,14 @@ struct HttpClients {
 
 impl HttpClients {
     fn new() -> Self {
-        let built = |client: ClientBuilder| client.build().map_err(|error| hooks::cause(&error));
-        let client = crate::http::outside;
-        Self { plain: built(client().tls_certs_only(Vec::new())), tls: built(client()) }
+        let built = |client: ClientBuilder| client.build().map_err(|error| http::cause(&error));
+        let client = http::outside;
+        Self { plain: built(http::plain(client())), tls: built(client()) }
     }
 
     /// The client that can ask this address.
     fn for_url(&self, url: &str) -> &Result<Client, String> {
-        if url.starts_with("http://") { &self.plain } else { &self.tls }
+        if http::is_plain(url) { &self.plain } else { &self.tls }
     }
 }
 

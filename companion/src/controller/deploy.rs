@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use super::hooks::cause;
+use crate::http::cause;
 use crate::text::shortened;
 
 /// How many bytes of an output's end are kept.

@@ -3,21 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use canary_model::weight::Weight;
-use canary_rollout::HostClocks;
-use canary_rollout::action::{Action, Notification};
+use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::inputs::{EnvoyInput, Inputs, OperatorCommand};
-use canary_rollout::spec::Spec;
+use canary_rollout::inputs::{EnvoyInput, Inputs};
 use canary_rollout::state::{Phase, State};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Interval, MissedTickBehavior};
 
 use super::act::{Actor, Written};
+use super::channels::{Channels, Finished, Reporter, ServiceMode, turned_true};
+use super::clocks;
 use super::engine::{Effects, Engine};
+use super::orders::{CommandRequest, RolloutCommand};
+use super::releases::ReleaseEnd;
 use super::status::{Parts, Status};
 use crate::envoy::Admin;
 use crate::error::{Error, Failure, LeftBehind};
@@ -27,59 +26,6 @@ use crate::sentences;
 /// How long the controller waits after the rollout's end for notifications to be delivered.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How many commands wait at most.
-pub const QUEUE: usize = 16;
-
-/// A command on its way to the controller.
-#[derive(Debug)]
-pub struct CommandRequest {
-    /// What is asked for.
-    pub command: OperatorCommand,
-    /// Where the answer goes: the rollout's status after the command, or why it was refused.
-    pub reply: oneshot::Sender<Result<Arc<Status>, String>>,
-}
-
-/// Where the controller reports what happens. It renders: the controller itself only has data.
-pub trait Reporter {
-    /// An event as a sentence, for the notifications that carry one.
-    fn describe(&self, event: &RolloutEvent, spec: &Spec) -> String;
-
-    /// Reports new events.
-    ///
-    /// # Errors
-    /// If the report can't be written any more.
-    fn happened(
-        &mut self,
-        events: &[RolloutEvent],
-        spec: &Spec,
-        status: &Status,
-    ) -> Result<(), Error>;
-
-    /// Reports the status after a scrape.
-    ///
-    /// # Errors
-    /// If the report can't be written any more.
-    fn looked(&mut self, status: &Status) -> Result<(), Error>;
-
-    /// Whether the report shows why a rollout ended, so that the closing message needn't say it again.
-    fn shows_reason(&self) -> bool;
-
-    /// Reports a notification that was given up `within` after the rollout's end.
-    fn undelivered(&mut self, notice: &Notification, spec: &Spec, within: Duration);
-
-    /// Reports a warning outside of the events.
-    fn remark(&mut self, text: &str);
-}
-
-/// Where commands come from, and where the status goes.
-#[derive(Debug)]
-pub struct Channels {
-    /// Operators' commands, from the API to the loop.
-    pub orders: mpsc::Receiver<CommandRequest>,
-    /// The current status, from the loop to the API.
-    pub status: watch::Sender<Arc<Status>>,
-}
-
 /// The loop of one rollout, with everything it owns.
 pub struct Controller<A> {
     engine: Engine,
@@ -87,7 +33,7 @@ pub struct Controller<A> {
     actor: Actor,
     channels: Channels,
     audience: A,
-    stay: bool,
+    service: ServiceMode,
     ended: bool,
     /// Since when the rollout has been at its end, with notifications still on their way.
     draining: Option<Instant>,
@@ -95,39 +41,21 @@ pub struct Controller<A> {
     failed: BTreeMap<String, String>,
     envoy_errors: u64,
     totals: RequestTotals,
+    /// Whether operators were told that the journal can't be written.
+    told_unwritten: bool,
 }
 
 enum Next {
     Scraped(Box<FleetScrape>),
     Ordered(CommandRequest),
+    Removed,
+    WrittenBack(String),
     Stop,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Error> {
-        let on = |kind| signal(kind).map_err(Error::System);
-        Ok(Self {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn any(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// The status of a rollout that has just begun or goes on.
 pub fn first_status(engine: &Engine) -> Status {
-    status(engine, &BTreeMap::new(), 0, None, &RequestTotals::default())
+    status(engine, &BTreeMap::new(), 0, None, &RequestTotals::default(), Vec::new())
 }
 
 fn status(
@@ -136,9 +64,12 @@ fn status(
     envoy_errors: u64,
     measured: Option<f64>,
     totals: &RequestTotals,
+    notes: Vec<String>,
 ) -> Status {
     let versions = engine.versions();
     Status::new(&Parts {
+        notes,
+        unwritten: engine.unwritten(),
         spec: engine.spec(),
         state: engine.state(),
         waits_for: sentences::waits_for(engine.blockers()),
@@ -154,13 +85,13 @@ fn status(
 }
 
 impl<A: Reporter> Controller<A> {
-    /// A controller; with `stay` it goes on serving after the rollout's end.
+    /// A controller of a rollout that begins or goes on.
     pub fn new(
         engine: Engine,
         scraper: FleetScraper,
         channels: Channels,
         audience: A,
-        stay: bool,
+        service: ServiceMode,
     ) -> Self {
         let ended = engine.has_ended();
         Self {
@@ -169,13 +100,14 @@ impl<A: Reporter> Controller<A> {
             actor: Actor::default(),
             channels,
             audience,
-            stay,
+            service,
             ended,
             draining: None,
             share: MeasuredShare::default(),
             failed: BTreeMap::new(),
             envoy_errors: 0,
             totals: RequestTotals::default(),
+            told_unwritten: false,
         }
     }
 
@@ -186,34 +118,45 @@ impl<A: Reporter> Controller<A> {
         Self { actor, ..self }
     }
 
-    /// Runs the rollout to its end, or until a signal. `under_way` is what was being asked and told
-    /// when an earlier controller was stopped.
+    /// Runs the rollout to its end, or until the process has to stop. `under_way` is what was being asked
+    /// and told when an earlier controller was stopped.
     ///
     /// # Errors
-    /// Where the rollout was rolled back, the controller was stopped, or the journal can't be written.
-    pub async fn run(mut self, tick: Duration, under_way: Vec<Action>) -> Result<(), Failure> {
-        let mut signals = Signals::new()?;
-        let mut ticks = tokio::time::interval(tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    /// Where the journal can't be written, or the report can't; never for a served rollout.
+    pub async fn run(&mut self, under_way: Vec<Action>) -> Result<Finished, Failure> {
         self.act(&under_way).await?;
         loop {
-            match self.next(&mut ticks, &mut signals).await {
-                Next::Stop if self.engine.state().phase().is_end() => {
-                    self.engine.end().map_err(Error::Journal)?;
-                    return self.conclude();
+            match self.next().await {
+                Next::Stop => {
+                    if self.engine.state().phase().is_end() {
+                        self.engine.end().await.map_err(Error::Journal)?;
+                    }
+                    return Ok(Finished::Stopped);
                 }
-                Next::Stop => return Err(self.stopped().into()),
-                Next::Ordered(order) => self.handle_command(order).await?,
+                Next::Removed => return Ok(Finished::Over),
+                Next::WrittenBack(ended_at) => self.engine.written_back(&ended_at).await,
+                Next::Ordered(request) => {
+                    if let Some(release) = self.handle(request).await? {
+                        return Ok(Finished::Release(release));
+                    }
+                }
                 Next::Scraped(scrape) => self.observe_fleet(*scrape).await?,
             }
-            if self.has_ended()? && !self.stay {
-                return self.conclude();
+            let ended = self.has_ended().await?;
+            self.tell_end();
+            if ended && self.service == ServiceMode::Alone {
+                return Ok(Finished::Over);
             }
         }
     }
 
-    /// Waits for what comes first. A scrape that a command interrupts has changed nothing.
-    async fn next(&mut self, ticks: &mut Interval, signals: &mut Signals) -> Next {
+    /// What the loop had, for whoever goes on with it.
+    pub fn into_parts(self) -> (Engine, Channels, A) {
+        (self.engine, self.channels, self.audience)
+    }
+
+    /// Waits for what comes first. A look that a command interrupts has changed nothing.
+    async fn next(&mut self) -> Next {
         let state = self.engine.state();
         let expected = ExpectedWeights {
             now: expected_weight(state),
@@ -221,16 +164,15 @@ impl<A: Reporter> Controller<A> {
             at_age: state.weight_at_age(),
         };
         let starting = state.phase() == Phase::Pending;
-        let scraper = &mut self.scraper;
-        let scrape = async {
-            ticks.tick().await;
-            scraper.scrape(expected, starting).await
-        };
+        let (scraper, ended) = (&mut self.scraper, self.ended);
+        let Channels { orders, stop, removed, desk, .. } = &mut self.channels;
         tokio::select! {
             biased;
-            () = signals.any() => Next::Stop,
-            Some(order) = self.channels.orders.recv() => Next::Ordered(order),
-            scrape = scrape => Next::Scraped(Box::new(scrape)),
+            () = turned_true(stop) => Next::Stop,
+            Some(order) = orders.recv() => Next::Ordered(order),
+            () = turned_true(removed), if ended => Next::Removed,
+            ended_at = desk.next_written_back() => Next::WrittenBack(ended_at),
+            scrape = scraper.scrape(expected, starting) => Next::Scraped(Box::new(scrape)),
         }
     }
 
@@ -240,15 +182,21 @@ impl<A: Reporter> Controller<A> {
         self.envoy_errors += errors.len() as u64;
         let weight = expected_weight(self.engine.state());
         self.share.add(Instant::now(), Some(weight), requests.unwrap_or_default());
-        notes.iter().for_each(|note| self.audience.remark(note));
         if self.ended {
             // Nothing is decided any more, and so there is nothing to write down.
             self.restore(&envoys).await;
             self.publish();
+            self.remark(&notes);
             return Ok(self.audience.looked(&self.channels.status.borrow())?);
         }
-        self.step(Inputs { envoys, observation, ..Inputs::default() }).await?;
+        self.step(Inputs { envoys, observation, ..Inputs::default() }, None).await?;
+        self.remark(&notes);
         Ok(self.audience.looked(&self.channels.status.borrow())?)
+    }
+
+    /// Tells what an operator should know, once the status that goes with it is there to be asked for.
+    fn remark(&mut self, notes: &[String]) {
+        notes.iter().for_each(|note| self.audience.remark(note));
     }
 
     /// Gives Envoys that have restarted since the end their final state back, only where it is missing. What
@@ -277,9 +225,26 @@ impl<A: Reporter> Controller<A> {
         }
     }
 
-    async fn handle_command(&mut self, order: CommandRequest) -> Result<(), Failure> {
-        let seen = Inputs { commands: vec![order.command], ..Inputs::default() };
-        let effects = self.step(seen).await?;
+    /// Obeys or refuses; gives a release that is to begin now.
+    async fn handle(&mut self, request: CommandRequest) -> Result<Option<CommandRequest>, Failure> {
+        let command = match (&request.order, self.service) {
+            (RolloutCommand::Steer(command), _) => *command,
+            (RolloutCommand::Start(_), ServiceMode::Served) if self.ended => {
+                return Ok(Some(request));
+            }
+            (RolloutCommand::Start(_), ServiceMode::Served) => {
+                let phase = self.engine.state().phase();
+                request.refuse(&format!("a release is under way already: it is {phase}"));
+                return Ok(None);
+            }
+            (RolloutCommand::Start(_), ServiceMode::Alone | ServiceMode::Stays) => {
+                request.refuse("`canaryctl run` runs one release; `canaryctl serve` starts others");
+                return Ok(None);
+            }
+        };
+        let CommandRequest { reason, reply, .. } = request;
+        let seen = Inputs { commands: vec![command], ..Inputs::default() };
+        let effects = self.step(seen, reason).await?;
         let refused = effects
             .replies
             .into_iter()
@@ -287,16 +252,18 @@ impl<A: Reporter> Controller<A> {
             .map(|refusal| sentences::refusal(&refusal));
         let status = Arc::clone(&self.channels.status.borrow());
         // Who asked may have gone away.
-        let _ = order.reply.send(refused.map_or(Ok(status), Err));
-        Ok(())
+        let _ = reply.send(refused.map_or(Ok(status), Err));
+        Ok(None)
     }
 
     /// Core's step, on the disk before anything of it is done.
-    async fn step(&mut self, mut seen: Inputs) -> Result<Effects, Failure> {
+    async fn step(&mut self, mut seen: Inputs, reason: Option<String>) -> Result<Effects, Failure> {
         self.actor.collect(&mut seen);
-        let effects = self.engine.advance(seen, now()).map_err(Error::Journal)?;
+        let effects =
+            self.engine.advance(seen, clocks::now(), reason).await.map_err(Error::Journal)?;
         self.act(&effects.actions).await?;
         self.publish();
+        self.tell_unwritten();
         if !effects.events.is_empty() {
             let (spec, status) = (self.engine.spec(), self.channels.status.borrow());
             self.audience.happened(&effects.events, spec, &status)?;
@@ -310,7 +277,8 @@ impl<A: Reporter> Controller<A> {
         let fleet = self.scraper.fleet();
         let Written { results } = self.actor.act(actions, spec, state, fleet, describe).await;
         let nowhere = |error: &Option<Error>| matches!(error, Some(Error::NoAdminLayer { .. }));
-        if !results.is_empty() && results.values().all(nowhere) {
+        let alone = self.service != ServiceMode::Served;
+        if alone && !results.is_empty() && results.values().all(nowhere) {
             let errors: Vec<Error> = results.into_values().flatten().collect();
             let total = errors.len();
             return Failure::of_some(errors, total).map_or(Ok(()), Err);
@@ -331,13 +299,17 @@ impl<A: Reporter> Controller<A> {
 
     fn publish(&self) {
         let share = self.share.share();
-        let status = status(&self.engine, &self.failed, self.envoy_errors, share, &self.totals);
+        let notes = (self.channels.notes)();
+        let (failed, errors) = (&self.failed, self.envoy_errors);
+        let mut status = status(&self.engine, failed, errors, share, &self.totals, notes);
+        let registry = self.channels.desk.shown().borrow().clone();
+        status.waits_for = sentences::joined(status.waits_for, registry);
         self.channels.status.send_replace(Arc::new(status));
     }
 
     /// Whether it is over; the first time that goes into the journal. Notifications are waited for, but
     /// not long: whoever is not there to be told must not hold the end.
-    fn has_ended(&mut self) -> Result<bool, Failure> {
+    async fn has_ended(&mut self) -> Result<bool, Failure> {
         let state = self.engine.state();
         let at_end = state.phase().is_end();
         let late = at_end && self.draining.get_or_insert_with(Instant::now).elapsed() > DRAIN;
@@ -346,13 +318,38 @@ impl<A: Reporter> Controller<A> {
         }
         let over = state.is_over() || late || (at_end && self.ended);
         if over {
-            self.engine.end().map_err(Error::Journal)?;
+            self.engine.end().await.map_err(Error::Journal)?;
             if !self.ended {
                 self.report_end();
             }
         }
         self.ended = over;
         Ok(over)
+    }
+
+    /// Tells operators, once each time, that the journal can't be written, or can again.
+    fn tell_unwritten(&mut self) {
+        let (rollout, unwritten) = (&self.engine.spec().rollout, self.engine.unwritten());
+        if self.told_unwritten == unwritten.is_some() {
+            return;
+        }
+        let text = match unwritten {
+            Some(why) => format!("{rollout}: the journal can't be written, so it holds: {why}"),
+            None => format!("{rollout}: the journal can be written again"),
+        };
+        self.told_unwritten = unwritten.is_some();
+        self.audience.remark(&text);
+    }
+
+    /// Tells a registry of an end that has yet to be written back.
+    fn tell_end(&self) {
+        let end = self.engine.to_write_back().map(|ended_at| ReleaseEnd {
+            versions: self.engine.versions().clone(),
+            phase: self.engine.state().phase(),
+            reason: self.engine.state().ending().map(sentences::termination),
+            ended_at: ended_at.to_owned(),
+        });
+        self.channels.desk.tell(end);
     }
 
     /// Names the notifications that weren't delivered in time.
@@ -362,7 +359,14 @@ impl<A: Reporter> Controller<A> {
         }
     }
 
-    fn conclude(&self) -> Result<(), Failure> {
+    /// How a rollout that has ended, or was stopped, is told at the end of its process.
+    ///
+    /// # Errors
+    /// Where the rollout was rolled back, or the controller was stopped before its end.
+    pub fn conclude(&self) -> Result<(), Failure> {
+        if !self.engine.state().phase().is_end() {
+            return Err(self.stopped().into());
+        }
         if self.engine.state().phase() != Phase::Degraded {
             return Ok(());
         }
@@ -391,13 +395,4 @@ impl<A: Reporter> Controller<A> {
 fn expected_weight(state: &State) -> Weight {
     let target = state.target().map(|target| target.weight);
     target.or_else(|| state.final_weight()).unwrap_or_default()
-}
-
-/// The host's clocks: the time since boot for durations, and the time of day for people.
-fn now() -> HostClocks {
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
-    let nanos = u32::try_from(boot.tv_nsec).unwrap_or(0);
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    HostClocks { monotonic: Duration::new(seconds, nanos), unix: unix.as_secs() }
 }

@@ -12,7 +12,7 @@ use reqwest::Client;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::http::root_cause;
+use crate::http::cause;
 
 /// The longest that telling a hook may take.
 const TELL_WITHIN: Duration = Duration::from_secs(10);
@@ -103,12 +103,4 @@ async fn post(
         .body(body);
     let answer = request.send().await.map_err(|error| cause(&error))?;
     Ok(answer.status())
-}
-
-/// What happened, without the URL, which may hold a secret.
-pub(super) fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    root_cause(error)
 }

@@ -9,7 +9,7 @@ use reqwest::{Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::hooks::cause;
+use crate::http::{self, cause};
 use crate::text::shortened;
 
 /// The longest that an answer may take, its body included.
@@ -62,13 +62,9 @@ async fn ask(http: &Client, spec: &PrometheusSpec) -> Result<Vec<f64>, String> {
             "{status}, and the answer is compressed ({encoding}), which was not asked for"
         ));
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| cause(&error))? {
-        if body.len() + chunk.len() > LIMIT {
-            return Err(format!("{status}, and an answer of more than {LIMIT} bytes"));
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let body = http::body(&mut answer, LIMIT).await.map_err(|error| cause(&error))?;
+    let too_long = || format!("{status}, and an answer of more than {LIMIT} bytes");
+    let body = body.ok_or_else(too_long)?;
     let kind = answer.headers().get(header::CONTENT_TYPE);
     let kind = kind.map(|kind| String::from_utf8_lossy(kind.as_bytes()).into_owned());
     read(status, kind.as_deref(), &body)

@@ -6,23 +6,26 @@
 //! record now and then keeps that short.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
 use canary_judge::verdict::Verdict;
 use canary_model::histogram::Histogram;
-use canary_model::role::Role;
+use canary_model::redact::redacted;
 use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
 use canary_rollout::event::{CommandReply, RolloutEvent};
 use canary_rollout::inputs::Inputs;
 use canary_rollout::state::Phase;
 use canary_rollout::termination::TerminationReason;
+use canary_rollout::versions::ReleaseVersions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::deploy::RegistrySource;
 use super::distributions::Distributions;
+use crate::journal::timestamp;
 use crate::sentences;
 
 /// The version of what records mean. A journal of another one is resumed with a new epoch.
@@ -47,10 +50,22 @@ pub enum JournalRecord {
     State(StateSnapshot),
     /// The rollout is over.
     End(End),
+    /// The end was written back to the registry. It stands behind the end and begins nothing.
+    WrittenBack(WrittenBack),
+}
+
+/// That an end was written back to where the release came from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WrittenBack {
+    /// The time of day, for people; no decision reads it.
+    pub at: String,
+    /// The `at` of the end that was written back.
+    pub ended_at: String,
 }
 
 /// How a rollout began.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Start {
     /// The version of the records' meaning; see [`FORMAT`].
@@ -69,6 +84,9 @@ pub struct Start {
     /// The owner that Envoys may still show, of a controller that has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predecessor: Option<String>,
+    /// The version that this controller had released when this release began; it was stable then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_last: Option<String>,
     /// The version labels of both roles at the start.
     pub versions: Pair<Option<String>>,
     /// Those of them that somebody named: the command line, the file or a registry.
@@ -82,6 +100,25 @@ pub struct Start {
     pub released: bool,
     /// The version of `canaryctl`.
     pub canaryctl: String,
+}
+
+impl Start {
+    /// The start of a rollout of this file, now, that takes nothing over.
+    pub fn new(rollout: &str, source: &str, owner: String, release: ReleaseVersions) -> Self {
+        let ReleaseVersions { named, versions } = release;
+        Self {
+            format: FORMAT,
+            at: timestamp(SystemTime::now()),
+            rollout: rollout.to_owned(),
+            // Journals are shown and shared: the file's secrets stay in the file.
+            file: redacted(source),
+            owner,
+            named,
+            versions,
+            canaryctl: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Self::default()
+        }
+    }
 }
 
 /// For serde, which passes references.
@@ -117,6 +154,9 @@ pub struct StepRecord {
     /// What became of commands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replies: Vec<CommandReply>,
+    /// Why the commands were given, in the words of whoever gave them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The verdicts with their numbers, where something happened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Value>,
@@ -181,8 +221,7 @@ impl StateSnapshot {
 
     /// What was recorded since the rollout's start.
     pub fn distributions(&self) -> Pair<Distributions> {
-        let roles = Pair { stable: Role::Stable, canary: Role::Canary };
-        roles.map(|role| Distributions {
+        Pair::ROLES.map(|role| Distributions {
             time_us: self.times.get(role).clone(),
             ttfb_us: self.ttfb.get(role).clone(),
             gap_us: self.gap.get(role).clone(),

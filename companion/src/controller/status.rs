@@ -63,6 +63,19 @@ pub struct Status {
     pub decisions: u64,
     /// Requests to Envoys that failed since this process began.
     pub envoy_errors: u64,
+    /// What else operators should know: a journal that can't be written, a file that is broken or waits.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Whether no release has begun yet: nothing is under way and nothing is over.
+    #[serde(default)]
+    pub idle: bool,
+    /// Whether the journal could be written last.
+    #[serde(default = "yes")]
+    pub journal_ok: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// The weights, in percent.
@@ -238,6 +251,10 @@ pub struct Parts<'a> {
     pub measured: Option<f64>,
     /// Requests and failures as the Envoys count them.
     pub totals: &'a RequestTotals,
+    /// What else operators should know; see [`Status::notes`].
+    pub notes: Vec<String>,
+    /// Why the journal can't be written; `None` if it can.
+    pub unwritten: Option<&'a str>,
 }
 
 impl Status {
@@ -283,6 +300,9 @@ impl Status {
             seconds: rounded(state.clock().as_secs_f64(), 3),
             decisions: parts.decisions,
             envoy_errors: parts.envoy_errors,
+            notes: notes(parts),
+            idle: false,
+            journal_ok: parts.unwritten.is_none(),
         }
     }
 
@@ -290,6 +310,13 @@ impl Status {
     pub const fn has_ended(&self) -> bool {
         self.phase.is_end()
     }
+}
+
+fn notes(parts: &Parts<'_>) -> Vec<String> {
+    let unwritten = parts
+        .unwritten
+        .map(|why| format!("the rollout holds, because its journal can't be written: {why}"));
+    parts.notes.iter().cloned().chain(unwritten).collect()
 }
 
 /// What was written last; at the end, what stays.

@@ -33,11 +33,7 @@ impl Admin {
     /// Where no HTTP client can be made of the address.
     pub fn new(address: &Address, deadline: Duration) -> Result<Self, Error> {
         let connect = deadline.min(DEADLINE_FOR_CONNECT);
-        // It speaks plain http, so the system's certificates needn't be read for it.
-        let client = crate::http::direct()
-            .tls_certs_only(Vec::new())
-            .connect_timeout(connect)
-            .timeout(deadline);
+        let client = crate::http::plain(crate::http::direct()).connect_timeout(connect);
         let unix = || Url::parse("http://admin.sock").ok();
         let (client, base) = match &address.route {
             Route::Url(url) => (client, Some(url.clone())),
@@ -51,6 +47,12 @@ impl Admin {
         let base = base.ok_or_else(|| unusable("no such address".to_owned()))?;
         let http = client.build().map_err(|error| unusable(error.to_string()))?;
         Ok(Self { http, base, url: url.clone(), deadline })
+    }
+
+    /// The same client and connections, with another deadline for every request.
+    #[must_use]
+    pub fn within(&self, deadline: Duration) -> Self {
+        Self { deadline, ..self.clone() }
     }
 
     /// How messages and results call this Envoy.
@@ -162,7 +164,7 @@ impl Admin {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.http.request(method, url)
+        self.http.request(method, url).timeout(self.deadline)
     }
 
     /// Sends a request and reads the answer to its end, or to the limit.

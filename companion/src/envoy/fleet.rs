@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::{Admin, EnvoyUrl};
+use super::{Address, Admin, EnvoyUrl};
 use crate::error::Error;
 
 /// The most requests under way at once.
@@ -19,13 +19,6 @@ pub struct EnvoyReply<T> {
     pub url: String,
     /// What came of the request.
     pub result: Result<T, Error>,
-}
-
-impl<T> EnvoyReply<T> {
-    /// The same reply with another value.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> EnvoyReply<U> {
-        EnvoyReply { url: self.url, result: self.result.map(change) }
-    }
 }
 
 /// The Envoys behind some URLs. One whose name has no address is a member that can't be reached.
@@ -43,26 +36,21 @@ struct Member {
 impl Fleet {
     /// Resolves the URLs; every request to every member then ends within `deadline`.
     pub async fn resolve(urls: &[EnvoyUrl], deadline: Duration) -> Self {
-        let resolved = stream::iter(urls)
-            .map(|url| async move { (url, in_time(url, deadline).await) })
-            .buffered(AT_ONCE);
-        let resolved: Vec<_> = resolved.collect().await;
-        let (mut members, mut seen) = (Vec::new(), BTreeSet::new());
-        for (envoy, addresses) in resolved {
-            match addresses {
-                // An Envoy that was named twice must not be counted twice.
-                Ok(addresses) => members.extend(
-                    addresses.iter().filter(|address| seen.insert(address.identity())).map(
-                        |address| Member {
-                            url: address.url.clone(),
-                            admin: Admin::new(address, deadline).map_err(|error| error.to_string()),
-                        },
-                    ),
-                ),
-                Err(cause) => members.push(Member { url: envoy.to_string(), admin: Err(cause) }),
-            }
-        }
-        Self { members }
+        let client = |address: &Address| Admin::new(address, deadline);
+        Self::from_places(locate(urls, deadline).await, client)
+    }
+
+    /// The Envoys at some places, each with the client that `client` makes for it.
+    pub fn from_places(
+        places: Vec<Located>,
+        mut client: impl FnMut(&Address) -> Result<Admin, Error>,
+    ) -> Self {
+        let member = |Located { url, address }| {
+            let admin =
+                address.and_then(|address| client(&address).map_err(|error| error.to_string()));
+            Member { url, admin }
+        };
+        Self { members: places.into_iter().map(member).collect() }
     }
 
     /// Whether a URL stands for no Envoy now because its name could not be resolved.
@@ -129,8 +117,39 @@ impl Fleet {
     }
 }
 
+/// Where a URL led to.
+#[derive(Debug)]
+pub struct Located {
+    /// How results call the Envoy, or the URL that led nowhere.
+    pub url: String,
+    /// Its address, or why there is none.
+    pub address: Result<Address, String>,
+}
+
+/// Finds the Envoys behind some URLs, each once, however often it was named.
+pub async fn locate(urls: &[EnvoyUrl], deadline: Duration) -> Vec<Located> {
+    let resolved = stream::iter(urls)
+        .map(|url| async move { (url, in_time(url, deadline).await) })
+        .buffered(AT_ONCE);
+    let resolved: Vec<_> = resolved.collect().await;
+    let (mut places, mut seen) = (Vec::new(), BTreeSet::new());
+    for (envoy, addresses) in resolved {
+        match addresses {
+            // An Envoy that was named twice must not be counted twice.
+            Ok(addresses) => places.extend(
+                addresses
+                    .into_iter()
+                    .filter(|address| seen.insert(address.identity()))
+                    .map(|address| Located { url: address.url.clone(), address: Ok(address) }),
+            ),
+            Err(cause) => places.push(Located { url: envoy.to_string(), address: Err(cause) }),
+        }
+    }
+    places
+}
+
 /// The addresses of a URL, found within a deadline.
-async fn in_time(envoy: &EnvoyUrl, deadline: Duration) -> Result<Vec<super::Address>, String> {
+async fn in_time(envoy: &EnvoyUrl, deadline: Duration) -> Result<Vec<Address>, String> {
     let late = |_| "its name could not be resolved in time".to_owned();
     tokio::time::timeout(deadline, envoy.resolve()).await.map_err(late)?
 }

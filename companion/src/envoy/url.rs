@@ -38,7 +38,7 @@ pub(super) enum Route {
 
 impl Address {
     /// What two addresses of the same Envoy have in common, however they were named.
-    pub(super) fn identity(&self) -> String {
+    pub fn identity(&self) -> String {
         let literal = |url: &Url| {
             let port = url.port_or_known_default().unwrap_or(80);
             format!("{}:{port}", url.host_str().unwrap_or(""))

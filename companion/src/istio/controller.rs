@@ -1,70 +1,67 @@
-//! canaryctl, one for each rollout: in pods of their own over all the gateway's pods, or beside the one
-//! gateway.
+//! canaryctl, one for all rollouts of the gateway: in a pod of its own over all the gateway's pods, or
+//! beside the one gateway.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{
-    ADMIN_PORT, CONTROL_PORT, ControllerLocation, DeployedRollout, Istio, Section, object,
-    with_spec,
-};
+use super::{ADMIN_PORT, CONTROL_PORT, ControllerLocation, Istio, Section, object, with_spec};
 
 /// The user that canaryctl's image runs as.
 const USER: u32 = 65532;
+/// The name of the controller's Deployment, container and volume claim.
+const CONTROLLER: &str = "canaryctl";
+/// The ConfigMap that is the watched folder, and where it is mounted.
+const FILES: &str = "canaryctl-rollouts";
+const FOLDER: &str = "/etc/canaryctl/rollouts";
 const STATE: &str = "/var/lib/canaryctl";
 /// The headless service that stands for all the gateway's pods.
 const CONTROL: &str = "canary-control";
-
-/// The port of a controller's page and API, on loopback. In a gateway's pod, each further controller has
-/// the next one.
-const LISTEN_PORT: u16 = 8411;
+/// Storage for one rollout's journal, in MiB.
+const JOURNAL_MIB: usize = 256;
 
 pub(super) fn section(istio: &Istio) -> Section {
-    let shared =
-        istio.rollouts.iter().flat_map(|one| [rollout_file(istio, one), journal(istio, one)]);
+    let shared = [rollout_files(istio), journals(istio)];
     let (about, rest): (&'static [&'static str], Vec<Value>) = match istio.options.controller {
-        ControllerLocation::Pods => {
-            let common = [headless(istio), policy(istio)];
-            let deployments = istio.rollouts.iter().map(|one| deployment(istio, one));
-            (
-                &[
-                    "canaryctl over all the gateway's pods: the headless service's name stands for every one of them.",
-                    "Whoever reaches the control port sets the weight; the NetworkPolicy lets only canaryctl in, if the",
-                    "cluster's network enforces such policies. It needs no rights in Kubernetes.",
-                ],
-                common.into_iter().chain(deployments).collect(),
-            )
-        }
+        ControllerLocation::Pods => (
+            &[
+                "canaryctl over all the gateway's pods: the headless service's name stands for every one of them.",
+                "It serves every rollout file of the ConfigMap; `canaryctl start NAME` starts a release.",
+                "Whoever reaches the control port sets the weight; the NetworkPolicy lets only canaryctl in, if the",
+                "cluster's network enforces such policies. It needs no rights in Kubernetes.",
+            ],
+            vec![headless(istio), policy(istio), deployment(istio)],
+        ),
         ControllerLocation::Sidecar => (
             &[
-                "canaryctl beside the gateway, on the admin's loopback port: nothing is opened to the network. Use one",
+                "canaryctl beside the gateway, on the admin's loopback port: nothing is opened to the network.",
+                "It serves every rollout file of the ConfigMap; `canaryctl start NAME` starts a release. Use one",
                 "gateway pod only, because each canaryctl would judge only its own pod's traffic. It needs no rights in",
                 "Kubernetes. (To add it to a gateway that you have, copy the container and the volumes.)",
             ],
             vec![gateway(istio)],
         ),
     };
-    Section { about, documents: shared.chain(rest).collect() }
+    Section { about, documents: shared.into_iter().chain(rest).collect() }
 }
 
-fn name(one: &DeployedRollout) -> String {
-    format!("canaryctl-{}", one.object)
-}
-
-fn rollout_file(istio: &Istio, one: &DeployedRollout) -> Value {
-    let mut map = object("v1", "ConfigMap", &name(one), istio.namespace());
+/// The folder that the controller watches: one file for each rollout.
+fn rollout_files(istio: &Istio) -> Value {
+    let file = |rollout: &str| format!("{rollout}.yaml");
+    let files = istio.rollouts.iter().map(|one| (file(&one.rollout.name), json!(one.file)));
+    let mut map = object("v1", "ConfigMap", FILES, istio.namespace());
     if let Some(fields) = map.as_object_mut() {
-        fields.insert("data".to_owned(), json!({"rollout.yaml": one.file}));
+        fields.insert("data".to_owned(), Value::Object(files.collect::<Map<String, Value>>()));
     }
     map
 }
 
-/// The volume for the journal, from which the controller continues after a restart.
-fn journal(istio: &Istio, one: &DeployedRollout) -> Value {
+/// The volume for the journals, from which the controller continues after a restart.
+fn journals(istio: &Istio) -> Value {
+    let storage = format!("{}Mi", JOURNAL_MIB * istio.rollouts.len());
     let spec = json!({
         "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": "256Mi"}},
+        "resources": {"requests": {"storage": storage}},
     });
-    with_spec(object("v1", "PersistentVolumeClaim", &name(one), istio.namespace()), spec)
+    with_spec(object("v1", "PersistentVolumeClaim", CONTROLLER, istio.namespace()), spec)
 }
 
 fn headless(istio: &Istio) -> Value {
@@ -89,7 +86,7 @@ fn policy(istio: &Istio) -> Value {
                 open("UDP", 1, u16::MAX),
             ]},
             {
-                "from": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "canaryctl"}}}],
+                "from": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": CONTROLLER}}}],
                 "ports": [{"protocol": "TCP", "port": CONTROL_PORT}],
             },
         ],
@@ -97,30 +94,26 @@ fn policy(istio: &Istio) -> Value {
     with_spec(object("networking.k8s.io/v1", "NetworkPolicy", CONTROL, istio.namespace()), spec)
 }
 
-fn deployment(istio: &Istio, one: &DeployedRollout) -> Value {
+fn deployment(istio: &Istio) -> Value {
     let labels = json!({
-        "app.kubernetes.io/name": "canaryctl",
-        "app.kubernetes.io/instance": one.object,
+        "app.kubernetes.io/name": CONTROLLER,
         // Its connections to the pods are plain HTTP, one to each pod.
         "sidecar.istio.io/inject": "false",
     });
-    let host = format!("{CONTROL}.{}.svc", istio.namespace());
-    let envoy = format!("http://{host}:{CONTROL_PORT}");
+    let envoy = format!("http://{CONTROL}.{}.svc:{CONTROL_PORT}", istio.namespace());
     let spec = json!({
         "replicas": 1,
-        // Never two at once: they would compete for the journal.
+        // Never two at once: they would compete for the journals.
         "strategy": {"type": "Recreate"},
-        "selector": {"matchLabels": {
-            "app.kubernetes.io/name": "canaryctl", "app.kubernetes.io/instance": one.object,
-        }},
+        "selector": {"matchLabels": {"app.kubernetes.io/name": CONTROLLER}},
         "template": {"metadata": {"labels": labels}, "spec": {
             "automountServiceAccountToken": false,
             "securityContext": {"fsGroup": USER},
-            "containers": [Container::alone(&envoy).document(istio, one)],
-            "volumes": Container::alone(&envoy).volumes(one),
+            "containers": [container(istio, &envoy)],
+            "volumes": volumes(),
         }},
     });
-    with_spec(object("apps/v1", "Deployment", &name(one), istio.namespace()), spec)
+    with_spec(object("apps/v1", "Deployment", CONTROLLER, istio.namespace()), spec)
 }
 
 fn gateway(istio: &Istio) -> Value {
@@ -129,14 +122,6 @@ fn gateway(istio: &Istio) -> Value {
         fields.insert("sidecar.istio.io/inject".to_owned(), json!("true"));
     }
     let envoy = format!("http://127.0.0.1:{ADMIN_PORT}");
-    // `auto`: Istio's injection completes the gateway's container.
-    let mut containers = vec![json!({"name": "istio-proxy", "image": "auto"})];
-    let mut volumes = Vec::new();
-    for (at, one) in (0..).zip(&istio.rollouts) {
-        let container = Container { envoy: &envoy, number: at };
-        containers.push(container.document(istio, one));
-        volumes.extend(container.volumes(one));
-    }
     let spec = json!({
         "replicas": 1,
         "strategy": {"type": "Recreate"},
@@ -145,82 +130,46 @@ fn gateway(istio: &Istio) -> Value {
             "metadata": {"labels": labels, "annotations": {"inject.istio.io/templates": "gateway"}},
             "spec": {
                 "securityContext": {"fsGroup": USER},
-                "containers": containers,
-                "volumes": volumes,
+                // `auto`: Istio's injection completes the gateway's container.
+                "containers": [{"name": "istio-proxy", "image": "auto"}, container(istio, &envoy)],
+                "volumes": volumes(),
             },
         },
     });
     with_spec(object("apps/v1", "Deployment", &istio.options.gateway.1, istio.namespace()), spec)
 }
 
-/// How one controller's container differs from another's in the same pod.
-struct Container<'a> {
-    /// The URL of the Envoys.
-    envoy: &'a str,
-    /// Which of the pod's controllers it is, from 0.
-    number: u16,
+/// The controller's container, for the Envoys at this URL.
+fn container(istio: &Istio, envoy: &str) -> Value {
+    json!({
+        "name": CONTROLLER,
+        "image": istio.options.images.canaryctl,
+        "args": ["serve", FOLDER, "--state", STATE, "--envoy", envoy],
+        // For an operator who calls canaryctl in this container.
+        "env": [{"name": "CANARYCTL_ENVOYS", "value": envoy}],
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "readOnlyRootFilesystem": true,
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "32Mi"},
+            "limits": {"memory": "128Mi"},
+        },
+        "volumeMounts": [
+            // A directory: a `subPath` mount would never change.
+            {"name": "rollouts", "mountPath": FOLDER, "readOnly": true},
+            {"name": "journals", "mountPath": STATE},
+        ],
+    })
 }
 
-impl<'a> Container<'a> {
-    /// The only controller of its pod.
-    fn alone(envoy: &'a str) -> Self {
-        Self { envoy, number: 0 }
-    }
-
-    /// What the names of the container and of its volumes end with.
-    fn suffix(&self) -> String {
-        if self.number == 0 { String::new() } else { format!("-{}", self.number + 1) }
-    }
-
-    fn document(&self, istio: &Istio, one: &DeployedRollout) -> Value {
-        let (envoy, suffix) = (self.envoy, self.suffix());
-        let journal = format!("{STATE}/{}.jsonl", one.rollout.name);
-        let mut arguments = json!([
-            "run",
-            "/etc/canaryctl/rollout.yaml",
-            "--stay",
-            "--envoy",
-            envoy,
-            "--journal",
-            journal,
-        ]);
-        // For an operator who calls canaryctl in this container.
-        let mut environment = vec![json!({"name": "CANARYCTL_ENVOYS", "value": envoy})];
-        if let (true, Some(list)) = (self.number > 0, arguments.as_array_mut()) {
-            let port = LISTEN_PORT + self.number;
-            list.extend([json!("--listen"), json!(format!("127.0.0.1:{port}"))]);
-            let controller = format!("http://127.0.0.1:{port}");
-            environment.push(json!({"name": "CANARYCTL_CONTROLLER", "value": controller}));
-        }
-        json!({
-            "name": format!("canaryctl{suffix}"),
-            "image": istio.options.images.canaryctl,
-            "env": environment,
-            "args": arguments,
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": USER,
-                "readOnlyRootFilesystem": true,
-                "allowPrivilegeEscalation": false,
-                "capabilities": {"drop": ["ALL"]},
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "resources": {
-                "requests": {"cpu": "10m", "memory": "32Mi"},
-                "limits": {"memory": "128Mi"},
-            },
-            "volumeMounts": [
-                {"name": format!("rollout{suffix}"), "mountPath": "/etc/canaryctl", "readOnly": true},
-                {"name": format!("journal{suffix}"), "mountPath": STATE},
-            ],
-        })
-    }
-
-    fn volumes(&self, one: &DeployedRollout) -> Vec<Value> {
-        let suffix = self.suffix();
-        vec![
-            json!({"name": format!("rollout{suffix}"), "configMap": {"name": name(one)}}),
-            json!({"name": format!("journal{suffix}"), "persistentVolumeClaim": {"claimName": name(one)}}),
-        ]
-    }
+fn volumes() -> Value {
+    json!([
+        {"name": "rollouts", "configMap": {"name": FILES}},
+        {"name": "journals", "persistentVolumeClaim": {"claimName": CONTROLLER}},
+    ])
 }

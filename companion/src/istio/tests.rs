@@ -238,8 +238,11 @@ fn rollouts_of_one_gateway_share_one_plugin() {
     assert_eq!(plugins[0]["spec"]["pluginConfig"], filter);
     assert_eq!(of_kind(&documents, "NetworkPolicy").len(), 1);
     for kind in ["ConfigMap", "PersistentVolumeClaim"] {
-        assert_eq!(of_kind(&documents, kind).len(), 2, "a file and a journal for each");
+        assert_eq!(of_kind(&documents, kind).len(), 1, "one folder of files, one of journals");
     }
+    let data = &of(&documents, "ConfigMap", "canaryctl-rollouts")["data"];
+    let files = json!({"cart.yaml": "rollout: cart\n", "search.yaml": "rollout: search\n"});
+    assert_eq!(data, &files);
     let services = of_kind(&documents, "VirtualService");
     let hosts: Vec<&Value> = services.iter().map(|one| &one["spec"]["hosts"]).collect();
     assert_eq!(hosts, [&json!(["shop.example.com"]), &json!(["*.example.com"])]);
@@ -252,25 +255,36 @@ fn rollouts_of_one_gateway_share_one_plugin() {
     assert_eq!(routes(services[1]), search);
 }
 
-/// A gateway of one pod has a controller for each rollout, on a port and with volumes of its own.
+/// One controller serves the folder of all rollout files, wherever it runs.
 #[test]
-fn two_controllers_in_one_pod_do_not_meet() {
-    let (filter, names) = two_rollouts();
-    let options = Options { controller: ControllerLocation::Sidecar, ..without_images() };
-    let documents = documents(&read(files(&names), filter, options).unwrap());
-    let gateway = of(&documents, "Deployment", "public");
-    let pod = &gateway["spec"]["template"]["spec"];
-    let names = |list: &Value| {
-        let list = list.as_array().unwrap().iter();
-        list.map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    assert_eq!(names(&pod["containers"]), ["istio-proxy", "canaryctl", "canaryctl-2"]);
-    assert_eq!(names(&pod["volumes"]), ["rollout", "journal", "rollout-2", "journal-2"]);
-    assert_eq!(pod["volumes"][2]["configMap"]["name"], "canaryctl-search");
-    let second = &pod["containers"][2];
-    let args = second["args"].as_array().unwrap();
-    assert!(args.ends_with(&[json!("--listen"), json!("127.0.0.1:8412")]), "{args:?}");
-    assert_eq!(second["volumeMounts"][0]["name"], "rollout-2");
+fn one_controller_serves_all_rollouts() {
+    for (location, name, envoy) in [
+        (ControllerLocation::Pods, "canaryctl", "http://canary-control.edge.svc:19901"),
+        (ControllerLocation::Sidecar, "public", "http://127.0.0.1:15000"),
+    ] {
+        let (filter, names) = two_rollouts();
+        let options = Options { controller: location, ..without_images() };
+        let documents = documents(&read(files(&names), filter, options).unwrap());
+        let pod = &of(&documents, "Deployment", name)["spec"]["template"]["spec"];
+        let containers = pod["containers"].as_array().unwrap();
+        let controllers: Vec<_> =
+            containers.iter().filter(|one| one["name"] == "canaryctl").collect();
+        assert_eq!(controllers.len(), 1, "{location:?}");
+        let args = ["serve", "/etc/canaryctl/rollouts", "--state", "/var/lib/canaryctl"];
+        let args = [&args[..], &["--envoy", envoy]].concat();
+        assert_eq!(controllers[0]["args"], json!(args));
+        // What is mounted is what the arguments name, and each volume exists.
+        let volume = |at: usize, kind: &str, field: &str| pod["volumes"][at][kind][field].clone();
+        let mounts = controllers[0]["volumeMounts"].as_array().unwrap();
+        let mounted: Vec<_> = mounts.iter().map(|one| (&one["name"], &one["mountPath"])).collect();
+        let named = [json!("rollouts"), json!("journals")];
+        assert_eq!(mounted, [(&named[0], &json!(args[1])), (&named[1], &json!(args[3]))]);
+        assert_eq!(named, [pod["volumes"][0]["name"].clone(), pod["volumes"][1]["name"].clone()]);
+        assert!(mounts.iter().all(|mount| mount.get("subPath").is_none()));
+        of(&documents, "ConfigMap", volume(0, "configMap", "name").as_str().unwrap());
+        let claim = volume(1, "persistentVolumeClaim", "claimName");
+        of(&documents, "PersistentVolumeClaim", claim.as_str().unwrap());
+    }
 }
 
 /// Two rollouts of one service, on different paths: its Service, rule and Deployments appear once.

@@ -91,6 +91,18 @@ pub fn records<R: DeserializeOwned>(
     path: &Path,
     begin: u64,
 ) -> Result<impl Iterator<Item = Result<R, JournalError>>, JournalError> {
+    records_until(path, begin, u64::MAX)
+}
+
+/// The same, up to a position at which a record ends.
+///
+/// # Errors
+/// As for [`records`].
+pub fn records_until<R: DeserializeOwned>(
+    path: &Path,
+    begin: u64,
+    end: u64,
+) -> Result<impl Iterator<Item = Result<R, JournalError>>, JournalError> {
     let read = |line: JournalLine| {
         serde_json::from_str(&line.text).map_err(|error| JournalError::Broken {
             path: path.to_owned(),
@@ -99,7 +111,9 @@ pub fn records<R: DeserializeOwned>(
         })
     };
     let of_this = move |line: &Result<JournalLine, JournalError>| {
-        line.as_ref().map_or(true, |line| line.begin == begin || kind(&line.text) != Kind::Start)
+        line.as_ref().map_or(true, |line| {
+            line.begin < end && (line.begin == begin || kind(&line.text) != Kind::Start)
+        })
     };
     let whole =
         |line: &Result<JournalLine, JournalError>| line.as_ref().map_or(true, |line| line.whole);
@@ -163,6 +177,7 @@ impl Scan {
                     scan.unfinished = Some(line.begin);
                 }
                 Kind::End => scan.unfinished = None,
+                Kind::Aside => {}
                 // What comes behind an end goes on with it: somebody tried again.
                 Kind::Other => scan.unfinished = scan.starts.last().copied(),
             }
@@ -179,6 +194,8 @@ impl Scan {
 enum Kind {
     Start,
     End,
+    /// Goes with what is there, and neither begins nor ends anything.
+    Aside,
     Other,
     None(String),
 }
@@ -191,6 +208,7 @@ fn kind(text: &str) -> Kind {
     match serde_json::from_str::<RecordKind<'_>>(text) {
         Ok(RecordKind { record: "start", .. }) => Kind::Start,
         Ok(RecordKind { record: "end", .. }) => Kind::End,
+        Ok(RecordKind { record: "writtenBack", .. }) => Kind::Aside,
         Ok(_) => Kind::Other,
         Err(error) => Kind::None(error.to_string()),
     }

@@ -10,8 +10,7 @@ use canary_judge::timing::Timing;
 /// The judge's line for some counts. The rollout fills in its time, weight and window. A count that no
 /// Envoy reports is unknown, not zero.
 pub fn observation(counters: &RolloutCounters) -> Observation {
-    let roles = Pair { stable: Role::Stable, canary: Role::Canary };
-    let roles = roles.map(|role| counters.role(role));
+    let roles = Pair::ROLES.map(|role| counters.role(role));
     let clients = |role: &VersionCounters| role.counts.contains_key(&Counter::Clients);
     let mut line = Observation {
         // The filter counts clients in rollouts with affinity only.

@@ -1,4 +1,5 @@
-//! Scraping a whole fleet again and again: every Envoy at once, each within a deadline.
+//! A rollout's view of its fleet, again and again: what the shared observer saw of every Envoy, each
+//! within a deadline.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,18 +7,27 @@ use std::time::{Duration, Instant};
 use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
 use canary_rollout::inputs::EnvoyInput;
+use futures_util::future::join_all;
 
-use super::scrape::{Known, scrape_with};
+use super::observer::{EnvoyFeed, FeedScrape, Observer};
+use super::scrape::{Scrape, count_endpoints};
 use super::{CounterBaseline, ExpectedWeights, RequestTotals};
-use crate::envoy::{EnvoyUrl, Fleet};
+use crate::envoy::{Admin, EnvoyReply, EnvoyUrl, Fleet, Located, locate};
 use crate::error::Error;
 
 /// How often names are resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
-/// How long a configuration that was read is good for, unless Envoy's statistics say that it changed.
-const CONFIGURATION_FOR: Duration = Duration::from_secs(10);
+/// The longest that a request to one Envoy may take, whatever the command line says: the Envoys are
+/// looked at every second.
+pub const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
 
-/// The result of one scrape of the fleet.
+/// The longest that a request to one Envoy of a rollout may take: within `limit`, and short enough for the
+/// lease to be renewed in time.
+pub fn deadline_for(limit: Duration, lease_seconds: u32) -> Duration {
+    limit.min(SCRAPE_WITHIN).min(Duration::from_secs(lease_seconds.into()) / 6)
+}
+
+/// The result of one look at the fleet.
 #[derive(Debug, Default)]
 pub struct FleetScrape {
     /// Every Envoy as it is now.
@@ -34,61 +44,76 @@ pub struct FleetScrape {
     pub notes: Vec<String>,
 }
 
-/// Scrapes a fleet again and again.
+/// Looks at a rollout's fleet again and again.
 #[derive(Debug)]
 pub struct FleetScraper {
+    observer: Observer,
     urls: Vec<EnvoyUrl>,
     rollout: String,
     deadline: Duration,
     fleet: Fleet,
+    feeds: BTreeMap<String, EnvoyFeed>,
     resolved: Instant,
+    /// The tick of the last look.
+    last: Option<u64>,
     baseline: CounterBaseline,
-    known: BTreeMap<String, Known>,
 }
 
 impl FleetScraper {
-    /// Resolves the URLs; every request then ends within `deadline`.
-    pub async fn new(urls: Vec<EnvoyUrl>, rollout: &str, deadline: Duration) -> Self {
-        let fleet = Fleet::resolve(&urls, deadline).await;
-        Self {
+    /// Resolves the URLs. Every request to an Envoy ends within `deadline`.
+    pub async fn new(
+        observer: Observer,
+        urls: Vec<EnvoyUrl>,
+        rollout: &str,
+        deadline: Duration,
+    ) -> Self {
+        let mut scraper = Self {
+            observer,
             urls,
             rollout: rollout.to_owned(),
             deadline,
-            fleet,
+            fleet: Fleet::from_places(Vec::new(), |_| Err(Error::NoEnvoy)),
+            feeds: BTreeMap::new(),
             resolved: Instant::now(),
+            last: None,
             baseline: CounterBaseline::default(),
-            known: BTreeMap::new(),
-        }
+        };
+        let places = locate(&scraper.urls, deadline).await;
+        scraper.watch(places);
+        scraper
     }
 
-    /// The Envoys that are scraped, as they were resolved last.
+    /// The Envoys that are looked at, as they were resolved last.
     pub const fn fleet(&self) -> &Fleet {
         &self.fleet
     }
 
-    /// Scrapes every Envoy. Only those whose weight in force is the expected one take part in the counts.
-    /// Before the first weight (`starting`), the configuration and the clusters' endpoints are read each
-    /// time; later the configuration, when it changed and now and then.
+    /// Looks at every Envoy at the next tick. Only those whose weight in force is the expected one take part
+    /// in the counts. Before the first weight (`starting`), the configuration and the clusters' endpoints
+    /// are read each time; later the configuration, when it changed and now and then.
     pub async fn scrape(&mut self, expected: ExpectedWeights, starting: bool) -> FleetScrape {
         self.resolve().await;
-        let (rollout, known) = (&self.rollout, &self.known);
-        let fresh = |known: &&Known| !starting && known.age() < CONFIGURATION_FOR;
-        let replies = self
-            .fleet
-            .each(async |admin| {
-                let known = known.get(admin.url()).filter(fresh);
-                scrape_with(admin, rollout, known, starting).await
-            })
-            .await;
-        let mut scrapes = Vec::with_capacity(replies.len());
-        for reply in replies {
-            let url = reply.url.clone();
-            scrapes.push(reply.map(|(scrape, known)| {
-                self.known.insert(url, known);
-                scrape
-            }));
-        }
-        self.baseline.update(scrapes, expected, Instant::now())
+        let tick = self.observer.tick_after(self.last).await;
+        // Two requests come one after the other; together they take as long as one may, at most.
+        let patience = (2 * self.deadline).min(SCRAPE_WITHIN);
+        let until = tokio::time::Instant::now() + patience;
+        let looks = self.feeds.iter().map(async |(url, feed)| {
+            Some((url.clone(), feed.scrape(tick, starting, until).await?))
+        });
+        let looks: BTreeMap<String, FeedScrape> =
+            join_all(looks).await.into_iter().flatten().collect();
+        let rollout = &self.rollout;
+        let replies = self.fleet.each(async |admin| {
+            let look = looks.get(admin.url()).ok_or_else(|| late(admin, patience))?;
+            let mut scrape: Scrape = look.result()?.scrape(rollout);
+            if starting && let Some(configured) = &scrape.configuration.in_force {
+                scrape.endpoints = count_endpoints(admin, configured).await;
+            }
+            Ok(scrape)
+        });
+        let replies: Vec<EnvoyReply<Scrape>> = replies.await;
+        self.last = Some(tick);
+        self.baseline.update(replies, expected, Instant::now())
     }
 
     /// Resolves names again from time to time. Names that can't be resolved now keep the Envoys that
@@ -98,10 +123,28 @@ impl FleetScraper {
         if !names || self.resolved.elapsed() < RESOLVE_EVERY {
             return;
         }
-        let fleet = Fleet::resolve(&self.urls, self.deadline).await;
-        if !fleet.is_unresolved() || self.fleet.is_unresolved() {
-            self.fleet = fleet;
+        let places = locate(&self.urls, self.deadline).await;
+        let whole = places.iter().all(|place| place.address.is_ok());
+        if whole || self.fleet.is_unresolved() {
+            self.watch(places);
         }
         self.resolved = Instant::now();
     }
+
+    /// Looks at these Envoys from now on. Those that it looks at already go on without a gap.
+    fn watch(&mut self, places: Vec<Located>) {
+        let mut feeds = BTreeMap::new();
+        let (observer, rollout, deadline) = (&self.observer, &self.rollout, self.deadline);
+        self.fleet = Fleet::from_places(places, |address| {
+            let (admin, feed) = observer.watch(address, rollout)?;
+            feeds.insert(address.url.clone(), feed);
+            Ok(admin.within(deadline))
+        });
+        self.feeds = feeds;
+    }
+}
+
+fn late(admin: &Admin, patience: Duration) -> Error {
+    let (url, request) = (admin.url().to_owned(), "/stats".to_owned());
+    Error::NoAnswer { url, request, seconds: patience.as_secs_f64() }
 }

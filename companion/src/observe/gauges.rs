@@ -26,6 +26,9 @@ pub struct Gauges {
 /// The regular expression for `/stats` that finds which rollouts there are.
 pub const ROLLOUTS_FILTER: &str = r"^wasmcustom\.canary\.[a-z0-9_-]+\.weight_ppm$";
 
+/// The most rollouts that a regular expression names.
+const MOST_NAMES: usize = 16;
+
 /// What tells whether a configuration that the dump shows is in force, and when to read it again.
 const CONFIGURATION: &str = r"^extension_config_discovery\.http_filter\..+\.(version_text|config_reload|update_(attempt|rejected|success|time))$|^listener_manager\.(lds\.update_(rejected|success)|listener_(added|modified|removed|create_failure))$";
 
@@ -34,6 +37,16 @@ pub fn stats_filter(rollout: Option<&str>) -> String {
     let rollout = rollout.unwrap_or("[a-z0-9_-]+");
     let uptime = UPTIME.replace('.', r"\.");
     format!(r"^wasmcustom\.canary\.({rollout}|filter)\.|^{uptime}$|{CONFIGURATION}")
+}
+
+/// The same for some rollouts; for more than a few, that of all rollouts is cheaper.
+pub fn stats_filter_of(rollouts: &BTreeSet<String>) -> String {
+    if rollouts.len() > MOST_NAMES {
+        return stats_filter(None);
+    }
+    // Names of rollouts hold nothing that means something in a regular expression.
+    let names: Vec<&str> = rollouts.iter().map(String::as_str).collect();
+    stats_filter(Some(&names.join("|")))
 }
 
 /// The regular expression for `/stats` that finds the gauges of a rollout, or of all, and the

@@ -5,17 +5,18 @@
 //! together, apart from that moment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use canary_judge::counts::Pair;
 use canary_model::runtime::{Reading, RolloutRuntime, Snapshot, Update, VersionLabel};
 use canary_rollout::inputs::EnvoyReading;
+use canary_rollout::versions;
 use futures_util::future::try_join;
 
 use super::counters::RolloutCounters;
 use super::gauges::{ROLLOUTS_FILTER, stats_filter};
 use super::{Configuration, Gauges, gauges, rollouts};
-use crate::envoy::{Admin, ConfiguredRollout, Stats};
+use crate::envoy::{Admin, ConfigDump, ConfiguredRollout, Stats};
 use crate::error::Error;
 
 /// How long Envoy's merge of its workers' histograms takes, amply.
@@ -37,7 +38,12 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    fn new(runtime: &Snapshot, stats: &Stats, rollout: &str, configuration: Configuration) -> Self {
+    pub(super) fn new(
+        runtime: &Snapshot,
+        stats: &Stats,
+        rollout: &str,
+        configuration: Configuration,
+    ) -> Self {
         Self {
             gauges: gauges(stats, rollout),
             counters: RolloutCounters::read(stats, rollout),
@@ -74,9 +80,7 @@ impl Scrape {
     pub fn versions(&self) -> Pair<Option<String>> {
         let Pair { stable, canary } = self.configured();
         let in_force = |configured: Option<String>, label: &Reading<VersionLabel>| {
-            let configured = configured?;
-            let named = label.value().and_then(|label| label.for_configured(&configured));
-            Some(named.map(str::to_owned).unwrap_or(configured))
+            Some(versions::by_label(&configured?, label.value()).to_owned())
         };
         Pair {
             stable: in_force(stable, &self.runtime.stable_version),
@@ -94,28 +98,12 @@ impl Scrape {
     }
 }
 
-/// What is known of an Envoy's configuration, and which state of it.
-#[derive(Clone, Debug)]
-pub struct Known {
-    at: Instant,
-    /// The statistics that change with the configuration.
-    state: BTreeMap<String, String>,
-    configuration: Configuration,
-}
-
-impl Known {
-    /// How long ago it was read.
-    pub fn age(&self) -> Duration {
-        self.at.elapsed()
-    }
-}
-
 /// Everything that an Envoy says about a rollout, which its filter must have.
 ///
 /// # Errors
 /// The rollout is unknown, or Envoy can't be asked.
 pub async fn scrape(admin: &Admin, rollout: &str) -> Result<Scrape, Error> {
-    let (runtime, stats) = read(admin, Some(rollout)).await?;
+    let (runtime, stats) = read(admin, &stats_filter(Some(rollout))).await?;
     if !rollouts(&stats).contains(rollout) {
         return Err(unknown(admin, rollout, known_rollouts(admin).await?));
     }
@@ -128,7 +116,7 @@ pub async fn scrape(admin: &Admin, rollout: &str) -> Result<Scrape, Error> {
 /// # Errors
 /// Envoy can't be asked.
 pub async fn scrape_all(admin: &Admin) -> Result<BTreeMap<String, Scrape>, Error> {
-    let (runtime, stats) = read(admin, None).await?;
+    let (runtime, stats) = read(admin, &stats_filter(None)).await?;
     let dump = config_dump(admin).await;
     let scrape = |name: String| {
         let configuration = Configuration::new(&dump, &stats, &name);
@@ -138,56 +126,24 @@ pub async fn scrape_all(admin: &Admin) -> Result<BTreeMap<String, Scrape>, Error
     Ok(rollouts(&stats).into_iter().map(scrape).collect())
 }
 
-/// The same for a rollout that the filter may not have, for example because it is dead; with what is
-/// known of the configuration. `endpoints` asks for the clusters' endpoints.
-///
-/// # Errors
-/// Envoy can't be asked.
-pub(super) async fn scrape_with(
-    admin: &Admin,
-    rollout: &str,
-    known: Option<&Known>,
-    endpoints: bool,
-) -> Result<(Scrape, Known), Error> {
-    let (runtime, stats) = read(admin, Some(rollout)).await?;
-    let state = configuration_state(&stats);
-    let known = match known.filter(|known| known.state == state) {
-        Some(known) => known.clone(),
-        None => Known {
-            at: Instant::now(),
-            state,
-            configuration: Configuration::new(&config_dump(admin).await, &stats, rollout),
-        },
-    };
-    let mut scrape = Scrape::new(&runtime, &stats, rollout, known.configuration.clone());
-    if endpoints && let Some(configured) = &scrape.configuration.in_force {
-        scrape.endpoints = count_endpoints(admin, configured).await;
-    }
-    Ok((scrape, known))
-}
-
-async fn read(admin: &Admin, rollout: Option<&str>) -> Result<(Snapshot, Stats), Error> {
+/// The runtime, and the statistics that a regular expression finds.
+pub(super) async fn read(admin: &Admin, filter: &str) -> Result<(Snapshot, Stats), Error> {
     let nudge = admin.stats(ROLLOUTS_FILTER);
     let (runtime, _) = try_join(admin.runtime(), nudge).await?;
     tokio::time::sleep(MERGE).await;
-    Ok((runtime, admin.stats(&stats_filter(rollout)).await?))
+    Ok((runtime, admin.stats(filter).await?))
 }
 
 /// The dump; empty if whoever guards the admin interface has closed it. Then it answers no question.
-async fn config_dump(admin: &Admin) -> crate::envoy::ConfigDump {
+pub(super) async fn config_dump(admin: &Admin) -> ConfigDump {
     admin.config_dump().await.unwrap_or_default()
 }
 
-fn configuration_state(stats: &Stats) -> BTreeMap<String, String> {
-    let concerns = |name: &str| {
-        name.starts_with("extension_config_discovery.") || name.starts_with("listener_manager.")
-    };
-    let numbers = stats.numbers.iter().map(|(name, value)| (name, value.to_string()));
-    let texts = stats.texts.iter().map(|(name, text)| (name, text.clone()));
-    numbers.chain(texts).filter(|(name, _)| concerns(name)).map(|(n, v)| (n.clone(), v)).collect()
-}
-
-async fn count_endpoints(admin: &Admin, configured: &ConfiguredRollout) -> Pair<Option<u64>> {
+/// How many endpoints the clusters of a rollout's roles have.
+pub(super) async fn count_endpoints(
+    admin: &Admin,
+    configured: &ConfiguredRollout,
+) -> Pair<Option<u64>> {
     let Ok(clusters) = admin.clusters().await else { return Pair::default() };
     let count = async |cluster: &Option<String>| {
         let cluster = cluster.as_deref()?;

@@ -144,8 +144,7 @@ pub(crate) fn aborted_text(
     envoys: &[EnvoyState],
     paint: Paint,
 ) -> String {
-    let done = each(envoys, "switched off", paint);
-    let version = version.map_or(String::new(), |version| format!(", version {version}"));
+    let (done, version) = (each(envoys, "switched off", paint), with_version(version));
     format!("{}: aborted, all traffic goes to stable{version}\n{done}", paint.bold(name))
 }
 
@@ -156,13 +155,16 @@ pub(crate) fn held_text(
     envoys: &[EnvoyState],
     paint: Paint,
 ) -> String {
-    let done = each(envoys, "held", paint);
-    let version = version.map_or(String::new(), |version| format!(", version {version}"));
+    let (done, version) = (each(envoys, "held", paint), with_version(version));
     format!(
         "{}: paused; stable's place is being replaced, so no user is back on stable: all traffic is in the \
          canary's place{version}\n{done}",
         paint.bold(name)
     )
+}
+
+fn with_version(version: Option<&str>) -> String {
+    version.map_or(String::new(), |version| format!(", version {version}"))
 }
 
 fn each(envoys: &[EnvoyState], done: &str, paint: Paint) -> String {

@@ -1,5 +1,7 @@
 //! Results as JSON, in the order in which a person reads them. What is not known is null.
 
+mod list;
+
 use std::collections::BTreeMap;
 
 use canary_judge::{EffectEstimate, EffectSince, EffectUnit};
@@ -12,6 +14,8 @@ use super::output::EnvoyState;
 use crate::controller::status::{self as controller, Status};
 use crate::observe::{FleetView, VersionView};
 use crate::report::{DecisionRow, RolloutReport};
+
+pub(crate) use list::list_line;
 
 /// `get rollout`, and each element of `list`.
 #[derive(Serialize)]
@@ -29,6 +33,19 @@ pub(crate) struct RolloutJson<'v> {
     lease_expired: Option<bool>,
     waits_for: Option<&'v str>,
     envoys: Vec<EnvoyJson<'v>>,
+    /// What else there is to know, such as a file that is broken; the controller says it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'v [String],
+}
+
+/// A rollout over the controller's interface: what `get rollout` prints, and everything that it is made
+/// of, for other commands of canaryctl.
+#[derive(Serialize)]
+pub(crate) struct ServedJson<'v> {
+    #[serde(flatten)]
+    rollout: RolloutJson<'v>,
+    reason: Option<&'v str>,
+    detail: &'v Status,
 }
 
 #[derive(Serialize)]
@@ -221,6 +238,7 @@ pub(crate) fn rollout<'v>(
         lease_expired: view.lease_expired,
         waits_for: controlled.and_then(|status| status.waits_for.as_deref()),
         envoys: each(envoys),
+        notes: controlled.map(|status| status.notes.as_slice()).unwrap_or_default(),
     }
 }
 
@@ -243,7 +261,13 @@ pub(crate) fn controlled(status: &Status) -> RolloutJson<'_> {
         lease_expired: status.lease_expired,
         waits_for: status.waits_for.as_deref(),
         envoys: controlled_envoys(status),
+        notes: &status.notes,
     }
+}
+
+/// A rollout as the controller's interface gives it.
+pub(crate) fn served(status: &Status) -> ServedJson<'_> {
+    ServedJson { rollout: controlled(status), reason: status.reason.as_deref(), detail: status }
 }
 
 fn step(status: &Status) -> Option<StepJson> {

@@ -60,6 +60,9 @@ fn table_with(status: &Status, paint: Paint, shown: usize) -> String {
             ),
         );
     }
+    for note in &status.notes {
+        line("note", &paint.bad(note));
+    }
     for envoy in &status.envoys {
         if let Some(error) = &envoy.error {
             line("envoy", &paint.bad(&format!("{}: {error}", envoy.url)));
@@ -257,6 +260,9 @@ mod tests {
             seconds: 0.0,
             decisions: 0,
             envoy_errors: 0,
+            idle: false,
+            notes: Vec::new(),
+            journal_ok: true,
         };
         let paint = Paint::plain();
         let text = status_text_within(&status, paint, 19);

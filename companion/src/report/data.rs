@@ -190,15 +190,14 @@ impl RolloutReport {
                 self.phase = end.phase;
                 self.reason = end.reason.as_ref().map(sentences::termination);
             }
-            JournalRecord::Start(_) | JournalRecord::State(_) => {}
+            JournalRecord::Start(_) | JournalRecord::State(_) | JournalRecord::WrittenBack(_) => {}
         }
     }
 
     fn observe(&mut self, line: &Observation) {
         let verdicts = self.judge.observe(line);
         self.metrics = verdicts.iter().map(status::metric).collect();
-        let counts = Pair { stable: Role::Stable, canary: Role::Canary };
-        let counts = counts.map(|role| VersionSample::from_line(line, role));
+        let counts = Pair::ROLES.map(|role| VersionSample::from_line(line, role));
         for role in Role::ALL {
             self.totals.get_mut(role).merge(counts.get(role));
             let VersionSample { requests, unanswered, recorded } = self.totals.get(role);

@@ -40,6 +40,7 @@ fn blocker(blocker: &Blocker) -> String {
                 figure(weight * 100.0)
             )
         }
+        Blocker::Journal => "its journal, which can't be written".to_owned(),
         Blocker::AnyEnvoy => "an Envoy that can be reached".to_owned(),
         Blocker::CanaryVersion => {
             "the canary's version: no Envoy that answers says which it is".to_owned()

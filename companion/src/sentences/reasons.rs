@@ -135,6 +135,10 @@ pub(crate) fn refusal(why: &CommandRefusal) -> String {
         CommandRefusal::PausedByFile => "the rollout file asks for this pause; `promote` ends it",
         CommandRefusal::NotPaused => "it is not paused",
         CommandRefusal::RollbackUnfinished => "the rollback is not over yet; try again in a moment",
+        CommandRefusal::Unrecorded => {
+            "its journal can't be written, and nothing advances that isn't written down; `pause` and \
+             `abort` work"
+        }
         CommandRefusal::Sentence(text) => text,
     };
     text.to_owned()

@@ -10,6 +10,8 @@ mod steering;
 mod terminal;
 mod tls;
 
+pub(crate) use interface::{events, http, http_with, raw};
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -24,7 +26,7 @@ use crate::fake::{Fake, Traffic};
 
 /// The longest that a test waits for anything: 30 s, scaled by `CANARY_TEST_WAIT_FACTOR` as in the
 /// integration tests.
-fn patience() -> Duration {
+pub(crate) fn patience() -> Duration {
     let factor = std::env::var("CANARY_TEST_WAIT_FACTOR").ok();
     Duration::from_secs(30).mul_f64(factor.map_or(1.0, |factor| factor.parse().unwrap()))
 }
@@ -200,7 +202,7 @@ impl Controller {
     }
 }
 
-fn listen(from: impl Read + Send + 'static, to: mpsc::Sender<String>) {
+pub(crate) fn listen(from: impl Read + Send + 'static, to: mpsc::Sender<String>) {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             let _ = to.send(line);

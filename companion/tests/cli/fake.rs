@@ -62,6 +62,10 @@ pub(crate) struct Envoy {
     polls: u64,
     /// Requests that flow through it, if any do.
     pub(crate) traffic: Option<Traffic>,
+    /// Requests of further rollouts, by name.
+    pub(crate) others: BTreeMap<String, Traffic>,
+    /// How often its statistics were asked for.
+    pub(crate) looks: u64,
 }
 
 type Shared = Arc<Mutex<Envoy>>;
@@ -148,6 +152,8 @@ impl Envoy {
             updates: Vec::new(),
             polls: 0,
             traffic: None,
+            others: BTreeMap::new(),
+            looks: 0,
         };
         envoy.rollout("scorer", "3.1", "3.2");
         envoy
@@ -189,6 +195,10 @@ impl Envoy {
     pub(crate) fn configure(&mut self, push: &str, stable: &str, canary: &str, weight: f64) {
         let plugin = json!({"rollouts": [{"name": "scorer", "weight": weight,
             "stable": {"version": stable, "cluster": "a"}, "canary": {"version": canary, "cluster": "b"}}]});
+        self.show_configuration(push, &plugin);
+    }
+
+    fn show_configuration(&mut self, push: &str, plugin: &Value) {
         let wasm =
             json!({"config": {"vm_config": {}, "configuration": {"value": plugin.to_string()}}});
         self.config_dump = json!({"configs": [
@@ -237,7 +247,36 @@ impl Envoy {
             let epoch = epoch.parse().unwrap();
             self.numbers.insert("wasmcustom.canary.scorer.epoch".to_owned(), epoch);
         }
+        self.follow_others();
         traffic::flow(self);
+    }
+
+    /// Adds a rollout with so many requests a second, of whose canary's so many in a hundred fail.
+    pub(crate) fn busy_rollout(&mut self, name: &str, per_second: f64, canary_fails: u64) {
+        self.rollout(name, "3.1", "3.2");
+        self.others.insert(name.to_owned(), Traffic::new(per_second, canary_fails));
+        let rollout = |name: &String| {
+            json!({"name": name, "weight": 0.0, "stable": {"version": "3.1", "cluster": "a"},
+                "canary": {"version": "3.2", "cluster": "b"}})
+        };
+        let rollouts: Vec<Value> = self.others.keys().map(rollout).collect();
+        self.show_configuration("1", &json!({ "rollouts": rollouts }));
+    }
+
+    /// What the filter does for rollouts other than `scorer`, whose guard never trips.
+    fn follow_others(&mut self) {
+        let merged = self.merged();
+        for name in self.others.keys() {
+            let gauge = |gauge: &str| format!("wasmcustom.canary.{name}.{gauge}");
+            if let Some(weight) = merged.get(&format!("canary.{name}.weight")) {
+                let percent: f64 = weight.split('@').next().unwrap().parse().unwrap();
+                let ppm = (percent * 10_000.0).round() as u64;
+                self.numbers.insert(gauge("weight_ppm"), ppm);
+            }
+            if let Some(epoch) = merged.get(&format!("canary.{name}.epoch")) {
+                self.numbers.insert(gauge("epoch"), epoch.parse().unwrap());
+            }
+        }
     }
 }
 
@@ -297,6 +336,7 @@ async fn show_stats(
     let filter = query.get("filter").unwrap();
     assert!(filter.starts_with("^wasmcustom"), "{filter}");
     let mut envoy = envoy.lock().unwrap();
+    envoy.looks += 1;
     envoy.poll();
     let number = |(name, value): (&String, &u64)| json!({"name": name, "value": value});
     let text = |(name, value): (&String, &String)| json!({"name": name, "value": value});

@@ -6,10 +6,12 @@ use tempfile::TempDir;
 
 use crate::{Run, ctl};
 
-/// The manifests, with the arguments that make them.
-const SHIPPED: &[(&str, &[&str])] = &[
-    ("canary.yaml", &[]),
-    ("canary-sidecar.yaml", &["--run-in", "sidecar", "--extension", "traffic-extension"]),
+/// The manifests, each with the folder of its rollout files and filter configuration, and the arguments
+/// that make it.
+const SHIPPED: &[(&str, &str, &[&str])] = &[
+    ("canary.yaml", "", &[]),
+    ("canary-sidecar.yaml", "", &["--run-in", "sidecar", "--extension", "traffic-extension"]),
+    ("two-rollouts/canary.yaml", "two-rollouts", &[]),
 ];
 
 fn shipped(file: &str) -> PathBuf {
@@ -17,17 +19,28 @@ fn shipped(file: &str) -> PathBuf {
 }
 
 fn render(more: &[&str]) -> Run {
-    let [rollout, filter] = ["rollout.yaml", "filter.json"].map(shipped);
-    let mut arguments = vec!["render", "istio", "-f", rollout.to_str().unwrap()];
-    arguments.extend(["--filter", filter.to_str().unwrap()]);
+    render_in("", more)
+}
+
+/// Renders what a folder has: its filter configuration and all of its rollout files.
+fn render_in(folder: &str, more: &[&str]) -> Run {
+    let folder = shipped(folder);
+    let filter = folder.join("filter.json");
+    let names = match folder.ends_with("two-rollouts") {
+        true => &["cart.yaml", "search.yaml"][..],
+        false => &["rollout.yaml"],
+    };
+    let files: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+    let mut arguments = vec!["render", "istio", "--filter", filter.to_str().unwrap()];
+    arguments.extend(files.iter().flat_map(|file| ["-f", file.to_str().unwrap()]));
     arguments.extend(more);
     ctl(&[], &arguments)
 }
 
 #[test]
 fn the_shipped_manifests_are_what_is_printed() {
-    for (file, more) in SHIPPED {
-        let printed = render(more).exits(0).stdout;
+    for (file, folder, more) in SHIPPED {
+        let printed = render_in(folder, more).exits(0).stdout;
         let path = shipped(file);
         if std::env::var_os("RENDER").is_some() {
             std::fs::write(&path, &printed).unwrap();

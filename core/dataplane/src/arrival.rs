@@ -7,6 +7,7 @@ use canary_model::config::Rollout;
 use canary_model::role::Role;
 use rand_core::Rng;
 
+use crate::READS_BODIES;
 use crate::assign::{Assignment, Decision, decide};
 use crate::effect::RequestChange;
 use crate::held::{HeldRequest, StreamId};
@@ -71,7 +72,7 @@ impl FilterWorker {
         let mut matched = self.match_and_assign(request, &RequestBody::unread(), None, host);
         if matched.is_err() {
             let reads = || request.get("content-type").is_some_and(|content| is_json(&content));
-            if request.has_body() && reads() {
+            if READS_BODIES && request.has_body() && reads() {
                 let rollouts = self.rollouts.iter().map(|state| &*state.rollout);
                 self.held.insert(stream, HeldRequest::new(host.now_ns(), rollouts));
                 return Begun::Held;

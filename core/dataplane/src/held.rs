@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use canary_model::config::{Affinity, Rollout};
 use canary_model::pointer::Pointer;
 
+use crate::READS_BODIES;
 use crate::request::MatchedRequest;
 use crate::request_body::RequestBody;
 
@@ -43,25 +44,35 @@ impl HeldRequest {
 
 impl HeldRequests {
     pub(crate) fn insert(&mut self, stream: StreamId, request: HeldRequest) {
-        self.waiting.insert(stream, request);
+        if READS_BODIES {
+            self.waiting.insert(stream, request);
+        }
     }
 
     pub(crate) fn take(&mut self, stream: StreamId) -> Option<HeldRequest> {
-        self.waiting.remove(&stream)
+        if READS_BODIES { self.waiting.remove(&stream) } else { None }
     }
 
     /// A request that has been held for too long.
     pub(crate) fn overlong(&self, now_ns: u64) -> Option<StreamId> {
+        if !READS_BODIES {
+            return None;
+        }
         let late = |held: &HeldRequest| now_ns.saturating_sub(held.begun_ns) >= LONGEST_HOLD_NS;
         self.waiting.iter().find(|(_, held)| late(held)).map(|(stream, _)| *stream)
     }
 
     pub(crate) fn keep(&mut self, stream: StreamId, released: Option<MatchedRequest>) {
-        self.released.insert(stream, released);
+        if READS_BODIES {
+            self.released.insert(stream, released);
+        }
     }
 
     /// Forgets a stream; the request to follow, if a tick has released it.
     pub(crate) fn forget(&mut self, stream: StreamId) -> Option<MatchedRequest> {
+        if !READS_BODIES || (self.waiting.is_empty() && self.released.is_empty()) {
+            return None;
+        }
         self.waiting.remove(&stream);
         self.released.remove(&stream).flatten()
     }

@@ -7,6 +7,10 @@
 //! [`worker`] (tick, poll, answer) → [`control`]. The border to the proxy is [`host`], what is asked,
 //! and [`effect`], what is to be done.
 
+/// Whether this build can read bodies. Where it can't, no configuration that needs one is accepted, and
+/// the compiler drops the code that would read it.
+pub(crate) const READS_BODIES: bool = cfg!(feature = "bodies");
+
 pub mod affinity_key;
 pub mod arrival;
 pub mod assign;

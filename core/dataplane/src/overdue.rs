@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use canary_model::config::Rollout;
 use canary_model::role::Role;
 
+use crate::READS_BODIES;
 use crate::deadlines::{Deadline, Passed};
 use crate::effect::Effect;
 use crate::host::{Headers, Host, Response};
@@ -27,7 +28,7 @@ impl FilterWorker {
         headers: &impl Headers,
         host: &impl Host,
     ) {
-        let body_hooks = self.body_hooks;
+        let body_hooks = READS_BODIES && self.body_hooks;
         let Some(state) = self.rollouts.get_mut(request.rollout) else {
             return;
         };

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use canary_model::role::Role;
 use rand_core::Rng;
 
+use crate::READS_BODIES;
 use crate::cookie;
 use crate::effect::{Effect, ResponseChange};
 use crate::ending::{ResponseEnd, is_local_reply, may_be_local, response_end};
@@ -52,7 +53,7 @@ impl FilterWorker {
         ended: bool,
         host: &impl Host,
     ) -> Option<Responded<'a>> {
-        let body_hooks = self.body_hooks;
+        let body_hooks = READS_BODIES && self.body_hooks;
         let mut effects = Vec::new();
         let state = self.rollouts.get_mut(request.rollout)?;
         let status = response.header(":status").as_deref().and_then(http_status).unwrap_or(0);
@@ -202,7 +203,7 @@ impl RolloutState {
             let judged = &mut self.judged.requests;
             request.with_judged(|request| judged.converted(request, conversions));
         }
-        if rollout.reads_response_bodies() && request.exchange.is_compared() {
+        if READS_BODIES && rollout.reads_response_bodies() && request.exchange.is_compared() {
             start.now_ns = host.now_ns();
             request.body = ResponseBody::new(rollout, response, &start);
         }
@@ -229,7 +230,8 @@ impl RolloutState {
     ) {
         request.exchange.set_ended();
         self.stop_deadlines(request);
-        if let Some(body) = &mut request.body
+        if READS_BODIES
+            && let Some(body) = &mut request.body
             && body.end(&self.rollout).error
         {
             self.conclude(request, ResponseEnd::Complete, host, effects);
@@ -252,7 +254,7 @@ impl RolloutState {
         let now_ns = host.now_ns();
         let rollout = Rc::clone(&request.under.rollout);
         let rollout = &*rollout;
-        let body = request.body.take();
+        let body = request.body.take().filter(|_| READS_BODIES);
         let fault = body.as_ref().and_then(|body| body.fault(rollout));
         let mut outcome = request.exchange.finish(&rollout.failure, end, fault, now_ns);
         if let (Outcome::Compared(compared), Some(body)) = (&mut outcome, &body) {

@@ -12,6 +12,7 @@ use canary_model::runtime::{RolloutRuntime, Snapshot};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use crate::READS_BODIES;
 use crate::effect::Effect;
 use crate::held::HeldRequests;
 use crate::host::Host;
@@ -80,6 +81,7 @@ impl FilterWorker {
         vm: &mut Vm,
         host: &impl Host,
     ) -> Result<(Self, Vec<Effect>), Vec<Effect>> {
+        let reads_bodies = READS_BODIES && reads_bodies;
         let mut metrics = FilterMetrics::new(&vm.metrics(), host);
         match Config::parse(json).and_then(|config| check_bodies(config, reads_bodies)) {
             Ok(config) => {

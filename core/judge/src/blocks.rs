@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{Merge, Sides};
+use super::counts::{Merge, Sides, Trials};
 use super::observation::Observation;
 use canary_model::weight::Weight;
 
@@ -43,6 +43,26 @@ impl<C: Merge + Default> Block<C> {
     /// How many requests or observations it holds.
     pub(crate) const fn size(&self) -> u64 {
         self.size
+    }
+}
+
+impl Block<Sides<Trials>> {
+    /// Takes a line of requests in: what became of it, and the whole block if that closes it. `left_out`: it
+    /// has no stable request.
+    pub(crate) fn add_requests(
+        &mut self,
+        tick: Sides<Trials>,
+        left_out: bool,
+    ) -> (BlockUpdate, Option<Sides<Trials>>) {
+        if left_out {
+            return (BlockUpdate::LeftOut, None);
+        }
+        let size = tick.treatment.trials.saturating_add(tick.control.trials);
+        let Some(block) = self.add(&tick, size) else {
+            return (BlockUpdate::Open, None);
+        };
+        let sizes = Sides { treatment: block.treatment.trials, control: block.control.trials };
+        (BlockUpdate::closed(sizes), Some(block))
     }
 }
 

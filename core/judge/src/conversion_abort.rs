@@ -39,13 +39,8 @@ impl ConversionAbort {
         tick: Sides<Trials>,
         left_out: bool,
     ) -> (BlockUpdate, Option<Sides<Trials>>) {
-        if left_out {
-            return (BlockUpdate::LeftOut, None);
-        }
-        let size = tick.treatment.trials.saturating_add(tick.control.trials);
-        let Some(block) = self.block.add(&tick, size) else {
-            return (BlockUpdate::Open, None);
-        };
+        let (update, closed) = self.block.add_requests(tick, left_out);
+        let Some(block) = closed else { return (update, None) };
         let bets = CenteredBets::on(block, self.center);
         self.center.learn(&block.treatment);
         let mut factors = [0.0; 15];
@@ -55,8 +50,7 @@ impl ConversionAbort {
             }
         }
         self.mixture.bet(factors);
-        let sizes = Sides { treatment: block.treatment.trials, control: block.control.trials };
-        (BlockUpdate::closed(sizes), Some(block))
+        (update, Some(block))
     }
 
     /// ln of the evidence that the canary converts less often than tolerated.

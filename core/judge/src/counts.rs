@@ -39,6 +39,11 @@ impl<T> Pair<T> {
     }
 }
 
+impl Pair<Role> {
+    /// Each role in its own place, to be asked a question with [`Pair::map`].
+    pub const ROLES: Self = Self { stable: Role::Stable, canary: Role::Canary };
+}
+
 impl<T> Pair<Option<T>> {
     /// Both parts, if neither is missing.
     pub fn both(self) -> Option<Pair<T>> {

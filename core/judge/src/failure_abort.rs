@@ -78,16 +78,10 @@ impl RequestAbort {
         tick: Sides<Trials>,
         left_out: bool,
     ) -> (BlockUpdate, Option<Sides<Trials>>) {
-        if left_out {
-            return (BlockUpdate::LeftOut, None);
-        }
-        let size = tick.treatment.trials.saturating_add(tick.control.trials);
-        let Some(block) = self.block.add(&tick, size) else {
-            return (BlockUpdate::Open, None);
-        };
+        let (update, closed) = self.block.add_requests(tick, left_out);
+        let Some(block) = closed else { return (update, None) };
         self.update(block);
-        let sizes = Sides { treatment: block.treatment.trials, control: block.control.trials };
-        (BlockUpdate::closed(sizes), Some(block))
+        (update, Some(block))
     }
 
     fn update(&mut self, block: Sides<Trials>) {

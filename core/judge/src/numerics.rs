@@ -79,6 +79,25 @@ pub(crate) mod exact_array {
     }
 }
 
+/// Where a condition begins to hold between `fails` and `holds`, on the side on which it does, after halving
+/// this often. Either end may be the larger one.
+pub(crate) fn bisect(
+    mut fails: f64,
+    mut holds: f64,
+    halvings: u32,
+    condition: impl Fn(f64) -> bool,
+) -> f64 {
+    for _ in 0..halvings {
+        let middle = 0.5 * (fails + holds);
+        if condition(middle) {
+            holds = middle;
+        } else {
+            fails = middle;
+        }
+    }
+    holds
+}
+
 /// Many floats as one text: their bits in base64, which is exact and a third of the decimal text's size.
 pub(crate) mod packed {
     use base64::Engine as _;

@@ -12,7 +12,6 @@ use super::mismatch::{self, EnvoyMismatch};
 use super::state::{Phase, State, WeightTarget};
 use super::termination::TerminationReason;
 use canary_judge::counts::Pair;
-use canary_model::role::Role;
 use canary_model::runtime::VersionLabel;
 use canary_model::weight::Weight;
 
@@ -85,8 +84,7 @@ fn missing(name: &str, target: &WeightTarget, reading: &EnvoyReading) -> Option<
 /// The labels whose keys are missing. A label for another configuration than the Envoy's is older than that,
 /// and isn't set again.
 fn missing_labels(target: &WeightTarget, reading: &EnvoyReading) -> Pair<Option<String>> {
-    let roles = Pair { stable: Role::Stable, canary: Role::Canary };
-    roles.map(|role| {
+    Pair::ROLES.map(|role| {
         let wanted = target.labels.get(role).as_deref()?;
         let for_this = VersionLabel::parse(wanted).ok().is_some_and(|label| {
             let configured = reading.configured.get(role).as_deref();
@@ -99,8 +97,7 @@ fn missing_labels(target: &WeightTarget, reading: &EnvoyReading) -> Pair<Option<
 /// What differs of the keys that stay after the end: weight and kill switch.
 fn differs(target: &WeightTarget, reading: &EnvoyReading) -> Option<EnvoyMismatch> {
     // A configuration that is newer than the labels has versions of its own.
-    let labels = Pair { stable: Role::Stable, canary: Role::Canary };
-    let labels = labels
+    let labels = Pair::ROLES
         .map(|role| target.labels.get(role).clone().filter(|_| reading.labels.get(role).is_some()));
     let same = WeightTarget {
         labels,

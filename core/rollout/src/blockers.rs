@@ -47,6 +47,8 @@ pub struct StepPosition {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "for", rename_all = "camelCase")]
 pub enum Blocker {
+    /// The journal: it can't be written, and nothing advances that isn't written down.
+    Journal,
     /// An Envoy that can be reached.
     AnyEnvoy,
     /// The canary's version: no Envoy says which it is, and a weight names its version.

@@ -38,6 +38,10 @@ pub struct Inputs {
     /// What happened to notifications.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notified: Vec<DeliveryReport>,
+    /// Whether this step can't be written down: then nothing starts or advances, and of the commands only
+    /// `pause` and `abort` are obeyed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unrecorded: bool,
     /// What became of deploy hooks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deployed: Vec<DeployAnswer>,

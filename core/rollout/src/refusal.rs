@@ -20,6 +20,8 @@ pub enum CommandRefusal {
     RollbackUnfinished,
     /// `retry` of a rollout that was not rolled back.
     NotRolledBack(Phase),
+    /// The journal can't be written, and the command would advance the rollout.
+    Unrecorded,
     /// `abort` after the handover: both places run the new version.
     HandedOver {
         /// The rollout's name, for the command that goes back.

@@ -47,7 +47,7 @@ impl ReleaseOutcome {
 
 /// A release that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndedRelease {
+pub struct ReleaseResult {
     /// The version that was released.
     pub version: String,
     /// The version that it was compared with, if that is known.
@@ -56,15 +56,15 @@ pub struct EndedRelease {
     pub outcome: ReleaseOutcome,
     /// Why it ended so, in a sentence for people.
     pub reason: String,
-    /// When it ended, in milliseconds since 1970. With version and outcome it identifies the end.
-    pub ended_at: u64,
+    /// When it ended: RFC 3339, UTC. With version and outcome it identifies the end.
+    pub ended_at: String,
 }
 
-impl EndedRelease {
+impl ReleaseResult {
     /// Whether both are the same end of the same release. Reasons may differ, because another canaryctl
     /// may say them in other words.
     fn is_same_end(&self, other: &Self) -> bool {
-        (self.ended_at, self.outcome) == (other.ended_at, other.outcome)
+        (&self.ended_at, self.outcome) == (&other.ended_at, other.outcome)
             && self.version == other.version
     }
 }
@@ -82,12 +82,7 @@ pub enum ReleaseStage {
         stable: Option<String>,
     },
     /// The last release is over.
-    Ended {
-        /// The release with its outcome.
-        release: EndedRelease,
-        /// Whether nothing can start before `finish`, because all users are in the canary's place.
-        unfinished: bool,
-    },
+    Ended(ReleaseResult),
 }
 
 /// What happened to a write-back.
@@ -105,7 +100,7 @@ pub struct WriteBack {
     /// Identifies the write-back among those of a rollout; later ones have larger numbers.
     pub number: u64,
     /// What the version's tags say.
-    pub release: EndedRelease,
+    pub release: ReleaseResult,
     /// The version that gets the alias champion; `None` if the alias stays where it is.
     pub champion: Option<String>,
 }
@@ -114,11 +109,13 @@ pub struct WriteBack {
 /// journal whenever it changed, and carries it over into the journal of the next release.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistryState {
+    /// Since when this registry is told of ends: RFC 3339, UTC.
+    since: String,
     /// Versions that were released, none of which is started again before the candidate has been set to
     /// another one.
     done: BTreeSet<String>,
     /// The end whose results were written back, or are about to be.
-    reported: Option<EndedRelease>,
+    reported: Option<ReleaseResult>,
     /// The version that became champion by its release, as long as that release can be taken back.
     promoted: Option<String>,
     /// What is still to be written back, oldest first.
@@ -192,16 +189,23 @@ pub struct RegistryStep {
 }
 
 impl RegistryState {
-    /// The state of a rollout that had no registry until now: its last release, if any, counts as done
-    /// and is not reported.
-    pub fn new(last: Option<EndedRelease>) -> Self {
-        let done = last.iter().map(|release| release.version.clone()).collect();
-        Self { done, reported: last, ..Self::default() }
+    /// The state of a rollout that has a registry since `since` (RFC 3339, UTC): what ended before counts
+    /// as done and isn't reported.
+    pub fn new(since: String) -> Self {
+        Self { since, ..Self::default() }
     }
 
     /// What is still to be written back, oldest first.
     pub fn pending(&self) -> &[WriteBack] {
         &self.pending
+    }
+
+    /// Whether both know of the same last end.
+    pub fn same_end(&self, other: &Self) -> bool {
+        match (&self.reported, &other.reported) {
+            (Some(one), Some(other)) => one.is_same_end(other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
     }
 
     /// The version that has the alias champion, or gets it by what is pending.
@@ -211,12 +215,15 @@ impl RegistryState {
     }
 
     /// Takes note of an end, once.
-    fn report(&mut self, release: &EndedRelease) {
+    fn report(&mut self, release: &ReleaseResult) {
         if self.reported.as_ref().is_some_and(|reported| reported.is_same_end(release)) {
             return;
         }
         self.reported = Some(release.clone());
         self.done.insert(release.version.clone());
+        if release.ended_at < self.since {
+            return;
+        }
         let promoted = self.promoted.take();
         let champion = match release.outcome {
             ReleaseOutcome::Healthy => Some(release.version.clone()),
@@ -257,20 +264,20 @@ impl RegistryState {
 pub fn step(state: &RegistryState, inputs: &RegistryInputs) -> RegistryStep {
     let mut state = state.clone();
     let refused = state.remove_answered(&inputs.answers);
-    let waiting = match &inputs.release {
+    let runs = match &inputs.release {
         ReleaseStage::NotStarted => false,
         ReleaseStage::Running { version, .. } => {
             state.done.insert(version.clone());
             true
         }
-        ReleaseStage::Ended { release, unfinished } => {
+        ReleaseStage::Ended(release) => {
             state.report(release);
-            *unfinished
+            false
         }
     };
     let decision = match &inputs.aliases {
         None => RegistryDecision::Nothing(NoStart::Unreachable),
-        Some(aliases) if waiting => RegistryDecision::Wait(moves(&state, aliases, &inputs.release)),
+        Some(aliases) if runs => RegistryDecision::Wait(moves(&state, aliases, &inputs.release)),
         Some(aliases) => {
             if let Some(candidate) = &aliases.candidate {
                 state.done.retain(|version| version == candidate);
@@ -303,17 +310,13 @@ fn start(state: &RegistryState, aliases: &Aliases, stable: Option<&str>) -> Regi
 
 /// The aliases that ask for something that has to wait.
 fn moves(state: &RegistryState, aliases: &Aliases, release: &ReleaseStage) -> Vec<AliasMove> {
-    let (version, stable) = match release {
-        ReleaseStage::NotStarted => return Vec::new(),
-        ReleaseStage::Running { version, stable } => (version, stable.as_ref()),
-        // It is compared with nothing any more.
-        ReleaseStage::Ended { release, .. } => (&release.version, None),
-    };
+    let ReleaseStage::Running { version, stable } = release else { return Vec::new() };
     let serves = |candidate: &String| state.champion(aliases) == Some(candidate.as_str());
     let candidate = aliases.candidate.as_ref();
     let candidate = candidate.filter(|candidate| *candidate != version && !serves(candidate));
     let champion = aliases.champion.as_ref();
-    let champion = champion.filter(|champion| stable.is_some_and(|stable| stable != *champion));
+    let champion =
+        champion.filter(|champion| stable.as_ref().is_some_and(|stable| stable != *champion));
     let candidate = candidate.cloned().map(AliasMove::Candidate);
     candidate.into_iter().chain(champion.cloned().map(AliasMove::Champion)).collect()
 }

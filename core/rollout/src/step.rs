@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
-use super::blockers::{Blockers, blockers};
+use super::blockers::{Blocker, Blockers, blockers};
 use super::event::{CommandReply, RolloutEvent};
 use super::inputs::Inputs;
 use super::spec::Spec;
@@ -65,6 +65,7 @@ pub struct StepResult {
 pub fn step(spec: &Spec, state: State, seen: Inputs, now: HostClocks) -> StepResult {
     let mut context = StepContext::new(spec, state, now);
     let looked = !seen.envoys.is_empty();
+    context.unrecorded = seen.unrecorded;
     context.looked = looked;
     context.observe_fleet(&seen.envoys);
     context.count(seen.observation, seen.measurements);
@@ -87,6 +88,8 @@ struct StepContext<'s> {
     passed: Duration,
     /// Nobody looked for so long that the leases may have run out in between.
     gap: bool,
+    /// Whether the step can't be written down; see [`Inputs::unrecorded`].
+    unrecorded: bool,
     /// Where the rollout stood when the step began.
     before: Phase,
     /// Whether every Envoy that could be reached had confirmed the target when the step began.
@@ -131,6 +134,7 @@ impl<'s> StepContext<'s> {
             now,
             passed,
             gap,
+            unrecorded: false,
             before,
             confirmed_before,
             hook_before,
@@ -156,8 +160,11 @@ impl<'s> StepContext<'s> {
     }
 
     fn done(self) -> StepResult {
-        let Self { spec, state, actions, events, replies, line, verdicts, .. } = self;
-        let blockers = blockers(spec, &state);
+        let Self { spec, state, unrecorded, actions, events, replies, line, verdicts, .. } = self;
+        let mut blockers = blockers(spec, &state);
+        if unrecorded && !state.phase().is_end() {
+            blockers.waiting_for.insert(0, Blocker::Journal);
+        }
         StepResult { state, actions, events, replies, line, verdicts, blockers }
     }
 }

@@ -55,8 +55,12 @@ impl VersionSources {
 /// label for another configuration is older than the configuration, and ignored.
 pub fn in_force(configured: &str, label: Option<&str>) -> String {
     let label = label.and_then(|text| VersionLabel::parse(text).ok());
-    let named = label.as_ref().and_then(|label| label.for_configured(configured));
-    named.unwrap_or(configured).to_owned()
+    by_label(configured, label.as_ref()).to_owned()
+}
+
+/// The same where the label has been read.
+pub fn by_label<'v>(configured: &'v str, label: Option<&'v VersionLabel>) -> &'v str {
+    label.and_then(|label| label.for_configured(configured)).unwrap_or(configured)
 }
 
 #[cfg(test)]

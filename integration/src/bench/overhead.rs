@@ -5,6 +5,7 @@
 //! The measured Envoys have one worker and one core, the upstream and the load share the others.
 
 mod cases;
+mod counting;
 mod effect;
 mod footprint;
 mod proxy;
@@ -50,7 +51,7 @@ const QUICK: OverheadExtent = OverheadExtent {
     pushes: 15,
 };
 /// What `--only` can name.
-pub(super) const PARTS: [&str; 10] = [
+pub(super) const PARTS: [&str; 11] = [
     "plain",
     "weights",
     "realistic",
@@ -59,12 +60,13 @@ pub(super) const PARTS: [&str; 10] = [
     "growth",
     "http2",
     "grpc",
+    "counting",
     "footprint",
     "effect",
 ];
 /// What `--quick` leaves out.
-const QUICK_SAYS: &str = "--quick: the cases plain, realistic and stream with fewer variants, the module's \
-    size, the poll with 1,000 keys and the effect of a weight; without weights, big, growth, http2, grpc and \
+const QUICK_SAYS: &str = "--quick: the cases plain, realistic and stream with fewer variants, counting, \
+    the modules' size, the poll with 1,000 keys and the effect of a weight; without weights, big, growth, http2, grpc and \
     memory.";
 
 /// Runs every variant of the benchmark, or the parts that `--only` names.
@@ -98,6 +100,9 @@ async fn measure(extent: &OverheadExtent, run: &BenchRun, core: usize, report: &
     }
     if let Some(module) = against {
         footprint::module_size("--against", module, report);
+    }
+    if run.wants("counting") {
+        counting::measure(report);
     }
     if run.wants("footprint") {
         footprint::module_sizes(report);

@@ -165,3 +165,51 @@ async fn a_pushed_configuration_changes_no_deadline_that_runs() {
     counts(&rig, [1, 1, 1, 0]).await;
     drop(open);
 }
+
+/// Without `outcome_age`, the judge looks five seconds after the latest deadline, or after Envoy's own
+/// timeout of 15 s.
+#[tokio::test]
+async fn the_default_age_of_outcomes_follows_the_deadlines() {
+    let mut rig = Rig::new().reading_bodies().start().await;
+    for (rule, seconds) in [
+        (json!({"answer": "30s"}), 35),
+        (json!({"answer": "30s", "first_byte": "40s"}), 45),
+        (json!({"answer": "5s"}), 20),
+        (json!({"idle": "60s"}), 20),
+    ] {
+        rig.push_config(|config| {
+            let rollout = config["rollouts"][0].as_object_mut().unwrap();
+            rollout.remove("outcome_age");
+            rollout.insert("failure".to_owned(), json!({"overdue": rule}));
+        });
+        let probe = async || rig.stat("demo.outcome_age_seconds").await;
+        rig.eventually("the age of outcomes", probe, |age| *age == seconds).await;
+    }
+}
+
+/// A request that is held for its body has no deadline, however long that takes. Once it has ended and
+/// gone on to its version, its deadline runs; its time runs from its headers.
+#[tokio::test]
+async fn a_request_that_was_held_is_overdue_after_its_end() {
+    let rig = Rig::new().reading_bodies().unguarded().weight(100.0).canary(hanging());
+    let rig = rig.rollout(|rollout| {
+        rollout["match"] = json!({"request_json": {"pointer": "/model", "values": ["a"]}});
+        rollout["failure"] = json!({"overdue": {"answer": "300ms"}});
+    });
+    let rig = rig.start().await;
+    let (early, late) = ("{\"x\": 1, ", "\"model\": \"a\"}");
+    let length = early.len() + late.len();
+    let mut upload = rig.dial().await;
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    upload.write_all(format!("{head}{early}").as_bytes()).await.unwrap();
+    // Longer than the deadline, shorter than a request is held.
+    tokio::time::sleep(Duration::from_millis(550)).await;
+    assert_eq!(of(&rig, "canary", COUNTS).await, [0; 4], "held");
+    upload.write_all(late.as_bytes()).await.unwrap();
+    counts(&rig, [1, 1, 1, 0]).await;
+    let times = rig.stats().await.bins("canary", "rq_time_us");
+    assert!(times.iter().all(|bin| bin.lower >= 0.8e6) && !times.is_empty(), "{times:?}");
+    drop(upload);
+}

@@ -1,7 +1,7 @@
 //! Rollouts that get a request by a value in its JSON body, and keys out of the body. The body is read
 //! on its way, and whatever comes passes unchanged.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use canary_dataplane::cohort::KeyHash;
 use canary_integration::{ClientRequest, RecordedRequest, Rig, Running, TestUpstream};
@@ -351,4 +351,36 @@ async fn the_headers_module_refuses_it() {
         assert!(rig.logs().contains(&message), "{}", rig.logs());
     }
     assert_eq!(rig.get("/").await.version(), Some("1.0.0"), "the last good one stays in force");
+}
+
+/// Trailers end a request: one that is still held when they come is decided at once, with or without
+/// what it was held for.
+#[tokio::test]
+async fn trailers_end_a_held_request() {
+    let rig = models().bootstrap(|bootstrap| {
+        bootstrap.connection_manager()["http_protocol_options"] = json!({"enable_trailers": true});
+    });
+    let rig = rig.start().await;
+    let send = async |body: &str| {
+        let mut stream = rig.dial().await;
+        let sent =
+            format!("{}{:x}\r\n{body}\r\n", head_of("transfer-encoding: chunked"), body.len());
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        // Envoy hands over the chunk alone, so that it is the trailers that end the request.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let began = Instant::now();
+        stream.write_all(b"0\r\nx-sum: 1\r\n\r\n").await.unwrap();
+        let (head, echoed) = answer(&mut stream).await;
+        assert_eq!(String::from_utf8(echoed).unwrap(), body);
+        (head, began.elapsed())
+    };
+    let (answers, callbacks) =
+        rig.traced(async { [send("{\"x\": 1").await, send("{\"model\": \"b\"}").await] }).await;
+    let trailers = callbacks.iter().filter(|callback| callback.name == "proxy_on_request_trailers");
+    assert_eq!(trailers.count(), 2);
+    let [(undecided, took), (decided, _)] = answers;
+    assert!(!undecided.contains("x-canary-version"), "{undecided}");
+    assert!(took < Duration::from_millis(900), "the tick would have let it go on later: {took:?}");
+    assert!(decided.contains("x-canary-version: b-1"), "{decided}");
+    unharmed_json(&rig).await;
 }

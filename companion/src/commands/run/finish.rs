@@ -9,10 +9,11 @@ use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use canary_rollout::versions::ReleaseVersions;
 
-use super::{preflight, start};
+use super::start;
 use crate::cli::RunArgs;
 use crate::commands::split;
 use crate::controller::engine::Engine;
+use crate::controller::preflight;
 use crate::controller::record::Start;
 use crate::envoy::Admin;
 use crate::error::{Error, Failure};

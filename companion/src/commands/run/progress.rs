@@ -1,14 +1,14 @@
 //! Reports progress: a live table on a terminal, otherwise a line (or a JSON document) per event.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use canary_rollout::action::Notification;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
-use serde_json::json;
-use tokio::net::TcpListener;
 
-use crate::controller::drive::Reporter;
+use crate::commands::service::print_event;
+use crate::controller::channels::Reporter;
 use crate::controller::engine::Engine;
 use crate::controller::status::Status;
 use crate::error::Error;
@@ -27,8 +27,7 @@ pub(super) struct ProgressSink {
 }
 
 impl ProgressSink {
-    pub(super) fn new(output: Output, listener: &TcpListener, engine: &Engine) -> Self {
-        let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    pub(super) fn new(output: Output, address: SocketAddr, engine: &Engine) -> Self {
         let journal = engine.journal().path().display();
         render::message(&format!("interface: http://{address}   journal: {journal}"));
         Self { output, screen: Screen::default(), recent: Vec::new() }
@@ -55,9 +54,7 @@ impl Reporter for ProgressSink {
                 self.recent.push(format!("  {at}  {text}\n"));
                 continue;
             }
-            let rollout = &status.rollout;
-            let json = || json!({"at": at, "rollout": rollout, "phase": status.phase, "event": event, "text": text});
-            self.output.print(json, |_| format!("{at} {rollout}: {text}\n"))?;
+            print_event(&self.output, &at, event, &text, status)?;
         }
         let excess = self.recent.len().saturating_sub(EVENTS_SHOWN);
         self.recent.drain(..excess);

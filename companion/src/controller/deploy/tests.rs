@@ -20,7 +20,7 @@ fn run(script: &str, timeout: Duration) -> (DeployAnswer, tempfile::TempDir) {
     let line = ["/bin/sh", "./deploy.sh", "a b"].map(str::to_owned).to_vec();
     let spec = Deploy { hook: Some(DeployHook::Command(line)), timeout, min_requests: 1 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let http = crate::http::direct().tls_certs_only(Vec::new()).build().unwrap();
+    let http = crate::http::plain(crate::http::direct()).build().unwrap();
     let answer = runtime.block_on(deploy(&http, &spec, &request(folder.path())));
     (answer, folder)
 }
@@ -62,7 +62,7 @@ fn a_command_that_cannot_run_says_why() {
     let line = vec!["./missing.sh".to_owned()];
     let spec = Deploy { hook: Some(DeployHook::Command(line)), timeout: LONG, min_requests: 1 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let http = crate::http::direct().tls_certs_only(Vec::new()).build().unwrap();
+    let http = crate::http::plain(crate::http::direct()).build().unwrap();
     let answer = runtime.block_on(deploy(&http, &spec, &request(folder.path())));
     let reason = answer.failed.unwrap();
     assert!(reason.starts_with("./missing.sh can't be run in "), "{reason}");

@@ -59,17 +59,10 @@ fn next_step(engine: &mut Engine, then: &Value, commands: Vec<OperatorCommand>) 
     let url = engine.spec().envoys[0].clone();
     let envoys = BTreeMap::from([(url, EnvoyInput::Reached(Box::new(reading)))]);
     let now = HostClocks { monotonic: Duration::from_secs(1 << 30), unix: 1_900_000_000 };
-    engine
-        .advance(
-            Inputs {
-                commands,
-                envoys,
-                observation: Some(Observation::default()),
-                ..Inputs::default()
-            },
-            now,
-        )
-        .unwrap()
+    let inputs =
+        Inputs { commands, envoys, observation: Some(Observation::default()), ..Inputs::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(engine.advance(inputs, now, None)).unwrap()
 }
 
 #[test]
@@ -142,4 +135,27 @@ fn no_decision_of_an_older_version_is_lost_or_made_again() {
         matches!(event, RolloutEvent::Aborting { .. } | RolloutEvent::EpochRenewed { .. })
     };
     assert!(!back.events.iter().any(again), "{:?}", back.events);
+}
+
+/// Steps that the journal lacks can't be repeated. Whatever is written next, the state comes before it.
+#[test]
+fn an_end_that_is_written_back_comes_after_what_the_journal_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scorer.jsonl");
+    std::fs::copy(fixture("ended-promoted").join("journal.jsonl"), &path).unwrap();
+    let text = std::fs::read_to_string(fixture("ended-promoted").join("rollout.yaml")).unwrap();
+    let (journal, found) = Journal::open(&path).unwrap();
+    let spec = rollout_file::parse(&text, "rollout.yaml").unwrap_or_else(|_| panic!("the file"));
+    let mut engine = Engine::resume(spec, journal, found.finished.unwrap()).unwrap().0;
+    let ended_at = engine.to_write_back().unwrap().to_owned();
+    let error = "the disk is full".to_owned();
+    engine.missing = Some(super::UnwrittenRecords { error, records: Vec::new() });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(engine.written_back(&ended_at));
+    assert_eq!((engine.unwritten(), engine.to_write_back()), (None, None));
+    let written = std::fs::read_to_string(&path).unwrap();
+    let mut kinds = written.lines().rev().map(|line| {
+        serde_json::from_str::<Value>(line).unwrap()["record"].as_str().unwrap().to_owned()
+    });
+    assert_eq!([kinds.next().unwrap(), kinds.next().unwrap()], ["writtenBack", "state"]);
 }

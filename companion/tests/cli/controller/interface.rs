@@ -6,18 +6,61 @@ use super::*;
 use crate::fake::runtime;
 
 /// A request with some headers; gives the status and the body.
-pub(super) fn http(method: &str, url: &str, headers: &[(&'static str, &str)]) -> (u16, String) {
+pub(crate) fn http(method: &str, url: &str, headers: &[(&'static str, &str)]) -> (u16, String) {
+    http_with(method, url, headers, "")
+}
+
+/// The same with a body.
+pub(crate) fn http_with(
+    method: &str,
+    url: &str,
+    headers: &[(&'static str, &str)],
+    body: &str,
+) -> (u16, String) {
+    let answer = raw(method, url, headers, body);
+    let status = answer.status().as_u16();
+    (status, runtime().block_on(answer.text()).unwrap())
+}
+
+/// The same; gives the answer before its body was read. Redirects aren't followed.
+pub(crate) fn raw(
+    method: &str,
+    url: &str,
+    headers: &[(&'static str, &str)],
+    body: &str,
+) -> reqwest::Response {
     let headers: HeaderMap = headers
         .iter()
         .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
         .collect();
     let _ = rustls::crypto::ring::default_provider().install_default();
     runtime().block_on(async {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let none = reqwest::redirect::Policy::none();
+        let client = reqwest::Client::builder().no_proxy().redirect(none).build().unwrap();
         let request = client.request(method.parse().unwrap(), url).headers(headers);
-        let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        request.body(body.to_owned()).send().await.unwrap()
     })
+}
+
+/// The first event of a stream that is the right one.
+pub(crate) fn events(url: &str, right: impl Fn(&str) -> bool) -> String {
+    let mut answer = raw("GET", url, &[], "");
+    assert_eq!(answer.status().as_u16(), 200);
+    let read = async {
+        let mut text = String::new();
+        while let Some(chunk) = answer.chunk().await.unwrap() {
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+            while let Some((event, rest)) = text.split_once("\n\n") {
+                if right(event) {
+                    return event.to_owned();
+                }
+                text = rest.to_owned();
+            }
+        }
+        panic!("the stream ended: {text}");
+    };
+    let read = async { tokio::time::timeout(patience(), read).await };
+    runtime().block_on(read).unwrap()
 }
 
 #[test]
@@ -49,7 +92,7 @@ fn what_it_shows() {
     controller.hears("paused");
     let get = |path: &str| http("GET", &format!("{}{path}", controller.url), &[]);
     assert_eq!(get("/healthz"), (200, "ok\n".to_owned()));
-    let (status, page) = get("/");
+    let (status, page) = get("/rollouts/scorer");
     assert_eq!(status, 200, "{page}");
     assert!(page.contains("<title>scorer: Paused</title>"), "{page}");
     assert!(page.contains("http-equiv=\"refresh\"") && !page.contains("<script"));
@@ -61,7 +104,7 @@ fn what_it_shows() {
         row.map_or(0, |row| row.split('<').next().unwrap().parse().unwrap())
     };
     let before = requests(&page);
-    crate::until("more requests on the page", || requests(&get("/").1) > before);
+    crate::until("more requests on the page", || requests(&get("/rollouts/scorer").1) > before);
     std::fs::rename(place.folder.path().join("moved"), place.journal()).unwrap();
     let (status, list) = get("/api/v1/rollouts");
     let list: Value = serde_json::from_str(&list).unwrap();
@@ -71,7 +114,7 @@ fn what_it_shows() {
     );
     let (status, one) = get("/api/v1/rollouts/scorer");
     let one: Value = serde_json::from_str(&one).unwrap();
-    assert_eq!((status, &one["step"], &one["steps"]), (200, &json!(1), &json!(1)));
+    assert_eq!((status, &one["step"]), (200, &json!({"index": 1, "of": 1})));
     assert_eq!(get("/api/v1/rollouts/other").0, 404);
     assert_eq!(get("/nowhere").0, 404);
     let (status, metrics) = get("/metrics");

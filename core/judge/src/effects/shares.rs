@@ -19,7 +19,7 @@ use super::{EffectReading, EffectUnit, Gathered, Stretches};
 use crate::blocks::{Block, Change};
 use crate::centered_bets::{Center, CenteredBets};
 use crate::counts::{Pair, Trials};
-use crate::numerics::{exact, exact_array, log_mean_exp};
+use crate::numerics::{bisect, exact, exact_array, log_mean_exp};
 
 /// Halving the interval from −1 to 1 this often leaves less than a float shows of a share.
 const BISECTIONS: u32 = 45;
@@ -148,16 +148,7 @@ impl DirectionSums {
         if self.log_e(-1.0) < log_limit {
             return None;
         }
-        let (mut excluded, mut possible) = (-1.0, 1.0);
-        for _ in 0..BISECTIONS {
-            let middle = 0.5 * (excluded + possible);
-            if self.log_e(middle) >= log_limit {
-                excluded = middle;
-            } else {
-                possible = middle;
-            }
-        }
-        Some(excluded)
+        Some(bisect(1.0, -1.0, BISECTIONS, |middle| self.log_e(middle) >= log_limit))
     }
 }
 

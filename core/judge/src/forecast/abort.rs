@@ -22,7 +22,7 @@ use std::f64::consts::LN_2;
 
 use crate::counts::Sides;
 use crate::failure_abort::{RATIOS, Tolerated};
-use crate::numerics::log_mean_exp;
+use crate::numerics::{bisect, log_mean_exp};
 
 /// How many requests close a block.
 const FULL: f64 = crate::blocks::FULL as f64;
@@ -190,16 +190,7 @@ impl AbortTest {
         if !found(1.0) {
             return None;
         }
-        let (mut missed, mut seen) = (0.0, 1.0);
-        for _ in 0..BISECTIONS {
-            let middle = 0.5 * (missed + seen);
-            if found(middle) {
-                seen = middle;
-            } else {
-                missed = middle;
-            }
-        }
-        Some(seen)
+        Some(bisect(0.0, 1.0, BISECTIONS, found))
     }
 
     /// What each bet gains at a weight; `None` at 0 and 100 %, where nothing is compared.
@@ -244,19 +235,10 @@ impl Growth {
     /// How many failures among n canary requests suffice: c*(n). At most n and a little more.
     fn failures_needed(&self, n: f64, nats: f64, gained: &Gained) -> f64 {
         let suffice = |c: f64| log_mean_exp(self.logs(n, c, gained).into_iter()) >= nats;
-        let (mut few, mut enough) = (0.0, n + 1.0);
-        if suffice(few) {
-            return few;
+        if suffice(0.0) {
+            return 0.0;
         }
-        for _ in 0..BISECTIONS {
-            let middle = 0.5 * (few + enough);
-            if suffice(middle) {
-                enough = middle;
-            } else {
-                few = middle;
-            }
-        }
-        enough
+        bisect(0.0, n + 1.0, BISECTIONS, suffice)
     }
 
     /// The variance of the canary's failures among n, stable's weighed by what they take back.

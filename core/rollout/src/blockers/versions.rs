@@ -27,8 +27,7 @@ pub(crate) fn configured(state: &State, role: Role) -> Option<String> {
 
 /// The labels for the versions that somebody named, as the runtime has them.
 pub(crate) fn labels(state: &State) -> Pair<Option<String>> {
-    let roles = Pair { stable: Role::Stable, canary: Role::Canary };
-    roles.map(|role| label(state, role, state.named.get(role).as_deref()?))
+    Pair::ROLES.map(|role| label(state, role, state.named.get(role).as_deref()?))
 }
 
 /// The label that makes a role run a version; `None` if no Envoy says what is configured.

@@ -1,10 +1,12 @@
 //! What is known while the new version takes over stable's place, and of calls of the deploy hook.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::pause::PauseReason;
+use crate::termination::TerminationReason;
 use canary_judge::Judge;
 use canary_judge::counts::Pair;
 use canary_model::role::Role;
@@ -17,6 +19,9 @@ pub(crate) struct Finalization {
     pub(crate) deployed: bool,
     /// Why it holds at 100 % until an operator says more.
     pub(crate) paused: Option<PauseReason>,
+    /// The external metrics that have failed, which an operator has overruled.
+    #[serde(default)]
+    pub(crate) overruled: BTreeSet<String>,
     /// The handover, once 50 % is confirmed.
     #[serde(default)]
     pub(crate) handover: Option<Handover>,
@@ -72,7 +77,20 @@ pub(crate) struct DeployCall {
 
 impl Finalization {
     /// Before anything was done about stable. `deployed`: the new version is in stable's place already.
-    pub(crate) const fn new(deployed: bool) -> Self {
-        Self { stage: FinalizingStage::Securing, deployed, paused: None, handover: None }
+    pub(crate) fn new(deployed: bool) -> Self {
+        let (paused, overruled, handover) = (None, BTreeSet::new(), None);
+        Self { stage: FinalizingStage::Securing, deployed, paused, overruled, handover }
+    }
+
+    /// An operator says to go on: what had failed until now doesn't count any more. Gives whether it was
+    /// paused.
+    pub(crate) fn resume(&mut self) -> bool {
+        let Some(why) = self.paused.take() else { return false };
+        if let PauseReason::AbortedAtFull { reason } = why
+            && let TerminationReason::Metric { metric, .. } = *reason
+        {
+            self.overruled.insert(metric);
+        }
+        true
     }
 }

@@ -4,7 +4,7 @@
 //! doesn't, because it was counted by other rules: the judge starts again, in a new epoch, and the step
 //! waits for data of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -67,6 +67,8 @@ struct OlderFinalization {
     stage: FinalizingStage,
     deployed: bool,
     paused: Option<PauseReason>,
+    #[serde(default)]
+    overruled: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -101,8 +103,8 @@ impl State {
         state.finished = older.finished;
         state.untouched = older.untouched;
         let finalization = |older: OlderFinalization| {
-            let OlderFinalization { stage, deployed, paused } = older;
-            Finalization { stage, deployed, paused, handover: None }
+            let OlderFinalization { stage, deployed, paused, overruled } = older;
+            Finalization { stage, deployed, paused, overruled, handover: None }
         };
         state.finalizing = older.finalizing.map(finalization);
         let member = |(name, older): (String, OlderMember)| {
@@ -140,7 +142,7 @@ impl State {
         if !under_way {
             return self.set_target(target);
         }
-        self.epoch = self.epoch.max(self.shown_epoch).saturating_add(1);
+        self.epoch = self.next_epoch(0);
         self.window = self.window.saturating_add(1);
         self.judge.begin_step(spec.certificate_margin(self.progress.step));
         // What was counted by other rules isn't a count at the age.

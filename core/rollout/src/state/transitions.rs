@@ -79,6 +79,12 @@ impl State {
         }
     }
 
+    /// The epoch after this one and after any that an Envoy showed; by the time of day, if that is larger, so
+    /// that no other controller's epoch comes again.
+    pub(crate) fn next_epoch(&self, unix: u64) -> u64 {
+        unix.max(self.epoch.max(self.shown_epoch).saturating_add(1))
+    }
+
     /// From now on every Envoy should show this.
     pub(crate) fn set_target(&mut self, target: WeightTarget) {
         for member in self.members.values_mut() {

@@ -11,7 +11,9 @@ use canary_judge::spec::OnFailure;
 
 impl StepContext<'_> {
     pub(super) fn handle_command(&mut self, command: OperatorCommand) {
+        let harmless = matches!(command, OperatorCommand::Abort | OperatorCommand::Pause);
         let result = match command {
+            _ if self.unrecorded && !harmless => Err(CommandRefusal::Unrecorded),
             OperatorCommand::Promote => self.promote(),
             OperatorCommand::PromoteFull => self.promote_full(),
             OperatorCommand::Pause => self.pause(),

@@ -25,10 +25,11 @@ impl StepContext<'_> {
             return;
         }
         self.note_outage(observation.is_some());
+        self.state.measured.extend(measurements);
         if self.state.is_finalizing() {
+            self.measure_in_finalizing();
             return self.count_handover(observation, begins);
         }
-        self.state.measured.extend(measurements);
         match observation {
             Some(line) => {
                 self.state.sticky.get_or_insert(line.sticky);
@@ -138,7 +139,7 @@ impl StepContext<'_> {
     }
 
     /// Tells when an external metric stops or starts saying something.
-    fn note_metric_outages(&mut self) {
+    pub(super) fn note_metric_outages(&mut self) {
         let verdicts = self.state.judge.verdicts();
         for verdict in verdicts {
             let Findings::Query { outage, .. } = verdict.findings else { continue };

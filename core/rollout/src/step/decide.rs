@@ -94,7 +94,7 @@ impl StepContext<'_> {
     /// The rollout begins when somebody was looked at since it could: who owns it shows then.
     fn begin(&mut self) {
         let looked = self.before == Phase::Pending && self.state.reachable().next().is_some();
-        if !looked {
+        if self.unrecorded || !looked {
             return;
         }
         if self.spec.deploy_hook().is_some() { self.begin_deploying() } else { self.begin_steps() }
@@ -104,15 +104,17 @@ impl StepContext<'_> {
     fn begin_steps(&mut self) {
         let deployed = self.state.deploy.canary_done || self.spec.deploy_hook().is_none();
         let ready = deployed && self.state.reachable().next().is_some();
-        if !ready || !checks::before_first_weight(self.spec, &self.state).is_empty() {
+        if self.unrecorded
+            || !ready
+            || !checks::before_first_weight(self.spec, &self.state).is_empty()
+        {
             return;
         }
         if !self.passes(GatePosition::Step(0)) {
             return;
         }
         self.state.canary_version = versions::canary_version(&self.state);
-        let last = self.state.epoch.max(self.state.shown_epoch);
-        let epoch = self.now.unix.max(last.saturating_add(1));
+        let epoch = self.state.next_epoch(self.now.unix);
         self.state.labels = versions::labels(&self.state);
         self.state.begin(self.spec, epoch);
         let attempt = self.state.attempt;
@@ -130,7 +132,9 @@ impl StepContext<'_> {
 
     fn progress(&mut self) {
         self.renew_window();
-        let held = self.state.outage.is_some() || !checks::while_under_way(&self.state).is_empty();
+        let held = self.unrecorded
+            || self.state.outage.is_some()
+            || !checks::while_under_way(&self.state).is_empty();
         if !held {
             advance::pauses(self.spec, &mut self.state, advance::People::Decide);
         }
@@ -187,7 +191,10 @@ impl StepContext<'_> {
         if self.gap {
             self.state.next_window();
         }
-        if !self.state.confirmed() || !checks::while_under_way(&self.state).is_empty() {
+        if self.unrecorded
+            || !self.state.confirmed()
+            || !checks::while_under_way(&self.state).is_empty()
+        {
             return;
         }
         if self.spec.deploy_hook().is_some() {

@@ -16,6 +16,7 @@ use canary_judge::Judge;
 use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
 use canary_judge::spec::{Analysis, MetricRule, MetricSpec, OnFailure};
+use canary_judge::verdict::{Conclusion, Findings, Verdict};
 use canary_model::role::Role;
 use canary_model::weight::Weight;
 
@@ -46,7 +47,7 @@ impl StepContext<'_> {
     pub(super) fn finish(&mut self) -> Result<(), CommandRefusal> {
         match (self.state.phase, &mut self.state.finalizing) {
             (Phase::Finalizing, Some(finalizing)) => {
-                if finalizing.paused.take().is_some() {
+                if finalizing.resume() {
                     self.events.push(RolloutEvent::Resumed);
                 }
                 Ok(())
@@ -66,7 +67,7 @@ impl StepContext<'_> {
             return Err(CommandRefusal::StableNotDeployed);
         };
         let leaving = finalizing.stage == FinalizingStage::Leaving;
-        if finalizing.paused.take().is_some() {
+        if finalizing.resume() {
             self.events.push(RolloutEvent::Resumed);
         }
         if !leaving && !self.label_stable() {
@@ -80,7 +81,9 @@ impl StepContext<'_> {
 
     /// One step of Finalizing. What would be a rollback holds at 100 % instead.
     pub(super) fn finalize(&mut self) {
-        if let Some(reason) = self.rollback.take()
+        // What failed counts after what an operator has just said about it.
+        let rollback = self.rollback.take().or_else(|| self.failed_metric());
+        if let Some(reason) = rollback
             && self.interrupt(reason)
         {
             return;
@@ -93,7 +96,7 @@ impl StepContext<'_> {
             return;
         };
         let (stage, deployed) = (*stage, *deployed);
-        if paused.is_some() {
+        if paused.is_some() || self.unrecorded {
             return;
         }
         if self.state.target.is_none() {
@@ -172,8 +175,7 @@ impl StepContext<'_> {
     }
 
     fn renew_epoch(&mut self) {
-        let last = self.state.epoch.max(self.state.shown_epoch);
-        self.state.epoch = self.now.unix.max(last.saturating_add(1));
+        self.state.epoch = self.state.next_epoch(self.now.unix);
         self.state.tripped.clear();
     }
 
@@ -225,6 +227,33 @@ impl StepContext<'_> {
         if stable.min(canary) >= self.spec.handover_requests() && self.state.outage.is_none() {
             self.leave();
         }
+    }
+
+    /// External metrics are measured in Finalizing, too: one that fails holds at 100 %, until an operator says
+    /// that it doesn't matter.
+    pub(super) fn measure_in_finalizing(&mut self) {
+        let Some(sticky) = self.state.sticky.filter(|_| !self.state.measured.is_empty()) else {
+            return;
+        };
+        let measurements = std::mem::take(&mut self.state.measured);
+        let t = self.state.clock.passed.as_secs_f64();
+        self.state.judge.take(&Observation { sticky, t, measurements, ..Observation::default() });
+        self.note_metric_outages();
+    }
+
+    /// An external metric that has failed, unless an operator has overruled it.
+    fn failed_metric(&self) -> Option<TerminationReason> {
+        let finalizing = self.state.finalizing.as_ref();
+        let overruled = finalizing.map(|finalizing| &finalizing.overruled);
+        let fails = |verdict: &Verdict| {
+            let external = matches!(verdict.findings, Findings::Query { .. });
+            let known = overruled.is_some_and(|overruled| overruled.contains(&verdict.metric));
+            external && !known && verdict.conclusion == Conclusion::Fail
+        };
+        let verdict = self.state.judge.verdicts().into_iter().find(fails)?;
+        let metric = verdict.metric.clone();
+        let verdict = FailedVerdict::Verdict(Box::new(verdict));
+        Some(TerminationReason::Metric { metric, verdict })
     }
 
     /// Counts of both places, as far as they were assigned since 50 % was confirmed. The roles are swapped:
@@ -288,3 +317,6 @@ fn analysis(spec: &Spec) -> Analysis {
     let metric = MetricSpec { on_failure: OnFailure::Abort, ..metric.unwrap_or_else(default) };
     Analysis { metrics: vec![metric], ..spec.analysis.clone() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,6 @@ use crate::mismatch;
 use crate::state::{FleetMember, Phase};
 use crate::termination::TerminationReason;
 use canary_judge::counts::Pair;
-use canary_model::role::Role;
 use canary_model::runtime::VersionLabel;
 
 /// A larger epoch is none that counts on; nothing has to lie above it.
@@ -167,8 +166,7 @@ impl StepContext<'_> {
 
 /// The configured versions of an Envoy; where its configuration isn't shown, its labels say which they are for.
 fn configured(shown: &EnvoyReading) -> Pair<Option<String>> {
-    let roles = Pair { stable: Role::Stable, canary: Role::Canary };
-    roles.map(|role| {
+    Pair::ROLES.map(|role| {
         let label = || VersionLabel::parse(shown.labels.get(role).as_deref()?).ok();
         shown.configured.get(role).clone().or_else(|| Some(label()?.configured))
     })

@@ -56,7 +56,7 @@ impl StepContext<'_> {
 
     /// External metrics are asked when they are due.
     fn measure(&mut self) {
-        if !self.under_way() {
+        if !self.is_guarded() {
             return;
         }
         let now = self.state.clock.passed;

@@ -182,6 +182,7 @@ fn seen(round: &Round, state: &State) -> Inputs {
         gates: round.gates.iter().map(answer).collect(),
         notified: round.notified.iter().map(delivery).collect(),
         deployed: Vec::new(),
+        unrecorded: false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Releases: versions that somebody named, deploy hooks, and the handover to the new stable.
 
 use canary_judge::counts::Pair;
+use canary_judge::observation::Measurement;
 use canary_model::role::Role;
 use canary_model::weight::Weight;
 use canary_rollout::blockers::Blocker;
@@ -489,4 +490,32 @@ fn a_newer_configuration_holds_the_release() {
     assert!(waits.iter().any(other), "{waits:?}");
     release.ticks(20);
     assert_eq!(release.shell.state().phase(), Phase::Progressing);
+}
+
+#[test]
+fn an_external_metric_that_fails_in_finalizing_holds_at_full() {
+    let mut release = Release::new(None);
+    let mut file = json!({
+        "rollout": "r", "steps": [{"setWeight": 20}, {"pause": {"duration": "3s"}}],
+        "analysis": {"metrics": [
+            {"name": "failures", "kind": "failureRate", "margin": "1%"},
+            {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "gpu",
+             "failureCondition": "result > 0.9", "interval": "1s"},
+        ]},
+    });
+    file["deploy"] = json!({"command": ["./deploy.sh"]});
+    let spec = Spec::read(&file).unwrap();
+    release.shell = Shell::releasing(spec, named(None, Some("3")));
+    release.shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.1]));
+    release.hands_over();
+    release.shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.95]));
+    release.comes_to(Phase::Paused);
+    let PauseReason::AbortedAtFull { reason } = release.why_paused() else {
+        panic!("{:?}", release.why_paused())
+    };
+    assert!(matches!(*reason, TerminationReason::Metric { ref metric, .. } if metric == "gpu"));
+    release.ticks(3);
+    assert_eq!(release.in_force(), [Weight::FULL; 2]);
+    assert_eq!(release.command(OperatorCommand::Finish).1, None);
+    release.comes_to(Phase::Healthy);
 }

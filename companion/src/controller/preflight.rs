@@ -3,9 +3,8 @@
 use canary_judge::counts::Pair;
 use canary_model::redact::redacted;
 
-use crate::commands::split;
-use crate::controller::record::{JournalRecord, Start};
-use crate::envoy::{Admin, Fleet};
+use super::record::{JournalRecord, Start};
+use crate::envoy::{Admin, EnvoyReply, Fleet};
 use crate::error::{Error, Failure};
 use crate::journal::{self, Journal};
 use crate::observe::scrape::scrape;
@@ -14,15 +13,23 @@ use crate::rollout_file;
 
 /// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
 /// `ended` is an owner whose controller has ended. Gives the versions' labels.
-pub(super) async fn check(
+///
+/// # Errors
+/// What is not as it must be, for each Envoy.
+pub async fn check(
     fleet: &Fleet,
     rollout: &str,
     takeover: bool,
     ended: Option<&str>,
 ) -> Result<Pair<Option<String>>, Failure> {
     let reports = fleet.each(async |admin: &Admin| scrape(admin, rollout).await).await;
-    let (answers, errors) = split(reports);
-    let observed: Scrapes = answers.into_iter().collect();
+    let (mut observed, mut errors) = (Scrapes::new(), Vec::new());
+    for EnvoyReply { url, result } in reports {
+        match result {
+            Ok(answer) => drop(observed.insert(url, answer)),
+            Err(error) => errors.push(error),
+        }
+    }
     let unknown = |error: &Error| matches!(error, Error::UnknownRollout { .. });
     if observed.is_empty() || errors.iter().any(unknown) {
         let (unknown, others): (Vec<_>, Vec<_>) = errors.into_iter().partition(unknown);
@@ -42,12 +49,18 @@ pub(super) async fn check(
 }
 
 /// As whom the controller wrote that began the rollout at a position of a journal.
-pub(super) fn owner(journal: &Journal, begin: u64) -> Result<Option<String>, Error> {
+///
+/// # Errors
+/// Where the journal can't be read.
+pub fn owner(journal: &Journal, begin: u64) -> Result<Option<String>, Error> {
     Ok(start(journal, begin)?.map(|start| start.owner))
 }
 
 /// How the rollout at a position of a journal began; `None` if no rollout begins there.
-fn start(journal: &Journal, begin: u64) -> Result<Option<Start>, Error> {
+///
+/// # Errors
+/// Where the journal can't be read.
+pub fn start(journal: &Journal, begin: u64) -> Result<Option<Start>, Error> {
     let first = journal::records::<JournalRecord>(journal.path(), begin)?.next().transpose()?;
     Ok(match first {
         Some(JournalRecord::Start(start)) => Some(start),
@@ -58,7 +71,10 @@ fn start(journal: &Journal, begin: u64) -> Result<Option<Start>, Error> {
 /// Whether the finished rollout of a journal was this one: the same plan for the same versions. A
 /// controller with --stay may be restarted by a supervisor, and must not take a version that has all traffic
 /// back to the first step for that.
-pub(super) fn is_decided(
+///
+/// # Errors
+/// Where the journal can't be read.
+pub fn is_decided(
     journal: &Journal,
     begin: u64,
     source: &str,

@@ -1,0 +1,55 @@
+use super::*;
+use canary_model::document::ConfigError;
+use serde_json::json;
+
+/// A small generator of random numbers (splitmix64), the same in every run.
+struct Draws(u64);
+
+impl Draws {
+    fn draw(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn failures(&mut self, requests: u64, share: f64) -> u64 {
+        (0..requests).filter(|_| self.draw() < share).count() as u64
+    }
+}
+
+fn spec() -> Result<Spec, Vec<ConfigError>> {
+    Spec::read(&json!({"rollout": "r", "manual": true, "steps": [{"setWeight": 5}]}))
+}
+
+/// In how many of 400 handovers the new stable, which fails this often, is found worse before both places have
+/// so many requests judged, at 50 a second for each.
+fn found(need: u64, new_stable: f64, canary: f64) -> u32 {
+    let analysis = analysis(&spec().unwrap());
+    let mut draws = Draws(need);
+    let handover = |_: &u32| {
+        let mut judge = Judge::new(&analysis, PLANNED_SECONDS);
+        (1..=need / 50).any(|second| {
+            let mut line = Observation { t: second as f64, weight: HALF, ..Observation::default() };
+            // As `count_handover` swaps them.
+            for (role, share) in [(Role::Canary, new_stable), (Role::Stable, canary)] {
+                let counts = line.roles.get_mut(role);
+                (counts.total, counts.failure) = (Some(50), Some(draws.failures(50, share)));
+            }
+            judge.take(&line);
+            judge.abort().is_some()
+        })
+    };
+    (0..400).filter(handover).count() as u32
+}
+
+/// DESIGN 9.2: 500 requests find a new stable that fails 5 % in 99 % of cases, 100 in 5 %.
+#[test]
+fn what_the_handover_finds() {
+    let (most, few, none) =
+        (found(500, 0.05, 0.0), found(100, 0.05, 0.0), found(500, 0.001, 0.001));
+    assert!(most >= 390, "{most} of 400");
+    assert!(few <= 60, "{few} of 400");
+    assert!(none <= 8, "{none} of 400");
+}
