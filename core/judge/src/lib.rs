@@ -59,10 +59,10 @@ pub use non_inferiority::BETA;
 pub use sample_ratio::SampleRatioVerdict;
 
 use blocks::Timeline;
-use metric::MetricState;
+use metric::{MetricState, OperatorDecision};
 use observation::Observation;
 use sample_ratio::SampleRatio;
-use spec::{Analysis, OnFailure};
+use spec::{Analysis, OnFailure, SplitMismatch};
 use test_status::{AlphaShare, ClassShares};
 use verdict::{Conclusion, Verdict};
 
@@ -76,9 +76,10 @@ const STATE_VERSION: u32 = 5;
 /// ([`ResumeError`]); then the journal's observations make a new judge, by way of
 /// [`Judge::take`] and [`Judge::begin_step`].
 ///
-/// Who writes what: [`Judge::new`] the version, the fingerprint and the alpha share, for good; the
+/// Who writes what: [`Judge::new`] the version, the fingerprint and the alpha shares, for good; the
 /// first line `sticky`; every line the timeline, the metrics, the sample ratio and `foreign`;
-/// [`Judge::begin_step`] and [`Judge::accept_inconclusive`] the metrics.
+/// [`Judge::begin_step`] and what operators decide ([`Judge::accept_inconclusive`], [`Judge::ask_again`],
+/// [`Judge::overrule`]) the metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judge {
     /// The state's layout: [`STATE_VERSION`].
@@ -94,6 +95,9 @@ pub struct Judge {
     timeline: Timeline,
     metrics: Vec<MetricState>,
     sample_ratio: SampleRatio,
+    /// Whether a sample ratio mismatch also means that no metric is certified.
+    #[serde(default, skip_serializing_if = "SplitMismatch::is_hold")]
+    split_mismatch: SplitMismatch,
     /// Lines that differed from the first in whether clients are judged.
     foreign: u64,
 }
@@ -158,6 +162,7 @@ impl Judge {
             timeline: Timeline::default(),
             metrics: analysis.metrics.iter().map(metric).collect(),
             sample_ratio: SampleRatio::new(analysis.false_split, planned_seconds.max(1)),
+            split_mismatch: analysis.split_mismatch,
             foreign: 0,
         }
     }
@@ -255,7 +260,14 @@ impl Judge {
     /// Every metric's verdict as it stands, in the file's order.
     pub fn verdicts(&self) -> Vec<Verdict> {
         let shares = self.shares();
-        self.metrics.iter().map(|metric| metric.verdict(shares)).collect()
+        let mut verdicts: Vec<Verdict> =
+            self.metrics.iter().map(|metric| metric.verdict(shares)).collect();
+        if self.is_split_held() {
+            for figures in verdicts.iter_mut().filter_map(|one| one.non_inferiority.as_mut()) {
+                figures.certified_at = None;
+            }
+        }
+        verdicts
     }
 
     /// How far the canary differs from stable, with intervals that may be read at any time, in the file's
@@ -289,6 +301,16 @@ impl Judge {
         combination::decisive(&self.verdicts(), class).cloned()
     }
 
+    /// Keeps what operators decided about metrics that paused, from another judge's state in whatever layout:
+    /// that one was overruled, and how often one asked again. Evidence isn't kept.
+    pub fn keep_decisions(&mut self, older: &serde_json::Value) {
+        let metrics = older.get("metrics").and_then(serde_json::Value::as_array);
+        for older in metrics.into_iter().flatten() {
+            let Ok(decision) = OperatorDecision::deserialize(older) else { continue };
+            self.metrics.iter_mut().for_each(|metric| metric.keep_decision(&decision));
+        }
+    }
+
     /// The metrics of a class that find the canary worse than tolerated.
     pub fn failing(&self, class: OnFailure) -> Vec<&str> {
         let failing = self.metrics.iter().filter(|metric| metric.fails_to(class));
@@ -319,8 +341,11 @@ impl Judge {
     /// A step that waits for confidence is left when there are none and no metric fails or waits for
     /// data.
     pub fn uncertified(&self) -> Vec<&str> {
+        // While the sample ratio doesn't match, what was certified can't be trusted either.
+        let held = self.is_split_held();
         let missing = |metric: &&MetricState| {
-            metric.on_failure().is_abort() && metric.certified() == Some(false)
+            let lacking = |certified| held || !certified;
+            metric.on_failure().is_abort() && metric.certified().is_some_and(lacking)
         };
         self.metrics.iter().filter(missing).map(MetricState::name).collect()
     }
@@ -343,6 +368,12 @@ impl Judge {
     /// Whether the canary gets the share of traffic that its weight says.
     pub fn split(&self) -> SampleRatioVerdict {
         self.sample_ratio.verdict()
+    }
+
+    /// Whether the sample ratio doesn't match and the file doesn't merely warn of it: then no metric is
+    /// certified, and no step may be left.
+    pub fn is_split_held(&self) -> bool {
+        self.split_mismatch.is_hold() && self.split().mismatch
     }
 
     /// Lines that were passed over because they differed from the first in whether clients are judged.

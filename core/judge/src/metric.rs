@@ -21,7 +21,7 @@ use super::verdict::{Conclusion, Findings, InsufficientData, LineCounts, Verdict
 pub(crate) struct MetricState {
     name: String,
     kind: MetricKind,
-    /// Its class.
+    /// What happens when it fails, which is its class.
     #[serde(default, skip_serializing_if = "OnFailure::is_abort")]
     on_failure: OnFailure,
     /// How often an operator resumed the rollout after it had paused it.
@@ -32,6 +32,16 @@ pub(crate) struct MetricState {
     overruled: bool,
     test: Test,
     status: TestStatus,
+}
+
+/// What operators decided about a metric, in the state of a judge of whatever layout.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OperatorDecision {
+    name: String,
+    #[serde(default)]
+    asked_again: u64,
+    #[serde(default)]
+    overruled: bool,
 }
 
 /// For serde, which passes references.
@@ -182,7 +192,7 @@ impl MetricState {
 
     /// Its share of its class's error, in its present run.
     fn share(&self, shares: ClassShares) -> AlphaShare {
-        shares.of(self.on_failure, self.asked_again.saturating_add(1))
+        shares.class(self.on_failure, self.asked_again.saturating_add(1))
     }
 
     pub(crate) fn verdict(&self, shares: ClassShares) -> Verdict {
@@ -269,6 +279,14 @@ impl MetricState {
     /// An operator promoted in spite of it: it passes from now on.
     pub(crate) const fn overrule(&mut self) {
         self.overruled = true;
+    }
+
+    /// Keeps what operators decided about a metric of the same name in another judge.
+    pub(crate) fn keep_decision(&mut self, decision: &OperatorDecision) {
+        if self.name == decision.name {
+            self.asked_again = decision.asked_again;
+            self.overruled = decision.overruled;
+        }
     }
 
     /// A signal of which nothing could be read has no data, however many blocks it closed.

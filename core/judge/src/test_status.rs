@@ -41,7 +41,7 @@ const WARN_E_VALUE: f64 = 20.0;
 impl ClassShares {
     /// The share of a metric of a class in its `run`-th run, from 1. Each time an operator resumes after a
     /// pause, the metric asks again in another run, with 1/(j(j+1)) of its share in run j.
-    pub(crate) fn of(&self, class: OnFailure, run: u64) -> AlphaShare {
+    pub(crate) fn class(&self, class: OnFailure, run: u64) -> AlphaShare {
         match class {
             OnFailure::Abort => self.abort,
             OnFailure::Pause => {

@@ -29,7 +29,7 @@ pub(crate) fn pause<'s>(spec: &'s Spec, state: &State) -> Option<&'s PauseSpec> 
 
 /// Moves on behind every pause whose conditions hold, and notes a timeout.
 pub(crate) fn pauses(spec: &Spec, state: &mut State, people: People) {
-    if state.progress.stopped || state.progress.timed_out || is_held(spec, state) {
+    if state.progress.stopped || state.progress.timed_out || is_held(state) {
         return;
     }
     while let Some(pause) = pause(spec, state) {
@@ -67,19 +67,14 @@ fn is_confident(state: &State) -> bool {
 }
 
 /// Whether a metric or the sample ratio holds the rollout.
-pub(crate) fn is_held(spec: &Spec, state: &State) -> bool {
-    !state.judge.failing(OnFailure::Pause).is_empty() || is_split_held(spec, state)
-}
-
-/// Whether the canary's share contradicts its weight, so that no comparison can be trusted.
-pub(crate) fn is_split_held(spec: &Spec, state: &State) -> bool {
-    spec.analysis.split_mismatch.is_hold() && state.judge.split().mismatch
+fn is_held(state: &State) -> bool {
+    !state.judge.failing(OnFailure::Pause).is_empty() || state.judge.is_split_held()
 }
 
 /// Whether the step can be left, as far as its pauses and the data go.
 pub(crate) fn ready(spec: &Spec, state: &State) -> bool {
     let StepProgress { stopped, timed_out, .. } = state.progress;
-    let held = stopped || timed_out || is_held(spec, state);
+    let held = stopped || timed_out || is_held(state);
     !held && pause(spec, state).is_none() && has_data(state)
 }
 

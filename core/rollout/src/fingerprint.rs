@@ -16,7 +16,10 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::spec::{Conditions, Gate, GatePosition, PauseSpec, Spec, StepSpec};
 use canary_judge::counts::Pair;
-use canary_judge::spec::{FALSE_SPLIT, MetricRule, MetricSpec, PrometheusSpec, QUANTILES};
+use canary_judge::spec::{
+    Analysis, FALSE_PAUSE, FALSE_SPLIT, MetricRule, MetricSpec, PrometheusSpec, QUANTILES,
+    SplitMismatch,
+};
 use canary_model::redact::redacted;
 
 /// The version of the canonical form. Version 1 was a hash of Rust's debug output.
@@ -43,14 +46,27 @@ pub fn canonical(spec: &Spec) -> Value {
         "harmBudget": harm_budget,
         "manual": manual,
     });
-    if let (Value::Object(fields), true) = (&mut canonical, analysis.false_split != FALSE_SPLIT) {
-        // As with `of`: a file that doesn't say it keeps its fingerprint.
-        fields.insert("falseSplit".to_owned(), json!(analysis.false_split));
-    }
     if let Value::Object(fields) = &mut canonical {
+        fields.extend(budgets(analysis));
         fields.extend(release(spec));
     }
     canonical
+}
+
+/// The fields of the analysis that are younger than version 2's first files. As with `of`: a file that doesn't
+/// say one keeps its fingerprint.
+fn budgets(analysis: &Analysis) -> Vec<(String, Value)> {
+    let mut fields = Vec::new();
+    if analysis.false_split != FALSE_SPLIT {
+        fields.push(("falseSplit".to_owned(), json!(analysis.false_split)));
+    }
+    if analysis.false_pause != FALSE_PAUSE {
+        fields.push(("falsePause".to_owned(), json!(analysis.false_pause)));
+    }
+    if analysis.split_mismatch != SplitMismatch::default() {
+        fields.push(("splitMismatch".to_owned(), json!(analysis.split_mismatch)));
+    }
+    fields
 }
 
 /// What of the release decides: which versions, and whether versions are deployed. How they are deployed and
@@ -114,7 +130,12 @@ fn metric(metric: &MetricSpec) -> Value {
         MetricRule::Conversion { signal, margin } => json!({"signal": signal, "margin": margin}),
         MetricRule::Prometheus(query) => prometheus(query),
     };
-    json!({"name": metric.name, "kind": metric.rule.kind().as_str(), "rule": rule})
+    let mut canonical =
+        json!({"name": metric.name, "kind": metric.rule.kind().as_str(), "rule": rule});
+    if let (Value::Object(fields), false) = (&mut canonical, metric.on_failure.is_abort()) {
+        fields.insert("onFailure".to_owned(), json!(metric.on_failure.as_str()));
+    }
+    canonical
 }
 
 fn prometheus(query: &PrometheusSpec) -> Value {

@@ -105,7 +105,7 @@ fn file_field(field: &str) -> Value {
 
 /// A condition to roll back on, or `manual: true`.
 fn rollback_condition() -> Value {
-    let aborts = json!({"properties": {"onFailure": {"const": "abort"}}});
+    let aborts = json!({"properties": {"onFailure": {"enum": ["abort", null]}}});
     let metrics = json!({"required": ["metrics"], "properties": {"metrics": {"contains": aborts}}});
     json!({"anyOf": [
         {"required": ["manual"], "properties": {"manual": {"const": true}}},

@@ -137,10 +137,9 @@ fn faults_are_named_by_path() {
     assert!(faults(json!({"name": "x"})).starts_with("metrics[0].kind: required: one of"));
     assert_eq!(faults(json!(3)), "metrics[0]: expected an object, found 3");
     assert_eq!(faults(json!({"kind": "failureRate"})), "metrics[0].name: required, but missing");
-    assert!(
-        faults(json!({"name": "x", "kind": "failureRate", "tolerance": 1.1}))
-            .starts_with("metrics[0].tolerance: unknown field; known here: name, kind, ratio")
-    );
+    assert!(faults(json!({"name": "x", "kind": "failureRate", "tolerance": 1.1})).starts_with(
+        "metrics[0].tolerance: unknown field; known here: name, kind, onFailure, ratio"
+    ));
     assert!(
         faults(json!({"name": "x", "kind": "latency", "quantiles": {"p101": 2, "q5": 2}}))
             .contains("metrics[0].quantiles.q5: no quantile")

@@ -89,7 +89,7 @@ fn rollback(spec: &Spec, state: &State) -> Vec<Blocker> {
 /// What the step itself waits for, were its Envoys and gates at hand: what a replay can tell.
 pub(crate) fn of_step(spec: &Spec, state: &State) -> Blockers {
     let person = advance::pausing(spec, state).map(|why| Blocker::Operator { why });
-    let waits = person.into_iter().chain(unmet(spec, state)).collect();
+    let waits = person.into_iter().chain(sample_ratio(state)).chain(unmet(spec, state)).collect();
     Blockers { step: place(spec, state), waiting_for: waits, unreachable: Vec::new() }
 }
 
@@ -100,6 +100,7 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
     waits.extend(checks::while_under_way(state));
     waits.extend(checks::confirmation(state));
     waits.extend(checks::outage(state));
+    waits.extend(sample_ratio(state));
     if !matches!(pausing, Some(PauseReason::File | PauseReason::Command)) {
         waits.extend(unmet(spec, state));
     }
@@ -118,8 +119,7 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
 /// What the pause's conditions and the metrics lack.
 fn unmet(spec: &Spec, state: &State) -> Vec<Blocker> {
     let until = advance::pause(spec, state).and_then(PauseSpec::until);
-    let mut waits: Vec<Blocker> = sample_ratio(spec, state).into_iter().collect();
-    waits.extend(until.map(|until| conditions(until, state)).unwrap_or_default());
+    let mut waits = until.map(|until| conditions(until, state)).unwrap_or_default();
     waits.extend(age(state));
     waits.extend(data(state));
     if !waits.is_empty() {
@@ -129,8 +129,8 @@ fn unmet(spec: &Spec, state: &State) -> Vec<Blocker> {
 }
 
 /// A sample ratio that holds the rollout.
-fn sample_ratio(spec: &Spec, state: &State) -> Option<Blocker> {
-    advance::is_split_held(spec, state).then(|| {
+fn sample_ratio(state: &State) -> Option<Blocker> {
+    state.judge.is_split_held().then(|| {
         let split = state.judge.split();
         Blocker::SampleRatio { weight: split.weight, measured: split.measured }
     })

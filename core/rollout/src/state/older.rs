@@ -59,6 +59,11 @@ struct OlderState {
     notices: u64,
     ending: Option<TerminationReason>,
     aborting_since: Duration,
+    #[serde(default)]
+    warned: BTreeSet<String>,
+    /// Of which only what operators decided is kept.
+    #[serde(default)]
+    judge: Value,
 }
 
 /// Finalizing without its evidence, which is collected again.
@@ -129,6 +134,8 @@ impl State {
         state.notices = older.notices;
         state.ending = older.ending;
         state.aborting_since = older.aborting_since;
+        state.warned = older.warned;
+        state.judge.keep_decisions(&older.judge);
         if let Some(target) = older.target {
             let version = target.version.or_else(|| state.canary_version.clone());
             state.renew(spec, WeightTarget { version, ..target });

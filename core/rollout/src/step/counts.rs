@@ -128,7 +128,7 @@ impl StepContext<'_> {
     }
 
     /// Tells once of each metric that warns.
-    fn tell_warnings(&mut self) {
+    pub(super) fn tell_warnings(&mut self) {
         let failing = self.state.judge.failing(OnFailure::Warn);
         let failing: Vec<String> = failing.into_iter().map(str::to_owned).collect();
         for metric in failing {

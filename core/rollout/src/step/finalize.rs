@@ -239,16 +239,18 @@ impl StepContext<'_> {
         let t = self.state.clock.passed.as_secs_f64();
         self.state.judge.take(&Observation { sticky, t, measurements, ..Observation::default() });
         self.note_metric_outages();
+        self.tell_warnings();
     }
 
-    /// An external metric that has failed, unless an operator has overruled it.
+    /// An external metric that has failed, unless it only warns or an operator has overruled it.
     fn failed_metric(&self) -> Option<TerminationReason> {
         let finalizing = self.state.finalizing.as_ref();
         let overruled = finalizing.map(|finalizing| &finalizing.overruled);
         let fails = |verdict: &Verdict| {
             let external = matches!(verdict.findings, Findings::Query { .. });
             let known = overruled.is_some_and(|overruled| overruled.contains(&verdict.metric));
-            external && !known && verdict.conclusion == Conclusion::Fail
+            let acts = verdict.on_failure != OnFailure::Warn;
+            external && acts && !known && verdict.conclusion == Conclusion::Fail
         };
         let verdict = self.state.judge.verdicts().into_iter().find(fails)?;
         let metric = verdict.metric.clone();
