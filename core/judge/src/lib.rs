@@ -344,7 +344,7 @@ impl Judge {
         // While the sample ratio doesn't match, what was certified can't be trusted either.
         let held = self.is_split_held();
         let missing = |metric: &&MetricState| {
-            let lacking = |certified| held || !certified;
+            let lacking = |certified: bool| held || !certified;
             metric.on_failure().is_abort() && metric.certified().is_some_and(lacking)
         };
         self.metrics.iter().filter(missing).map(MetricState::name).collect()

@@ -524,7 +524,7 @@ fn an_external_metric_that_fails_in_finalizing_holds_at_full() {
 #[test]
 fn in_finalizing_each_action_does_what_it_says() {
     for (action, holds) in [("pause", true), ("warn", false)] {
-        let mut release = Release::new();
+        let mut release = Release::new(None);
         let mut file = json!({
             "rollout": "r", "steps": [{"setWeight": 20}, {"pause": {"duration": "3s"}}],
             "analysis": {"metrics": [
