@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use canary_judge::{EffectEstimate, EffectSince};
 use canary_model::redact::redacted;
+use canary_model::weight::Weight;
 use canary_rollout::action::Notification;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::{Spec, Topic};
@@ -55,6 +57,9 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         | RolloutEvent::Finalizing { .. }
         | RolloutEvent::HandingOver { .. }
         | RolloutEvent::Finished { .. } => release(event),
+        RolloutEvent::Measured { weight, effects, unreachable } => {
+            measured_because(*weight, effects, unreachable)
+        }
         RolloutEvent::Aborting { reason } => {
             format!("rolling back to stable: {}", sentences::termination(reason))
         }
@@ -75,13 +80,9 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
             measured * 100.0,
             weight * 100.0
         ),
-        RolloutEvent::Warned { metric } => {
-            format!("{metric} finds the canary worse than tolerated (onFailure: warn)")
-        }
-        RolloutEvent::Overruled { metric } => {
-            format!("an operator overruled {metric} for the rest of the rollout")
-        }
-        RolloutEvent::AsksAgain { metric } => format!("an operator resumed: {metric} asks again"),
+        RolloutEvent::Warned { metric }
+        | RolloutEvent::Overruled { metric }
+        | RolloutEvent::AsksAgain { metric } => by_metric(event, metric),
         RolloutEvent::GatePassed { gate: index } => format!("{} lets it pass", gate(index)),
         RolloutEvent::GateHeld { gate: index, said } => format!("{} holds it: {said}", gate(index)),
         RolloutEvent::MetricOutage { metric, why } => {
@@ -105,6 +106,20 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::NoticeLost { notice, topic, hook } => {
             notice_lost(*notice, *topic, *hook, spec)
         }
+    }
+}
+
+/// What a metric that pauses or warns brought about; empty for everything else.
+fn by_metric(event: &RolloutEvent, metric: &str) -> String {
+    match event {
+        RolloutEvent::Warned { .. } => {
+            format!("{metric} finds the canary worse than tolerated (onFailure: warn)")
+        }
+        RolloutEvent::Overruled { .. } => {
+            format!("an operator overruled {metric} for the rest of the rollout")
+        }
+        RolloutEvent::AsksAgain { .. } => format!("an operator resumed: {metric} asks again"),
+        _ => String::new(),
     }
 }
 
@@ -187,6 +202,33 @@ fn finished_because(version: &str, reason: &TerminationReason, unreachable: &[St
     )
 }
 
+/// The end of a measurement with its result: every effect over the whole of it.
+fn measured_because(weight: Weight, effects: &[EffectEstimate], unreachable: &[String]) -> String {
+    let over = measured(weight, unreachable);
+    let whole = effects.iter().filter(|effect| effect.since == EffectSince::Start);
+    let results: Vec<String> = whole.map(sentences::effect).collect();
+    match results.is_empty() {
+        true => over,
+        false => format!("{over}. Canary against stable: {}", results.join(" · ")),
+    }
+}
+
+fn measured(weight: Weight, unreachable: &[String]) -> String {
+    let stays = match weight {
+        Weight::ZERO => "all traffic is back on stable".to_owned(),
+        weight => format!("the canary keeps {weight} % of requests"),
+    };
+    out_of_reach(unreachable).map_or_else(
+        || format!("Measured: {stays}"),
+        |lost| {
+            format!(
+                "Measured: on the Envoys that can be reached, {stays}. {lost}, whose leases return them to \
+                 stable"
+            )
+        },
+    )
+}
+
 fn finished(version: &str, unreachable: &[String]) -> String {
     let of = if unreachable.is_empty() { "" } else { " of the Envoys that can be reached" };
     format!("Healthy: all traffic{of} is in stable's place, and both places run version {version}")
@@ -227,6 +269,7 @@ pub(crate) fn brief(event: &RolloutEvent) -> Option<String> {
             let all = finished(version, unreachable);
             Some(out_of_reach(unreachable).map_or(all.clone(), |lost| format!("{all}. {lost}")))
         }
+        RolloutEvent::Measured { weight, unreachable, .. } => Some(measured(*weight, unreachable)),
         RolloutEvent::Aborting { .. } => Some("rolling back to stable".to_owned()),
         RolloutEvent::Abandoned { .. } => Some("Degraded: no weight has moved".to_owned()),
         RolloutEvent::Degraded { reason: TerminationReason::OtherOwner { .. }, .. } => None,

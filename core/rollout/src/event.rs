@@ -1,5 +1,6 @@
 //! What happened in a step that a person wants to know, and the decisions among it.
 
+use canary_judge::EffectEstimate;
 use canary_judge::verdict::NoAnswer;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,16 @@ pub enum RolloutEvent {
         /// Why the rollout ended there.
         reason: TerminationReason,
         /// Envoys that couldn't be reached then: they may still use the canary's place.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unreachable: Vec<String>,
+    },
+    /// The steps of a rollout that only measures are over, and the weight that stays is confirmed.
+    Measured {
+        /// The weight that stays: 0, or with `afterwards: keep` the last step's.
+        weight: Weight,
+        /// The result: how far the canary differs from stable, with intervals.
+        effects: Vec<EffectEstimate>,
+        /// Envoys that couldn't be reached then; their leases bring them back to stable.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unreachable: Vec<String>,
     },
@@ -225,6 +236,7 @@ impl RolloutEvent {
             Self::Resumed => Some(Topic::Resumed),
             Self::Outage | Self::MetricOutage { .. } => Some(Topic::Outage),
             Self::Completed { .. } | Self::Finished { .. } => Some(Topic::Completed),
+            Self::Measured { .. } => Some(Topic::Measured),
             Self::Aborting { .. } | Self::Abandoned { .. } => Some(Topic::Aborted),
             // A rollback was told when it began; a takeover has no such beginning.
             Self::Degraded { reason: TerminationReason::OtherOwner { .. }, .. } => {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use xxhash_rust::xxh64::xxh64;
 
-use super::spec::{Conditions, Gate, GatePosition, PauseSpec, Spec, StepSpec};
+use super::spec::{Afterwards, Conditions, Gate, GatePosition, Goal, PauseSpec, Spec, StepSpec};
 use canary_judge::counts::Pair;
 use canary_judge::spec::{
     Analysis, FALSE_PAUSE, FALSE_SPLIT, MetricRule, MetricSpec, PrometheusSpec, QUANTILES,
@@ -49,6 +49,7 @@ pub fn canonical(spec: &Spec) -> Value {
     if let Value::Object(fields) = &mut canonical {
         fields.extend(budgets(analysis));
         fields.extend(release(spec));
+        fields.extend(goal(spec));
     }
     canonical
 }
@@ -82,6 +83,16 @@ fn release(spec: &Spec) -> Vec<(String, Value)> {
         fields.push(("deploy".to_owned(), json!(true)));
     }
     fields
+}
+
+/// What a measurement ends with; a file that promotes keeps its fingerprint.
+fn goal(spec: &Spec) -> Option<(String, Value)> {
+    let word = match spec.goal {
+        Goal::Promote => return None,
+        Goal::Measure(Afterwards::Stable) => "measure",
+        Goal::Measure(Afterwards::Keep) => "measureAndKeep",
+    };
+    Some(("goal".to_owned(), json!(word)))
 }
 
 fn step(step: &StepSpec) -> Value {

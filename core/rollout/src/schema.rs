@@ -8,10 +8,10 @@ mod release;
 
 use serde_json::{Map, Value, json};
 
-use super::spec::Topic;
 use super::spec::fields::MAX_URL;
 use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, NOTIFY_FIELDS};
 use super::spec::read_steps::{ENTRY_FIELDS, MAX_ENTRIES, MAX_REQUESTS, PAUSE_FIELDS};
+use super::spec::{Afterwards, Goal, Topic};
 use canary_judge::spec::{
     MAX_METRICS, MetricKind, OnFailure, QUANTILES, SplitMismatch, Worse, metric_fields,
 };
@@ -71,6 +71,14 @@ fn file_field(field: &str) -> Value {
         "lease" => optional(text(
             WHOLE_SECONDS,
             "Time after which traffic returns to stable if the controller dies: whole seconds, 1s to 24h (default 30s)",
+        )),
+        "goal" => optional(one_of(
+            Goal::WORDS,
+            "promote: all traffic goes to the canary behind the last step. measure: an A/B test, which promotes nothing and ends with the effects and their intervals (default promote)",
+        )),
+        "afterwards" => optional(one_of(
+            Afterwards::WORDS,
+            "The weight after a measurement: stable sets 0, keep leaves the last step's (default stable)",
         )),
         "versions" => release::versions(),
         "deploy" => release::deploy(),

@@ -220,3 +220,19 @@ fn a_sample_ratio_mismatch_holds_unless_the_file_only_warns() {
     assert_eq!(waits["waiting_for"][0]["for"], json!("sampleRatio"), "{waits}");
     assert_eq!(waits["waiting_for"][0]["measured"], json!(0.2), "{waits}");
 }
+
+#[test]
+fn a_measurement_ends_as_measured_with_its_effects() {
+    let metrics = json!([{"name": "failures", "kind": "failureRate", "margin": "1%"}]);
+    let steps = json!([{"setWeight": 50}, {"pause": {"duration": "20s"}}]);
+    let file = json!({"rollout": "r", "goal": "measure", "steps": steps, "analysis": {"metrics": metrics}});
+    let line = |t| {
+        let role = |failure| json!({"total": 500, "failure": failure});
+        json!({"t": t, "weight": 50, "canary": role(0), "stable": role(5)})
+    };
+    let text: String = (0..40).map(|t| format!("{}\n", line(t))).collect();
+    let measured = run(&Spec::read(&file).unwrap(), &text);
+    assert_eq!(measured.outcome, ReplayOutcome::Measured);
+    assert_eq!(measured.reason, ReplayReason::Completed { steps: 1 });
+    assert!(measured.effects[0].upper.unwrap() < 0.0, "{:?}", measured.effects[0]);
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::fields::{given, is_url, optional, url};
+use super::goal;
 use super::read_release;
 use super::read_steps::{self, percent};
 use super::{Gate, GatePosition, Notify, Spec, StepSpec, Topic};
@@ -29,8 +30,10 @@ const DEFAULT_GATE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_GATE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The fields of a rollout file.
-pub(crate) const FIELDS: [&str; 13] = [
+pub(crate) const FIELDS: [&str; 15] = [
     "rollout",
+    "goal",
+    "afterwards",
     "envoys",
     "lease",
     "versions",
@@ -55,6 +58,10 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
         let read = |text: &str| is_rollout_name(text).then(|| text.to_owned());
         node.parsed(names::ROLLOUT_EXPECTED, read, problems)
     });
+    let goal = goal::goal(&fields, problems);
+    if goal.is_some_and(super::Goal::is_measure) {
+        goal::refuse_promotion(&fields, problems);
+    }
     let manual = given(&fields, "manual", false, Node::flag, problems);
     let analysis = analysis(&fields, manual == Some(true), problems);
     let harm_budget = optional(&fields, "harmBudget", harm_budget, problems);
@@ -82,6 +89,7 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
         notify: notify?,
         guard_quorum: guard_quorum?,
         rollout: rollout?,
+        goal: goal?,
         steps: steps?,
         analysis: analysis?,
         gates: gates?,
@@ -126,6 +134,9 @@ fn fit(spec: &Spec, problems: &mut ConfigErrors) -> bool {
     let confident = waits.filter_map(|pause| pause.until()).any(|until| until.until_confident);
     if spec.analysis.metrics.is_empty() && confident {
         wrong("steps", "untilConfident has nothing to be confident of: there is no metric");
+    }
+    if let Some(nothing) = goal::measures_nothing(spec) {
+        wrong("analysis.metrics", nothing);
     }
     if spec.harm_budget.is_some() {
         if !spec.analysis.metrics.iter().any(|metric| certified(&metric.rule)) {

@@ -55,6 +55,9 @@ impl StepContext<'_> {
         match self.state.phase {
             Phase::Finalizing => self.overrule_handover(),
             Phase::Promoting | Phase::Healthy => Ok(()),
+            Phase::Progressing | Phase::Paused if self.spec.goal.is_measure() => {
+                Err(CommandRefusal::OnlyMeasures)
+            }
             Phase::Progressing | Phase::Paused => {
                 self.begin_promotion(TerminationReason::PromotedByOperator);
                 Ok(())

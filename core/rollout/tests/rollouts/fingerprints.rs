@@ -55,6 +55,7 @@ fn what_is_part_of_the_fingerprint() {
         ("versions", json!({"canary": "3"})),
         ("deploy", json!({"command": ["./a"]})),
         ("rollout", json!("other")),
+        ("goal", json!("measure")),
         ("harmBudget", json!("0.02%")),
         ("gates", json!([])),
         ("steps", json!([{"setWeight": 25}, {"pause": {"untilConfident": true}}])),
