@@ -26,6 +26,11 @@ const FALSE_ABORT: f64 = 0.01;
 
 /// A judge of one metric, for a rollout planned to take so many seconds.
 pub(super) fn judge(rule: MetricRule, planned_seconds: u64) -> Judge {
+    judge_with_effects(rule, planned_seconds).without_effects()
+}
+
+/// The same, which also knows how far the canary differs from stable.
+pub(super) fn judge_with_effects(rule: MetricRule, planned_seconds: u64) -> Judge {
     let metric = MetricSpec { name: "metric".to_owned(), rule, on_failure: OnFailure::default() };
     let analysis = Analysis {
         false_abort: FALSE_ABORT,
@@ -34,7 +39,7 @@ pub(super) fn judge(rule: MetricRule, planned_seconds: u64) -> Judge {
         split_mismatch: SplitMismatch::default(),
         metrics: vec![metric],
     };
-    Judge::new(&analysis, planned_seconds).without_effects()
+    Judge::new(&analysis, planned_seconds)
 }
 
 /// Failures with a tolerated difference.
