@@ -104,7 +104,7 @@ fn the_abort_conditions_stay_active() {
 fn no_command_promotes_it_and_abort_takes_back_what_was_kept() {
     let (mut world, mut shell) = (World::new(&["a"]), Shell::new(spec("keep"), "ctl", false));
     ticks(&mut world, &mut shell, 5);
-    let mut answer = |world: &mut World, shell: &mut Shell, command| {
+    let answer = |world: &mut World, shell: &mut Shell, command| {
         shell.commands.push(command);
         world.pass();
         shell.tick(world, None).replies.remove(0).refused
