@@ -5,6 +5,7 @@ mod fleet;
 mod hooks;
 mod interface;
 mod measure;
+mod prometheus_access;
 mod releases;
 mod restart;
 mod rollout;

@@ -14,12 +14,13 @@
 //!     - {name: tokens,   kind: values, signal: tokens, tolerance: 1.2, worse: higher}
 //!     - {name: checkout, kind: conversion, signal: checkout, margin: 1%}
 //!     - {name: gpu,      kind: prometheus, address: http://prometheus:9090, query: "…",
-//!        failureCondition: result > 0.9, interval: 30s, failureLimit: 2}
+//!        headers: {X-Scope-OrgID: ml}, failureCondition: result > 0.9, interval: 30s, failureLimit: 2}
 //! ```
 //!
 //! Shares are percentages in quotes of their own sign (`0.1%`), never bare numbers: whether `0.5`
 //! meant half a percent or a half is nothing to guess in a rule that rolls releases back.
 
+mod access;
 mod read;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ use super::condition::{Condition, ConstantCondition};
 use super::timing::Timing;
 use canary_model::redact::redacted;
 
+pub use access::{CredentialFiles, PrometheusAccess, SecretText};
 pub use read::metric_fields;
 pub use read::{FALSE_ABORT, FALSE_PAUSE, FALSE_SPLIT, percentage};
 
@@ -238,6 +240,9 @@ pub struct PrometheusSpec {
     /// another password is no other analysis.
     #[serde(serialize_with = "without_secrets")]
     pub address: String,
+    /// What queries are sent with; not written out either.
+    #[serde(skip)]
+    pub access: PrometheusAccess,
     /// The query, in PromQL.
     pub query: String,
     /// How long from one measurement to the next; at least a second.

@@ -265,6 +265,16 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
             )
         }
         (_, "address") => with(text(ADDRESS, "Prometheus' base URL"), json!({"maxLength": 8192})),
+        (_, "headers") => optional(headers()),
+        (_, "tokenFile") => {
+            optional(text(r"\S", "A file with a bearer token; it is read for every query"))
+        }
+        (_, "usernameFile") => {
+            optional(text(r"\S", "A file with a user's name; goes with passwordFile"))
+        }
+        (_, "passwordFile") => {
+            optional(text(r"\S", "A file with a password; it is read for every query"))
+        }
         (_, "query") => with(text(r"\S", "A PromQL query"), json!({"maxLength": 8192})),
         (_, "interval") => {
             optional(text(DURATION, "Time between two measurements, at least 1s (default 60s)"))
@@ -293,6 +303,17 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
 
 fn one_of<const N: usize>(words: [&str; N], description: &str) -> Value {
     json!({"description": description, "anyOf": [{"enum": words.as_slice()}]})
+}
+
+fn headers() -> Value {
+    let value = with(text(r"^[!-~]([ -~]*[!-~])?$", "Its value"), json!({"maxLength": 4096}));
+    json!({
+        "description": "Headers that queries are sent with, by name; values never appear in messages or journals",
+        "type": "object",
+        "maxProperties": 32,
+        "propertyNames": {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"},
+        "additionalProperties": value,
+    })
 }
 
 fn quantiles() -> Value {

@@ -1,5 +1,6 @@
 //! Reading the `analysis:` section, with every fault named by its path.
 
+mod access;
 mod prometheus;
 
 use std::collections::BTreeSet;
@@ -104,6 +105,9 @@ pub fn metric_fields(kind: MetricKind) -> Vec<&'static str> {
         MetricKind::Conversion => &["signal", "margin"],
         MetricKind::Prometheus => &prometheus::FIELDS,
     });
+    if kind == MetricKind::Prometheus {
+        fields.extend(access::FIELDS);
+    }
     fields
 }
 
