@@ -1,7 +1,7 @@
 //! Reading files that the command line or a journal names: text, rollout files, each fault with its
 //! line.
 
-mod secrets;
+mod redaction;
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::yaml::Document;
 
-pub(crate) use secrets::without_secrets;
+pub(crate) use redaction::without_secrets;
 
 /// A file's text.
 ///

@@ -12,7 +12,7 @@ use reqwest::{Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use access::Access;
+use access::QueryAccess;
 
 use crate::http::{self, cause};
 use crate::text::shortened;
@@ -43,7 +43,7 @@ struct QueryData {
 /// Asks once. Anything but an answer with values is an outage, which holds the rollout.
 /// `folder` is the rollout file's, in which it names files of credentials.
 pub async fn measure(http: &Client, spec: &PrometheusSpec, folder: &Path) -> Measurement {
-    let asked = match Access::gather(&spec.access, folder).await {
+    let asked = match QueryAccess::from_files(&spec.access, folder).await {
         Ok(access) => ask(http, spec, &access).await.map_err(|why| access.redact(&why)),
         Err(why) => Err(why),
     };
@@ -56,7 +56,11 @@ pub async fn measure(http: &Client, spec: &PrometheusSpec, folder: &Path) -> Mea
     }
 }
 
-async fn ask(http: &Client, spec: &PrometheusSpec, access: &Access) -> Result<Vec<f64>, String> {
+async fn ask(
+    http: &Client,
+    spec: &PrometheusSpec,
+    access: &QueryAccess,
+) -> Result<Vec<f64>, String> {
     let base = format!("{}/api/v1/query", spec.address.trim_end_matches('/'));
     let mut url = Url::parse(&base).map_err(|error| error.to_string())?;
     url.query_pairs_mut().append_pair("query", &spec.query);

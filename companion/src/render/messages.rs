@@ -82,14 +82,11 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         ),
         RolloutEvent::Warned { metric }
         | RolloutEvent::Overruled { metric }
-        | RolloutEvent::AsksAgain { metric } => by_metric(event, metric),
+        | RolloutEvent::AsksAgain { metric }
+        | RolloutEvent::MetricOutage { metric, .. }
+        | RolloutEvent::MetricOutageOver { metric } => by_metric(event, metric),
         RolloutEvent::GatePassed { gate: index } => format!("{} lets it pass", gate(index)),
         RolloutEvent::GateHeld { gate: index, said } => format!("{} holds it: {said}", gate(index)),
-        RolloutEvent::MetricOutage { metric, why } => {
-            let why = sentences::no_answer(why);
-            format!("metric {metric} can't be measured: {why}; holding")
-        }
-        RolloutEvent::MetricOutageOver { metric } => format!("metric {metric} is measured again"),
         RolloutEvent::ConfigurationRefused { envoy, why } => {
             format!("{envoy} refuses a configuration that was pushed to it: {why}; holding")
         }
@@ -109,7 +106,7 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
     }
 }
 
-/// What a metric that pauses or warns brought about; empty for everything else.
+/// What a metric brought about that pauses, warns, or can't be measured; empty for everything else.
 fn by_metric(event: &RolloutEvent, metric: &str) -> String {
     match event {
         RolloutEvent::Warned { .. } => {
@@ -119,6 +116,11 @@ fn by_metric(event: &RolloutEvent, metric: &str) -> String {
             format!("an operator overruled {metric} for the rest of the rollout")
         }
         RolloutEvent::AsksAgain { .. } => format!("an operator resumed: {metric} asks again"),
+        RolloutEvent::MetricOutage { why, .. } => {
+            let why = sentences::no_answer(why);
+            format!("metric {metric} can't be measured: {why}; holding")
+        }
+        RolloutEvent::MetricOutageOver { .. } => format!("metric {metric} is measured again"),
         _ => String::new(),
     }
 }

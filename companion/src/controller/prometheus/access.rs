@@ -16,31 +16,34 @@ const SHORTEST: usize = 6;
 const HIDDEN: &str = "redacted";
 
 /// Headers and credentials of one query. It has no `Debug`, because it holds secrets.
-pub(super) struct Access {
+pub(super) struct QueryAccess {
     headers: Vec<(String, HeaderValue)>,
     basic: Option<(String, String)>,
-    secrets: Vec<String>,
+    hidden_texts: Vec<String>,
 }
 
-impl Access {
+impl QueryAccess {
     /// Reads the files; relative paths are in `folder`, the rollout file's.
     ///
     /// # Errors
     /// Which file can't be used, and why. No text of a file is in it.
-    pub(super) async fn gather(access: &PrometheusAccess, folder: &Path) -> Result<Self, String> {
+    pub(super) async fn from_files(
+        access: &PrometheusAccess,
+        folder: &Path,
+    ) -> Result<Self, String> {
         let (access, folder) = (access.clone(), folder.to_owned());
         let read = move || Self::read(&access, &folder);
         tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?
     }
 
     fn read(access: &PrometheusAccess, folder: &Path) -> Result<Self, String> {
-        let mut gathered = Self { headers: Vec::new(), basic: None, secrets: Vec::new() };
+        let mut gathered = Self { headers: Vec::new(), basic: None, hidden_texts: Vec::new() };
         for (name, value) in &access.headers {
             gathered.header(name, value.expose()).map_err(|_| {
                 format!("the value of the header {name} holds a character that no header can carry")
             })?;
             if value.expose().len() >= SHORTEST {
-                gathered.secrets.push(value.expose().to_owned());
+                gathered.hidden_texts.push(value.expose().to_owned());
             }
         }
         match &access.credentials {
@@ -50,17 +53,17 @@ impl Access {
                 gathered.header(AUTHORIZATION.as_str(), &format!("Bearer {token}")).map_err(
                     |_| format!("tokenFile {path} holds a character that no header can carry"),
                 )?;
-                gathered.secrets.push(token);
+                gathered.hidden_texts.push(token);
             }
             Some(CredentialFiles::Basic { username, password }) => {
                 let user = text("usernameFile", username, folder)?;
                 let password = text("passwordFile", password, folder)?;
-                gathered.secrets.push(password.clone());
+                gathered.hidden_texts.push(password.clone());
                 gathered.basic = Some((user, password));
             }
         }
         // A secret that contains another is taken out first.
-        gathered.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        gathered.hidden_texts.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Ok(gathered)
     }
 
@@ -89,7 +92,7 @@ impl Access {
     /// A foreign text without the secrets, should the other side repeat them.
     pub(super) fn redact(&self, text: &str) -> String {
         let hide = |text: String, secret: &String| text.replace(secret.as_str(), HIDDEN);
-        self.secrets.iter().fold(text.to_owned(), hide)
+        self.hidden_texts.iter().fold(text.to_owned(), hide)
     }
 }
 

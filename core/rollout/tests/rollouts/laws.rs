@@ -222,7 +222,7 @@ impl Run {
         Ok(())
     }
 
-    /// One round, unchecked.
+    /// Takes one round without checking any law.
     fn take(&mut self, round: &Round) -> StepResult {
         let now = self.pass(round);
         let stepped = step(&self.spec, self.state.clone(), seen(round, &self.state), now);

@@ -207,7 +207,7 @@ fn of_times(
 }
 
 fn row(name: String, truth: Truth, looks: &[Looks]) -> Row {
-    let sides = [0, 1].map(|side| Share::of(looks.iter().map(|look| look.missed[side])));
+    let sides = [0, 1].map(|side| Share::from_hits(looks.iter().map(|look| look.missed[side])));
     let mut widths: Vec<f64> = looks
         .iter()
         .map(|look| look.last.map_or(f64::INFINITY, |ends| truth.width(ends)))

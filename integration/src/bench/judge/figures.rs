@@ -17,11 +17,11 @@ pub(super) struct Share {
 impl Share {
     /// How many outcomes are decisions.
     pub(super) fn decided<'o>(outcomes: impl Iterator<Item = &'o RunOutcome>) -> Self {
-        Self::of(outcomes.map(|outcome| outcome.decided))
+        Self::from_hits(outcomes.map(|outcome| outcome.decided))
     }
 
     /// How many of these are true.
-    pub(super) fn of(hits: impl Iterator<Item = bool>) -> Self {
+    pub(super) fn from_hits(hits: impl Iterator<Item = bool>) -> Self {
         let (mut sum, mut total) = (0, 0);
         for hit in hits {
             total += 1;
