@@ -33,6 +33,8 @@ pub struct Api {
     pub access: Arc<Access>,
     /// Whether commands are refused, whoever sends them.
     pub read_only: bool,
+    /// Whether releases are started here: by `serve`, not by `run`.
+    pub starts: bool,
     /// Turns true when the process stops: streams of events end then.
     pub stop: watch::Receiver<bool>,
 }

@@ -2,17 +2,15 @@
 //! charts. No module below this one knows any of it; only errors and their hints live elsewhere, in
 //! [`crate::error`].
 
-mod chart;
 mod envoys;
+mod figures;
 mod history;
-mod html;
 mod json;
 mod lint;
-mod markup;
 mod measures;
 pub(crate) mod messages;
 mod output;
-mod pages;
+pub(crate) mod page;
 mod plan;
 mod screen;
 mod status;
@@ -20,11 +18,9 @@ mod table;
 
 pub(crate) use envoys::{aborted_text, held_text, list_text, rollout_text, set_text};
 pub(crate) use history::{history_json, history_text};
-pub(crate) use html::html;
 pub(crate) use json::{aborted, controlled, list_line, report_json, rollout, served, set};
 pub(crate) use lint::{lint_json, lint_text};
 pub(crate) use output::{EnvoyState, Format, Output, Paint, clap_colors, message, remark, report};
-pub(crate) use pages::{list_page, login_page, unstarted_page};
 pub(crate) use plan::{PlannedAge, plan_json, plan_text, replayed_json, replayed_text};
 pub(crate) use screen::{Screen, rows};
 pub(crate) use status::{controlled_text, progress, status_text, status_text_within, steered_text};

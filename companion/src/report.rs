@@ -1,15 +1,20 @@
-//! Rollouts as data, folded out of their journals: [`data`] for the page of one, [`live`] while it is under
-//! way, [`past`] for `history`. Rendering is `render`'s. Pure except for the functions that take a path.
+//! Rollouts as data, folded out of their journals: [`data`] and [`history`] for the page of one, [`live`]
+//! while it is under way, [`past`] for `history`. Rendering is `render`'s. Pure except for the functions that
+//! take a path.
 
 mod data;
+mod history;
 mod live;
 mod past;
+mod sample;
 
 use std::path::Path;
 
-pub(crate) use data::{DecisionRow, Point, RolloutReport, VersionSample};
-pub(crate) use live::LiveReport;
+pub(crate) use data::{DecisionRow, RolloutReport};
+pub(crate) use history::Point;
+pub(crate) use live::{LastEvent, LiveReport};
 pub(crate) use past::{PastRollout, past};
+pub(crate) use sample::VersionSample;
 
 use crate::controller::record::JournalRecord;
 use crate::journal::{self, JournalError, Scan};

@@ -53,6 +53,11 @@ impl Board {
         self.lock().get(rollout).cloned()
     }
 
+    /// Every rollout's place, in order of the names.
+    pub fn entries(&self) -> Vec<BoardEntry> {
+        self.lock().values().cloned().collect()
+    }
+
     /// Every rollout as it is now, in order of the names.
     pub fn statuses(&self) -> Vec<Arc<Status>> {
         self.lock().values().map(|entry| Arc::clone(&entry.status.borrow())).collect()

@@ -13,8 +13,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::access::AccessRefusal;
-use super::answer::error;
-use super::board::BoardEntry;
+use super::answer::{error, named};
 use super::command_body::CommandBody;
 use super::{Api, events, metrics, pages};
 use crate::controller::orders::CommandRequest;
@@ -23,20 +22,22 @@ use crate::render;
 
 /// The longest that a command waits for the controller's answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The paths that need no token.
-const OPEN: [&str; 2] = ["/healthz", "/login"];
+/// Says whether the process answers, to anybody.
+const HEALTHZ: &str = "/healthz";
 
 pub(super) fn router(api: Api) -> Router {
     Router::new()
         .route("/", get(pages::list))
         .route("/rollouts/{name}", get(pages::rollout))
-        .route("/login", get(pages::login_form).post(pages::login))
+        .route("/rollouts/{name}/history", get(pages::history))
+        .route("/assets/{fingerprint}/{name}", get(pages::asset))
+        .route(pages::LOGIN, get(pages::login_form).post(pages::login))
         .route("/api/v1/rollouts", get(list))
         .route("/api/v1/rollouts/{name}", get(show))
         .route("/api/v1/rollouts/{name}/{verb}", post(steer))
         .route("/api/v1/events", get(follow))
         .route("/metrics", get(show_metrics))
-        .route("/healthz", get(async || "ok\n"))
+        .route(HEALTHZ, get(async || "ok\n"))
         .fallback(async || error(StatusCode::NOT_FOUND, "no such path"))
         .layer(DefaultBodyLimit::max(1 << 16))
         .layer(middleware::from_fn_with_state(api.clone(), guard))
@@ -45,23 +46,24 @@ pub(super) fn router(api: Api) -> Router {
 
 /// Lets in who may, and keeps answers out of caches and frames.
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let open = OPEN.contains(&request.uri().path());
+    let path = request.uri().path().to_owned();
+    let open = [HEALTHZ, pages::LOGIN].contains(&path.as_str()) || path.starts_with(pages::ASSETS);
     let browser = wants_page(request.headers());
     let mut response = match api.access.check(request.headers(), open) {
         Ok(()) => next.run(request).await,
         Err(refusal @ (AccessRefusal::Origin | AccessRefusal::Host)) => {
             error(StatusCode::FORBIDDEN, refusal.message())
         }
-        Err(AccessRefusal::Token) if browser => {
-            (StatusCode::SEE_OTHER, [(header::LOCATION, "/login")]).into_response()
-        }
+        Err(AccessRefusal::Token) if browser => pages::to_login(&path),
         Err(refusal @ AccessRefusal::Token) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
             (challenge, error(StatusCode::UNAUTHORIZED, refusal.message())).into_response()
         }
     };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    // Scripts and styles may be kept; they say so themselves.
+    let no_store = header::HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
     let nosniff = header::HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     response
@@ -82,18 +84,6 @@ async fn show(State(api): State<Api>, Path(name): Path<String>) -> Response {
         Ok(entry) => Json(render::served(&entry.status.borrow().clone())).into_response(),
         Err(response) => *response,
     }
-}
-
-fn named(api: &Api, name: &str) -> Result<BoardEntry, Box<Response>> {
-    api.board.get(name).ok_or_else(|| {
-        let names = api.board.names().iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
-        let here = match names.is_empty() {
-            true => "no rollout".to_owned(),
-            false => names.join(", "),
-        };
-        let what = format!("no rollout \"{name}\" here; this controller runs {here}");
-        Box::new(error(StatusCode::NOT_FOUND, &what))
-    })
 }
 
 async fn steer(

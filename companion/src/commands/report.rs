@@ -20,13 +20,13 @@ pub(crate) fn run(context: &Context, args: &cli::ReportArgs) -> Result<(), Failu
     let report = report::of_journal(&path, Some(&args.name)).map_err(Error::Journal)?;
     let report = report.ok_or_else(unknown)?;
     if let Some(file) = &args.write {
-        let written = std::fs::write(file, render::html(&report, None));
+        let written = std::fs::write(file, render::page::report(&report));
         return written
             .map_err(|error| Error::Usage { what: format!("{}: {error}", file.display()) }.into());
     }
     let effects = report.effects();
     let json = || render::report_json(&report, &effects);
-    Ok(context.output.print(json, |_| render::html(&report, None))?)
+    Ok(context.output.print(json, |_| render::page::report(&report))?)
 }
 
 fn journal_of(args: &cli::ReportArgs) -> Result<PathBuf, Error> {

@@ -72,7 +72,7 @@ async fn prepare(context: &Context, args: &RunArgs) -> Result<Prepared, Failure>
         return Err(Error::NeedsServe { rollout: spec.rollout }.into());
     }
     let targets = targets(context, &spec)?;
-    let interface = Interface::open(context, &args.listen).await?;
+    let interface = Interface::open(context, &args.listen, false).await?;
     let path = journal_path(args, &spec)?;
     let (journal, found) = Journal::open(&path).map_err(Error::Journal)?;
     found.notes.iter().for_each(|note| render::remark(note));

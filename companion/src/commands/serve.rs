@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, args: &ServeArgs) -> Result<(), Failu
                     should be";
         Error::Usage { what: what.to_owned() }
     })?;
-    let interface = Interface::open(context, &args.listen).await?;
+    let interface = Interface::open(context, &args.listen, true).await?;
     let stop = until_signal()?;
     let deadline = context.deadline.min(SCRAPE_WITHIN);
     let surroundings = Surroundings {

@@ -32,11 +32,17 @@ pub(super) struct Interface {
     listener: TcpListener,
     access: Access,
     read_only: bool,
+    /// Whether operators start releases over it.
+    starts: bool,
 }
 
 impl Interface {
-    /// Opens the address. Nobody is answered yet.
-    pub(super) async fn open(context: &Context, args: &ListenArgs) -> Result<Self, Error> {
+    /// Opens the address. Nobody is answered yet. `starts` says whether releases are started over it.
+    pub(super) async fn open(
+        context: &Context,
+        args: &ListenArgs,
+        starts: bool,
+    ) -> Result<Self, Error> {
         let token = Token::find(context.token_file.as_deref())?;
         let access = Access::new(args.listen, token, args.allow_hosts.clone())?;
         let mut random = [0; 32];
@@ -46,14 +52,14 @@ impl Interface {
         let listener = api::listen(args.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(Error::System)?;
         let (board, read_only) = (Board::default(), args.read_only);
-        Ok(Self { address, board, listener, access, read_only })
+        Ok(Self { address, board, listener, access, read_only, starts })
     }
 
     /// Serves until it is closed or dropped.
     pub(super) fn serve(self) -> ServedInterface {
-        let Self { board, listener, access, read_only, .. } = self;
+        let Self { board, listener, access, read_only, starts, .. } = self;
         let (closing, stop) = watch::channel(false);
-        let api = Api { board, access: access.into(), read_only, stop };
+        let api = Api { board, access: access.into(), read_only, starts, stop };
         ServedInterface { closing, server: tokio::spawn(api::serve(listener, api)) }
     }
 }

@@ -135,6 +135,7 @@ pub(super) fn ended(rollout: &str) -> Option<(Status, String)> {
         idle: false,
         notes: Vec::new(),
         journal_ok: true,
+        measures: report.phase == Phase::Measured,
     };
     Some((status, at))
 }

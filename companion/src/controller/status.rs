@@ -27,6 +27,9 @@ pub use metric::{MetricProgress, MetricStatus};
 pub struct Status {
     /// The rollout's name, as in its file.
     pub rollout: String,
+    /// Whether the file says `goal: measure`: nothing is ever promoted.
+    #[serde(default)]
+    pub measures: bool,
     /// The phase that the state machine is in.
     pub phase: Phase,
     /// The step it is in, from 1; `None` before the first and behind the last.
@@ -231,6 +234,7 @@ impl Status {
         let all = || parts.envoys.values().filter_map(shown);
         Self {
             rollout: spec.rollout.clone(),
+            measures: parts.spec.goal.is_measure(),
             phase: state.phase(),
             step: state.step().map(|index| index + 1),
             steps: spec.steps.len(),

@@ -7,7 +7,7 @@ use canary_rollout::plan::{PlanWarning, RolloutPlan};
 use canary_rollout::replay::{ReplayReason, Replayed};
 use serde_json::{Value, json};
 
-use super::chart::time;
+use super::figures::time;
 use crate::sentences;
 
 /// `replay -o json`: the reason is a sentence.

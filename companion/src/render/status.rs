@@ -263,6 +263,7 @@ mod tests {
             idle: false,
             notes: Vec::new(),
             journal_ok: true,
+            measures: false,
         };
         let paint = Paint::plain();
         let text = status_text_within(&status, paint, 19);

@@ -3,25 +3,31 @@
 //! The judge is a pure function of the lines, so the evidence at any moment is had by judging them once
 //! more.
 
-use canary_judge::counts::{Pair, Trials};
-use canary_judge::observation::Observation;
+use std::collections::BTreeMap;
+
+use canary_judge::counts::Pair;
+use canary_judge::observation::{ClassCounts, Observation};
 use canary_judge::{EffectEstimate, Judge};
 use canary_model::redact::redacted;
 use canary_model::role::Role;
+use canary_model::weight::Weight;
+use canary_rollout::action::Action;
 use canary_rollout::event::RolloutEvent;
+use canary_rollout::inputs::EnvoyInput;
 use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use serde::Serialize;
 
-use crate::controller::distributions::Distributions;
+use super::history::{History, Point};
+use super::sample::VersionSample;
 use crate::controller::record::{JournalRecord, Start, StepRecord};
 use crate::controller::status::{self, MetricProgress, Side};
 use crate::observe::totals::RequestCounts;
 use crate::rollout_file;
 use crate::sentences;
 
-/// The most points of a chart; beyond, neighbours are put together.
-const MAX_POINTS: usize = 360;
+/// The most events that are kept; of more, the oldest are only counted.
+const MAX_DECISIONS: usize = 2_000;
 
 /// A rollout as its journal tells it.
 #[derive(Debug, Serialize)]
@@ -48,11 +54,18 @@ pub struct RolloutReport {
     pub versions: Pair<Side>,
     /// Every metric as it stands.
     pub metrics: Vec<MetricProgress>,
-    /// Everything that happened, in order.
+    /// What happened, in order; the oldest are missing where there are more than 2,000.
     #[serde(skip)]
     pub decisions: Vec<DecisionRow>,
-    /// The points of the charts, at most 360.
-    pub points: Vec<Point>,
+    /// How many events were dropped before the first of [`Self::decisions`].
+    #[serde(skip)]
+    pub earlier: usize,
+    /// The points of the charts, at most 720.
+    #[serde(rename = "points")]
+    pub(crate) history: History,
+    /// How often each value of a signal was seen, by signal.
+    #[serde(skip)]
+    pub(crate) signals: BTreeMap<String, Pair<ClassCounts>>,
     /// The file, as it was, without the secrets in its URLs.
     pub file: String,
     #[serde(skip)]
@@ -66,9 +79,12 @@ pub struct RolloutReport {
     labels: Pair<Option<String>>,
     #[serde(skip)]
     totals: Pair<VersionSample>,
-    /// How many seconds a point spans.
+    /// The weight that was written last.
     #[serde(skip)]
-    span: f64,
+    set: Option<Weight>,
+    /// The weight in force as all Envoys showed it last.
+    #[serde(skip)]
+    in_force: Option<Weight>,
 }
 
 /// An event of the rollout.
@@ -80,66 +96,10 @@ pub struct DecisionRow {
     pub t: f64,
     /// What happened, as data.
     pub event: RolloutEvent,
+    /// The words of the operator who asked for it, if one did and said why.
+    pub reason: Option<String>,
     /// Every metric's verdict at that moment, as the journal has it.
     pub verdicts: Vec<String>,
-}
-
-/// A stretch of time.
-#[derive(Clone, Debug, Serialize)]
-pub struct Point {
-    /// Its end on the rollout's clock, in seconds.
-    pub t: f64,
-    /// The weight that was set, in percent.
-    pub weight: f64,
-    /// What was counted of each version.
-    pub counts: Pair<VersionSample>,
-    /// The evidence of each metric, as a part of what rolls the canary back.
-    pub evidence: Vec<f64>,
-}
-
-/// What was counted of one version.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct VersionSample {
-    /// Requests, and those that failed.
-    pub requests: Trials,
-    /// Those without an answer at the age `outcome_age`.
-    #[serde(skip)]
-    pub unanswered: Option<u64>,
-    /// The histograms of times and of signals with values.
-    #[serde(skip)]
-    pub recorded: Distributions,
-}
-
-impl VersionSample {
-    fn merge(&mut self, other: &Self) {
-        self.requests.trials = self.requests.trials.saturating_add(other.requests.trials);
-        self.requests.events = self.requests.events.saturating_add(other.requests.events);
-        let both = self.unanswered.zip(other.unanswered);
-        self.unanswered = both
-            .map(|(one, more)| one.saturating_add(more))
-            .or(self.unanswered)
-            .or(other.unanswered);
-        self.recorded.merge(&other.recorded);
-    }
-
-    fn from_line(line: &Observation, role: Role) -> Self {
-        let counts = line.roles.get(role);
-        let requests =
-            Trials { trials: counts.total.unwrap_or(0), events: counts.failure.unwrap_or(0) };
-        let recorded = Distributions::from_line(line, role);
-        Self { requests, unanswered: counts.unanswered, recorded }
-    }
-
-    /// A quantile of the durations, in milliseconds.
-    pub fn quantile_ms(&self, share: f64) -> Option<f64> {
-        self.recorded.time_us.quantile(share).map(|us| us / 1_000.0)
-    }
-
-    /// The share of requests that failed, in percent.
-    pub fn failing(&self) -> Option<f64> {
-        let Trials { trials, events } = self.requests;
-        (trials > 0).then(|| 100.0 * events as f64 / trials as f64)
-    }
 }
 
 impl RolloutReport {
@@ -159,14 +119,17 @@ impl RolloutReport {
             versions: Pair::default(),
             metrics: Vec::new(),
             decisions: Vec::new(),
-            points: Vec::new(),
+            earlier: 0,
+            history: History::default(),
+            signals: BTreeMap::new(),
             step: 0,
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
             file: redacted(&start.file),
             spec,
             labels: start.versions,
             totals: Pair::default(),
-            span: 1.0,
+            set: None,
+            in_force: None,
         })
     }
 
@@ -180,11 +143,16 @@ impl RolloutReport {
         &self.spec
     }
 
+    /// The index of the step that it is in, or was in last.
+    pub(crate) const fn step(&self) -> usize {
+        self.step
+    }
+
     /// Adds the next record of the journal.
     pub fn take(&mut self, record: JournalRecord) {
         match record {
             JournalRecord::Observation(line) => self.observe(&line),
-            JournalRecord::Step(step) => self.step(&step),
+            JournalRecord::Step(step) => self.take_step(&step),
             JournalRecord::End(end) => {
                 self.ended = Some(end.at);
                 self.phase = end.phase;
@@ -210,31 +178,50 @@ impl RolloutReport {
             *self.versions.get_mut(role) = status::side(label, counts, recorded);
         }
         self.seconds = line.t;
-        let evidence = self.metrics.iter().map(|metric| metric.evidence).collect();
-        let weight = line.assigned_weight.unwrap_or(line.weight).percent();
-        self.plot(Point { t: line.t, weight, counts, evidence });
+        self.count_signals(line);
+        self.history.add(Point {
+            t: line.t,
+            weight: line.assigned_weight.unwrap_or(line.weight).percent(),
+            set: self.set.map(Weight::percent),
+            in_force: self.in_force.map(Weight::percent),
+            counts,
+            evidence: self.metrics.iter().map(|metric| metric.evidence).collect(),
+            certified: self.metrics.iter().map(|metric| metric.non_inferiority).collect(),
+        });
     }
 
-    /// Adds a point, into the last one where that is still short and of the same weight.
-    fn plot(&mut self, point: Point) {
-        let begin = self.points.iter().rev().nth(1).map_or(f64::NEG_INFINITY, |before| before.t);
-        let span = self.span;
-        match self.points.last_mut() {
-            Some(last) if last.weight == point.weight && point.t - begin <= span => {
-                join(last, point)
-            }
-            _ => self.points.push(point),
-        }
-        if self.points.len() > MAX_POINTS {
-            self.span *= 2.0;
-            for point in std::mem::take(&mut self.points) {
-                self.plot(point);
+    fn count_signals(&mut self, line: &Observation) {
+        for (signal, counts) in &line.signals {
+            let sums = self.signals.entry(signal.clone()).or_default();
+            for role in Role::ALL {
+                for (class, count) in counts.get(role).iter().flatten() {
+                    let sum = sums.get_mut(role).entry(class.clone()).or_default();
+                    *sum = sum.saturating_add(*count);
+                }
             }
         }
     }
 
-    fn step(&mut self, step: &StepRecord) {
+    /// The weights as the step's record shows them.
+    fn weights(&mut self, step: &StepRecord) {
+        let mut written = step.actions.iter().rev().filter_map(|action| match action {
+            Action::Write { target, .. } => Some(target.weight),
+            _ => None,
+        });
+        self.set = written.next().or(self.set);
+        let shown = |envoy: &EnvoyInput| match envoy {
+            EnvoyInput::Reached(shown) => Some(shown.in_force),
+            EnvoyInput::Unreachable(_) => None,
+        };
+        let mut shown = step.seen.envoys.values().filter_map(shown);
+        if let Some(first) = shown.next() {
+            self.in_force = first.filter(|_| shown.all(|other| other == first));
+        }
+    }
+
+    fn take_step(&mut self, step: &StepRecord) {
         self.phase = step.phase;
+        self.weights(step);
         let sentence =
             |verdict: &serde_json::Value| verdict.get("reason")?.as_str().map(str::to_owned);
         for event in &step.events {
@@ -268,18 +255,14 @@ impl RolloutReport {
                 at: step.at.clone(),
                 t: self.seconds,
                 event: event.clone(),
+                reason: step.reason.clone(),
                 verdicts: step.verdicts.iter().filter_map(sentence).collect(),
             });
         }
-    }
-}
-
-fn join(last: &mut Point, point: Point) {
-    for role in Role::ALL {
-        last.counts.get_mut(role).merge(point.counts.get(role));
-    }
-    last.t = point.t;
-    for (most, evidence) in last.evidence.iter_mut().zip(point.evidence) {
-        *most = most.max(evidence);
+        if self.decisions.len() > MAX_DECISIONS {
+            let dropped = MAX_DECISIONS / 2;
+            self.decisions.drain(..dropped);
+            self.earlier += dropped;
+        }
     }
 }

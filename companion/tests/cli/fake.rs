@@ -1,6 +1,8 @@
 //! An Envoy admin interface that does what a test says: a runtime with an admin layer, the statistics
 //! of a filter that follows it, and every way of failing.
 
+// The browser tests have this file by its path, too.
+#[path = "fake/traffic.rs"]
 mod traffic;
 
 use std::collections::BTreeMap;

@@ -333,7 +333,7 @@ impl Judge {
     /// The metrics that have not yet closed a block with both versions (for Prometheus: taken a good
     /// measurement) since the step's start. A step is left only when there are none.
     pub fn waiting_for_data(&self) -> Vec<&str> {
-        let waiting = |metric: &&MetricState| metric.conclusion() == Conclusion::Insufficient;
+        let waiting = |metric: &&MetricState| metric.waits_for_data();
         self.metrics.iter().filter(waiting).map(MetricState::name).collect()
     }
 

@@ -224,10 +224,8 @@ impl MetricState {
             Test::Drift(test) => (test.findings(), test.missing()),
             Test::Values(test) => (test.findings(), test.missing()),
             Test::Prometheus(test) => {
-                let conclusion = self.conclusion();
-                let insufficient = conclusion == Conclusion::Insufficient;
-                let missing = insufficient.then(|| test.missing());
-                return (conclusion, test.findings(), missing, LineCounts::default());
+                let missing = test.lacks_data().then(|| test.missing());
+                return (self.conclusion(), test.findings(), missing, LineCounts::default());
             }
         };
         let missing = self.status.missing(needs).or_else(|| self.unreadable());
@@ -250,6 +248,20 @@ impl MetricState {
                 Conclusion::Pass if self.unreadable().is_some() => Conclusion::Insufficient,
                 conclusion => conclusion,
             },
+        }
+    }
+
+    /// Whether a step waits for its data. A metric that only warns has to have data like every other, also after
+    /// it has failed: its failure neither holds the rollout nor speeds it up.
+    pub(crate) fn waits_for_data(&self) -> bool {
+        let lacks_data = || match &self.test {
+            Test::Prometheus(test) => test.lacks_data(),
+            _ => self.status.lacks_data(),
+        };
+        match self.conclusion() {
+            Conclusion::Insufficient => true,
+            Conclusion::Fail => self.on_failure == OnFailure::Warn && lacks_data(),
+            Conclusion::Pass => false,
         }
     }
 

@@ -124,8 +124,10 @@ impl PrometheusTest {
     }
 
     /// An operator goes on in spite of the failures; the next one beyond the limit fails the metric again.
+    /// A step isn't left before that measurement.
     pub(crate) const fn restart(&mut self) {
         self.failed_at = None;
+        self.begin_step();
     }
 
     /// Whether all measurements that were asked for are taken.
@@ -137,11 +139,13 @@ impl PrometheusTest {
         if self.failed_at.is_some() {
             return Conclusion::Fail;
         }
+        if self.lacks_data() { Conclusion::Insufficient } else { Conclusion::Pass }
+    }
+
+    /// Whether it has said too little since the step's start, failed or not.
+    pub(crate) fn lacks_data(&self) -> bool {
         let waiting = self.measured_since_step == 0 && !self.done();
-        if self.is_inconclusive() || waiting || self.outage.is_some() {
-            return Conclusion::Insufficient;
-        }
-        Conclusion::Pass
+        self.is_inconclusive() || waiting || self.outage.is_some()
     }
 
     /// Whether more measurements were inconclusive than may be.

@@ -78,9 +78,15 @@ impl TestStatus {
         self.both = false;
     }
 
-    /// Forgets that the evidence sufficed: it is gathered again.
+    /// Forgets that the evidence sufficed: it is gathered again, from blocks of its own.
     pub(crate) const fn restart(&mut self) {
         self.failed = None;
+        self.begin_step();
+    }
+
+    /// Whether no block since the step's start had something of both versions, failed or not.
+    pub(crate) const fn lacks_data(&self) -> bool {
+        !self.both
     }
 
     /// Notes what became of a line, and the evidence after it.
@@ -126,7 +132,7 @@ impl TestStatus {
 
     /// What is missing since the step's start; `next_block` is what the test needs for its next block.
     pub(crate) fn missing(&self, next_block: Option<InsufficientData>) -> Option<InsufficientData> {
-        if self.conclusion() != Conclusion::Insufficient {
+        if !self.lacks_data() {
             return None;
         }
         if self.closed > 0 {

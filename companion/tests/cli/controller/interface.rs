@@ -95,17 +95,18 @@ fn what_it_shows() {
     let (status, page) = get("/rollouts/scorer");
     assert_eq!(status, 200, "{page}");
     assert!(page.contains("<title>scorer: Paused</title>"), "{page}");
-    assert!(page.contains("http-equiv=\"refresh\"") && !page.contains("<script"));
+    assert!(!page.contains("http-equiv=\"refresh\""), "it is brought up to date in place");
     // It is made from memory, and goes on with the rollout: the journal isn't read for it.
     std::fs::rename(place.journal(), place.folder.path().join("moved")).unwrap();
     let requests = |page: &str| -> u64 {
-        // Without counts, the page doesn't name the version yet.
-        let row = page.split("<td>stable 3.1</td><td class=\"n\">").nth(1);
+        let row = page.split("<td>requests</td><td class=\"n\">").nth(1);
         row.map_or(0, |row| row.split('<').next().unwrap().parse().unwrap())
     };
     let before = requests(&page);
     crate::until("more requests on the page", || requests(&get("/rollouts/scorer").1) > before);
     std::fs::rename(place.folder.path().join("moved"), place.journal()).unwrap();
+    policy_and_assets(&controller.url, &page);
+    charts(&controller.url);
     let (status, list) = get("/api/v1/rollouts");
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(
@@ -151,4 +152,57 @@ fn beyond_loopback_a_token_is_demanded() {
     assert_eq!(with("status").exits(0).stdout, "Paused\n");
     with("abort").exits(0);
     assert_eq!(http("GET", &format!("{}/healthz", controller.url), &[]).0, 200);
+}
+
+/// The page runs its own script alone, can't be framed, and loads nothing from elsewhere.
+fn policy_and_assets(url: &str, page: &str) {
+    let answer = raw("GET", &format!("{url}/rollouts/scorer"), &[], "");
+    let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+    let policy = header("content-security-policy");
+    for rule in
+        ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"]
+    {
+        assert!(policy.contains(rule), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(
+        (header("x-frame-options").as_str(), header("cache-control").as_str()),
+        ("DENY", "no-store")
+    );
+    assert!(!page.contains("http://") || !page.contains("src=\"http"), "{page}");
+    let script = page.split("<script src=\"").nth(1).unwrap().split('"').next().unwrap();
+    let answer = raw("GET", &format!("{url}{script}"), &[], "");
+    assert_eq!(answer.status().as_u16(), 200, "{script}");
+    assert!(answer.headers()["cache-control"].to_str().unwrap().contains("immutable"));
+    assert_eq!(http("GET", &format!("{url}/assets/x/../../etc/passwd"), &[]).0, 404);
+}
+
+/// The charts' data: whole, and from a point on as long as the earlier points stand.
+fn charts(url: &str) {
+    let get = |query: &str| -> Value {
+        let (status, text) = http("GET", &format!("{url}/rollouts/scorer/history{query}"), &[]);
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let whole = get("");
+    let points = whole["t"].as_array().unwrap().len();
+    assert!(points > 0 && whole["from"] == 0, "{whole}");
+    let generation = whole["generation"].as_str().unwrap();
+    let part = get(&format!("?after={}&generation={generation}", points - 1));
+    assert_eq!(part["from"], points - 1);
+    let other = get(&format!("?after={}&generation=other", points - 1));
+    assert_eq!(other["from"], 0, "another generation gets everything");
+    let charts: Vec<&str> = whole["charts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|chart| chart["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(charts[..2], ["weight", "failures"]);
+    let lines = |chart: &Value| chart["series"].as_array().unwrap().clone();
+    for chart in whole["charts"].as_array().unwrap() {
+        for line in lines(chart) {
+            assert_eq!(line["values"].as_array().unwrap().len(), points, "{line}");
+        }
+    }
 }

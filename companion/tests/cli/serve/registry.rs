@@ -52,8 +52,10 @@ fn a_version_that_was_rolled_back_starts_again_only_after_another() {
     registry.set("challenger", "2");
     server.comes_to("one", |status| !waits(status).contains("challenger"));
     server.ctl(&["abort", "one", "--reason", "ticket 7"]).exits(0);
-    until("the tags", || tag(&registry, "2", "outcome") == "degraded");
-    assert!(!tag(&registry, "2", "reason").is_empty());
+    // Tags are written one after the other.
+    until("the tags", || {
+        tag(&registry, "2", "outcome") == "degraded" && !tag(&registry, "2", "reason").is_empty()
+    });
     assert_eq!(registry.alias("champion").as_deref(), Some("1"));
     // Neither goes on by itself, nor after a restart.
     let asked = registry.get().credentials.len();

@@ -13,7 +13,7 @@ use canary_judge::Tolerated;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::forecast::{self, Rates};
 use canary_judge::spec::MetricKind;
-use canary_judge::verdict::{Conclusion, Findings, NonInferiorityFigures, Verdict};
+use canary_judge::verdict::{Findings, NonInferiorityFigures, Verdict};
 
 /// What a rollout waits for.
 pub fn blockers(spec: &Spec, state: &State) -> Blockers {
@@ -214,10 +214,11 @@ fn requests_left(
 }
 
 fn data(state: &State) -> Vec<Blocker> {
-    if state.judge.waiting_for_data().is_empty() {
+    let waiting = state.judge.waiting_for_data();
+    if waiting.is_empty() {
         return Vec::new();
     }
-    let lacking = |verdict: &Verdict| verdict.conclusion == Conclusion::Insufficient;
+    let lacking = |verdict: &Verdict| waiting.contains(&verdict.metric.as_str());
     let wait = |verdict: Verdict| {
         let outage = match &verdict.findings {
             Findings::Query { outage, .. } => outage.clone().map(MissingInput::Answer),

@@ -55,13 +55,22 @@ fn what_is_part_of_the_fingerprint() {
         ("versions", json!({"canary": "3"})),
         ("deploy", json!({"command": ["./a"]})),
         ("rollout", json!("other")),
-        ("goal", json!("measure")),
         ("harmBudget", json!("0.02%")),
         ("gates", json!([])),
         ("steps", json!([{"setWeight": 25}, {"pause": {"untilConfident": true}}])),
     ] {
         assert_ne!(with(path, value), same, "{path}");
     }
+    let measuring = |afterwards: &str| {
+        let mut file = file.clone();
+        (file["goal"], file["afterwards"]) = (json!("measure"), json!(afterwards));
+        file["gates"] = json!([]);
+        read(&file)
+    };
+    let [promotes, stable, keep] =
+        [with("gates", json!([])), measuring("stable"), measuring("keep")];
+    assert!(promotes != stable && stable != keep && promotes != keep);
+    assert_eq!(with("goal", json!("promote")), same, "it goes without saying");
     let analysis = |field: &str, value: &str| {
         let mut file = file.clone();
         file["analysis"][field] = json!(value);

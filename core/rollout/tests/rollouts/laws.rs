@@ -356,7 +356,7 @@ fn driven(state: &State) -> Weight {
 }
 
 /// Takes rounds beside a rollout whose metrics never fail: phase, step and weight are the same in both. Gives
-/// how many warnings were told.
+/// how many warnings were told. In both, every metric needs its data.
 fn warns_only(rounds: &[Round]) -> Result<usize, TestCaseError> {
     let (mut warning, mut quiet) =
         (Run::of(acting("warn", "0%", "0.9")), Run::of(acting("warn", "99%", "1e308")));
@@ -383,8 +383,11 @@ fn pauses_only(rounds: &[Round]) -> Result<usize, TestCaseError> {
         let stepped = run.take(round);
         for event in &stepped.events {
             if let RolloutEvent::Aborting { reason } = event {
-                let by_metric = matches!(reason, TerminationReason::Metric { .. });
-                prop_assert!(!by_metric, "{reason:?}");
+                // Nonsense counts, with more failures than requests, may fail the metric that aborts.
+                let by_metric = |metric: &str| metric != "failures";
+                let is_pausing =
+                    matches!(reason, TerminationReason::Metric { metric, .. } if by_metric(metric));
+                prop_assert!(!is_pausing, "{reason:?}");
             }
             let why = PauseReason::Metric { metric: "more".to_owned() };
             paused += usize::from(*event == RolloutEvent::Paused { why });

@@ -1,0 +1,88 @@
+//! Whole rollouts on one page that is never reloaded.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::routing::get;
+use serde_json::json;
+
+use crate::chromium::Browser;
+use crate::fake::runtime;
+use crate::stage::{Controller, Place, busy, quick};
+
+#[test]
+fn a_good_version_is_promoted() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let controller = Controller::run(&place, &place.write("rollout.yaml", quick(&[&envoy])), &[]);
+    let browser = Browser::new(1200, 900);
+    browser.goto(&controller.page());
+    browser.script::<()>("window.sameDocument = true");
+    browser.reads("#head h1", "Progressing");
+    browser.reads(".steps", "▶ now");
+    browser.reads("#link", "live");
+    browser.reads("#head h1", "Healthy");
+    browser.reads("#rest", "Healthy: all traffic on the canary");
+    browser.reads("#head", "100 % set");
+    assert!(browser.text(".steps").matches("✓ done").count() == 3, "{}", browser.text(".steps"));
+    assert!(browser.script::<bool>("return window.sameDocument === true"), "it was reloaded");
+    // Every chart says its last values in words, and draws more than nothing.
+    browser.comes("#chart-failures canvas");
+    let said: String = browser.script("return document.querySelector('#chart-weight').ariaLabel");
+    assert!(said.starts_with("Weight. set: 100 %, in force: 100 %"), "{said}");
+    let charts: Vec<String> = browser
+        .script("return [...document.querySelectorAll('#charts figure')].map((one) => one.id)");
+    for chart in
+        ["weight", "failures", "total-p50", "total-p95", "total-p99", "evidence", "certified"]
+    {
+        assert!(charts.contains(&format!("chart-{chart}")), "no {chart} in {charts:?}");
+    }
+}
+
+#[test]
+fn a_bad_version_is_rolled_back_and_the_page_says_why() {
+    let (place, envoy) = (Place::new(), busy(60));
+    let mut rollout = quick(&[&envoy]);
+    rollout["steps"] = json!([{"setWeight": 20}, {"pause": {"duration": "1h"}}]);
+    let controller = Controller::run(&place, &place.write("rollout.yaml", rollout), &[]);
+    let browser = Browser::new(1200, 900);
+    browser.goto(&controller.page());
+    browser.reads("#head h1", "Degraded");
+    browser.reads("#head .note.bad", "failures");
+    browser.reads("#head .metrics", "✕ fail");
+    browser.reads("#head .effects", "points (");
+    browser.reads(".steps", "✕ rolled back here");
+    browser.reads("#rest", "rolling back to stable");
+    browser.comes("#do-retry");
+    assert!(!browser.shows("#do-abort"), "there is nothing to abort any more");
+}
+
+#[test]
+fn a_metric_that_cannot_be_measured_and_one_that_pauses_are_named() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let listener = runtime().block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(Mutex::new("down".to_owned()));
+    let said = Arc::clone(&answer);
+    let app = Router::new().route("/api/v1/query", get(async move || said.lock().unwrap().clone()));
+    let server = runtime().spawn(async { axum::serve(listener, app).await.unwrap() });
+    let mut rollout = quick(&[&envoy]);
+    rollout["steps"] = json!([{"setWeight": 5}, {"pause": {"duration": "1h"}}]);
+    // Between the two conditions a measurement is neither a success nor a failure.
+    rollout["analysis"]["metrics"].as_array_mut().unwrap().push(json!({
+        "name": "gpu", "kind": "prometheus", "address": address, "query": "gpu",
+        "successCondition": "result < 0.1", "failureCondition": "result > 0.9", "interval": "1s",
+        "inconclusiveLimit": 0,
+    }));
+    let controller = Controller::run(&place, &place.write("rollout.yaml", rollout), &[]);
+    let browser = Browser::new(1200, 900);
+    browser.goto(&controller.page());
+    browser.reads("#rest", "metric gpu can't be measured");
+    browser.reads("#head .note.wait", "gpu");
+    let half = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"0.5"]}}"#;
+    half.clone_into(&mut answer.lock().unwrap());
+    browser.reads("#head h1", "Paused");
+    browser.reads("#head .note.wait", "gpu");
+    browser.comes("#do-resume");
+    browser.comes("#do-promote");
+    server.abort();
+}
