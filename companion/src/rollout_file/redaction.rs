@@ -43,18 +43,15 @@ struct Header<'v> {
 
 fn headers(file: &Value) -> Vec<Header<'_>> {
     let metrics = file.pointer("/analysis/metrics").and_then(Value::as_array);
-    let metrics = metrics.into_iter().flatten().enumerate();
-    let of_metric =
-        metrics.filter_map(|(index, metric)| Some((index, metric.get("headers")?.as_object()?)));
-    let header = |(index, headers): (usize, &'_ serde_json::Map<String, Value>)| {
-        let path = move |name: &str| format!("analysis.metrics[{index}].headers.{name}");
-        let one = headers
-            .iter()
-            .filter_map(move |(name, value)| Some((path(name), name, value.as_str()?)));
-        one.collect::<Vec<_>>()
-    };
-    let all = of_metric.flat_map(header);
-    all.map(|(path, name, value)| Header { path, name, value }).collect()
+    let mut all = Vec::new();
+    for (index, metric) in metrics.into_iter().flatten().enumerate() {
+        let headers = metric.get("headers").and_then(Value::as_object);
+        for (name, value) in headers.into_iter().flatten() {
+            let path = format!("analysis.metrics[{index}].headers.{name}");
+            all.extend(value.as_str().map(|value| Header { path, name, value }));
+        }
+    }
+    all
 }
 
 fn hide(file: &mut Value) {

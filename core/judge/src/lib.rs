@@ -64,7 +64,7 @@ use observation::Observation;
 use sample_ratio::SampleRatio;
 use spec::{Analysis, OnFailure, SplitMismatch};
 use test_status::{AlphaShare, ClassShares};
-use verdict::{Conclusion, Verdict};
+use verdict::Verdict;
 
 /// The layout of a judge's state. Another layout is another number, and has its golden file.
 const STATE_VERSION: u32 = 5;

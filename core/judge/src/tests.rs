@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::observation::Measurement;
-use super::verdict::{Findings, InsufficientData};
+use super::verdict::{Conclusion, Findings, InsufficientData};
 use super::*;
 use canary_model::document::{ConfigErrors, Node};
 use canary_model::histogram::{Bin, Histogram};
