@@ -4,6 +4,7 @@
 //! the parts of a file (rising weights, names of their own) only [`Spec::read`](super::spec::Spec::read)
 //! knows, which `canaryctl lint` asks.
 
+mod prometheus;
 mod release;
 
 use serde_json::{Map, Value, json};
@@ -41,7 +42,7 @@ pub fn schema() -> Value {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A rollout file of canaryctl",
         "description": "How a canary gets traffic, and what rolls it back. `canaryctl lint -f FILE` checks more than a schema can.",
-        "allOf": [rollback_condition(), budget_of_auto()],
+        "allOf": [rollback_condition(), budget_of_auto(), end_of_measurement()],
     });
     merge(&mut root, about);
     root
@@ -119,6 +120,15 @@ fn rollback_condition() -> Value {
         {"required": ["manual"], "properties": {"manual": {"const": true}}},
         {"required": ["analysis"], "properties": {"analysis": with(metrics, json!({"type": "object"}))}},
     ]})
+}
+
+/// Only a measurement has a weight afterwards.
+fn end_of_measurement() -> Value {
+    let [_, measure] = Goal::WORDS;
+    json!({
+        "if": {"required": ["afterwards"], "properties": {"afterwards": {"type": "string"}}},
+        "then": {"required": ["goal"], "properties": {"goal": {"const": measure}}},
+    })
 }
 
 fn budget_of_auto() -> Value {
@@ -233,6 +243,9 @@ fn metric(kind: MetricKind) -> Value {
 
 fn metric_field(kind: MetricKind, field: &str) -> Value {
     match (kind, field) {
+        (MetricKind::Prometheus, _) if !matches!(field, "kind" | "name" | "onFailure") => {
+            prometheus::field(field)
+        }
         (_, "kind") => json!({"const": kind.as_str()}),
         (_, "name") => text(r"^[A-Za-z0-9._-]{1,63}$", "The metric's name in messages"),
         (_, "signal") => text("^[a-z0-9_]{1,63}$", "A signal of the filter's configuration"),
@@ -264,56 +277,12 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
                 json!({"description": "The tolerated difference, such as 0.1%", "anyOf": [share, {"const": 0}]}),
             )
         }
-        (_, "address") => with(text(ADDRESS, "Prometheus' base URL"), json!({"maxLength": 8192})),
-        (_, "headers") => optional(headers()),
-        (_, "tokenFile") => {
-            optional(text(r"\S", "A file with a bearer token; it is read for every query"))
-        }
-        (_, "usernameFile") => {
-            optional(text(r"\S", "A file with a user's name; goes with passwordFile"))
-        }
-        (_, "passwordFile") => {
-            optional(text(r"\S", "A file with a password; it is read for every query"))
-        }
-        (_, "query") => with(text(r"\S", "A PromQL query"), json!({"maxLength": 8192})),
-        (_, "interval") => {
-            optional(text(DURATION, "Time between two measurements, at least 1s (default 60s)"))
-        }
-        (_, "initialDelay") => {
-            optional(text(ANY_DURATION, "Time before the first measurement (default 0s)"))
-        }
-        (_, "count") => optional(whole(
-            1,
-            1_000_000,
-            "Number of measurements after which the metric is done (default: no limit)",
-        )),
-        (_, "failureLimit") => optional(whole(
-            0,
-            1_000_000,
-            "Number of measurements that may fail; one more fails the metric (default 0)",
-        )),
-        (_, "inconclusiveLimit") => optional(whole(
-            0,
-            1_000_000,
-            "Number of measurements that may be neither a success nor a failure (default 0)",
-        )),
-        _ => optional(text(r"\S", "A condition on the query's result, such as `result > 0.9`")),
+        _ => json!({}),
     }
 }
 
 fn one_of<const N: usize>(words: [&str; N], description: &str) -> Value {
     json!({"description": description, "anyOf": [{"enum": words.as_slice()}]})
-}
-
-fn headers() -> Value {
-    let value = with(text(r"^[!-~]([ -~]*[!-~])?$", "Its value"), json!({"maxLength": 4096}));
-    json!({
-        "description": "Headers that queries are sent with, by name; values never appear in messages or journals",
-        "type": "object",
-        "maxProperties": 32,
-        "propertyNames": {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"},
-        "additionalProperties": value,
-    })
 }
 
 fn quantiles() -> Value {
