@@ -1,10 +1,12 @@
-//! Checks of rollout files and plugin configurations: what their readers refuse, and what is legal but
-//! probably unintended. Pure.
+//! Checks of rollout files, plugin configurations and the Envoy configurations around them: what their readers
+//! refuse, and what is legal but probably unintended. Pure.
 //!
 //! The readers are those that use the files: the filter's own for its configuration, which is JSON,
 //! and `run`'s for a rollout file. No file passes here and is refused there.
 
+mod envoy_file;
 mod outcomes;
+mod routes;
 mod shadow;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,9 @@ use canary_model::config::Config;
 use canary_model::document::ConfigError;
 use canary_rollout::spec::Spec;
 use serde::Serialize;
+
+use envoy_file::{EnvoyFile, EnvoyRoute, PluginText};
+use routes::{NamedRoute, RouteWarningPlace};
 
 use crate::rollout_file;
 use crate::yaml::Document;
@@ -59,6 +64,13 @@ pub(crate) enum Content {
         /// The rollouts in it.
         rollouts: Vec<String>,
     },
+    /// An Envoy configuration, of which only the filter's part and the routes are read.
+    Envoy {
+        /// The rollouts of the filters in it.
+        rollouts: Vec<String>,
+        /// How many routes it has that lead to named clusters.
+        routes: usize,
+    },
 }
 
 /// A file and what was found in it.
@@ -73,6 +85,11 @@ pub(crate) struct CheckedFile {
 }
 
 impl CheckedFile {
+    fn warn(&mut self, line: u64, ConfigError { path, message }: ConfigError) {
+        let (file, level) = (self.file.clone(), Level::Warning);
+        self.findings.push(Finding { file, level, line, path, message });
+    }
+
     /// How many findings keep the file from being used.
     pub(crate) fn errors(&self) -> usize {
         self.findings.iter().filter(|finding| finding.level == Level::Error).count()
@@ -83,19 +100,83 @@ impl CheckedFile {
 pub(crate) fn check_all(files: &[(String, String)]) -> Vec<CheckedFile> {
     let mut checked: Vec<CheckedFile> =
         files.iter().map(|(name, text)| check(name, text)).collect();
-    let configurations: Vec<Config> =
-        files.iter().filter_map(|(_, text)| Config::parse(text.as_bytes()).ok()).collect();
-    for (file, (_, text)) in checked.iter_mut().zip(files) {
-        let Some(document) = Document::lenient(text) else { continue };
-        let Ok(spec) = rollout_file::check(&document) else { continue };
-        for ConfigError { path, message } in
-            configurations.iter().filter_map(|one| versions::warning(&spec, one))
-        {
-            let (name, line) = (file.file.clone(), document.line(&path));
-            file.findings.push(Finding { file: name, level: Level::Warning, line, path, message });
+    let read: Vec<ReadFile> = files.iter().map(|(_, text)| ReadFile::new(text)).collect();
+    let configurations: Vec<(usize, &PluginText, Config)> = read
+        .iter()
+        .enumerate()
+        .flat_map(|(file, read)| read.envoy.plugins.iter().map(move |plugin| (file, plugin)))
+        .filter_map(|(file, plugin)| {
+            Some((file, plugin, Config::parse(plugin.text.as_bytes()).ok()?))
+        })
+        .collect();
+    for (file, read) in checked.iter_mut().zip(&read) {
+        let Ok(spec) = rollout_file::check(&read.document) else { continue };
+        for (_, _, config) in &configurations {
+            let Some(error) = versions::warning(&spec, config) else { continue };
+            file.warn(read.document.line(&error.path), error);
         }
     }
+    on_routes(&mut checked, &read, &configurations);
     checked
+}
+
+/// Adds what the configurations and the routes of all files say together.
+fn on_routes(
+    checked: &mut [CheckedFile],
+    read: &[ReadFile],
+    configurations: &[(usize, &PluginText, Config)],
+) {
+    let routes: Vec<(usize, &EnvoyRoute)> = read
+        .iter()
+        .enumerate()
+        .flat_map(|(file, read)| read.envoy.routes.iter().map(move |route| (file, route)))
+        .collect();
+    let name = |file: usize| checked.get(file).map_or("", |checked| checked.file.as_str());
+    let named: Vec<NamedRoute<'_>> = routes
+        .iter()
+        .map(|(file, route)| (*route, format!("{}:{}", name(*file), route.line)))
+        .collect();
+    for (file, plugin, config) in configurations {
+        for (place, message) in routes::warnings(config, &named) {
+            let (file, line, error) = match place {
+                RouteWarningPlace::Route(index) => {
+                    let Some((file, route)) = routes.get(index) else { continue };
+                    let path = format!("{}.timeout", route.path);
+                    let Some(read) = read.get(*file) else { continue };
+                    (*file, read.document.line(&path), ConfigError { path, message })
+                }
+                RouteWarningPlace::Filter(path) => {
+                    let line = Document::lenient(&plugin.text).map_or(1, |lines| lines.line(&path));
+                    let Some(read) = read.get(*file) else { continue };
+                    let error = ConfigError { path, message };
+                    let (line, error) = plugin.placed(&read.document, line, error);
+                    (*file, line, error)
+                }
+            };
+            if let Some(checked) = checked.get_mut(file) {
+                checked.warn(line, error);
+            }
+        }
+    }
+}
+
+/// A file as the checks that need several see it.
+struct ReadFile {
+    document: Document,
+    envoy: EnvoyFile,
+}
+
+impl ReadFile {
+    fn new(text: &str) -> Self {
+        let document = Document::lenient(text).unwrap_or_default();
+        let whole = || {
+            let is_plugin = document.value.get("rollouts").is_some();
+            let plugins = if is_plugin { vec![PluginText::whole(text)] } else { Vec::new() };
+            EnvoyFile { plugins, routes: Vec::new() }
+        };
+        let envoy = EnvoyFile::read(&document).unwrap_or_else(whole);
+        Self { document, envoy }
+    }
 }
 
 /// Checks a file's text.
@@ -106,7 +187,10 @@ pub(crate) fn check(file: &str, text: &str) -> CheckedFile {
         None if text.trim_start().starts_with('{') && text.contains("\"rollouts\"") => {
             filter(text, &Document::default())
         }
-        _ => rollout(text),
+        Some(document) => {
+            EnvoyFile::read(document).map_or_else(|| rollout(text), |parts| envoy(document, &parts))
+        }
+        None => rollout(text),
     };
     let (content, findings) = checked;
     let finding = |(level, line, ConfigError { path, message })| Finding {
@@ -121,6 +205,25 @@ pub(crate) fn check(file: &str, text: &str) -> CheckedFile {
 }
 
 type ContentAndFindings = (Option<Content>, Vec<(Level, u64, ConfigError)>);
+
+/// An Envoy configuration: each of the filter's configurations in it.
+fn envoy(document: &Document, parts: &EnvoyFile) -> ContentAndFindings {
+    let (mut findings, mut names, mut refused) = (Vec::new(), Vec::new(), false);
+    for plugin in &parts.plugins {
+        let lines = Document::lenient(&plugin.text).unwrap_or_default();
+        let (content, found) = filter(&plugin.text, &lines);
+        match content {
+            Some(Content::Filter { rollouts }) => names.extend(rollouts),
+            _ => refused = true,
+        }
+        findings.extend(found.into_iter().map(|(level, line, error)| {
+            let (line, error) = plugin.placed(document, line, error);
+            (level, line, error)
+        }));
+    }
+    let content = Content::Envoy { rollouts: names, routes: parts.routes.len() };
+    ((!refused).then_some(content), findings)
+}
 
 /// The filter's configuration. `lines` only says where things are.
 fn filter(text: &str, lines: &Document) -> ContentAndFindings {

@@ -10,7 +10,8 @@ use super::positive_duration;
 /// The arguments of `lint -f FILE…`.
 #[derive(Debug, Args)]
 pub struct LintArgs {
-    /// A rollout file or the filter's configuration. Repeatable
+    /// A rollout file, the filter's configuration, or an Envoy configuration. Repeatable: files are also
+    /// checked against each other
     #[arg(short = 'f', long = "file", value_name = "FILE", required_unless_present = "schema")]
     pub files: Vec<PathBuf>,
 

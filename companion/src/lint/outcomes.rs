@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// How much longer than a deadline the age should be: the deadline passes within a tick, and a worker that
 /// is late is a second late.
-const SLACK: Duration = Duration::from_secs(2);
+pub(super) const SLACK: Duration = Duration::from_secs(2);
 
 /// Warnings about deadlines and ages. `json` is what the configuration was read from.
 pub(crate) fn warnings(config: &Config, json: &Value) -> Vec<ConfigError> {
@@ -91,6 +91,7 @@ fn age_unset(rollout: &Rollout, sets_age: bool) -> Option<FieldAndMessage> {
     Some(("outcome_age", message))
 }
 
-fn text(time: Duration) -> String {
+/// A time as configurations write it.
+pub(super) fn text(time: Duration) -> String {
     humantime::format_duration(time).to_string().replace(' ', "")
 }

@@ -219,3 +219,152 @@ fn versions_of_a_rollout_whose_salt_follows_them_are_a_warning() {
     assert_eq!(find("r", sticky), 1);
     assert_eq!((find("r", ""), find("r", &salted), find("other", sticky)), (0, 0, 0));
 }
+
+/// An Envoy configuration with a filter for rollout `r` and routes to its two places, `a` and `b`.
+fn envoy(rest: &str, stable: &str, canary: &str) -> String {
+    let plugin = plugin(&[("r", rest)]).replace('\n', "\n            ");
+    format!(
+        "static_resources:
+  listeners:
+  - filter_chains:
+    - filters:
+      - typed_config:
+          route_config:
+            virtual_hosts:
+            - routes:
+              - match: {{prefix: /, headers: [{{name: x-canary-route}}]}}
+                route: {{cluster: b{canary}}}
+              - match: {{prefix: /}}
+                route: {{cluster: a{stable}}}
+              - match: {{prefix: /other}}
+                route: {{cluster: c, timeout: 900s}}
+              - match: {{prefix: /gone}}
+                redirect: {{path_redirect: /}}
+      - config:
+          vm_config: {{}}
+          configuration:
+            value: |
+              {}
+",
+        plugin.replace("\n            ", "\n              ")
+    )
+}
+
+const ANSWER: &str = "\"failure\": {\"overdue\": {\"answer\": \"5s\"}}, ";
+
+/// What the routes are warned of: lines and the last parts of the paths, by the message's beginning.
+fn route_warnings(rest: &str, stable: &str, canary: &str) -> Vec<(u64, String)> {
+    let files = [("envoy.yaml".to_owned(), envoy(rest, stable, canary))];
+    let checked = check_all(&files).remove(0);
+    assert_eq!(checked.errors(), 0, "{}: {checked:?}", files[0].1);
+    let content = Content::Envoy { rollouts: vec!["r".to_owned()], routes: 3 };
+    assert_eq!(checked.content, Some(content));
+    let last = |path: &str| {
+        let inner = path.split_once(".value.rollouts[0].").map(|(_, inner)| inner.to_owned());
+        inner.unwrap_or_else(|| path[path.find("routes").unwrap()..].to_owned())
+    };
+    warnings(&checked).into_iter().map(|(line, path)| (line, last(path))).collect()
+}
+
+#[test]
+fn a_route_that_ends_requests_after_their_age_is_a_warning() {
+    let age = |age: &str| format!("{ANSWER}\"outcome_age\": \"{age}\", ");
+    let both = |age: &str, timeout: &str| route_warnings(age, timeout, timeout);
+    let found = [(22, "outcome_age".to_owned())];
+    assert_eq!(both(&age("16s"), ""), found, "Envoy's default is 15 s");
+    assert_eq!(both(&age("17s"), ""), []);
+    assert_eq!(both(ANSWER, ""), [], "the filter's default is 20 s");
+    assert_eq!(both(ANSWER, ", timeout: 60s"), found);
+    assert_eq!(both(&age("62s"), ", timeout: 60s"), []);
+    assert_eq!(route_warnings(ANSWER, ", timeout: 60s", ", timeout: 10s"), found, "either place");
+    assert_eq!(both(&age("7s"), ", timeout: 0s"), [], "no limit");
+    let per_try = ", timeout: 0s, retry_policy: {per_try_timeout: 30s}";
+    assert_eq!((both(ANSWER, per_try), both(&age("32s"), per_try)), (found.to_vec(), vec![]));
+}
+
+#[test]
+fn a_deadline_behind_the_end_of_the_route_is_a_warning() {
+    let overdue = |parts: &str| format!("\"failure\": {{\"overdue\": {{{parts}}}}}, ");
+    let answer = [(22, "failure.overdue.answer".to_owned())];
+    let long = overdue("\"answer\": \"15s\"");
+    assert_eq!(route_warnings(&long, "", ", timeout: 0s"), answer);
+    assert_eq!(route_warnings(&long, ", timeout: 16s", ", timeout: 16.5s"), []);
+    let first_byte = overdue("\"first_byte\": \"4s\"");
+    let found = route_warnings(&first_byte, ", timeout: 0.5s", ", timeout: 5s");
+    assert_eq!(found, [(22, "failure.overdue.first_byte".to_owned())]);
+}
+
+#[test]
+fn a_route_that_cuts_off_streams_is_a_warning() {
+    let sse = "\"failure\": {\"sse\": {\"done\": \"[DONE]\"}, \"overdue\": {\"first_byte\": \"5s\"}}, \
+               \"outcome_age\": \"3m\", ";
+    let timings = "\"failure\": {\"overdue\": {\"first_byte\": \"5s\"}}, \"timings\": [\"ttfb\"], ";
+    for streams in [sse, timings] {
+        let found = route_warnings(streams, "", ", timeout: 0s");
+        assert_eq!(found, [(12, "routes[1].route.timeout".to_owned())], "Envoy's default");
+        let found = route_warnings(streams, ", timeout: 0s", ", timeout: 15s");
+        assert_eq!(found, [(10, "routes[0].route.timeout".to_owned())]);
+        assert_eq!(route_warnings(streams, ", timeout: 0s", ", timeout: 0s"), []);
+    }
+    assert_eq!(route_warnings(ANSWER, "", ""), [], "no streams");
+}
+
+/// The filter may be in one file and the routes in another, and its fields may be the file's own.
+#[test]
+fn a_filter_and_its_routes_may_come_in_two_files() {
+    let age = format!("{ANSWER}\"outcome_age\": \"9s\", ");
+    let routes = envoy("", "", "").replace("vm_config", "other");
+    let plugin = plugin(&[("r", &age)]);
+    let as_struct = format!(
+        "resources:\n- typed_config:\n    config:\n      vm_config: {{}}\n      configuration:\n        \
+         value: {}\n",
+        plugin.replace('\n', "\n          ")
+    );
+    for (filter, line) in [(plugin, 2), (as_struct, 7)] {
+        let files = [("envoy.yaml".to_owned(), routes.clone()), ("filter".to_owned(), filter)];
+        let checked = check_all(&files);
+        assert_eq!(checked.iter().map(CheckedFile::errors).sum::<usize>(), 0, "{checked:?}");
+        let [found] = checked[1].findings.as_slice() else { panic!("{checked:?}") };
+        assert_eq!(found.line, line, "{found:?}");
+        assert!(found.path.ends_with("rollouts[0].outcome_age"), "{found:?}");
+        assert!(
+            found.message.contains("the timeout of 15s of the route at envoy.yaml:1"),
+            "{found:?}"
+        );
+        assert!(checked[0].findings.is_empty(), "{checked:?}");
+    }
+}
+
+#[test]
+fn a_fault_of_a_filter_in_an_envoy_configuration_has_its_line() {
+    let text = envoy("\"weight\": 500, ", "", "");
+    let checked = check("f", &text);
+    let [(line, path)] = errors(&checked)[..] else { panic!("{checked:?}") };
+    assert_eq!(line, 22, "{text}");
+    assert!(path.ends_with("configuration.value.rollouts[0].weight"), "{path}");
+    assert_eq!(checked.content, None);
+}
+
+/// The shipped files say what they mean: nothing about their routes is to be warned of.
+#[test]
+fn the_shipped_envoy_files_pass() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../envoy/");
+    for names in [
+        &["envoy.yaml", "ecds.yaml"][..],
+        &["rescue.yaml", "ecds.yaml"],
+        &["kubernetes/envoy.yaml", "kubernetes/ecds.yaml"],
+    ] {
+        let read = |name: &&str| {
+            ((*name).to_owned(), std::fs::read_to_string(format!("{root}{name}")).unwrap())
+        };
+        let files: Vec<(String, String)> = names.iter().map(read).collect();
+        for checked in check_all(&files) {
+            let Some(Content::Envoy { rollouts, routes }) = &checked.content else {
+                panic!("{checked:?}")
+            };
+            assert!(rollouts.len() + routes > 0, "{checked:?}");
+            let known = |path: &str| path.ends_with("failure.overdue");
+            assert!(warnings(&checked).iter().all(|(_, path)| known(path)), "{checked:?}");
+        }
+    }
+}

@@ -37,6 +37,15 @@ pub(crate) fn lint_text(checked: &[CheckedFile]) -> String {
 fn described(content: &Content) -> String {
     match content {
         Content::Filter { .. } => String::new(),
+        Content::Envoy { rollouts, routes } => {
+            let rollouts = match rollouts.as_slice() {
+                [] => "no rollouts".to_owned(),
+                names => format!("rollouts: {}", names.join(", ")),
+            };
+            format!(
+                "; Envoy's, of which only the filter and the routes were read: {rollouts}; routes: {routes}"
+            )
+        }
         Content::Rollout { can_abort, manual: false } => {
             format!("; can abort: {}", can_abort.join(", "))
         }

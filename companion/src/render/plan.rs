@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use canary_judge::{EffectEstimate, EffectSince};
-use canary_rollout::plan::{PlanWarning, RolloutPlan};
+use canary_rollout::plan::{HandoverPlan, PlanWarning, RolloutPlan};
 use canary_rollout::replay::{ReplayReason, Replayed};
 use serde_json::{Value, json};
 
@@ -129,6 +129,11 @@ pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64, age: PlannedAge) -> S
         text += &format!("{:<26}{found}\n", format!("a canary that fails {share}"));
     }
     text += &format!("{:<26}at most {}\n", "chance of a false abort", share(plan.false_abort));
+    let (name, behind) = match plan.handover.requests {
+        0 => ("after the last step", "nothing is promoted (goal: measure)".to_owned()),
+        _ => ("handover", handover(&plan.handover)),
+    };
+    text += &format!("{name:<26}{behind}\n");
     text += &format!(
         "\n\"finds failures from\" is the smallest share of failing canary requests that a step detects \
          with\n90 % probability, if {} of requests fail today. \"unknown\": it depends on an operator \
@@ -140,6 +145,20 @@ pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64, age: PlannedAge) -> S
     );
     let warnings = plan.warnings.iter().map(|one| warning(plan, *one));
     text + &warnings.map(|warning| format!("warning: {warning}\n")).collect::<String>()
+}
+
+/// What the handover of stable's place finds, and how long it takes.
+fn handover(plan: &HandoverPlan) -> String {
+    let HandoverPlan { requests, seconds, smallest_regression, probability } = plan;
+    let found = smallest_regression.map_or_else(
+        || "finds nothing".to_owned(),
+        |share| {
+            let (share, probability) = (percent(share), percent(*probability));
+            format!("finds a new stable that fails {share} with {probability} probability")
+        },
+    );
+    let time = time(*seconds as f64);
+    format!("{found}, by {requests} requests to each place in {time}")
 }
 
 fn warning(plan: &RolloutPlan, warning: PlanWarning) -> String {
@@ -160,6 +179,11 @@ fn warning(plan: &RolloutPlan, warning: PlanWarning) -> String {
             "{} can never become confident: at this baseline there is no evidence for its margin; \
              a larger margin helps",
             step(index)
+        ),
+        PlanWarning::HandoverFindsNothing => format!(
+            "the handover judges {} requests of each place, which is too few to find even a new stable \
+             that always fails; raise `deploy.minRequests`",
+            plan.handover.requests
         ),
     }
 }

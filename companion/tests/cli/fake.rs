@@ -213,6 +213,9 @@ impl Envoy {
         self.numbers.clear();
         self.rollout("scorer", "3.1", "3.2");
         self.traffic.iter_mut().for_each(Traffic::restart);
+        let others: Vec<String> = self.others.keys().cloned().collect();
+        others.iter().for_each(|name| self.rollout(name, "3.1", "3.2"));
+        self.others.values_mut().for_each(Traffic::restart);
     }
 
     pub(crate) fn merged(&self) -> BTreeMap<String, String> {

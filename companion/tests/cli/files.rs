@@ -186,3 +186,53 @@ fn a_prometheus_address_with_a_query_or_fragment_is_refused() {
         assert!(all.contains(address), "it names what it found: {all}");
     }
 }
+
+/// What the handover will find is said before the start, and followed by the file's `minRequests`.
+#[test]
+fn the_plan_says_what_the_handover_finds() {
+    let dir = TempDir::new().unwrap();
+    let plan = |deploy: &str, name: &str| {
+        let path = file(&dir, name, &(ROLLOUT.to_owned() + deploy));
+        let arguments = ["plan", "-f", path.to_str().unwrap(), "--rps", "100"];
+        let text = alone(&arguments).exits(0).stdout;
+        (alone(&[&arguments[..], &["-o", "json"]].concat()).exits(0).json(), text)
+    };
+    let (default, text) = plan("", "default.yaml");
+    let found = default["handover"]["smallest_regression"].as_f64().unwrap();
+    assert!((0.02..0.06).contains(&found), "{default}");
+    let handover = json!({"requests": 500, "seconds": 30, "smallest_regression": found,
+        "probability": 0.9});
+    assert_eq!(default["handover"], handover);
+    assert!(text.contains("finds a new stable that fails "), "{text}");
+    assert!(
+        text.contains(" with 90 % probability, by 500 requests to each place in 30 s"),
+        "{text}"
+    );
+    let (more, _) = plan("deploy: {minRequests: 5000}\n", "more.yaml");
+    assert!(more["handover"]["smallest_regression"].as_f64().unwrap() < 0.5 * found, "{more}");
+    let (few, text) = plan("deploy: {minRequests: 1}\n", "few.yaml");
+    assert!(few["handover"]["requests"].as_u64().unwrap() < 500, "{few}");
+    assert!(text.contains("handover"), "{text}");
+}
+
+/// A filter in one of Envoy's files beside routes with Envoy's default timeout.
+#[test]
+fn an_envoy_configuration_is_checked_with_its_routes() {
+    let dir = TempDir::new().unwrap();
+    let path = file(
+        &dir,
+        "envoy.yaml",
+        "static_resources:\n  listeners:\n  - http_filters:\n    - config:\n        vm_config: {}\n        \
+         configuration:\n          value: |\n            {\"rollouts\": [{\"name\": \"scorer\",\n              \
+         \"outcome_age\": \"10s\", \"failure\": {\"overdue\": {\"answer\": \"5s\"}},\n              \
+         \"stable\": {\"version\": \"1\", \"cluster\": \"a\"},\n              \
+         \"canary\": {\"version\": \"2\", \"cluster\": \"b\"}}]}\n    routes:\n    \
+         - {match: {prefix: /}, route: {cluster: a}}\n",
+    );
+    let run = alone(&["lint", "-f", path.to_str().unwrap()]).exits(0);
+    let warning = "envoy.yaml:9: warning: static_resources.listeners[0].http_filters[0].config.configuration.\
+                   value.rollouts[0].outcome_age: 10s is less than 2 s longer than the timeout of 15s of the \
+                   route at ";
+    assert!(run.stdout.contains(warning), "{run:?}");
+    assert!(run.stdout.contains("rollouts: scorer; routes: 1"), "{run:?}");
+}

@@ -4,6 +4,7 @@
 mod access;
 mod faults;
 mod files;
+mod handover;
 mod kills;
 mod load;
 mod mlflow;

@@ -5,6 +5,8 @@
 //! The formulas and what voids them stand in [`canary_judge::forecast`]; sticky clients are fewer
 //! than requests, so with affinity everything takes longer.
 
+mod handover;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use canary_judge::forecast::{
 use canary_judge::spec::MetricRule;
 use canary_judge::{BETA, Tolerated};
 use canary_model::weight::Weight;
+
+pub use handover::HandoverPlan;
 
 /// How many requests close a block.
 const BLOCK: f64 = 30.0;
@@ -56,6 +60,9 @@ pub struct RolloutPlan {
     pub abort: BTreeMap<String, AbortForecast>,
     /// The probability that a canary within the margins is rolled back all the same, at most.
     pub false_abort: Option<f64>,
+    /// What the judged handover of stable's place finds after the last step.
+    #[serde(default)]
+    pub handover: HandoverPlan,
     /// What an operator should know of it.
     pub warnings: Vec<PlanWarning>,
 }
@@ -101,6 +108,8 @@ pub enum PlanWarning {
         /// The step's index, from 0.
         step: usize,
     },
+    /// The handover judges so few requests that it can't find even a new stable that always fails.
+    HandoverFindsNothing,
 }
 
 /// Forecasts what a file's rollout takes at this traffic, if the filters count outcomes at this age.
@@ -109,7 +118,11 @@ pub fn plan(spec: &Spec, traffic: TrafficEstimate, outcome_age: Duration) -> Rol
     let mut planner = Planner { spec, traffic, age, canary_so_far: 0.0, warnings: Vec::new() };
     let steps: Vec<(StepPlan, PlannedStep)> =
         spec.steps.iter().enumerate().map(|(index, step)| planner.step(index, step)).collect();
-    let warnings = planner.warnings;
+    let mut warnings = planner.warnings;
+    let handover = handover::handover(spec, traffic, age);
+    if handover.smallest_regression.is_none() && !spec.goal.is_measure() {
+        warnings.push(PlanWarning::HandoverFindsNothing);
+    }
     let (steps, planned): (Vec<StepPlan>, Vec<PlannedStep>) = steps.into_iter().unzip();
     let seconds = steps.iter().map(|step| step.seconds).sum();
     let found = |share, percentile| {
@@ -129,7 +142,7 @@ pub fn plan(spec: &Spec, traffic: TrafficEstimate, outcome_age: Duration) -> Rol
     });
     let (harm, abort, false_abort) = (harm.into(), abort.into(), false_abort(spec));
     let outcome_age = outcome_age.as_secs();
-    RolloutPlan { seconds, outcome_age, harm, abort, false_abort, warnings, steps }
+    RolloutPlan { seconds, outcome_age, harm, abort, false_abort, handover, warnings, steps }
 }
 
 struct Planner<'s> {

@@ -28,6 +28,8 @@ use super::termination::TerminationReason;
 use canary_judge::observation::Observation;
 use canary_judge::verdict::Verdict;
 
+pub(crate) use finalize::handover_analysis;
+
 /// The most that one step adds to the rollout's clock: a host that slept or whose clock jumped has
 /// not watched the canary in that time.
 pub const LONGEST_TICK: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A random number that is the same in every run of the test.
-fn next(seed: &mut u64) -> u64 {
+pub(super) fn next(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *seed >> 33
 }

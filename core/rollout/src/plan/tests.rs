@@ -184,3 +184,18 @@ fn only_metrics_that_abort_are_in_the_forecast_of_an_abort() {
     assert_eq!(nothing.abort["1"], AbortForecast::default());
     assert_eq!(nothing.false_abort, Some(0.0), "nothing rolls back by itself");
 }
+
+/// A measurement takes the same steps and has no handover.
+#[test]
+fn a_measurement_is_planned_without_a_handover() {
+    let steps = json!([{"setWeight": 50}, {"pause": {"duration": "10m"}}]);
+    let file = |goal: &str| {
+        let metrics = failures("0.1%");
+        json!({"rollout": "r", "goal": goal, "steps": steps, "analysis": {"metrics": metrics}})
+    };
+    let planned = |goal: &str| at_once(&Spec::read(&file(goal)).unwrap(), TRAFFIC);
+    let (promote, measure) = (planned("promote"), planned("measure"));
+    assert_eq!((&promote.steps, &promote.abort), (&measure.steps, &measure.abort));
+    assert_eq!((measure.handover, measure.warnings), (HandoverPlan::default(), vec![]));
+    assert!(promote.handover.requests > 0);
+}

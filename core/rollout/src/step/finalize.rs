@@ -219,7 +219,7 @@ impl StepContext<'_> {
             finalizing.handover = Some(Handover {
                 began: self.state.clock.passed,
                 judged: Pair::default(),
-                judge: Judge::new(&analysis(self.spec), PLANNED_SECONDS),
+                judge: Judge::new(&handover_analysis(self.spec), PLANNED_SECONDS),
             });
             return;
         };
@@ -306,7 +306,7 @@ impl StepContext<'_> {
 }
 
 /// The test of the handover: that of the file's first failure metric, with a budget of its own.
-fn analysis(spec: &Spec) -> Analysis {
+pub(crate) fn handover_analysis(spec: &Spec) -> Analysis {
     let is_failure_rate =
         |metric: &&MetricSpec| matches!(metric.rule, MetricRule::FailureRate { .. });
     let metric = spec.analysis.metrics.iter().find(is_failure_rate).cloned();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::{PlanWarning, TrafficEstimate, plan};
 use canary_model::document::ConfigError;
 use serde_json::json;
 
@@ -26,7 +27,7 @@ fn spec() -> Result<Spec, Vec<ConfigError>> {
 /// In how many of 400 handovers the new stable, which fails this often, is found worse before both places have
 /// so many requests judged, at 50 a second for each.
 fn found(need: u64, new_stable: f64, canary: f64) -> u32 {
-    let analysis = analysis(&spec().unwrap());
+    let analysis = handover_analysis(&spec().unwrap());
     let mut draws = Draws(need);
     let handover = |_: &u32| {
         let mut judge = Judge::new(&analysis, PLANNED_SECONDS);
@@ -65,11 +66,36 @@ fn the_handovers_metric_aborts_whatever_the_files_does() {
         json!({"rollout": "r", "steps": [{"setWeight": 5}], "analysis": {"metrics": metrics}})
     };
     for action in ["abort", "pause", "warn"] {
-        let analysis = analysis(&Spec::read(&file(action)).unwrap());
+        let analysis = handover_analysis(&Spec::read(&file(action)).unwrap());
         let [metric] = analysis.metrics.as_slice() else { panic!("{:?}", analysis.metrics) };
         assert_eq!((metric.name.as_str(), metric.on_failure), ("errors", OnFailure::Abort));
         assert_eq!(metric.rule, MetricRule::FailureRate { ratio: 1.0, margin: 0.02 });
         let evidence = Judge::new(&analysis, PLANNED_SECONDS).verdicts().swap_remove(0).evidence;
         assert!((evidence.unwrap().log_needed() - 100f64.ln()).abs() < 1e-9, "{action}");
     }
+}
+
+/// What `plan` says that a handover finds, its judge does find with about that probability.
+#[test]
+fn the_plan_says_what_the_handover_finds() {
+    for (need, baseline) in [(200, 0.0), (500, 0.0), (500, 0.001), (1_000, 0.01), (2_000, 0.001)] {
+        let file = json!({"rollout": "r", "manual": true, "steps": [{"setWeight": 5}],
+            "deploy": {"minRequests": need}});
+        let traffic = TrafficEstimate { rps: 100.0, baseline };
+        let plan = plan(&Spec::read(&file).unwrap(), traffic, Duration::from_secs(5)).handover;
+        assert_eq!((plan.requests, plan.seconds), (need, need / 50 + 5));
+        let smallest = plan.smallest_regression.unwrap();
+        let share = f64::from(found(need, smallest, baseline)) / 400.0;
+        let near = (plan.probability - 0.1..=1.0).contains(&share);
+        assert!(near, "{need} requests, {baseline}: {smallest} is found in {share}");
+        // It isn't said of a share that is found almost always, either.
+        let half = f64::from(found(need, baseline + (smallest - baseline) / 2.0, baseline)) / 400.0;
+        assert!(half < 0.6, "{need} requests, {baseline}: half of {smallest} is found in {half}");
+    }
+    let few = json!({"rollout": "r", "manual": true, "steps": [{"setWeight": 5}],
+        "deploy": {"minRequests": 1}});
+    let traffic = TrafficEstimate { rps: 1.0, baseline: 0.0 };
+    let plan = plan(&Spec::read(&few).unwrap(), traffic, Duration::ZERO);
+    assert_eq!(plan.handover.smallest_regression, None);
+    assert_eq!(plan.warnings, [PlanWarning::HandoverFindsNothing]);
 }
