@@ -242,7 +242,7 @@ pub struct PrometheusSpec {
     pub address: String,
     /// What queries are sent with; not written out either.
     #[serde(skip)]
-    pub access: PrometheusAccess,
+    pub access: Box<PrometheusAccess>,
     /// The query, in PromQL.
     pub query: String,
     /// How long from one measurement to the next; at least a second.

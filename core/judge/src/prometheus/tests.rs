@@ -2,13 +2,12 @@ use std::time::Duration;
 
 use super::*;
 use crate::condition::{Condition, Undecided};
-use crate::spec::PrometheusAccess;
 
 fn spec(success: Option<&str>, failure: Option<&str>) -> PrometheusSpec {
     let condition = |text: &str| Condition::parse(text).unwrap();
     PrometheusSpec {
         address: "http://p:9090".to_owned(),
-        access: PrometheusAccess::default(),
+        access: Box::default(),
         query: "up".to_owned(),
         interval: Duration::from_secs(30),
         initial_delay: Duration::ZERO,

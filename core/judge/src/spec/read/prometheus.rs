@@ -65,7 +65,7 @@ pub(super) fn read(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<P
     let count = limit("count", 1);
     Some(PrometheusSpec {
         address: address?.to_owned(),
-        access: access?,
+        access: Box::new(access?),
         query: query?,
         interval: interval?,
         initial_delay: initial_delay?,
