@@ -55,7 +55,7 @@ fn the_steps_run_and_the_effects_are_the_result() {
         assert_eq!((state.phase(), state.step()), (Phase::Measured, None), "{afterwards}");
         assert_eq!(state.ending(), Some(&TerminationReason::Measured));
         let RolloutEvent::Measured { weight: stays, effects, unreachable } = result(&shell) else {
-            unreachable!()
+            panic!("{:?}", result(&shell))
         };
         assert_eq!((*stays, unreachable.as_slice()), (percent(weight), &[][..]));
         let whole = effects.iter().find(|one| one.since == EffectSince::Start).unwrap();
