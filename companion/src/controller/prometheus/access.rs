@@ -4,6 +4,8 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use canary_judge::spec::{CredentialFiles, PrometheusAccess};
 use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -42,9 +44,10 @@ impl QueryAccess {
             gathered.header(name, value.expose()).map_err(|_| {
                 format!("the value of the header {name} holds a character that no header can carry")
             })?;
-            if value.expose().len() >= SHORTEST {
-                gathered.hidden_texts.push(value.expose().to_owned());
-            }
+            // The words, too: of `Bearer abc…`, an answer may repeat the second alone.
+            let words = value.expose().split_whitespace().chain([value.expose()]);
+            let long = words.filter(|text| text.len() >= SHORTEST && *text != "Bearer");
+            gathered.hidden_texts.extend(long.map(str::to_owned));
         }
         match &access.credentials {
             None => {}
@@ -58,6 +61,7 @@ impl QueryAccess {
             Some(CredentialFiles::Basic { username, password }) => {
                 let user = text("usernameFile", username, folder)?;
                 let password = text("passwordFile", password, folder)?;
+                gathered.hidden_texts.push(STANDARD.encode(format!("{user}:{password}")));
                 gathered.hidden_texts.push(password.clone());
                 gathered.basic = Some((user, password));
             }
