@@ -50,7 +50,7 @@ fn a_metric_that_pauses_asks_an_operator() {
     // A controller that is started again knows it from the journal.
     controller.kill();
     let mut controller = Controller::start(&place, &file, &[]);
-    controller.hears("continuing");
+    assert!(controller.said("continuing"), "{:#?}", controller.said);
     let on = controller.comes_to(|status| status["phase"] == "Paused");
     assert_eq!(gpu(&on), ["pause", "pass"], "{on:#}");
     let journal = std::fs::read_to_string(place.journal()).unwrap();

@@ -79,8 +79,8 @@ fn a_token_and_headers_are_sent_read_anew_and_appear_nowhere() {
     assert!(file.contains("redacted") && file.contains("tokenFile"), "{file}");
     // The journal's file is the same rollout: a controller that is started again goes on.
     controller.kill();
-    let mut again = Controller::start(&place, &place.folder.path().join("rollout.yaml"), &[]);
-    again.hears("continuing");
+    let again = Controller::start(&place, &place.folder.path().join("rollout.yaml"), &[]);
+    assert!(again.said("continuing"), "{:#?}", again.said);
 }
 
 #[test]
