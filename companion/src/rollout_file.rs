@@ -1,6 +1,8 @@
 //! Reading files that the command line or a journal names: text, rollout files, each fault with its
 //! line.
 
+mod redaction;
+
 use std::path::{Path, PathBuf};
 
 use canary_model::document::ConfigError;
@@ -9,6 +11,8 @@ use canary_rollout::spec::Spec;
 use crate::envoy::EnvoyUrl;
 use crate::error::{Error, Failure};
 use crate::yaml::Document;
+
+pub(crate) use redaction::without_secrets;
 
 /// A file's text.
 ///

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use canary_judge::counts::Pair;
+use canary_rollout::event::RolloutEvent;
 use canary_rollout::state::Phase;
 use serde_json::json;
 use tokio::time::Instant;
@@ -98,9 +99,15 @@ pub(super) fn ended(rollout: &str) -> Option<(Status, String)> {
     let path = journal::default_path(rollout).filter(|path| path.exists())?;
     let report = report::of_journal(&path, Some(rollout)).ok()??;
     let at = report.ended.clone()?;
+    let result = report.decisions.iter().find_map(|decision| match &decision.event {
+        RolloutEvent::Measured { weight, effects, .. } => Some((weight.percent(), effects.clone())),
+        _ => None,
+    });
+    let (kept, effects) = result.unwrap_or_default();
     let set = match report.phase {
         Phase::Healthy if !report.finished => Some(100.0),
-        Phase::Healthy | Phase::Measured | Phase::Degraded => Some(0.0),
+        Phase::Measured => Some(kept),
+        Phase::Healthy | Phase::Degraded => Some(0.0),
         _ => None,
     };
     let Pair { stable, canary } = report.versions;
@@ -120,7 +127,7 @@ pub(super) fn ended(rollout: &str) -> Option<(Status, String)> {
         waits_for: None,
         reason: report.reason,
         metrics: report.metrics,
-        effects: Vec::new(),
+        effects,
         split_mismatch: false,
         envoys: Vec::new(),
         owner: None,
@@ -130,6 +137,7 @@ pub(super) fn ended(rollout: &str) -> Option<(Status, String)> {
         idle: false,
         notes: Vec::new(),
         journal_ok: true,
+        measures: report.phase == Phase::Measured,
     };
     Some((status, at))
 }

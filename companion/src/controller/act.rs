@@ -176,9 +176,10 @@ impl Actor {
             }
             Action::Measure { metric } => {
                 let Some(query) = query(spec, metric).cloned() else { return };
-                let metric = metric.clone();
+                let (metric, folder) = (metric.clone(), self.folder.clone());
                 self.spawn(async move {
-                    Completion::Measured(metric, prometheus::measure(&http, &query).await)
+                    let measured = prometheus::measure(&http, &query, &folder).await;
+                    Completion::Measured(metric, measured)
                 });
             }
             Action::Deploy { role, version, attempt } => {

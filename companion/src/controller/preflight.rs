@@ -1,7 +1,6 @@
 //! What the fleet and the journal must be like before a rollout begins. Nothing is changed.
 
 use canary_judge::counts::Pair;
-use canary_model::redact::redacted;
 
 use super::record::{JournalRecord, Start};
 use crate::envoy::{Admin, EnvoyReply, Fleet};
@@ -9,7 +8,7 @@ use crate::error::{Error, Failure};
 use crate::journal::{self, Journal};
 use crate::observe::scrape::scrape;
 use crate::observe::{FleetView, Scrapes};
-use crate::rollout_file;
+use crate::rollout_file::{self, without_secrets};
 
 /// Checks that some Envoy answers, that those that do have the rollout, and that nobody else drives it.
 /// `ended` is an owner whose controller has ended. Gives the versions' labels.
@@ -82,7 +81,7 @@ pub fn is_decided(
 ) -> Result<bool, Error> {
     let Some(start) = start(journal, begin)? else { return Ok(false) };
     // Journals hold files without their secrets, so files are compared without them.
-    let spec = |file: &str| rollout_file::recorded(&redacted(file));
+    let spec = |file: &str| rollout_file::recorded(&without_secrets(file));
     let same = spec(&start.file).is_some_and(|then| spec(source) == Some(then));
     // After the handover, stable has the canary's version.
     let stable = &versions.stable;

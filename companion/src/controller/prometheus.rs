@@ -1,5 +1,8 @@
 //! Asking Prometheus: `GET /api/v1/query`. Whatever it answers is named, cut and harmless.
 
+mod access;
+
+use std::path::Path;
 use std::time::Duration;
 
 use canary_judge::observation::Measurement;
@@ -8,6 +11,8 @@ use canary_model::redact::redacted;
 use reqwest::{Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde_json::Value;
+
+use access::QueryAccess;
 
 use crate::http::{self, cause};
 use crate::text::shortened;
@@ -36,8 +41,13 @@ struct QueryData {
 }
 
 /// Asks once. Anything but an answer with values is an outage, which holds the rollout.
-pub async fn measure(http: &Client, spec: &PrometheusSpec) -> Measurement {
-    match ask(http, spec).await {
+/// `folder` is the rollout file's, in which it names files of credentials.
+pub async fn measure(http: &Client, spec: &PrometheusSpec, folder: &Path) -> Measurement {
+    let asked = match QueryAccess::from_files(&spec.access, folder).await {
+        Ok(access) => ask(http, spec, &access).await.map_err(|why| access.redact(&why)),
+        Err(why) => Err(why),
+    };
+    match asked {
         Ok(values) => Measurement::Values(values),
         Err(why) => {
             let text = format!("Prometheus at {}: {why}", redacted(&spec.address));
@@ -46,11 +56,15 @@ pub async fn measure(http: &Client, spec: &PrometheusSpec) -> Measurement {
     }
 }
 
-async fn ask(http: &Client, spec: &PrometheusSpec) -> Result<Vec<f64>, String> {
+async fn ask(
+    http: &Client,
+    spec: &PrometheusSpec,
+    access: &QueryAccess,
+) -> Result<Vec<f64>, String> {
     let base = format!("{}/api/v1/query", spec.address.trim_end_matches('/'));
     let mut url = Url::parse(&base).map_err(|error| error.to_string())?;
     url.query_pairs_mut().append_pair("query", &spec.query);
-    let sent = http.get(url).timeout(WITHIN).send().await;
+    let sent = access.add_to(http.get(url)).timeout(WITHIN).send().await;
     let mut answer = sent.map_err(|error| cause(&error))?;
     let status = answer.status();
     if status.is_redirection() {
@@ -67,7 +81,12 @@ async fn ask(http: &Client, spec: &PrometheusSpec) -> Result<Vec<f64>, String> {
     let body = body.ok_or_else(too_long)?;
     let kind = answer.headers().get(header::CONTENT_TYPE);
     let kind = kind.map(|kind| String::from_utf8_lossy(kind.as_bytes()).into_owned());
-    read(status, kind.as_deref(), &body)
+    let values = read(status, kind.as_deref(), &body);
+    // What a foreign text repeats of our secrets is taken out before the text is cut.
+    values.or_else(|_| {
+        let body = access.redact(&String::from_utf8_lossy(&body));
+        read(status, kind.as_deref(), body.as_bytes())
+    })
 }
 
 fn redirected(answer: &Response) -> String {

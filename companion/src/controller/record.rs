@@ -12,7 +12,6 @@ use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
 use canary_judge::verdict::Verdict;
 use canary_model::histogram::Histogram;
-use canary_model::redact::redacted;
 use canary_rollout::HostClocks;
 use canary_rollout::action::Action;
 use canary_rollout::event::{CommandReply, RolloutEvent};
@@ -26,6 +25,7 @@ use serde_json::Value;
 use super::deploy::RegistrySource;
 use super::distributions::Distributions;
 use crate::journal::timestamp;
+use crate::rollout_file::without_secrets;
 use crate::sentences;
 
 /// The version of what records mean. A journal of another one is resumed with a new epoch.
@@ -111,7 +111,7 @@ impl Start {
             at: timestamp(SystemTime::now()),
             rollout: rollout.to_owned(),
             // Journals are shown and shared: the file's secrets stay in the file.
-            file: redacted(source),
+            file: without_secrets(source),
             owner,
             named,
             versions,

@@ -1,5 +1,6 @@
 //! A rollout as the controller shows it: over its interface, on the screen, to Prometheus. Pure.
 
+mod metric;
 mod quantiles;
 mod steps;
 
@@ -7,7 +8,6 @@ use std::collections::BTreeMap;
 
 use canary_judge::EffectEstimate;
 use canary_judge::counts::Pair;
-use canary_judge::verdict::{Conclusion, Verdict};
 use canary_model::role::Role;
 use canary_model::weight::Weight;
 use canary_rollout::inputs::{EnvoyInput, EnvoyReading};
@@ -20,14 +20,19 @@ use crate::observe::RequestTotals;
 use crate::observe::totals::RequestCounts;
 use crate::sentences;
 
+pub use metric::{MetricProgress, MetricStatus};
+pub(crate) use metric::{metric, shares};
 pub use quantiles::{Milliseconds, ValueQuantiles};
-pub use steps::{StepPlace, StepStatus, StepsReached};
+pub use steps::{StepPlace, StepStatus, StepsReached, end_weight};
 
 /// Everything that is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The rollout's name, as in its file.
     pub rollout: String,
+    /// Whether the file says `goal: measure`: nothing is ever promoted.
+    #[serde(default)]
+    pub measures: bool,
     /// The phase that the state machine is in.
     pub phase: Phase,
     /// The step it is in, from 1; `None` before the first and behind the last.
@@ -138,46 +143,6 @@ pub struct Side {
     pub values: BTreeMap<String, ValueQuantiles>,
 }
 
-/// What the judge says about a metric, as the API writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MetricStatus {
-    /// Judged since the step's start, and not worse than tolerated as far as can be told.
-    Pass,
-    /// Worse than the file tolerates, with enough evidence.
-    Fail,
-    /// Not enough data since the step's start.
-    Insufficient,
-}
-
-impl MetricStatus {
-    /// The status as the API writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Insufficient => "insufficient",
-        }
-    }
-}
-
-/// One metric of the rollout file as it stands now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MetricProgress {
-    /// Its name in the file.
-    pub name: String,
-    /// Its kind, as in the file.
-    pub kind: String,
-    /// What the judge says about it now.
-    pub verdict: MetricStatus,
-    /// The verdict in a sentence.
-    pub reason: String,
-    /// The evidence against the canary, as a part of what rolls it back: 1 does. 0 where there is none.
-    pub evidence: f64,
-    /// Progress of the non-inferiority test: 1 certifies; `None` for kinds without such a test.
-    pub non_inferiority: Option<f64>,
-}
-
 /// One Envoy as the controller sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvoyStatus {
@@ -240,6 +205,7 @@ impl Status {
         let all = || parts.envoys.values().filter_map(shown);
         Self {
             rollout: spec.rollout.clone(),
+            measures: parts.spec.goal.is_measure(),
             phase: state.phase(),
             step: state.step().map(|index| index + 1),
             steps: spec.steps.len(),
@@ -308,33 +274,6 @@ pub(crate) fn side(
         gap: Milliseconds::from_times(&recorded.gap_us),
         values: ValueQuantiles::of_each(&recorded.values),
     }
-}
-
-pub(crate) fn metric(verdict: &Verdict) -> MetricProgress {
-    let (evidence, non_inferiority) = shares(verdict);
-    MetricProgress {
-        name: verdict.metric.clone(),
-        kind: verdict.kind.to_string(),
-        verdict: match verdict.conclusion {
-            Conclusion::Pass => MetricStatus::Pass,
-            Conclusion::Fail => MetricStatus::Fail,
-            Conclusion::Insufficient => MetricStatus::Insufficient,
-        },
-        reason: sentences::verdict(verdict),
-        evidence,
-        non_inferiority,
-    }
-}
-
-/// [`MetricProgress::evidence`] and [`MetricProgress::non_inferiority`] of a verdict, without its sentence.
-pub(crate) fn shares(verdict: &Verdict) -> (f64, Option<f64>) {
-    let share = |log: f64, limit: f64| rounded((log / limit).clamp(0.0, 1.0), 4);
-    let failed = verdict.conclusion == Conclusion::Fail;
-    let evidence = verdict.evidence.map(|evidence| share(evidence.log_e, evidence.log_needed()));
-    let certified = verdict.non_inferiority.map(|test| {
-        if test.certified_at.is_some() { 1.0 } else { share(test.log_e, test.log_limit) }
-    });
-    (if failed { 1.0 } else { evidence.unwrap_or(0.0) }, certified)
 }
 
 const fn shown(envoy: &EnvoyInput) -> Option<&EnvoyReading> {

@@ -282,7 +282,7 @@ fn metrics(status: &Status) -> Vec<MetricJson<'_>> {
         let (status, evidence) = json(metric);
         MetricJson {
             metric: &metric.name,
-            action: "abort",
+            action: metric.on_failure.as_str(),
             status,
             evidence,
             limit: Decimal(1.0),

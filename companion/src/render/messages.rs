@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use canary_judge::{EffectEstimate, EffectSince};
 use canary_model::redact::redacted;
+use canary_model::weight::Weight;
 use canary_rollout::action::Notification;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::{Spec, Topic};
@@ -55,6 +57,9 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         | RolloutEvent::Finalizing { .. }
         | RolloutEvent::HandingOver { .. }
         | RolloutEvent::Finished { .. } => release(event),
+        RolloutEvent::Measured { weight, effects, unreachable } => {
+            measured_because(*weight, effects, unreachable)
+        }
         RolloutEvent::Aborting { reason } => {
             format!("rolling back to stable: {}", sentences::termination(reason))
         }
@@ -70,18 +75,14 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::EnvoyBack { envoy } => format!("{envoy} responds again"),
         RolloutEvent::Outage => "statistics can't be read; the rollout holds its weight".to_owned(),
         RolloutEvent::OutageOver => "statistics can be read again".to_owned(),
-        RolloutEvent::SplitMismatch { weight, measured } => format!(
-            "sample ratio mismatch: the canary receives {:.3} % of requests, expected {:.3} %",
-            measured * 100.0,
-            weight * 100.0
-        ),
+        RolloutEvent::SplitMismatch { weight, measured } => split_mismatch(*weight, *measured),
+        RolloutEvent::Warned { metric }
+        | RolloutEvent::Overruled { metric }
+        | RolloutEvent::AsksAgain { metric }
+        | RolloutEvent::MetricOutage { metric, .. }
+        | RolloutEvent::MetricOutageOver { metric } => by_metric(event, metric),
         RolloutEvent::GatePassed { gate: index } => format!("{} lets it pass", gate(index)),
         RolloutEvent::GateHeld { gate: index, said } => format!("{} holds it: {said}", gate(index)),
-        RolloutEvent::MetricOutage { metric, why } => {
-            let why = sentences::no_answer(why);
-            format!("metric {metric} can't be measured: {why}; holding")
-        }
-        RolloutEvent::MetricOutageOver { metric } => format!("metric {metric} is measured again"),
         RolloutEvent::ConfigurationRefused { envoy, why } => {
             format!("{envoy} refuses a configuration that was pushed to it: {why}; holding")
         }
@@ -98,6 +99,32 @@ pub(crate) fn event(event: &RolloutEvent, spec: &Spec) -> String {
         RolloutEvent::NoticeLost { notice, topic, hook } => {
             notice_lost(*notice, *topic, *hook, spec)
         }
+    }
+}
+
+fn split_mismatch(weight: f64, measured: f64) -> String {
+    let (measured, weight) = (measured * 100.0, weight * 100.0);
+    format!(
+        "sample ratio mismatch: the canary receives {measured:.3} % of requests, expected {weight:.3} %"
+    )
+}
+
+/// What a metric brought about that pauses, warns, or can't be measured; empty for everything else.
+fn by_metric(event: &RolloutEvent, metric: &str) -> String {
+    match event {
+        RolloutEvent::Warned { .. } => {
+            format!("{metric} finds the canary worse than tolerated (onFailure: warn)")
+        }
+        RolloutEvent::Overruled { .. } => {
+            format!("an operator overruled {metric} for the rest of the rollout")
+        }
+        RolloutEvent::AsksAgain { .. } => format!("an operator resumed: {metric} asks again"),
+        RolloutEvent::MetricOutage { why, .. } => {
+            let why = sentences::no_answer(why);
+            format!("metric {metric} can't be measured: {why}; holding")
+        }
+        RolloutEvent::MetricOutageOver { .. } => format!("metric {metric} is measured again"),
+        _ => String::new(),
     }
 }
 
@@ -180,6 +207,33 @@ fn finished_because(version: &str, reason: &TerminationReason, unreachable: &[St
     )
 }
 
+/// The end of a measurement with its result: every effect over the whole of it.
+fn measured_because(weight: Weight, effects: &[EffectEstimate], unreachable: &[String]) -> String {
+    let over = measured(weight, unreachable);
+    let whole = effects.iter().filter(|effect| effect.since == EffectSince::Start);
+    let results: Vec<String> = whole.map(sentences::effect).collect();
+    match results.is_empty() {
+        true => over,
+        false => format!("{over}. Canary against stable: {}", results.join(" · ")),
+    }
+}
+
+fn measured(weight: Weight, unreachable: &[String]) -> String {
+    let stays = match weight {
+        Weight::ZERO => "all traffic is back on stable".to_owned(),
+        weight => format!("the canary keeps {weight} % of requests"),
+    };
+    out_of_reach(unreachable).map_or_else(
+        || format!("Measured: {stays}"),
+        |lost| {
+            format!(
+                "Measured: on the Envoys that can be reached, {stays}. {lost}, whose leases return them to \
+                 stable"
+            )
+        },
+    )
+}
+
 fn finished(version: &str, unreachable: &[String]) -> String {
     let of = if unreachable.is_empty() { "" } else { " of the Envoys that can be reached" };
     format!("Healthy: all traffic{of} is in stable's place, and both places run version {version}")
@@ -220,6 +274,7 @@ pub(crate) fn brief(event: &RolloutEvent) -> Option<String> {
             let all = finished(version, unreachable);
             Some(out_of_reach(unreachable).map_or(all.clone(), |lost| format!("{all}. {lost}")))
         }
+        RolloutEvent::Measured { weight, unreachable, .. } => Some(measured(*weight, unreachable)),
         RolloutEvent::Aborting { .. } => Some("rolling back to stable".to_owned()),
         RolloutEvent::Abandoned { .. } => Some("Degraded: no weight has moved".to_owned()),
         RolloutEvent::Degraded { reason: TerminationReason::OtherOwner { .. }, .. } => None,

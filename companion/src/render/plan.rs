@@ -129,7 +129,11 @@ pub(crate) fn plan_text(plan: &RolloutPlan, baseline: f64, age: PlannedAge) -> S
         text += &format!("{:<26}{found}\n", format!("a canary that fails {share}"));
     }
     text += &format!("{:<26}at most {}\n", "chance of a false abort", share(plan.false_abort));
-    text += &format!("{:<26}{}\n", "handover", handover(&plan.handover));
+    let (name, behind) = match plan.handover.requests {
+        0 => ("after the last step", "nothing is promoted (goal: measure)".to_owned()),
+        _ => ("handover", handover(&plan.handover)),
+    };
+    text += &format!("{name:<26}{behind}\n");
     text += &format!(
         "\n\"finds failures from\" is the smallest share of failing canary requests that a step detects \
          with\n90 % probability, if {} of requests fail today. \"unknown\": it depends on an operator \

@@ -220,6 +220,8 @@ fn metrics(status: &Status, paint: Paint, shown: usize) -> String {
             MetricStatus::Fail => paint.bad("fail"),
             MetricStatus::Pass => paint.good("pass"),
             MetricStatus::Insufficient => "wait".to_owned(),
+            MetricStatus::Paused => paint.warning("hold"),
+            MetricStatus::Warned => paint.warning("warn"),
         };
         let (name, bar) = (&metric.name, bar(metric.evidence));
         // The sentence begins with the metric's name, which the line has already.
@@ -283,6 +285,7 @@ mod tests {
         MetricProgress {
             name: format!("m{number:02}"),
             kind: "failureRate".to_owned(),
+            on_failure: canary_judge::spec::OnFailure::Abort,
             verdict: MetricStatus::Pass,
             reason: format!("m{number:02}: fine"),
             evidence: number as f64 / 100.0,
@@ -317,6 +320,7 @@ mod tests {
             idle: false,
             notes: Vec::new(),
             journal_ok: true,
+            measures: false,
         }
     }
 

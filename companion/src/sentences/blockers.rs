@@ -30,6 +30,7 @@ pub(crate) fn waits_for(blockers: &Blockers) -> Option<String> {
 
 fn blocker(blocker: &Blocker) -> String {
     match blocker {
+        Blocker::SampleRatio { weight, measured } => sample_ratio(*weight, *measured),
         Blocker::Journal => "its journal, which can't be written".to_owned(),
         Blocker::AnyEnvoy => "an Envoy that can be reached".to_owned(),
         Blocker::CanaryVersion => {
@@ -95,6 +96,15 @@ fn blocker(blocker: &Blocker) -> String {
         Blocker::Gate { url, attempts, said } => gate(url, *attempts, said.as_deref()),
         Blocker::Operator { why } => pause(why),
     }
+}
+
+fn sample_ratio(weight: f64, measured: Option<f64>) -> String {
+    let receives = |share: f64| format!(", receives {} %", figure(share * 100.0));
+    format!(
+        "the sample ratio: the canary should receive {} % of requests{}, so no comparison can be trusted",
+        figure(weight * 100.0),
+        measured.map_or_else(String::new, receives)
+    )
 }
 
 /// What a release waits for beside its steps; empty for everything else.

@@ -14,6 +14,7 @@ use super::verdict::verdict;
 pub(crate) fn termination(reason: &TerminationReason) -> String {
     match reason {
         TerminationReason::Completed => "every step's conditions held".to_owned(),
+        TerminationReason::Measured => "the measurement's steps are over".to_owned(),
         TerminationReason::PromotedByOperator => "promoted by a person, past the steps".to_owned(),
         TerminationReason::Metric { verdict: FailedVerdict::Verdict(failed), .. } => {
             verdict(failed)
@@ -66,6 +67,12 @@ pub(crate) fn pause(why: &PauseReason) -> String {
                 "an operator: {}. Stable's place is being replaced, so no user is back on stable: all \
                  traffic is in the canary's place. `finish` goes on",
                 termination(reason)
+            );
+        }
+        PauseReason::Metric { metric } => {
+            return format!(
+                "an operator: {metric} finds the canary worse than tolerated; `resume` lets it ask again, \
+                 `promote` overrules it for the rest of the rollout"
             );
         }
         PauseReason::Sentence(text) => text,
@@ -132,6 +139,10 @@ pub(crate) fn refusal(why: &CommandRefusal) -> String {
         CommandRefusal::Unrecorded => {
             "its journal can't be written, and nothing advances that isn't written down; `pause` and \
              `abort` work"
+        }
+        CommandRefusal::OnlyMeasures => {
+            "this rollout only measures (`goal: measure`) and is never promoted; `promote` ends the present \
+             pause, `abort` ends the measurement"
         }
         CommandRefusal::Sentence(text) => text,
     };

@@ -28,6 +28,9 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
     if let Some(found) = &verdict.evidence {
         let _ = write!(sentence, "; {}", evidence(found, verdict.conclusion));
     }
+    if verdict.overruled {
+        sentence.push_str("; an operator overruled it for the rest of the rollout");
+    }
     sentence
 }
 

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use canary_model::redact::redacted;
 use canary_rollout::action::Action;
 use canary_rollout::spec::Spec;
 
@@ -14,7 +13,7 @@ use crate::controller::record::Start;
 use crate::error::Error;
 use crate::identity;
 use crate::journal::{Journal, JournalWriter};
-use crate::rollout_file;
+use crate::rollout_file::{self, without_secrets};
 
 /// The most journals that are looked at for rollouts that were under way.
 const MOST_JOURNALS: usize = 10_000;
@@ -71,7 +70,8 @@ pub fn open(folder: &Path, file: &ServedFile) -> Result<Opened, Error> {
 /// The file to go on with: the one that is served, which has its secrets, if the release began with it.
 fn resumable(start: &Start, file: &ServedFile) -> Spec {
     let recorded = rollout_file::recorded(&start.file);
-    let same = recorded.is_none() || recorded == rollout_file::recorded(&redacted(&file.source));
+    let same =
+        recorded.is_none() || recorded == rollout_file::recorded(&without_secrets(&file.source));
     recorded.filter(|_| !same).unwrap_or_else(|| file.spec.clone())
 }
 

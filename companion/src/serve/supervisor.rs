@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use canary_model::redact::redacted;
 use canary_rollout::spec::Spec;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -19,7 +18,7 @@ use crate::controller::orders::QUEUE;
 use crate::controller::releases;
 use crate::observe::FleetScrape;
 use crate::report::LiveReport;
-use crate::rollout_file;
+use crate::rollout_file::{self, without_secrets};
 
 /// How often the files are read again.
 const READ_EVERY: Duration = Duration::from_secs(2);
@@ -196,7 +195,7 @@ fn notes(
     Arc::new(move || {
         let mut notes = problems.borrow().clone();
         let (file, running) = (file.borrow(), running.borrow());
-        if !running.is_empty() && *running != redacted(&file.source) {
+        if !running.is_empty() && *running != without_secrets(&file.source) {
             notes.push(format!(
                 "{} has changed since this release began; the next release follows it",
                 file.path.display()

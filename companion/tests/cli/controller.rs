@@ -1,8 +1,11 @@
 //! `canaryctl run` as a process, against fake Envoys with traffic, and the verbs that steer it.
 
+mod budgets;
 mod fleet;
 mod hooks;
 mod interface;
+mod measure;
+mod prometheus_access;
 mod releases;
 mod restart;
 mod rollout;

@@ -16,6 +16,7 @@ fn validator() -> Validator {
 fn whole() -> Value {
     let text = r#"
 rollout: scorer
+goal: promote
 envoys: [http://127.0.0.1:9901, unix:///run/envoy/admin.sock]
 lease: 30s
 harmBudget: 0.2%
@@ -28,14 +29,18 @@ steps:
   - pause: {}
 analysis:
   falseAbort: 1%
+  falsePause: 5%
+  falseSplit: 1%
+  splitMismatch: hold
   metrics:
     - {name: failures, kind: failureRate, margin: 0.1%, ratio: 1.2}
     - {name: latency,  kind: latency, tolerance: 1.3, quantiles: {p50: 1.1, p99.5: 1.5}}
-    - {name: label,    kind: distribution, signal: label, tolerance: 0}
+    - {name: label,    kind: distribution, signal: label, tolerance: 0, onFailure: pause}
     - {name: checkout, kind: conversion, signal: checkout, margin: 1%}
     - {name: gpu,      kind: prometheus, address: "http://prometheus:9090", query: "max(gpu)",
        failureCondition: result > 0.9, successCondition: result < 0.8, interval: 30s,
-       initialDelay: 0s, count: 5, failureLimit: 2, inconclusiveLimit: 1}
+       initialDelay: 0s, count: 5, failureLimit: 2, inconclusiveLimit: 1,
+       headers: {X-Scope-OrgID: ml}, tokenFile: /run/secrets/token, onFailure: warn}
 gates:    [{before: promotion, url: "https://ci.example.com/approve", timeout: 10s}, {before: 25, url: "http://gate/"}]
 notify:   [{on: [aborted, completed, paused], url: "https://chat.example.com/hook"}]
 manual: false
@@ -80,6 +85,16 @@ fn is_beyond_schemas(message: &str) -> bool {
         "candidate and champion are both",
         "from 1s to 1h",
         "at most 24h",
+        // About a promotion in a file that measures; what has an effect.
+        "never promotes",
+        "nothing to measure",
+        // Which credentials go together; headers in any case.
+        "credentials are given twice",
+        "one way to say who asks",
+        "needs a passwordFile",
+        "needs a usernameFile",
+        "the name of an earlier header",
+        "a header of the connection",
         // The words that a version can't contain.
         "no part between its dots",
         // The condition's own grammar.
@@ -183,6 +198,16 @@ fn what_is_wrong_is_wrong_for_both() {
             json!({"name": "g", "kind": "prometheus", "address": "http://p", "query": "q"}),
         ),
         ("/analysis/metrics/4/query", json!(" ")),
+        ("/analysis/metrics/4/headers", json!(["a"])),
+        ("/analysis/metrics/4/headers", json!({"a b": "c"})),
+        ("/analysis/metrics/4/headers", json!({"a": 7})),
+        ("/analysis/metrics/4/headers", json!({"a": " b"})),
+        ("/analysis/metrics/4/tokenFile", json!("")),
+        ("/analysis/metrics/2/onFailure", json!("rollback")),
+        ("/analysis/splitMismatch", json!("abort")),
+        ("/analysis/falsePause", json!("51%")),
+        ("/goal", json!("win")),
+        ("/afterwards", json!("keep")),
         ("/gates/0/before", json!("the end")),
         ("/gates/0/url", json!("ftp://x")),
         ("/gates/0/retries", json!(1)),

@@ -119,6 +119,14 @@ impl Drift {
         self.step = ReadableCount::default();
     }
 
+    /// The evidence is gathered again: in a new window, or because an operator goes on in spite of it.
+    pub(crate) fn restart(&mut self) {
+        self.multinomial = Mixture::new(self.planned_blocks);
+        for bets in self.classes.values_mut() {
+            *bets = ClassBets::joining(&self.multinomial);
+        }
+    }
+
     /// Read first observations, without a start mixture. Before the first line.
     pub(crate) fn count_clients(&mut self) {
         self.planned_blocks = None;
@@ -132,10 +140,7 @@ impl Drift {
             self.learn(&discarded);
         }
         if tick.change == Some(Change::Window) {
-            self.multinomial = Mixture::new(self.planned_blocks);
-            for bets in self.classes.values_mut() {
-                *bets = ClassBets::joining(&self.multinomial);
-            }
+            self.restart();
         }
         let Some(seen) = counts(line, tick.sticky, &self.signal) else {
             return BlockUpdate::Dropped;

@@ -103,6 +103,12 @@ impl RequestAbort {
         self.mixture.log_mean()
     }
 
+    /// An operator goes on in spite of the evidence: it is gathered again.
+    pub(crate) fn restart(&mut self) {
+        self.mixture.restart();
+        self.block.discard();
+    }
+
     /// How many requests the open block holds.
     pub(crate) const fn open(&self) -> u64 {
         self.block.size()

@@ -121,6 +121,15 @@ impl ClientAbort {
         };
     }
 
+    /// An operator goes on in spite of the evidence: it is gathered again, from the clients that are still at
+    /// risk, as if they were first seen now.
+    pub(crate) fn restart(&mut self) {
+        let discarded = self.block.discard();
+        self.pass(&discarded);
+        self.mixture.restart();
+        self.charge(self.at_risk.treatment);
+    }
+
     fn charge(&mut self, first_seen: u64) {
         let charge = self.tolerated.margin * first_seen as f64;
         self.mixture.charge(RATIOS.map(|alternative| -charge * (alternative - 1.0)));

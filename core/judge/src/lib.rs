@@ -59,12 +59,12 @@ pub use non_inferiority::BETA;
 pub use sample_ratio::SampleRatioVerdict;
 
 use blocks::Timeline;
-use metric::MetricState;
+use metric::{MetricState, OperatorDecision};
 use observation::Observation;
 use sample_ratio::SampleRatio;
-use spec::Analysis;
-use test_status::AlphaShare;
-use verdict::{Conclusion, Verdict};
+use spec::{Analysis, OnFailure, SplitMismatch};
+use test_status::{AlphaShare, BudgetShares};
+use verdict::Verdict;
 
 /// The layout of a judge's state. Another layout is another number, and has its golden file.
 const STATE_VERSION: u32 = 5;
@@ -76,9 +76,10 @@ const STATE_VERSION: u32 = 5;
 /// ([`ResumeError`]); then the journal's observations make a new judge, by way of
 /// [`Judge::take`] and [`Judge::begin_step`].
 ///
-/// Who writes what: [`Judge::new`] the version, the fingerprint and the alpha share, for good; the
+/// Who writes what: [`Judge::new`] the version, the fingerprint and the alpha shares, for good; the
 /// first line `sticky`; every line the timeline, the metrics, the sample ratio and `foreign`;
-/// [`Judge::begin_step`] and [`Judge::accept_inconclusive`] the metrics.
+/// [`Judge::begin_step`] and what operators decide ([`Judge::accept_inconclusive`], [`Judge::ask_again`],
+/// [`Judge::overrule`]) the metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judge {
     /// The state's layout: [`STATE_VERSION`].
@@ -86,11 +87,17 @@ pub struct Judge {
     /// Which analysis and plan it was made for.
     fingerprint: String,
     alpha_share: AlphaShare,
+    /// That of the metrics that pause, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pause_share: Option<AlphaShare>,
     /// Whether clients are judged; `None` before the first line.
     sticky: Option<bool>,
     timeline: Timeline,
     metrics: Vec<MetricState>,
     sample_ratio: SampleRatio,
+    /// Whether a sample ratio mismatch also means that no metric is certified.
+    #[serde(default, skip_serializing_if = "SplitMismatch::is_hold")]
+    split_mismatch: SplitMismatch,
     /// Lines that differed from the first in whether clients are judged.
     foreign: u64,
 }
@@ -140,16 +147,22 @@ impl Judge {
     /// its durations, else of its timeouts, else an hour; start mixtures are spread over as many
     /// blocks.
     pub fn new(analysis: &Analysis, planned_seconds: u64) -> Self {
-        let omega = combination::equal_share(analysis.shares());
+        let share = |class, error: f64| {
+            let omega = combination::equal_share(analysis.shares_of(class));
+            AlphaShare { omega, log_limit: -error.ln() }
+        };
+        let pauses = analysis.metrics.iter().any(|one| one.on_failure == OnFailure::Pause);
         let metric = |spec| MetricState::new(spec, planned_seconds.max(1));
         Self {
             version: STATE_VERSION,
             fingerprint: fingerprint(analysis, planned_seconds),
-            alpha_share: AlphaShare { omega, log_limit: -analysis.false_abort.ln() },
+            alpha_share: share(OnFailure::Abort, analysis.false_abort),
+            pause_share: pauses.then(|| share(OnFailure::Pause, analysis.false_pause)),
             sticky: None,
             timeline: Timeline::default(),
             metrics: analysis.metrics.iter().map(metric).collect(),
             sample_ratio: SampleRatio::new(analysis.false_split, planned_seconds.max(1)),
+            split_mismatch: analysis.split_mismatch,
             foreign: 0,
         }
     }
@@ -204,6 +217,7 @@ impl Judge {
 
     /// Takes the next line without giving verdicts, which cost about as much as taking a line.
     pub fn take(&mut self, line: &Observation) {
+        let shares = self.shares();
         let sticky = self.fix_unit(line);
         for metric in &mut self.metrics {
             metric.measure(line);
@@ -215,13 +229,18 @@ impl Judge {
         if line.sticky == sticky {
             let tick = self.timeline.advance(line, sticky);
             for metric in &mut self.metrics {
-                metric.observe(&tick, line, self.alpha_share);
+                metric.observe(&tick, line, shares);
             }
             self.sample_ratio.observe(&tick, line);
         } else {
             // Half of a recording in clients and half in requests can't be compared.
             self.foreign = self.foreign.saturating_add(1);
         }
+    }
+
+    fn shares(&self) -> BudgetShares {
+        let abort = self.alpha_share;
+        BudgetShares { abort, pause: self.pause_share.unwrap_or(abort) }
     }
 
     /// Whether no line with counts has come yet.
@@ -240,7 +259,15 @@ impl Judge {
 
     /// Every metric's verdict as it stands, in the file's order.
     pub fn verdicts(&self) -> Vec<Verdict> {
-        self.metrics.iter().map(|metric| metric.verdict(self.alpha_share)).collect()
+        let shares = self.shares();
+        let mut verdicts: Vec<Verdict> =
+            self.metrics.iter().map(|metric| metric.verdict(shares)).collect();
+        if self.is_split_held() {
+            for figures in verdicts.iter_mut().filter_map(|one| one.non_inferiority.as_mut()) {
+                figures.certified_at = None;
+            }
+        }
+        verdicts
     }
 
     /// How far the canary differs from stable, with intervals that may be read at any time, in the file's
@@ -258,24 +285,68 @@ impl Judge {
 
     /// The verdict to roll back on, if there is one: that with the largest weighted evidence.
     pub fn abort(&self) -> Option<Verdict> {
-        if self.metrics.iter().all(|metric| metric.conclusion() != Conclusion::Fail) {
+        self.decisive(OnFailure::Abort)
+    }
+
+    /// The verdict to pause on, if there is one, likewise. It stays until an operator decides:
+    /// [`Judge::ask_again`] or [`Judge::overrule`].
+    pub fn pause(&self) -> Option<Verdict> {
+        self.decisive(OnFailure::Pause)
+    }
+
+    fn decisive(&self, class: OnFailure) -> Option<Verdict> {
+        if self.metrics.iter().all(|metric| !metric.fails_to(class)) {
             return None;
         }
-        combination::decisive(&self.verdicts()).cloned()
+        combination::decisive(&self.verdicts(), class).cloned()
+    }
+
+    /// Keeps what operators decided about metrics that paused, from another judge's state in whatever layout:
+    /// that one was overruled, and how often one asked again. Evidence isn't kept.
+    pub fn keep_decisions(&mut self, older: &serde_json::Value) {
+        let metrics = older.get("metrics").and_then(serde_json::Value::as_array);
+        for older in metrics.into_iter().flatten() {
+            let Ok(decision) = OperatorDecision::deserialize(older) else { continue };
+            self.metrics.iter_mut().for_each(|metric| metric.keep_decision(&decision));
+        }
+    }
+
+    /// The metrics of a class that find the canary worse than tolerated.
+    pub fn failing(&self, class: OnFailure) -> Vec<&str> {
+        let failing = self.metrics.iter().filter(|metric| metric.fails_to(class));
+        failing.map(MetricState::name).collect()
+    }
+
+    /// An operator resumes after a pause: the metrics that paused start again. In run j each has 1/(j(j+1))
+    /// of its share of falsePause, so all false pauses of a rollout together stay within it.
+    pub fn ask_again(&mut self) {
+        let pausing = self.metrics.iter_mut().filter(|metric| metric.fails_to(OnFailure::Pause));
+        pausing.for_each(MetricState::ask_again);
+    }
+
+    /// An operator goes on in spite of the metrics that paused: they pass for the rest of the rollout.
+    pub fn overrule(&mut self) {
+        let pausing = self.metrics.iter_mut().filter(|metric| metric.fails_to(OnFailure::Pause));
+        pausing.for_each(MetricState::overrule);
     }
 
     /// The metrics that have not yet closed a block with both versions (for Prometheus: taken a good
     /// measurement) since the step's start. A step is left only when there are none.
     pub fn waiting_for_data(&self) -> Vec<&str> {
-        let waiting = |metric: &&MetricState| metric.conclusion() == Conclusion::Insufficient;
+        let waiting = |metric: &&MetricState| metric.waits_for_data();
         self.metrics.iter().filter(waiting).map(MetricState::name).collect()
     }
 
-    /// The metrics with a non-inferiority test that has not certified the canary since the step's start.
+    /// The metrics that abort with a non-inferiority test that has not certified the canary since the step's start.
     /// A step that waits for confidence is left when there are none and no metric fails or waits for
     /// data.
     pub fn uncertified(&self) -> Vec<&str> {
-        let missing = |metric: &&MetricState| metric.certified() == Some(false);
+        // While the sample ratio doesn't match, what was certified can't be trusted either.
+        let held = self.is_split_held();
+        let missing = |metric: &&MetricState| {
+            let lacking = |certified: bool| held || !certified;
+            metric.on_failure().is_abort() && metric.certified().is_some_and(lacking)
+        };
         self.metrics.iter().filter(missing).map(MetricState::name).collect()
     }
 
@@ -297,6 +368,12 @@ impl Judge {
     /// Whether the canary gets the share of traffic that its weight says.
     pub fn split(&self) -> SampleRatioVerdict {
         self.sample_ratio.verdict()
+    }
+
+    /// Whether the sample ratio doesn't match and the file doesn't merely warn of it: then no metric is
+    /// certified, and no step may be left.
+    pub fn is_split_held(&self) -> bool {
+        self.split_mismatch.is_hold() && self.split().mismatch
     }
 
     /// Lines that were passed over because they differed from the first in whether clients are judged.

@@ -11,8 +11,8 @@ use super::latency::Latency;
 use super::observation::Observation;
 use super::prometheus::PrometheusTest;
 use super::rate::Rate;
-use super::spec::{MetricKind, MetricRule, MetricSpec};
-use super::test_status::{AlphaShare, TestStatus};
+use super::spec::{MetricKind, MetricRule, MetricSpec, OnFailure};
+use super::test_status::{AlphaShare, BudgetShares, TestStatus};
 use super::values::ValuesTest;
 use super::verdict::{Conclusion, Findings, InsufficientData, LineCounts, Verdict};
 
@@ -21,8 +21,32 @@ use super::verdict::{Conclusion, Findings, InsufficientData, LineCounts, Verdict
 pub(crate) struct MetricState {
     name: String,
     kind: MetricKind,
+    /// What happens when it fails, which is its class.
+    #[serde(default, skip_serializing_if = "OnFailure::is_abort")]
+    on_failure: OnFailure,
+    /// How often an operator resumed the rollout after it had paused it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    asked_again: u64,
+    /// An operator promoted in spite of it: it passes for the rest of the rollout.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    overruled: bool,
     test: Test,
     status: TestStatus,
+}
+
+/// What operators decided about a metric, in the state of a judge of whatever layout.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OperatorDecision {
+    name: String,
+    #[serde(default)]
+    asked_again: u64,
+    #[serde(default)]
+    overruled: bool,
+}
+
+/// For serde, which passes references.
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,8 +82,15 @@ impl MetricState {
             }
             MetricRule::Prometheus(spec) => Test::Prometheus(Box::new(PrometheusTest::new(spec))),
         };
-        let (name, kind) = (spec.name.clone(), spec.rule.kind());
-        Self { name, kind, test, status: TestStatus::default() }
+        Self {
+            name: spec.name.clone(),
+            kind: spec.rule.kind(),
+            on_failure: spec.on_failure,
+            asked_again: 0,
+            overruled: false,
+            test,
+            status: TestStatus::default(),
+        }
     }
 
     /// Judge clients, not requests, and without a start mixture. Before the first line.
@@ -115,12 +146,8 @@ impl MetricState {
     }
 
     /// Takes the next line, and notes whether the evidence suffices.
-    pub(crate) fn observe(
-        &mut self,
-        tick: &TickContext,
-        line: &Observation,
-        alpha_share: AlphaShare,
-    ) {
+    pub(crate) fn observe(&mut self, tick: &TickContext, line: &Observation, shares: BudgetShares) {
+        let alpha_share = self.share(shares);
         let update = match &mut self.test {
             Test::Rate(test) => test.observe(tick, line),
             Test::Latency(test) => test.observe(tick, line),
@@ -163,7 +190,13 @@ impl MetricState {
         }
     }
 
-    pub(crate) fn verdict(&self, alpha_share: AlphaShare) -> Verdict {
+    /// Its share of its class's error, in its present run.
+    fn share(&self, shares: BudgetShares) -> AlphaShare {
+        shares.class(self.on_failure, self.asked_again.saturating_add(1))
+    }
+
+    pub(crate) fn verdict(&self, shares: BudgetShares) -> Verdict {
+        let alpha_share = self.share(shares);
         let (conclusion, findings, missing, lines) = self.particulars();
         let external = matches!(self.test, Test::Prometheus(_));
         let non_inferiority = match &self.test {
@@ -174,6 +207,8 @@ impl MetricState {
             metric: self.name.clone(),
             kind: self.kind,
             conclusion,
+            on_failure: self.on_failure,
+            overruled: self.overruled,
             evidence: (!external).then(|| self.status.evidence(self.log_e(), alpha_share)),
             non_inferiority,
             findings,
@@ -189,10 +224,8 @@ impl MetricState {
             Test::Drift(test) => (test.findings(), test.missing()),
             Test::Values(test) => (test.findings(), test.missing()),
             Test::Prometheus(test) => {
-                let conclusion = test.conclusion();
-                let insufficient = conclusion == Conclusion::Insufficient;
-                let missing = insufficient.then(|| test.missing());
-                return (conclusion, test.findings(), missing, LineCounts::default());
+                let missing = test.lacks_data().then(|| test.missing());
+                return (self.conclusion(), test.findings(), missing, LineCounts::default());
             }
         };
         let missing = self.status.missing(needs).or_else(|| self.unreadable());
@@ -206,12 +239,65 @@ impl MetricState {
 
     /// What the metric concludes now.
     pub(crate) fn conclusion(&self) -> Conclusion {
+        if self.overruled {
+            return Conclusion::Pass;
+        }
         match &self.test {
             Test::Prometheus(test) => test.conclusion(),
             _ => match self.status.conclusion() {
                 Conclusion::Pass if self.unreadable().is_some() => Conclusion::Insufficient,
                 conclusion => conclusion,
             },
+        }
+    }
+
+    /// Whether a step waits for its data. A metric that only warns has to have data like every other, also after
+    /// it has failed: its failure neither holds the rollout nor speeds it up.
+    pub(crate) fn waits_for_data(&self) -> bool {
+        let lacks_data = || match &self.test {
+            Test::Prometheus(test) => test.lacks_data(),
+            _ => self.status.lacks_data(),
+        };
+        match self.conclusion() {
+            Conclusion::Insufficient => true,
+            Conclusion::Fail => self.on_failure == OnFailure::Warn && lacks_data(),
+            Conclusion::Pass => false,
+        }
+    }
+
+    /// What happens when it fails.
+    pub(crate) const fn on_failure(&self) -> OnFailure {
+        self.on_failure
+    }
+
+    /// Whether it found the canary worse than tolerated, and what it does then is this.
+    pub(crate) fn fails_to(&self, class: OnFailure) -> bool {
+        self.on_failure == class && self.conclusion() == Conclusion::Fail
+    }
+
+    /// An operator resumed: the metric starts again, with less of the error budget.
+    pub(crate) fn ask_again(&mut self) {
+        self.asked_again = self.asked_again.saturating_add(1);
+        self.status.restart();
+        match &mut self.test {
+            Test::Rate(test) => test.restart(),
+            Test::Latency(test) => test.restart(),
+            Test::Drift(test) => test.restart(),
+            Test::Values(test) => test.restart(),
+            Test::Prometheus(test) => test.restart(),
+        }
+    }
+
+    /// An operator promoted in spite of it: it passes from now on.
+    pub(crate) const fn overrule(&mut self) {
+        self.overruled = true;
+    }
+
+    /// Keeps what operators decided about a metric of the same name in another judge.
+    pub(crate) fn keep_decision(&mut self, decision: &OperatorDecision) {
+        if self.name == decision.name {
+            self.asked_again = decision.asked_again;
+            self.overruled = decision.overruled;
         }
     }
 

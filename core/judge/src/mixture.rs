@@ -47,6 +47,11 @@ impl<const N: usize> Mixture<N> {
         Self { logs: [start.map_or(0.0, |start| start.mass().ln()); N], start }
     }
 
+    /// The same bets at their stakes again.
+    pub(crate) fn restart(&mut self) {
+        *self = Self::new(self.start.map(|start| start.planned));
+    }
+
     /// Bets that join others late, as if theirs had neither won nor lost until now.
     pub(crate) fn joining<const M: usize>(others: &Mixture<M>) -> Self {
         let start = others.start;

@@ -103,7 +103,7 @@ impl PrometheusTest {
                 return;
             }
             Ok(MeasurementPhase::Success) => {}
-            Ok(MeasurementPhase::Failure) => self.failures = self.failures.saturating_add(1),
+            Ok(MeasurementPhase::Failure) => self.fail(t),
             Ok(MeasurementPhase::Inconclusive) => {
                 self.inconclusive = self.inconclusive.saturating_add(1)
             }
@@ -114,9 +114,20 @@ impl PrometheusTest {
         if let Measurement::Values(values) = measurement {
             self.values = values.iter().map(|value| value.is_finite().then_some(*value)).collect();
         }
+    }
+
+    fn fail(&mut self, t: f64) {
+        self.failures = self.failures.saturating_add(1);
         if self.failed_at.is_none() && self.failures > self.limits.failure_limit {
             self.failed_at = Some(t);
         }
+    }
+
+    /// An operator goes on in spite of the failures; the next one beyond the limit fails the metric again.
+    /// A step isn't left before that measurement.
+    pub(crate) const fn restart(&mut self) {
+        self.failed_at = None;
+        self.begin_step();
     }
 
     /// Whether all measurements that were asked for are taken.
@@ -128,11 +139,13 @@ impl PrometheusTest {
         if self.failed_at.is_some() {
             return Conclusion::Fail;
         }
+        if self.lacks_data() { Conclusion::Insufficient } else { Conclusion::Pass }
+    }
+
+    /// Whether it has said too little since the step's start, failed or not.
+    pub(crate) fn lacks_data(&self) -> bool {
         let waiting = self.measured_since_step == 0 && !self.done();
-        if self.is_inconclusive() || waiting || self.outage.is_some() {
-            return Conclusion::Insufficient;
-        }
-        Conclusion::Pass
+        self.is_inconclusive() || waiting || self.outage.is_some()
     }
 
     /// Whether more measurements were inconclusive than may be.

@@ -150,7 +150,8 @@ impl QuantileShift {
         self.effect.as_ref().map(|effect| effect.effects(metric, tolerated)).unwrap_or_default()
     }
 
-    fn restart(&mut self) {
+    /// The evidence is gathered again: in a new window, or because an operator goes on in spite of it.
+    pub(crate) fn restart(&mut self) {
         for bets in &mut self.bets {
             bets.mixture = Mixture::new(self.planned_blocks);
             bets.quantiles = [AtQuantile::default(); 9];

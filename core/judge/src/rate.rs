@@ -71,6 +71,16 @@ impl Rate {
         }
     }
 
+    /// An operator goes on in spite of the evidence: it is gathered again.
+    pub(crate) fn restart(&mut self) {
+        match &mut self.abort {
+            Abort::Requests(test) => test.restart(),
+            Abort::Conversions(test) => test.restart(),
+            Abort::Clients(test) => test.restart(),
+        }
+        self.counts = Pair::default();
+    }
+
     /// Leaves out the effect from now on.
     pub(crate) fn without_effect(&mut self) {
         self.effect = None;

@@ -3,21 +3,24 @@
 //! ```yaml
 //! analysis:
 //!   falseAbort: 1%
+//!   falsePause: 5%
 //!   falseSplit: 1%
+//!   splitMismatch: hold
 //!   metrics:
 //!     - {name: failures, kind: failureRate, margin: 0.1%}
 //!     - {name: latency,  kind: latency, quantiles: {p50: 1.1, p95: 1.2, p99: 1.5}}
 //!     - {name: ttft,     kind: latency, of: ttfb, tolerance: 1.2}
-//!     - {name: label,    kind: distribution, signal: label}
+//!     - {name: label,    kind: distribution, signal: label, onFailure: pause}
 //!     - {name: tokens,   kind: values, signal: tokens, tolerance: 1.2, worse: higher}
 //!     - {name: checkout, kind: conversion, signal: checkout, margin: 1%}
 //!     - {name: gpu,      kind: prometheus, address: http://prometheus:9090, query: "…",
-//!        failureCondition: result > 0.9, interval: 30s, failureLimit: 2}
+//!        headers: {X-Scope-OrgID: ml}, failureCondition: result > 0.9, interval: 30s, failureLimit: 2}
 //! ```
 //!
 //! Shares are percentages in quotes of their own sign (`0.1%`), never bare numbers: whether `0.5`
 //! meant half a percent or a half is nothing to guess in a rule that rolls releases back.
 
+mod access;
 mod read;
 
 #[cfg(test)]
@@ -32,8 +35,9 @@ use super::condition::{Condition, ConstantCondition};
 use super::timing::Timing;
 use canary_model::redact::redacted;
 
+pub use access::{CredentialFiles, PrometheusAccess, SecretText};
 pub use read::metric_fields;
-pub use read::{FALSE_ABORT, FALSE_SPLIT, percentage};
+pub use read::{FALSE_ABORT, FALSE_PAUSE, FALSE_SPLIT, percentage};
 
 /// The most metrics in a file.
 pub const MAX_METRICS: usize = 32;
@@ -64,6 +68,14 @@ pub struct Analysis {
     /// fingerprint.
     #[serde(skip_serializing_if = "is_default_false_split")]
     pub false_split: f64,
+    /// The largest probability with which a canary that is no worse than tolerated may be paused by a
+    /// metric, over the whole rollout and all metrics that pause; above 0, at most 0.5. Its default isn't
+    /// written out either.
+    #[serde(skip_serializing_if = "is_default_false_pause")]
+    pub false_pause: f64,
+    /// What a sample ratio mismatch does. Its default isn't written out either.
+    #[serde(skip_serializing_if = "SplitMismatch::is_hold")]
+    pub split_mismatch: SplitMismatch,
     /// The metrics, with names of their own.
     pub metrics: Vec<MetricSpec>,
 }
@@ -71,6 +83,65 @@ pub struct Analysis {
 /// For serde, which passes references.
 fn is_default_false_split(share: &f64) -> bool {
     *share == FALSE_SPLIT
+}
+
+/// For serde, which passes references.
+fn is_default_false_pause(share: &f64) -> bool {
+    *share == FALSE_PAUSE
+}
+
+/// What a sample ratio mismatch does to a rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitMismatch {
+    /// No step advances and no metric is certified while it lasts.
+    #[default]
+    Hold,
+    /// It is reported, and the rollout goes on.
+    Warn,
+}
+
+impl SplitMismatch {
+    /// Its words in a rollout file.
+    pub const ALL: [(&'static str, Self); 2] = [("hold", Self::Hold), ("warn", Self::Warn)];
+
+    /// Whether it is the default.
+    pub const fn is_hold(&self) -> bool {
+        matches!(self, Self::Hold)
+    }
+}
+
+/// What happens when a metric finds the canary worse than tolerated. Each is a class with an error budget of
+/// its own (STATISTICS 1.13).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The canary is rolled back.
+    #[default]
+    Abort,
+    /// The rollout holds and asks an operator.
+    Pause,
+    /// It is reported, and the rollout goes on.
+    Warn,
+}
+
+impl OnFailure {
+    /// All actions, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::Abort, Self::Pause, Self::Warn];
+
+    /// The word for it in a rollout file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Abort => "abort",
+            Self::Pause => "pause",
+            Self::Warn => "warn",
+        }
+    }
+
+    /// Whether it is the default.
+    pub const fn is_abort(&self) -> bool {
+        matches!(self, Self::Abort)
+    }
 }
 
 /// One metric of the section.
@@ -81,6 +152,10 @@ pub struct MetricSpec {
     pub name: String,
     /// What it compares and what it tolerates.
     pub rule: MetricRule,
+    /// What happens when it finds the canary worse. The default isn't written out, as for
+    /// [`Analysis::false_split`].
+    #[serde(skip_serializing_if = "OnFailure::is_abort")]
+    pub on_failure: OnFailure,
 }
 
 /// What a metric compares, and what it tolerates.
@@ -165,6 +240,9 @@ pub struct PrometheusSpec {
     /// another password is no other analysis.
     #[serde(serialize_with = "without_secrets")]
     pub address: String,
+    /// What queries are sent with; not written out either.
+    #[serde(skip)]
+    pub access: Box<PrometheusAccess>,
     /// The query, in PromQL.
     pub query: String,
     /// How long from one measurement to the next; at least a second.
@@ -188,13 +266,23 @@ fn without_secrets<S: Serializer>(address: &str, serializer: S) -> Result<S::Ok,
 }
 
 impl Analysis {
-    /// How many metrics share the probability of a false abort: all but those of Prometheus, also
+    /// How many metrics share the probability of a false abort: all that abort but those of Prometheus, also
     /// those that have no data.
     pub fn shares(&self) -> usize {
-        self.metrics
-            .iter()
-            .filter(|metric| !matches!(metric.rule, MetricRule::Prometheus(_)))
-            .count()
+        self.shares_of(OnFailure::Abort)
+    }
+
+    /// How many metrics share the error budget of a class.
+    pub(crate) fn shares_of(&self, class: OnFailure) -> usize {
+        let sharing = |metric: &&MetricSpec| {
+            metric.on_failure == class && !matches!(metric.rule, MetricRule::Prometheus(_))
+        };
+        self.metrics.iter().filter(sharing).count()
+    }
+
+    /// Whether a metric can roll the canary back.
+    pub fn can_abort(&self) -> bool {
+        self.metrics.iter().any(|metric| metric.on_failure.is_abort())
     }
 }
 

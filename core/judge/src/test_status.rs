@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{BlockUpdate, TickContext, window_share};
 use super::numerics::exact;
+use super::spec::OnFailure;
 use super::verdict::{Conclusion, Evidence, InsufficientData, LineCounts};
 
 /// The part of the tolerated error that a metric has.
@@ -22,6 +23,32 @@ impl AlphaShare {
         let window_share = window.map_or(1.0, window_share);
         let Self { omega, log_limit } = *self;
         Evidence { log_e, omega, window_share, window, log_limit }
+    }
+}
+
+/// The shares of the two classes that divide an error budget among their metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BudgetShares {
+    /// Each metric's that aborts.
+    pub(crate) abort: AlphaShare,
+    /// Each metric's that pauses, before its runs divide it.
+    pub(crate) pause: AlphaShare,
+}
+
+/// What a metric that warns must reach: its error of 5 % isn't divided.
+const WARN_E_VALUE: f64 = 20.0;
+
+impl BudgetShares {
+    /// The share of a metric of a class in its `run`-th run, from 1. Each time an operator resumes after a
+    /// pause, the metric asks again in another run, with 1/(j(j+1)) of its share in run j.
+    pub(crate) fn class(&self, class: OnFailure, run: u64) -> AlphaShare {
+        match class {
+            OnFailure::Abort => self.abort,
+            OnFailure::Pause => {
+                AlphaShare { omega: self.pause.omega * window_share(run), ..self.pause }
+            }
+            OnFailure::Warn => AlphaShare { omega: 1.0, log_limit: WARN_E_VALUE.ln() },
+        }
     }
 }
 
@@ -49,6 +76,17 @@ impl TestStatus {
     pub(crate) const fn begin_step(&mut self) {
         self.closed = 0;
         self.both = false;
+    }
+
+    /// Forgets that the evidence sufficed: it is gathered again, from blocks of its own.
+    pub(crate) const fn restart(&mut self) {
+        self.failed = None;
+        self.begin_step();
+    }
+
+    /// Whether no block since the step's start had something of both versions, failed or not.
+    pub(crate) const fn lacks_data(&self) -> bool {
+        !self.both
     }
 
     /// Notes what became of a line, and the evidence after it.
@@ -94,7 +132,7 @@ impl TestStatus {
 
     /// What is missing since the step's start; `next_block` is what the test needs for its next block.
     pub(crate) fn missing(&self, next_block: Option<InsufficientData>) -> Option<InsufficientData> {
-        if self.conclusion() != Conclusion::Insufficient {
+        if !self.lacks_data() {
             return None;
         }
         if self.closed > 0 {

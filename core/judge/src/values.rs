@@ -52,6 +52,11 @@ impl ValuesTest {
         self.test.begin_step();
     }
 
+    /// An operator goes on in spite of the evidence: it is gathered again.
+    pub(crate) fn restart(&mut self) {
+        self.test.restart();
+    }
+
     /// Leaves out the effect from now on.
     pub(crate) fn without_effect(&mut self) {
         self.test.without_effect();

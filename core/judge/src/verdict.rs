@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::Undecided;
 use super::counts::{Pair, Trials};
-use super::spec::MetricKind;
+use super::spec::{MetricKind, OnFailure};
 use super::timing::Timing;
 
 /// What a metric says of the canary now.
@@ -30,6 +30,12 @@ pub struct Verdict {
     pub kind: MetricKind,
     /// What the metric says of the canary now.
     pub conclusion: Conclusion,
+    /// What happens when it fails.
+    #[serde(default, skip_serializing_if = "OnFailure::is_abort")]
+    pub on_failure: OnFailure,
+    /// Whether an operator overruled it for the rest of the rollout: it then passes, whatever its evidence.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overruled: bool,
     /// The evidence against the canary; none for Prometheus.
     pub evidence: Option<Evidence>,
     /// The non-inferiority test, where the kind has one.
@@ -288,6 +294,8 @@ mod tests {
                 metric: "m".to_owned(),
                 kind: MetricKind::Latency,
                 conclusion: Conclusion::Fail,
+                on_failure: OnFailure::Pause,
+                overruled: false,
                 evidence: None,
                 non_inferiority: None,
                 findings,

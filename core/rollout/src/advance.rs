@@ -6,6 +6,7 @@
 use super::pause::PauseReason;
 use super::spec::{Conditions, PauseSpec, Spec, StepSpec};
 use super::state::{State, StepProgress};
+use canary_judge::spec::OnFailure;
 
 /// Who answers where the file asks a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(crate) fn pause<'s>(spec: &'s Spec, state: &State) -> Option<&'s PauseSpec> 
 
 /// Moves on behind every pause whose conditions hold, and notes a timeout.
 pub(crate) fn pauses(spec: &Spec, state: &mut State, people: People) {
-    if state.progress.stopped || state.progress.timed_out {
+    if state.progress.stopped || state.progress.timed_out || is_held(state) {
         return;
     }
     while let Some(pause) = pause(spec, state) {
@@ -65,10 +66,16 @@ fn is_confident(state: &State) -> bool {
     state.judge.uncertified().is_empty() && has_data(state)
 }
 
+/// Whether a metric or the sample ratio holds the rollout.
+fn is_held(state: &State) -> bool {
+    !state.judge.failing(OnFailure::Pause).is_empty() || state.judge.is_split_held()
+}
+
 /// Whether the step can be left, as far as its pauses and the data go.
 pub(crate) fn ready(spec: &Spec, state: &State) -> bool {
     let StepProgress { stopped, timed_out, .. } = state.progress;
-    !stopped && !timed_out && pause(spec, state).is_none() && has_data(state)
+    let held = stopped || timed_out || is_held(state);
+    !held && pause(spec, state).is_none() && has_data(state)
 }
 
 /// Why the rollout holds until a person says more.
@@ -78,6 +85,9 @@ pub(crate) fn pausing(spec: &Spec, state: &State) -> Option<PauseReason> {
     }
     if let Some(metric) = state.judge.inconclusive().first() {
         return Some(PauseReason::Inconclusive { metric: (*metric).to_owned() });
+    }
+    if let Some(metric) = state.judge.failing(OnFailure::Pause).first() {
+        return Some(PauseReason::Metric { metric: (*metric).to_owned() });
     }
     if state.progress.timed_out {
         return Some(PauseReason::Timeout);

@@ -217,6 +217,14 @@ pub enum Blocker {
         #[serde(serialize_with = "maybe_seconds")]
         left: Option<Duration>,
     },
+    /// The canary's share of requests contradicts its weight, so no comparison can be trusted
+    /// (`splitMismatch: hold`).
+    SampleRatio {
+        /// The weight, as a fraction.
+        weight: f64,
+        /// The canary's share of requests at this weight, if any were counted.
+        measured: Option<f64>,
+    },
     /// The consent of a gate.
     Gate {
         /// The gate's URL, without secrets.

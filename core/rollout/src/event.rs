@@ -1,5 +1,6 @@
 //! What happened in a step that a person wants to know, and the decisions among it.
 
+use canary_judge::EffectEstimate;
 use canary_judge::verdict::NoAnswer;
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +90,16 @@ pub enum RolloutEvent {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unreachable: Vec<String>,
     },
+    /// The steps of a rollout that only measures are over, and the weight that stays is confirmed.
+    Measured {
+        /// The weight that stays: 0, or with `afterwards: keep` the last step's.
+        weight: Weight,
+        /// The result: how far the canary differs from stable, with intervals.
+        effects: Vec<EffectEstimate>,
+        /// Envoys that couldn't be reached then; their leases bring them back to stable.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unreachable: Vec<String>,
+    },
     /// It is being rolled back.
     Aborting {
         /// Why it is being rolled back.
@@ -166,6 +177,21 @@ pub enum RolloutEvent {
         /// The share that was measured.
         measured: f64,
     },
+    /// A metric with `onFailure: warn` found the canary worse than tolerated; the rollout goes on.
+    Warned {
+        /// The metric's name, as in the file.
+        metric: String,
+    },
+    /// An operator promoted in spite of a metric that had paused the rollout: it counts as passed from now on.
+    Overruled {
+        /// The metric's name, as in the file.
+        metric: String,
+    },
+    /// An operator resumed after a metric had paused the rollout: it asks again.
+    AsksAgain {
+        /// The metric's name, as in the file.
+        metric: String,
+    },
     /// A gate let the rollout pass.
     GatePassed {
         /// Its index in the file.
@@ -210,6 +236,7 @@ impl RolloutEvent {
             Self::Resumed => Some(Topic::Resumed),
             Self::Outage | Self::MetricOutage { .. } => Some(Topic::Outage),
             Self::Completed { .. } | Self::Finished { .. } => Some(Topic::Completed),
+            Self::Measured { .. } => Some(Topic::Measured),
             Self::Aborting { .. } | Self::Abandoned { .. } => Some(Topic::Aborted),
             // A rollback was told when it began; a takeover has no such beginning.
             Self::Degraded { reason: TerminationReason::OtherOwner { .. }, .. } => {

@@ -14,9 +14,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use xxhash_rust::xxh64::xxh64;
 
-use super::spec::{Conditions, Gate, GatePosition, PauseSpec, Spec, StepSpec};
+use super::spec::{Afterwards, Conditions, Gate, GatePosition, Goal, PauseSpec, Spec, StepSpec};
 use canary_judge::counts::Pair;
-use canary_judge::spec::{FALSE_SPLIT, MetricRule, MetricSpec, PrometheusSpec, QUANTILES};
+use canary_judge::spec::{
+    Analysis, FALSE_PAUSE, FALSE_SPLIT, MetricRule, MetricSpec, PrometheusSpec, QUANTILES,
+    SplitMismatch,
+};
 use canary_model::redact::redacted;
 
 /// The version of the canonical form. Version 1 was a hash of Rust's debug output.
@@ -43,14 +46,28 @@ pub fn canonical(spec: &Spec) -> Value {
         "harmBudget": harm_budget,
         "manual": manual,
     });
-    if let (Value::Object(fields), true) = (&mut canonical, analysis.false_split != FALSE_SPLIT) {
-        // As with `of`: a file that doesn't say it keeps its fingerprint.
-        fields.insert("falseSplit".to_owned(), json!(analysis.false_split));
-    }
     if let Value::Object(fields) = &mut canonical {
+        fields.extend(budgets(analysis));
         fields.extend(release(spec));
+        fields.extend(goal(spec));
     }
     canonical
+}
+
+/// The fields of the analysis that are younger than version 2's first files. As with `of`: a file that doesn't
+/// say one keeps its fingerprint.
+fn budgets(analysis: &Analysis) -> Vec<(String, Value)> {
+    let mut fields = Vec::new();
+    if analysis.false_split != FALSE_SPLIT {
+        fields.push(("falseSplit".to_owned(), json!(analysis.false_split)));
+    }
+    if analysis.false_pause != FALSE_PAUSE {
+        fields.push(("falsePause".to_owned(), json!(analysis.false_pause)));
+    }
+    if analysis.split_mismatch != SplitMismatch::default() {
+        fields.push(("splitMismatch".to_owned(), json!(analysis.split_mismatch)));
+    }
+    fields
 }
 
 /// What of the release decides: which versions, and whether versions are deployed. How they are deployed and
@@ -66,6 +83,16 @@ fn release(spec: &Spec) -> Vec<(String, Value)> {
         fields.push(("deploy".to_owned(), json!(true)));
     }
     fields
+}
+
+/// What a measurement ends with; a file that promotes keeps its fingerprint.
+fn goal(spec: &Spec) -> Option<(String, Value)> {
+    let word = match spec.goal {
+        Goal::Promote => return None,
+        Goal::Measure(Afterwards::Stable) => "measure",
+        Goal::Measure(Afterwards::Keep) => "measureAndKeep",
+    };
+    Some(("goal".to_owned(), json!(word)))
 }
 
 fn step(step: &StepSpec) -> Value {
@@ -114,7 +141,12 @@ fn metric(metric: &MetricSpec) -> Value {
         MetricRule::Conversion { signal, margin } => json!({"signal": signal, "margin": margin}),
         MetricRule::Prometheus(query) => prometheus(query),
     };
-    json!({"name": metric.name, "kind": metric.rule.kind().as_str(), "rule": rule})
+    let mut canonical =
+        json!({"name": metric.name, "kind": metric.rule.kind().as_str(), "rule": rule});
+    if let (Value::Object(fields), false) = (&mut canonical, metric.on_failure.is_abort()) {
+        fields.insert("onFailure".to_owned(), json!(metric.on_failure.as_str()));
+    }
+    canonical
 }
 
 fn prometheus(query: &PrometheusSpec) -> Value {

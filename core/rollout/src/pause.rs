@@ -35,6 +35,11 @@ pub enum PauseReason {
         /// Why it would have been rolled back.
         reason: Box<TerminationReason>,
     },
+    /// A metric with `onFailure: pause` found the canary worse than tolerated.
+    Metric {
+        /// The metric's name, as in the file.
+        metric: String,
+    },
     /// A sentence of an older version's journal.
     #[serde(untagged)]
     Sentence(String),

@@ -120,7 +120,7 @@ pub fn plan(spec: &Spec, traffic: TrafficEstimate, outcome_age: Duration) -> Rol
         spec.steps.iter().enumerate().map(|(index, step)| planner.step(index, step)).collect();
     let mut warnings = planner.warnings;
     let handover = handover::handover(spec, traffic, age);
-    if handover.smallest_regression.is_none() {
+    if handover.smallest_regression.is_none() && !spec.goal.is_measure() {
         warnings.push(PlanWarning::HandoverFindsNothing);
     }
     let (steps, planned): (Vec<StepPlan>, Vec<PlannedStep>) = steps.into_iter().unzip();
@@ -248,9 +248,11 @@ impl Planner<'_> {
     }
 }
 
-/// What the metrics of failures tolerate.
+/// What the metrics of failures tolerate that roll back. The others never end a rollout and needn't be
+/// certified.
 fn tolerated(spec: &Spec) -> impl Iterator<Item = Tolerated> + '_ {
-    spec.analysis.metrics.iter().filter_map(|metric| match metric.rule {
+    let aborts = spec.analysis.metrics.iter().filter(|metric| metric.on_failure.is_abort());
+    aborts.filter_map(|metric| match metric.rule {
         MetricRule::FailureRate { ratio, margin } => Some(Tolerated { ratio, margin }),
         _ => None,
     })
@@ -282,13 +284,14 @@ fn until_abort(
     abort_tests(spec, traffic).filter_map(until).reduce(sooner)
 }
 
-/// Prometheus' thresholds have no error rate; without metrics nothing rolls back by itself.
+/// Prometheus' thresholds have no error rate; without metrics that abort nothing rolls back by itself.
 fn false_abort(spec: &Spec) -> Option<f64> {
     let analysis = &spec.analysis;
-    if analysis.metrics.is_empty() {
+    let aborting = analysis.metrics.iter().filter(|metric| metric.on_failure.is_abort()).count();
+    if aborting == 0 {
         return Some(0.0);
     }
-    let all = analysis.shares() == analysis.metrics.len();
+    let all = analysis.shares() == aborting;
     all.then_some(analysis.false_abort)
 }
 

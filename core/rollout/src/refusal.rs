@@ -35,6 +35,8 @@ pub enum CommandRefusal {
     StableNotDeployed,
     /// A command that can't end a pause of Finalizing; `finish` can.
     FinishInstead,
+    /// `promote --full` of a rollout with `goal: measure`, which never promotes.
+    OnlyMeasures,
     /// A sentence of an older version's journal.
     #[serde(untagged)]
     Sentence(String),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::advance::{self, People};
 use super::blockers::{Blockers, of_step};
-use super::spec::Spec;
+use super::spec::{Goal, Spec};
 use super::state::{Phase, State};
 use canary_judge::EffectEstimate;
 use canary_judge::observation::{LineError, Observation};
@@ -28,6 +28,10 @@ pub enum ReplayOutcome {
     Aborted,
     /// Every step's conditions held.
     Completed,
+    /// Every step's conditions held, and the file only measures.
+    Measured,
+    /// A metric failed that pauses the rollout, so an operator would decide.
+    Paused,
     /// The recording ended before.
     Insufficient,
 }
@@ -35,7 +39,7 @@ pub enum ReplayOutcome {
 /// Why a replay ended as it did.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReplayReason {
-    /// This metric failed, so the canary is rolled back.
+    /// This metric failed, so the canary is rolled back, or the rollout pauses.
     Failed(Box<Verdict>),
     /// The conditions of all steps held, and no metric failed.
     Completed {
@@ -108,6 +112,10 @@ impl<'s> Replay<'s> {
             let reason = ReplayReason::Failed(Box::new(verdict));
             return Some(self.ends(ReplayOutcome::Aborted, reason));
         }
+        if let Some(verdict) = self.state.judge.pause() {
+            let reason = ReplayReason::Failed(Box::new(verdict));
+            return Some(self.ends(ReplayOutcome::Paused, reason));
+        }
         advance::pauses(self.spec, &mut self.state, People::Promote);
         if !advance::ready(self.spec, &self.state) {
             return None;
@@ -118,7 +126,11 @@ impl<'s> Replay<'s> {
             return None;
         }
         let steps = self.spec.steps.len();
-        Some(self.ends(ReplayOutcome::Completed, ReplayReason::Completed { steps }))
+        let outcome = match self.spec.goal {
+            Goal::Promote => ReplayOutcome::Completed,
+            Goal::Measure(_) => ReplayOutcome::Measured,
+        };
+        Some(self.ends(outcome, ReplayReason::Completed { steps }))
     }
 
     /// Moves the clock on to a line's time. Sums of differences would drift, so each is taken

@@ -4,15 +4,18 @@
 //! the parts of a file (rising weights, names of their own) only [`Spec::read`](super::spec::Spec::read)
 //! knows, which `canaryctl lint` asks.
 
+mod prometheus;
 mod release;
 
 use serde_json::{Map, Value, json};
 
-use super::spec::Topic;
 use super::spec::fields::MAX_URL;
 use super::spec::read::{FIELDS, GATE_FIELDS, MAX_ENVOYS, MAX_HOOKS, NOTIFY_FIELDS};
 use super::spec::read_steps::{ENTRY_FIELDS, MAX_ENTRIES, MAX_REQUESTS, PAUSE_FIELDS};
-use canary_judge::spec::{MAX_METRICS, MetricKind, QUANTILES, Worse, metric_fields};
+use super::spec::{Afterwards, Goal, Topic};
+use canary_judge::spec::{
+    MAX_METRICS, MetricKind, OnFailure, QUANTILES, SplitMismatch, Worse, metric_fields,
+};
 use canary_judge::timing::Timing;
 
 /// A duration above 0, any duration, and one of whole seconds: parts from the largest unit down.
@@ -39,7 +42,7 @@ pub fn schema() -> Value {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A rollout file of canaryctl",
         "description": "How a canary gets traffic, and what rolls it back. `canaryctl lint -f FILE` checks more than a schema can.",
-        "allOf": [rollback_condition(), budget_of_auto()],
+        "allOf": [rollback_condition(), budget_of_auto(), end_of_measurement()],
     });
     merge(&mut root, about);
     root
@@ -69,6 +72,14 @@ fn file_field(field: &str) -> Value {
         "lease" => optional(text(
             WHOLE_SECONDS,
             "Time after which traffic returns to stable if the controller dies: whole seconds, 1s to 24h (default 30s)",
+        )),
+        "goal" => optional(one_of(
+            Goal::WORDS,
+            "promote: all traffic goes to the canary behind the last step. measure: an A/B test, which promotes nothing and ends with the effects and their intervals (default promote)",
+        )),
+        "afterwards" => optional(one_of(
+            Afterwards::WORDS,
+            "The weight after a measurement: stable sets 0, keep leaves the last step's (default stable)",
         )),
         "versions" => release::versions(),
         "deploy" => release::deploy(),
@@ -103,11 +114,21 @@ fn file_field(field: &str) -> Value {
 
 /// A condition to roll back on, or `manual: true`.
 fn rollback_condition() -> Value {
-    let metrics = json!({"required": ["metrics"], "properties": {"metrics": {"minItems": 1}}});
+    let aborts = json!({"properties": {"onFailure": {"enum": ["abort", null]}}});
+    let metrics = json!({"required": ["metrics"], "properties": {"metrics": {"contains": aborts}}});
     json!({"anyOf": [
         {"required": ["manual"], "properties": {"manual": {"const": true}}},
         {"required": ["analysis"], "properties": {"analysis": with(metrics, json!({"type": "object"}))}},
     ]})
+}
+
+/// Only a measurement has a weight afterwards.
+fn end_of_measurement() -> Value {
+    let [_, measure] = Goal::WORDS;
+    json!({
+        "if": {"required": ["afterwards"], "properties": {"afterwards": {"type": "string"}}},
+        "then": {"required": ["goal"], "properties": {"goal": {"const": measure}}},
+    })
 }
 
 fn budget_of_auto() -> Value {
@@ -180,10 +201,19 @@ fn notify_field(field: &str) -> Value {
 
 fn analysis() -> Value {
     let metric = json!({"oneOf": MetricKind::ALL.map(metric)});
-    object(&["falseAbort", "falseSplit", "metrics"], &["metrics"], |field| match field {
+    let fields = ["falseAbort", "falsePause", "falseSplit", "splitMismatch", "metrics"];
+    object(&fields, &["metrics"], |field| match field {
         "falseAbort" => optional(percentage(
             UP_TO_HALF,
             "Probability of rolling back a good canary, over the whole rollout and all metrics (default 1%)",
+        )),
+        "falsePause" => optional(percentage(
+            UP_TO_HALF,
+            "Probability of pausing for a good canary, over the whole rollout and all metrics that pause (default 5%)",
+        )),
+        "splitMismatch" => optional(one_of(
+            SplitMismatch::ALL.map(|(word, _)| word),
+            "Whether a sample ratio mismatch holds the rollout or is only reported (default hold)",
         )),
         "falseSplit" => optional(percentage(
             UP_TO_HALF,
@@ -213,9 +243,16 @@ fn metric(kind: MetricKind) -> Value {
 
 fn metric_field(kind: MetricKind, field: &str) -> Value {
     match (kind, field) {
+        (MetricKind::Prometheus, _) if !matches!(field, "kind" | "name" | "onFailure") => {
+            prometheus::field(field)
+        }
         (_, "kind") => json!({"const": kind.as_str()}),
         (_, "name") => text(r"^[A-Za-z0-9._-]{1,63}$", "The metric's name in messages"),
         (_, "signal") => text("^[a-z0-9_]{1,63}$", "A signal of the filter's configuration"),
+        (_, "onFailure") => optional(one_of(
+            OnFailure::ALL.map(OnFailure::as_str),
+            "What happens when the canary is worse than tolerated: roll back, pause for an operator, or only report it (default abort)",
+        )),
         (_, "ratio") => optional(factor(0.01, "The tolerated ratio of failures (default 1)")),
         (MetricKind::Latency, "tolerance") => optional(factor(
             1.0,
@@ -240,35 +277,12 @@ fn metric_field(kind: MetricKind, field: &str) -> Value {
                 json!({"description": "The tolerated difference, such as 0.1%", "anyOf": [share, {"const": 0}]}),
             )
         }
-        (_, "address") => with(text(ADDRESS, "Prometheus' base URL"), json!({"maxLength": 8192})),
-        (_, "query") => with(text(r"\S", "A PromQL query"), json!({"maxLength": 8192})),
-        (_, "interval") => {
-            optional(text(DURATION, "Time between two measurements, at least 1s (default 60s)"))
-        }
-        (_, "initialDelay") => {
-            optional(text(ANY_DURATION, "Time before the first measurement (default 0s)"))
-        }
-        (_, "count") => optional(whole(
-            1,
-            1_000_000,
-            "Number of measurements after which the metric is done (default: no limit)",
-        )),
-        (_, "failureLimit") => optional(whole(
-            0,
-            1_000_000,
-            "Number of measurements that may fail; one more fails the metric (default 0)",
-        )),
-        (_, "inconclusiveLimit") => optional(whole(
-            0,
-            1_000_000,
-            "Number of measurements that may be neither a success nor a failure (default 0)",
-        )),
-        _ => optional(text(r"\S", "A condition on the query's result, such as `result > 0.9`")),
+        _ => json!({}),
     }
 }
 
-fn one_of(words: [&str; 3], description: &str) -> Value {
-    json!({"description": description, "anyOf": [{"enum": words}]})
+fn one_of<const N: usize>(words: [&str; N], description: &str) -> Value {
+    json!({"description": description, "anyOf": [{"enum": words.as_slice()}]})
 }
 
 fn quantiles() -> Value {

@@ -3,6 +3,7 @@
 //!
 //! ```yaml
 //! rollout: scorer
+//! goal: promote
 //! envoys: [http://127.0.0.1:9901]
 //! lease: 30s
 //! versions: {canary: "3.2"}
@@ -21,6 +22,7 @@
 //! ```
 
 pub(super) mod fields;
+mod goal;
 pub(super) mod read;
 pub(super) mod read_release;
 pub(super) mod read_steps;
@@ -36,6 +38,7 @@ use canary_judge::spec::{Analysis, MetricRule};
 use canary_model::document::{ConfigError, ConfigErrors, Node};
 use canary_model::weight::Weight;
 
+pub use goal::{Afterwards, Goal};
 pub use release::{Deploy, DeployHook, HANDOVER_REQUESTS, MlflowRegistry};
 
 /// A rollout as its file plans it.
@@ -43,6 +46,8 @@ pub use release::{Deploy, DeployHook, HANDOVER_REQUESTS, MlflowRegistry};
 pub struct Spec {
     /// The rollout's name, as in the filter's configuration.
     pub rollout: String,
+    /// Whether behind the steps comes a promotion, or the rollout only measures.
+    pub goal: Goal,
     /// The Envoys' admin interfaces as the file names them; empty where the file leaves that to the
     /// command line.
     pub envoys: Vec<String>,
@@ -52,7 +57,7 @@ pub struct Spec {
     /// Envoy's configuration and runtime say.
     pub versions: Pair<Option<String>>,
     /// The steps, their weights rising from above 0 to below 100 %; behind the last one comes the
-    /// promotion to 100 %.
+    /// promotion to 100 %, unless the rollout only measures.
     pub steps: Vec<StepSpec>,
     /// What is compared, and what is tolerated; without metrics only in a `manual` rollout.
     pub analysis: Analysis,
@@ -150,6 +155,8 @@ pub enum Topic {
     Completed,
     /// It was rolled back, or given up.
     Aborted,
+    /// The steps of a measurement are over.
+    Measured,
     /// Counts or an external metric can't be read.
     Outage,
 }
@@ -216,9 +223,11 @@ impl Spec {
         self.deploy.as_ref().map_or(HANDOVER_REQUESTS, |deploy| deploy.min_requests)
     }
 
-    /// The weight that comes after a step.
+    /// The weight that comes after a step; behind the last step of a measurement none does, so its own.
     pub fn weight_after(&self, step: usize) -> Weight {
-        self.steps.get(step.saturating_add(1)).map_or(Weight::FULL, |next| next.weight)
+        let own = || self.steps.get(step).filter(|_| self.goal.is_measure());
+        let next = self.steps.get(step.saturating_add(1)).or_else(own);
+        next.map_or(Weight::FULL, |next| next.weight)
     }
 
     /// The margin of failures that a step certifies, as a fraction, where a harm budget sets it: the
@@ -241,13 +250,14 @@ impl PauseSpec {
 
 impl Topic {
     /// All of them, in the order of a rollout's life.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Started,
         Self::Step,
         Self::Paused,
         Self::Resumed,
         Self::Completed,
         Self::Aborted,
+        Self::Measured,
         Self::Outage,
     ];
 
@@ -260,6 +270,7 @@ impl Topic {
             Self::Resumed => "resumed",
             Self::Completed => "completed",
             Self::Aborted => "aborted",
+            Self::Measured => "measured",
             Self::Outage => "outage",
         }
     }

@@ -38,7 +38,7 @@ pub(crate) use weight_history::WeightHistory;
 /// [`step`](super::step()) alone changes it, and each change goes into the journal before it takes effect. Three
 /// groups of fields:
 /// - what was decided: `phase`, `attempt`, `epoch`, `window`, `target`, `progress`, `gates`, `outbox`,
-///   `ending`, `named`, `labels`, `deploy`, `finalizing`, `finished`. A state of an older canaryctl keeps these ([`State::resume_older`]).
+///   `ending`, `kept`, `named`, `labels`, `deploy`, `finalizing`, `finished`. A state of an older canaryctl keeps these ([`State::resume_older`]).
 /// - the evidence: `judge`, `totals`, `measured`, `due`, `outage`. It starts again in each epoch.
 /// - the Envoys as they were last seen: `members`, `tripped`, `shown_epoch`. The next look replaces it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,11 +122,17 @@ pub struct State {
     pub(crate) notices: u64,
     /// Whether the split's mismatch was told in this step.
     pub(crate) mismatch: bool,
+    /// The metrics of which a warning was told.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) warned: BTreeSet<String>,
     pub(crate) ending: Option<TerminationReason>,
     /// When the rollback began, on the rollout's clock.
     pub(crate) aborting_since: Duration,
-    /// Whether the promotion's lease is being given up.
+    /// Whether the promotion's lease is being given up, or a measurement's.
     pub(crate) releasing: bool,
+    /// The weight that stays after a measurement, if the file keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kept: Option<Weight>,
     /// Whether the next step has to tell that an older state goes on in a new epoch.
     #[serde(default)]
     pub(crate) epoch_renewed: bool,
@@ -233,9 +239,11 @@ impl State {
             outbox: Vec::new(),
             notices: 0,
             mismatch: false,
+            warned: BTreeSet::new(),
             ending: None,
             aborting_since: Duration::ZERO,
             releasing: false,
+            kept: None,
             epoch_renewed: false,
         }
     }

@@ -11,6 +11,7 @@ mod deploy;
 mod finalize;
 mod fleet;
 mod hooks;
+mod measure;
 mod writes;
 
 use std::time::Duration;

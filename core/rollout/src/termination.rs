@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum TerminationReason {
     /// Every step's conditions held: the canary has all traffic.
     Completed,
+    /// The steps of a rollout that only measures are over.
+    Measured,
     /// A person sent all traffic to the canary without waiting for the steps.
     #[serde(rename = "promotedByPerson")]
     PromotedByOperator,

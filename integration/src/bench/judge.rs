@@ -6,7 +6,9 @@
 //! Rollouts and Kayenta, re-implemented, watch the same streams.
 
 mod clients;
+mod conversions;
 mod drift;
+mod effects;
 mod false_abort;
 mod figures;
 mod forecast;
@@ -55,6 +57,8 @@ pub(super) fn run(quick: bool) -> BenchReport {
     report.sheet(drift::tell(extent));
     report.sheet(non_inferiority::tell_good(extent));
     report.sheet(non_inferiority::tell_bad(extent));
+    report.sheet(conversions::tell(extent));
+    report.sheet(effects::tell(extent));
     report.sheet(forecast::tell(extent));
     eprintln!();
     for note in [

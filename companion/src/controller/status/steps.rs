@@ -1,10 +1,10 @@
 //! How far a rollout has come through the steps of its file. Pure.
 
-use canary_rollout::spec::Spec;
+use canary_rollout::spec::{Afterwards, Goal, Spec};
 use canary_rollout::state::{Phase, State};
 use serde::{Deserialize, Serialize};
 
-/// A step of the file, or the promotion behind the last one.
+/// A step of the file, or the promotion or the end of a measurement behind the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepStatus {
     /// The canary's weight in it, in percent.
@@ -77,7 +77,7 @@ impl StepsReached {
     }
 }
 
-/// Every step of the file as it is now, and the promotion.
+/// Every step of the file as it is now, and what comes behind the last one.
 pub(super) fn planned(spec: &Spec, state: &State) -> Vec<StepStatus> {
     let begun = state.step().is_some();
     let reached = if state.is_finalizing() {
@@ -89,8 +89,19 @@ pub(super) fn planned(spec: &Spec, state: &State) -> Vec<StepStatus> {
         weight: step.weight.percent(),
         place: reached.place(index),
     });
-    let promotion = StepStatus { weight: 100.0, place: reached.promotion(spec.steps.len()) };
-    steps.chain([promotion]).collect()
+    let end = StepStatus { weight: end_weight(spec), place: reached.promotion(spec.steps.len()) };
+    steps.chain([end]).collect()
+}
+
+/// The canary's weight behind the last step, in percent: all traffic, or what a measurement leaves.
+pub fn end_weight(spec: &Spec) -> f64 {
+    match spec.goal {
+        Goal::Promote => 100.0,
+        Goal::Measure(Afterwards::Stable) => 0.0,
+        Goal::Measure(Afterwards::Keep) => {
+            spec.steps.last().map_or(0.0, |step| step.weight.percent())
+        }
+    }
 }
 
 #[cfg(test)]

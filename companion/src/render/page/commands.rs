@@ -102,6 +102,13 @@ pub(super) fn commands(status: &Status, steering: Steering) -> Vec<CommandButton
         return Vec::new();
     }
     let start = first_commands(steering);
+    let mut commands = in_phase(status, start);
+    // A measurement is never promoted.
+    commands.retain(|one| !(status.measures && one.full));
+    commands
+}
+
+fn in_phase(status: &Status, start: Vec<CommandButton>) -> Vec<CommandButton> {
     // After the handover, all traffic is in stable's place and both places run the new version.
     let handed_over = status.weight.set == Some(0.0);
     match status.phase {
@@ -114,6 +121,8 @@ pub(super) fn commands(status: &Status, steering: Steering) -> Vec<CommandButton
         Phase::Healthy if handed_over => start,
         Phase::Healthy => vec![FINISH, ABORT],
         Phase::Degraded => [vec![RETRY], start].concat(),
+        // With `afterwards: keep`, the canary still has its weight.
+        Phase::Measured if !handed_over => [vec![ABORT], start].concat(),
         Phase::Measured => start,
         Phase::Aborting => Vec::new(),
     }

@@ -30,6 +30,8 @@ impl From<&MetricProgress> for MetricRow {
             MetricStatus::Pass => (Tone::Good, "✓ pass"),
             MetricStatus::Fail => (Tone::Bad, "✕ fail"),
             MetricStatus::Insufficient => (Tone::Wait, "… insufficient"),
+            MetricStatus::Paused => (Tone::Wait, "✕ paused"),
+            MetricStatus::Warned => (Tone::Wait, "✕ warned"),
         };
         // The sentence names the metric, which stands beside it already.
         let own = metric.reason.strip_prefix(&format!("{}: ", metric.name));
@@ -38,7 +40,10 @@ impl From<&MetricProgress> for MetricRow {
             kind: metric.kind.clone(),
             severity,
             verdict,
-            failed: metric.verdict == MetricStatus::Fail,
+            failed: matches!(
+                metric.verdict,
+                MetricStatus::Fail | MetricStatus::Paused | MetricStatus::Warned
+            ),
             evidence: (metric.kind != "prometheus").then(|| Bar::new(metric.evidence, 0)),
             certified: metric.non_inferiority.map(|part| Bar::new(part, 0)),
             reason: own.unwrap_or(&metric.reason).to_owned(),

@@ -1,13 +1,13 @@
 //! The steps of the file: behind, now and ahead.
 
 use canary_rollout::event::RolloutEvent;
-use canary_rollout::spec::{Conditions, PauseSpec, StepSpec};
+use canary_rollout::spec::{Afterwards, Conditions, Goal, PauseSpec, StepSpec};
 
-use crate::controller::status::{StepPlace, StepsReached};
+use crate::controller::status::{StepPlace, StepsReached, end_weight};
 use crate::render::figures::{percent, time};
 use crate::report::RolloutReport;
 
-/// One step, or the promotion behind the last one.
+/// One step, or what comes behind the last one.
 pub(super) struct StepRow {
     /// `done`, `now` or `next`.
     pub(super) class: &'static str,
@@ -26,7 +26,7 @@ fn begun(report: &RolloutReport) -> bool {
     report.earlier > 0 || report.decisions.iter().any(|decision| step(&decision.event))
 }
 
-/// Every step of the file, and the promotion.
+/// Every step of the file, and the promotion or the end of the measurement.
 pub(super) fn rows(report: &RolloutReport) -> Vec<StepRow> {
     let reached = reached(report);
     let steps = &report.spec().steps;
@@ -36,9 +36,13 @@ pub(super) fn rows(report: &RolloutReport) -> Vec<StepRow> {
         StepRow { class, state, weight: percent(step.weight.percent()), condition }
     });
     let (class, state) = step_state(reached.promotion(steps.len()));
-    let promotion =
-        StepRow { class, state, weight: "100 %".to_owned(), condition: "all traffic".to_owned() };
-    rows.chain([promotion]).collect()
+    let condition = match report.spec().goal {
+        Goal::Promote => "all traffic",
+        Goal::Measure(Afterwards::Stable) => "measured; nothing is promoted",
+        Goal::Measure(Afterwards::Keep) => "measured; the weight stays",
+    };
+    let weight = percent(end_weight(report.spec()));
+    rows.chain([StepRow { class, state, weight, condition: condition.to_owned() }]).collect()
 }
 
 const fn step_state(place: StepPlace) -> (&'static str, &'static str) {

@@ -1,4 +1,5 @@
 use canary_judge::counts::Pair;
+use canary_judge::spec::OnFailure;
 use canary_judge::verdict::LineCounts;
 
 use super::*;
@@ -9,6 +10,8 @@ fn a_verdict(conclusion: Conclusion, log_e: f64) -> Verdict {
         canary: Trials { trials: 431, events: 12 },
     };
     Verdict {
+        on_failure: OnFailure::Abort,
+        overruled: false,
         metric: "failures".to_owned(),
         kind: MetricKind::FailureRate,
         conclusion,

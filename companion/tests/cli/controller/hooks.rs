@@ -22,6 +22,8 @@ struct Said {
     endless: bool,
     /// Method, path with query, and body.
     asked: Vec<(String, String)>,
+    /// The headers that each request had.
+    headers: Vec<axum::http::HeaderMap>,
 }
 
 /// A web server that stops when it is dropped.
@@ -39,8 +41,9 @@ impl Drop for Web {
 
 impl Web {
     pub(super) fn start(status: u16, body: &str) -> Self {
-        let (body, asked) = (body.to_owned(), Vec::new());
-        let said = Said { status, body, location: None, encoding: None, endless: false, asked };
+        let (body, asked, headers) = (body.to_owned(), Vec::new(), Vec::new());
+        let said =
+            Said { status, body, location: None, encoding: None, endless: false, asked, headers };
         let said = Arc::new(Mutex::new(said));
         let listener = runtime().block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -54,6 +57,12 @@ impl Web {
         (said.status, said.body) = (status, body.to_owned());
     }
 
+    /// Whether a request had this header.
+    pub(super) fn was_sent(&self, name: &str, value: &str) -> bool {
+        let said = self.said.lock().unwrap();
+        said.headers.iter().any(|headers| headers.get(name).is_some_and(|found| found == value))
+    }
+
     /// The bodies that it was sent.
     pub(super) fn bodies(&self) -> Vec<Value> {
         let said = self.said.lock().unwrap();
@@ -62,9 +71,10 @@ impl Web {
 }
 
 async fn answer(State(said): State<Arc<Mutex<Said>>>, request: Request) -> Response {
-    let path = request.uri().to_string();
+    let (path, headers) = (request.uri().to_string(), request.headers().clone());
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let mut said = said.lock().unwrap();
+    said.headers.push(headers);
     said.asked.push((path, String::from_utf8(body.to_vec()).unwrap()));
     let body = said.body.clone();
     let body = if said.endless {

@@ -7,6 +7,7 @@ fn spec(success: Option<&str>, failure: Option<&str>) -> PrometheusSpec {
     let condition = |text: &str| Condition::parse(text).unwrap();
     PrometheusSpec {
         address: "http://p:9090".to_owned(),
+        access: Box::default(),
         query: "up".to_owned(),
         interval: Duration::from_secs(30),
         initial_delay: Duration::ZERO,

@@ -1,10 +1,14 @@
 //! Reading the `analysis:` section, with every fault named by its path.
 
+mod access;
 mod prometheus;
 
 use std::collections::BTreeSet;
 
-use super::{Analysis, MAX_METRICS, MetricKind, MetricRule, MetricSpec, QUANTILES, Worse};
+use super::{
+    Analysis, MAX_METRICS, MetricKind, MetricRule, MetricSpec, OnFailure, QUANTILES, SplitMismatch,
+    Worse,
+};
 use crate::timing::Timing;
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::names::is_signal;
@@ -16,20 +20,31 @@ const MAX_NAME: usize = 63;
 pub const FALSE_ABORT: f64 = 0.01;
 /// The tolerated probability of a false alarm of the split check where the file does not say.
 pub const FALSE_SPLIT: f64 = 0.01;
+/// The tolerated probability of a false pause where the file does not say.
+pub const FALSE_PAUSE: f64 = 0.05;
 const MARGIN: f64 = 0.001;
 const TOLERANCE: f64 = 1.1;
 
 impl Analysis {
     /// Reads the section. `None` where something was wrong; what, is among the problems.
     pub fn read(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<Self> {
-        let fields = node.object(&["falseAbort", "falseSplit", "metrics"], problems)?;
+        let known = ["falseAbort", "falsePause", "falseSplit", "splitMismatch", "metrics"];
+        let fields = node.object(&known, problems)?;
         let false_abort = budget("falseAbort", FALSE_ABORT, &fields, problems);
         let false_split = budget("falseSplit", FALSE_SPLIT, &fields, problems);
+        let false_pause = budget("falsePause", FALSE_PAUSE, &fields, problems);
+        let split_mismatch = word("splitMismatch", SplitMismatch::ALL, &fields, problems);
         let nodes = fields.require("metrics", problems)?.list(MAX_METRICS, problems)?;
         let read: Vec<_> = nodes.iter().map(|node| metric(node, problems)).collect();
         let metrics: Vec<MetricSpec> = read.into_iter().collect::<Option<_>>()?;
         unique(&metrics, &nodes, problems)?;
-        Some(Self { false_abort: false_abort?, false_split: false_split?, metrics })
+        Some(Self {
+            false_abort: false_abort?,
+            false_split: false_split?,
+            false_pause: false_pause?,
+            split_mismatch: split_mismatch?,
+            metrics,
+        })
     }
 }
 
@@ -74,12 +89,14 @@ fn metric(node: &Node<'_>, problems: &mut ConfigErrors) -> Option<MetricSpec> {
             .map(|(signal, margin)| MetricRule::Conversion { signal, margin }),
         MetricKind::Prometheus => prometheus::read(&fields, problems).map(MetricRule::Prometheus),
     };
-    Some(MetricSpec { name: name?.to_owned(), rule: rule? })
+    let actions = OnFailure::ALL.map(|action| (action.as_str(), action));
+    let on_failure = word("onFailure", actions, &fields, problems);
+    Some(MetricSpec { name: name?.to_owned(), rule: rule?, on_failure: on_failure? })
 }
 
 /// The fields that a metric of this kind may have.
 pub fn metric_fields(kind: MetricKind) -> Vec<&'static str> {
-    let mut fields = vec!["name", "kind"];
+    let mut fields = vec!["name", "kind", "onFailure"];
     fields.extend_from_slice(match kind {
         MetricKind::FailureRate => &["ratio", "margin"],
         MetricKind::Latency => &["of", "tolerance", "quantiles"],
@@ -88,6 +105,9 @@ pub fn metric_fields(kind: MetricKind) -> Vec<&'static str> {
         MetricKind::Conversion => &["signal", "margin"],
         MetricKind::Prometheus => &prometheus::FIELDS,
     });
+    if kind == MetricKind::Prometheus {
+        fields.extend(access::FIELDS);
+    }
     fields
 }
 
@@ -177,9 +197,9 @@ fn signal_and_share(
 }
 
 /// One of several words, such as a direction; the default where the field is missing.
-fn word<T: Copy + Default>(
+fn word<T: Copy + Default, const N: usize>(
     field: &str,
-    words: [(&str, T); 3],
+    words: [(&str, T); N],
     fields: &Object<'_>,
     problems: &mut ConfigErrors,
 ) -> Option<T> {

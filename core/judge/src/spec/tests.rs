@@ -137,10 +137,9 @@ fn faults_are_named_by_path() {
     assert!(faults(json!({"name": "x"})).starts_with("metrics[0].kind: required: one of"));
     assert_eq!(faults(json!(3)), "metrics[0]: expected an object, found 3");
     assert_eq!(faults(json!({"kind": "failureRate"})), "metrics[0].name: required, but missing");
-    assert!(
-        faults(json!({"name": "x", "kind": "failureRate", "tolerance": 1.1}))
-            .starts_with("metrics[0].tolerance: unknown field; known here: name, kind, ratio")
-    );
+    assert!(faults(json!({"name": "x", "kind": "failureRate", "tolerance": 1.1})).starts_with(
+        "metrics[0].tolerance: unknown field; known here: name, kind, onFailure, ratio"
+    ));
     assert!(
         faults(json!({"name": "x", "kind": "latency", "quantiles": {"p101": 2, "q5": 2}}))
             .contains("metrics[0].quantiles.q5: no quantile")
@@ -218,5 +217,55 @@ fn constant_conditions_are_named_by_their_field() {
     assert_eq!(second(" vector (1) "), [warning]);
     for query in ["sum by (a) (x)", "scalar(x) + on() y", "vector(1) or vector(2)", "scalars(x)"] {
         assert_eq!(second(query), [], "{query}");
+    }
+}
+
+fn prometheus_with(access: Value) -> Value {
+    let mut metric = json!({"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "up",
+        "failureCondition": "result > 1"});
+    metric.as_object_mut().unwrap().extend(access.as_object().unwrap().clone());
+    metric
+}
+
+#[test]
+fn what_a_query_is_sent_with_is_no_part_of_the_identity_and_never_shown() {
+    let of = |access: Value| {
+        let analysis = read(&json!({"metrics": [prometheus_with(access)]})).unwrap();
+        (crate::fingerprint::canonical_json(&analysis), format!("{analysis:?}"))
+    };
+    let (plain, _) = of(json!({}));
+    for access in [
+        json!({"headers": {"X-Scope-OrgID": "hunter2", "authorization": "Bearer hunter2"}}),
+        json!({"headers": {"X-Scope-OrgID": "hunter2"}, "tokenFile": "/run/token"}),
+        json!({"usernameFile": "user", "passwordFile": "password"}),
+    ] {
+        let (canonical, debug) = of(access.clone());
+        assert_eq!(canonical, plain, "{access}");
+        assert!(!debug.contains("hunter2"), "{debug}");
+    }
+}
+
+#[test]
+fn faults_of_headers_and_credentials_are_named_without_their_values() {
+    let many: serde_json::Map<String, Value> =
+        (0..33).map(|number| (format!("x-{number}"), json!("hunter2"))).collect();
+    for (access, words) in [
+        (json!({"headers": ["hunter2"]}), "headers: expected headers by name"),
+        (json!({"headers": {"x y": "hunter2"}}), "headers.x y: not the name of a header"),
+        (json!({"headers": {"Host": "hunter2"}}), "headers.Host: a header of the connection"),
+        (json!({"headers": {"a": "hunter2", "A": "hunter2"}}), "the name of an earlier header"),
+        (json!({"headers": {"a": "hunter2\n"}}), "headers.a: expected a text of visible ASCII"),
+        (json!({"headers": {"a": 7}}), "headers.a: expected a text of visible ASCII"),
+        (json!({"headers": many}), "33 headers"),
+        (json!({"tokenFile": "t", "usernameFile": "u", "passwordFile": "p"}), "one of them"),
+        (json!({"usernameFile": "u"}), "usernameFile needs a passwordFile"),
+        (json!({"passwordFile": "p"}), "passwordFile needs a usernameFile"),
+        (json!({"tokenFile": ""}), "tokenFile: expected the path of a file"),
+        (json!({"tokenFile": "t", "headers": {"Authorization": "hunter2"}}), "given twice"),
+        (json!({"tokenFile": "t", "address": "http://ann:hunter2@p:9090"}), "given twice"),
+    ] {
+        let said = metric(prometheus_with(access.clone())).unwrap_err().join("|");
+        assert!(said.contains(words), "{access}: {said}");
+        assert!(!said.contains("hunter2"), "{said}");
     }
 }

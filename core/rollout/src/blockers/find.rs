@@ -13,7 +13,7 @@ use canary_judge::Tolerated;
 use canary_judge::counts::{Pair, Trials};
 use canary_judge::forecast::{self, Rates};
 use canary_judge::spec::MetricKind;
-use canary_judge::verdict::{Conclusion, Findings, NonInferiorityFigures, Verdict};
+use canary_judge::verdict::{Findings, NonInferiorityFigures, Verdict};
 
 /// What a rollout waits for.
 pub fn blockers(spec: &Spec, state: &State) -> Blockers {
@@ -89,7 +89,7 @@ fn rollback(spec: &Spec, state: &State) -> Vec<Blocker> {
 /// What the step itself waits for, were its Envoys and gates at hand: what a replay can tell.
 pub(crate) fn of_step(spec: &Spec, state: &State) -> Blockers {
     let person = advance::pausing(spec, state).map(|why| Blocker::Operator { why });
-    let waits = person.into_iter().chain(unmet(spec, state)).collect();
+    let waits = person.into_iter().chain(sample_ratio(state)).chain(unmet(spec, state)).collect();
     Blockers { step: place(spec, state), waiting_for: waits, unreachable: Vec::new() }
 }
 
@@ -100,6 +100,7 @@ fn running(spec: &Spec, state: &State) -> Vec<Blocker> {
     waits.extend(checks::while_under_way(state));
     waits.extend(checks::confirmation(state));
     waits.extend(checks::outage(state));
+    waits.extend(sample_ratio(state));
     if !matches!(pausing, Some(PauseReason::File | PauseReason::Command)) {
         waits.extend(unmet(spec, state));
     }
@@ -125,6 +126,14 @@ fn unmet(spec: &Spec, state: &State) -> Vec<Blocker> {
         waits.extend(answers(state));
     }
     waits
+}
+
+/// A sample ratio that holds the rollout.
+fn sample_ratio(state: &State) -> Option<Blocker> {
+    state.judge.is_split_held().then(|| {
+        let split = state.judge.split();
+        Blocker::SampleRatio { weight: split.weight, measured: split.measured }
+    })
 }
 
 /// The age that a step's first requests must reach before they are counted.
@@ -205,10 +214,11 @@ fn requests_left(
 }
 
 fn data(state: &State) -> Vec<Blocker> {
-    if state.judge.waiting_for_data().is_empty() {
+    let waiting = state.judge.waiting_for_data();
+    if waiting.is_empty() {
         return Vec::new();
     }
-    let lacking = |verdict: &Verdict| verdict.conclusion == Conclusion::Insufficient;
+    let lacking = |verdict: &Verdict| waiting.contains(&verdict.metric.as_str());
     let wait = |verdict: Verdict| {
         let outage = match &verdict.findings {
             Findings::Query { outage, .. } => outage.clone().map(MissingInput::Answer),

@@ -14,7 +14,8 @@ const HALF: f64 = 0.5;
 /// The probability with which the judge's forecast of a smallest regression finds it.
 const POWER: f64 = 0.9;
 
-/// The forecast of the handover to the new stable, as `deploy` or `finish` does it.
+/// The forecast of the handover to the new stable, as `deploy` or `finish` does it; all zero for a measurement,
+/// which has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HandoverPlan {
     /// How many requests of each place are judged: `minRequests`, in whole observations.
@@ -30,6 +31,9 @@ pub struct HandoverPlan {
 
 /// Forecasts the handover of a file's rollout by the test that judges it. The age is in seconds.
 pub(super) fn handover(spec: &Spec, traffic: TrafficEstimate, age: f64) -> HandoverPlan {
+    if spec.goal.is_measure() {
+        return HandoverPlan::default();
+    }
     let each = traffic.rps * HALF;
     // It ends with the first look that finds enough, one look a second.
     let looks = (spec.handover_requests() as f64 / each).ceil().max(1.0);

@@ -162,3 +162,40 @@ fn a_cold_canary_and_other_metrics() {
     let steps = json!([{"setWeight": 1}]);
     assert_eq!(at_once(&spec(steps, metrics), TRAFFIC).false_abort, None);
 }
+
+/// What pauses or warns has a budget of its own: it takes nothing from the abort class and rolls nothing back.
+#[test]
+fn only_metrics_that_abort_are_in_the_forecast_of_an_abort() {
+    let steps = || json!([{"setWeight": 5}, {"pause": {"duration": "10m"}}]);
+    let mut metrics = failures("0.1%");
+    let alone = at_once(&spec(steps(), metrics.clone()), TRAFFIC);
+    for (name, action) in [("one", "pause"), ("two", "warn")] {
+        let more =
+            json!({"name": name, "kind": "failureRate", "margin": "0%", "onFailure": action});
+        metrics.as_array_mut().unwrap().push(more);
+    }
+    let beside = at_once(&spec(steps(), metrics.clone()), TRAFFIC);
+    assert_eq!((&beside.abort, &beside.steps), (&alone.abort, &alone.steps));
+    assert_eq!(beside.false_abort, Some(0.01));
+    metrics.as_array_mut().unwrap().remove(0);
+    let file =
+        json!({"rollout": "r", "manual": true, "steps": steps(), "analysis": {"metrics": metrics}});
+    let nothing = at_once(&Spec::read(&file).unwrap(), TRAFFIC);
+    assert_eq!(nothing.abort["1"], AbortForecast::default());
+    assert_eq!(nothing.false_abort, Some(0.0), "nothing rolls back by itself");
+}
+
+/// A measurement takes the same steps and has no handover.
+#[test]
+fn a_measurement_is_planned_without_a_handover() {
+    let steps = json!([{"setWeight": 50}, {"pause": {"duration": "10m"}}]);
+    let file = |goal: &str| {
+        let metrics = failures("0.1%");
+        json!({"rollout": "r", "goal": goal, "steps": steps, "analysis": {"metrics": metrics}})
+    };
+    let planned = |goal: &str| at_once(&Spec::read(&file(goal)).unwrap(), TRAFFIC);
+    let (promote, measure) = (planned("promote"), planned("measure"));
+    assert_eq!((&promote.steps, &promote.abort), (&measure.steps, &measure.abort));
+    assert_eq!((measure.handover, measure.warnings), (HandoverPlan::default(), vec![]));
+    assert!(promote.handover.requests > 0);
+}

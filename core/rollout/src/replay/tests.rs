@@ -180,3 +180,59 @@ fn a_signal_that_nobody_can_read_holds_the_rollout() {
     assert_eq!(run(&spec, &recorded("cat", "cat")).outcome, ReplayOutcome::Completed);
     assert_eq!(run(&spec, &recorded("cat", "unreadable")).outcome, ReplayOutcome::Aborted);
 }
+
+#[test]
+fn a_metric_that_pauses_ends_the_replay_as_paused() {
+    let file = |action: &str| {
+        let metrics = json!([
+            {"name": "failures", "kind": "failureRate", "margin": "50%"},
+            {"name": "quality", "kind": "failureRate", "margin": "0%", "onFailure": action},
+        ]);
+        let steps = json!([{"setWeight": 5}, {"pause": {"duration": "20s"}}]);
+        Spec::read(&json!({"rollout": "r", "steps": steps, "analysis": {"metrics": metrics}}))
+            .unwrap()
+    };
+    let text = steady(10, 5.0)
+        + &(0..30).map(|t| line(110.0 + f64::from(t), 5.0, [50, 9, 950, 1])).collect::<String>();
+    let paused = run(&file("pause"), &text);
+    assert_eq!(paused.outcome, ReplayOutcome::Paused);
+    let ReplayReason::Failed(verdict) = paused.reason else { panic!("{:?}", paused.reason) };
+    assert_eq!(verdict.metric, "quality");
+    assert_eq!(run(&file("warn"), &text).outcome, ReplayOutcome::Completed, "warned, and went on");
+    assert!(!paused.effects.is_empty());
+}
+
+#[test]
+fn a_sample_ratio_mismatch_holds_unless_the_file_only_warns() {
+    let file = |mismatch: &str| {
+        let metrics = json!([{"name": "failures", "kind": "failureRate", "margin": "1%"}]);
+        let steps = json!([{"setWeight": 5}, {"pause": {"duration": "20s"}}]);
+        let analysis = json!({"metrics": metrics, "splitMismatch": mismatch});
+        Spec::read(&json!({"rollout": "r", "steps": steps, "analysis": analysis})).unwrap()
+    };
+    let role = |total| json!({"total": total, "failure": 0, "assigned": total});
+    let line = |t| json!({"t": t, "weight": 5, "canary": role(200), "stable": role(800)});
+    let text: String = (0..40).map(|t| format!("{}\n", line(t))).collect();
+    assert_eq!(run(&file("warn"), &text).outcome, ReplayOutcome::Completed);
+    let held = run(&file("hold"), &text);
+    assert_eq!(held.outcome, ReplayOutcome::Insufficient);
+    let waits = waited_for(&held);
+    assert_eq!(waits["waiting_for"][0]["for"], json!("sampleRatio"), "{waits}");
+    assert_eq!(waits["waiting_for"][0]["measured"], json!(0.2), "{waits}");
+}
+
+#[test]
+fn a_measurement_ends_as_measured_with_its_effects() {
+    let metrics = json!([{"name": "failures", "kind": "failureRate", "margin": "1%"}]);
+    let steps = json!([{"setWeight": 50}, {"pause": {"duration": "20s"}}]);
+    let file = json!({"rollout": "r", "goal": "measure", "steps": steps, "analysis": {"metrics": metrics}});
+    let line = |t| {
+        let role = |failure| json!({"total": 500, "failure": failure});
+        json!({"t": t, "weight": 50, "canary": role(0), "stable": role(5)})
+    };
+    let text: String = (0..40).map(|t| format!("{}\n", line(t))).collect();
+    let measured = run(&Spec::read(&file).unwrap(), &text);
+    assert_eq!(measured.outcome, ReplayOutcome::Measured);
+    assert_eq!(measured.reason, ReplayReason::Completed { steps: 1 });
+    assert!(measured.effects[0].upper.unwrap() < 0.0, "{:?}", measured.effects[0]);
+}

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::fields::{given, is_url, optional, url};
+use super::goal;
 use super::read_release;
 use super::read_steps::{self, percent};
 use super::{Gate, GatePosition, Notify, Spec, StepSpec, Topic};
 use canary_judge::counts::Pair;
-use canary_judge::spec::{Analysis, FALSE_ABORT, FALSE_SPLIT, MetricRule, percentage};
+use canary_judge::spec::{
+    Analysis, FALSE_ABORT, FALSE_PAUSE, FALSE_SPLIT, MetricRule, SplitMismatch, percentage,
+};
 use canary_model::document::{ConfigErrors, Node, Object};
 use canary_model::duration;
 use canary_model::names;
@@ -27,8 +30,10 @@ const DEFAULT_GATE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_GATE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The fields of a rollout file.
-pub(crate) const FIELDS: [&str; 13] = [
+pub(crate) const FIELDS: [&str; 15] = [
     "rollout",
+    "goal",
+    "afterwards",
     "envoys",
     "lease",
     "versions",
@@ -53,6 +58,10 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
         let read = |text: &str| is_rollout_name(text).then(|| text.to_owned());
         node.parsed(names::ROLLOUT_EXPECTED, read, problems)
     });
+    let goal = goal::goal(&fields, problems);
+    if goal.is_some_and(super::Goal::is_measure) {
+        goal::refuse_promotion(&fields, problems);
+    }
     let manual = given(&fields, "manual", false, Node::flag, problems);
     let analysis = analysis(&fields, manual == Some(true), problems);
     let harm_budget = optional(&fields, "harmBudget", harm_budget, problems);
@@ -80,6 +89,7 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
         notify: notify?,
         guard_quorum: guard_quorum?,
         rollout: rollout?,
+        goal: goal?,
         steps: steps?,
         analysis: analysis?,
         gates: gates?,
@@ -93,14 +103,18 @@ pub(super) fn spec(root: &Node<'_>, problems: &mut ConfigErrors) -> Option<Spec>
 fn analysis(fields: &Object<'_>, manual: bool, problems: &mut ConfigErrors) -> Option<Analysis> {
     let read = match fields.get("analysis") {
         Some(node) => Analysis::read(&node, problems)?,
-        None => {
-            Analysis { false_abort: FALSE_ABORT, false_split: FALSE_SPLIT, metrics: Vec::new() }
-        }
+        None => Analysis {
+            false_abort: FALSE_ABORT,
+            false_split: FALSE_SPLIT,
+            false_pause: FALSE_PAUSE,
+            split_mismatch: SplitMismatch::default(),
+            metrics: Vec::new(),
+        },
     };
-    if read.metrics.is_empty() && !manual {
+    if !read.can_abort() && !manual {
         problems.add(
             "analysis.metrics",
-            "nothing here can roll the canary back: name at least one metric, such as {name: \
+            "nothing here can roll the canary back: name at least one metric that aborts, such as {name: \
              failures, kind: failureRate}, or say `manual: true` at the top of the file",
         );
         return None;
@@ -120,6 +134,9 @@ fn fit(spec: &Spec, problems: &mut ConfigErrors) -> bool {
     let confident = waits.filter_map(|pause| pause.until()).any(|until| until.until_confident);
     if spec.analysis.metrics.is_empty() && confident {
         wrong("steps", "untilConfident has nothing to be confident of: there is no metric");
+    }
+    if let Some(nothing) = goal::measures_nothing(spec) {
+        wrong("analysis.metrics", nothing);
     }
     if spec.harm_budget.is_some() {
         if !spec.analysis.metrics.iter().any(|metric| certified(&metric.rule)) {

@@ -190,3 +190,59 @@ fn faults_of_a_release_say_where_and_what_to_do() {
         assert!(problems[0].message.contains(says), "{says}: {problems:?}");
     }
 }
+
+/// A sound file that measures, with some of its fields replaced.
+fn measuring(fields: Value) -> Result<Spec, Vec<ConfigError>> {
+    let mut file = with(json!({"goal": "measure"}));
+    for (name, value) in fields.as_object().unwrap() {
+        file[name] = value.clone();
+    }
+    Spec::read(&file)
+}
+
+#[test]
+fn a_measurement_ends_on_stable_unless_the_file_keeps_the_weight() {
+    assert_eq!(Spec::read(&with(json!({}))).unwrap().goal, Goal::Promote);
+    assert_eq!(Spec::read(&with(json!({"goal": "promote"}))).unwrap().goal, Goal::Promote);
+    assert_eq!(measuring(json!({})).unwrap().goal, Goal::Measure(Afterwards::Stable));
+    let keep = measuring(json!({"afterwards": "keep"})).unwrap();
+    assert!(keep.goal.is_measure() && keep.goal.keeps_weight());
+    let hook = json!({"deploy": {"command": ["./deploy.sh"]}, "gates": [{"before": 5, "url": "http://gate/"}]});
+    assert!(measuring(hook).is_ok(), "what comes before a step makes sense");
+    // The margin of the last step's certificate goes by its own weight: none comes after it.
+    let budget = measuring(json!({"harmBudget": "0.1%"})).unwrap();
+    assert_eq!(budget.certificate_margin(0), Some(0.001 / 0.05));
+}
+
+#[test]
+fn what_is_about_a_promotion_is_refused_in_a_measurement() {
+    let full = json!([{"setWeight": 5}, {"setWeight": 100}]);
+    let signal = json!({"name": "label", "kind": "distribution", "signal": "label"});
+    for (fields, path, words) in [
+        (
+            json!({"gates": [{"before": "promotion", "url": "http://g/"}]}),
+            "gates[0].before",
+            "never promotes",
+        ),
+        (json!({"deploy": {"minRequests": 50}}), "deploy.minRequests", "never promotes"),
+        (json!({"steps": "auto", "harmBudget": "0.2%"}), "steps", "ladder to 100 %"),
+        (json!({"steps": full}), "steps[1].setWeight", "no stable traffic"),
+        (json!({"goal": "win"}), "goal", "promote or measure"),
+        (json!({"goal": "promote", "afterwards": "keep"}), "afterwards", "goal: measure"),
+        (json!({"afterwards": "win"}), "afterwards", "stable"),
+        (
+            json!({"analysis": {"metrics": [signal]}, "steps": [{"setWeight": 5}, {"pause": {}}]}),
+            "analysis.metrics",
+            "nothing to measure",
+        ),
+        (
+            json!({"analysis": null, "manual": true, "steps": [{"setWeight": 5}, {"pause": {}}]}),
+            "analysis.metrics",
+            "nothing to measure",
+        ),
+    ] {
+        let problems = measuring(fields.clone()).unwrap_err();
+        let found = problems.iter().any(|one| one.path == path && one.message.contains(words));
+        assert!(found && problems.len() == 1, "{fields}: {problems:?}");
+    }
+}

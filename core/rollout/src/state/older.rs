@@ -18,6 +18,7 @@ use crate::pause::PauseReason;
 use crate::spec::Spec;
 use crate::termination::TerminationReason;
 use canary_judge::counts::{Pair, Trials};
+use canary_model::weight::Weight;
 
 /// The fields that decisions are kept in, under the names that every version has written them.
 #[derive(Deserialize)]
@@ -59,6 +60,13 @@ struct OlderState {
     notices: u64,
     ending: Option<TerminationReason>,
     aborting_since: Duration,
+    #[serde(default)]
+    kept: Option<Weight>,
+    #[serde(default)]
+    warned: BTreeSet<String>,
+    /// Of which only what operators decided is kept.
+    #[serde(default)]
+    judge: Value,
 }
 
 /// Finalizing without its evidence, which is collected again.
@@ -129,6 +137,9 @@ impl State {
         state.notices = older.notices;
         state.ending = older.ending;
         state.aborting_since = older.aborting_since;
+        state.kept = older.kept;
+        state.warned = older.warned;
+        state.judge.keep_decisions(&older.judge);
         if let Some(target) = older.target {
             let version = target.version.or_else(|| state.canary_version.clone());
             state.renew(spec, WeightTarget { version, ..target });

@@ -43,7 +43,11 @@ impl State {
     pub const fn final_weight(&self) -> Option<Weight> {
         match self.phase {
             Phase::Healthy if !self.finished => Some(Weight::FULL),
-            Phase::Healthy | Phase::Measured | Phase::Degraded => Some(Weight::ZERO),
+            Phase::Measured => match self.kept {
+                Some(weight) => Some(weight),
+                None => Some(Weight::ZERO),
+            },
+            Phase::Healthy | Phase::Degraded => Some(Weight::ZERO),
             _ => None,
         }
     }

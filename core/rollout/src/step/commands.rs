@@ -7,6 +7,7 @@ use crate::inputs::OperatorCommand;
 use crate::refusal::CommandRefusal;
 use crate::state::Phase;
 use crate::termination::TerminationReason;
+use canary_judge::spec::OnFailure;
 
 impl StepContext<'_> {
     pub(super) fn handle_command(&mut self, command: OperatorCommand) {
@@ -28,9 +29,13 @@ impl StepContext<'_> {
     /// Ends the pause it is in, whatever that waits for.
     fn promote(&mut self) -> Result<(), CommandRefusal> {
         self.running()?;
-        if !self.state.judge.inconclusive().is_empty() {
+        let overruled = self.pausing_metrics();
+        if !self.state.judge.inconclusive().is_empty() || !overruled.is_empty() {
             self.state.judge.accept_inconclusive();
+            self.state.judge.overrule();
             self.state.progress.stopped = false;
+            let overruled = overruled.into_iter().map(|metric| RolloutEvent::Overruled { metric });
+            self.events.extend(overruled);
             return Ok(());
         }
         let progress = &mut self.state.progress;
@@ -50,6 +55,9 @@ impl StepContext<'_> {
         match self.state.phase {
             Phase::Finalizing => self.overrule_handover(),
             Phase::Promoting | Phase::Healthy => Ok(()),
+            Phase::Progressing | Phase::Paused if self.spec.goal.is_measure() => {
+                Err(CommandRefusal::OnlyMeasures)
+            }
             Phase::Progressing | Phase::Paused => {
                 self.begin_promotion(TerminationReason::PromotedByOperator);
                 Ok(())
@@ -84,15 +92,24 @@ impl StepContext<'_> {
         if inconclusive {
             self.state.judge.accept_inconclusive();
         }
+        let again = self.pausing_metrics();
+        self.state.judge.ask_again();
         let progress = &mut self.state.progress;
-        if progress.stopped || progress.timed_out || inconclusive {
+        if progress.stopped || progress.timed_out || inconclusive || !again.is_empty() {
             progress.resume();
+            let again = again.into_iter().map(|metric| RolloutEvent::AsksAgain { metric });
+            self.events.extend(again);
             return Ok(());
         }
         Err(match self.state.phase {
             Phase::Paused => CommandRefusal::PausedByFile,
             _ => CommandRefusal::NotPaused,
         })
+    }
+
+    /// The metrics that paused the rollout.
+    fn pausing_metrics(&self) -> Vec<String> {
+        self.state.judge.failing(OnFailure::Pause).into_iter().map(str::to_owned).collect()
     }
 
     fn retry(&mut self) -> Result<(), CommandRefusal> {

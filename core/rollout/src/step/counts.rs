@@ -7,6 +7,7 @@ use super::StepContext;
 use crate::event::RolloutEvent;
 use crate::termination::{FailedVerdict, TerminationReason};
 use canary_judge::observation::{Measurement, Observation};
+use canary_judge::spec::OnFailure;
 use canary_judge::verdict::Findings;
 
 impl StepContext<'_> {
@@ -122,7 +123,19 @@ impl StepContext<'_> {
             let verdict = FailedVerdict::Verdict(Box::new(verdict));
             self.request_rollback(TerminationReason::Metric { metric, verdict });
         }
+        self.tell_warnings();
         self.check_split();
+    }
+
+    /// Tells once of each metric that warns.
+    pub(super) fn tell_warnings(&mut self) {
+        let failing = self.state.judge.failing(OnFailure::Warn);
+        let failing: Vec<String> = failing.into_iter().map(str::to_owned).collect();
+        for metric in failing {
+            if self.state.warned.insert(metric.clone()) {
+                self.events.push(RolloutEvent::Warned { metric });
+            }
+        }
     }
 
     /// Tells when an external metric stops or starts saying something.

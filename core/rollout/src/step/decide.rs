@@ -27,6 +27,7 @@ impl StepContext<'_> {
         match self.state.phase {
             Phase::Pending => self.begin(),
             Phase::Deploying => self.begin_steps(),
+            Phase::Progressing | Phase::Paused if self.state.releasing => self.finish_measurement(),
             Phase::Progressing | Phase::Paused => self.progress(),
             Phase::Promoting => self.finish_promotion(),
             Phase::Aborting => self.finish_rollback(),
@@ -43,7 +44,9 @@ impl StepContext<'_> {
             | Phase::Paused
             | Phase::Promoting => true,
             Phase::Healthy => *reason == TerminationReason::Operator,
-            Phase::Aborting | Phase::Finalizing | Phase::Measured => false,
+            // After a measurement the canary may have kept its weight.
+            Phase::Measured => *reason == TerminationReason::Operator && self.state.kept.is_some(),
+            Phase::Aborting | Phase::Finalizing => false,
             Phase::Degraded => {
                 let lost = matches!(self.state.ending, Some(TerminationReason::OtherOwner { .. }));
                 *reason == TerminationReason::Operator && lost
@@ -148,6 +151,8 @@ impl StepContext<'_> {
             if self.passes(GatePosition::Step(next)) {
                 self.enter(next);
             }
+        } else if self.spec.goal.is_measure() {
+            self.end_measurement();
         } else if self.passes(GatePosition::Promotion) {
             self.begin_promotion(TerminationReason::Completed);
         }

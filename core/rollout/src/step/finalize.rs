@@ -15,7 +15,7 @@ use crate::termination::{FailedVerdict, TerminationReason};
 use canary_judge::Judge;
 use canary_judge::counts::Pair;
 use canary_judge::observation::Observation;
-use canary_judge::spec::{Analysis, MetricRule, MetricSpec};
+use canary_judge::spec::{Analysis, MetricRule, MetricSpec, OnFailure};
 use canary_judge::verdict::{Conclusion, Findings, Verdict};
 use canary_model::role::Role;
 use canary_model::weight::Weight;
@@ -239,16 +239,18 @@ impl StepContext<'_> {
         let t = self.state.clock.passed.as_secs_f64();
         self.state.judge.take(&Observation { sticky, t, measurements, ..Observation::default() });
         self.note_metric_outages();
+        self.tell_warnings();
     }
 
-    /// An external metric that has failed, unless an operator has overruled it.
+    /// An external metric that has failed, unless it only warns or an operator has overruled it.
     fn failed_metric(&self) -> Option<TerminationReason> {
         let finalizing = self.state.finalizing.as_ref();
         let overruled = finalizing.map(|finalizing| &finalizing.overruled);
         let fails = |verdict: &Verdict| {
             let external = matches!(verdict.findings, Findings::Query { .. });
             let known = overruled.is_some_and(|overruled| overruled.contains(&verdict.metric));
-            external && !known && verdict.conclusion == Conclusion::Fail
+            let acts = verdict.on_failure != OnFailure::Warn;
+            external && acts && !known && verdict.conclusion == Conclusion::Fail
         };
         let verdict = self.state.judge.verdicts().into_iter().find(fails)?;
         let metric = verdict.metric.clone();
@@ -311,8 +313,11 @@ pub(crate) fn handover_analysis(spec: &Spec) -> Analysis {
     let default = || MetricSpec {
         name: "failures".to_owned(),
         rule: MetricRule::FailureRate { ratio: 1.0, margin: MARGIN },
+        on_failure: OnFailure::Abort,
     };
-    Analysis { metrics: vec![metric.unwrap_or_else(default)], ..spec.analysis.clone() }
+    // Whatever the metric does in the steps, here it decides.
+    let metric = MetricSpec { on_failure: OnFailure::Abort, ..metric.unwrap_or_else(default) };
+    Analysis { metrics: vec![metric], ..spec.analysis.clone() }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::OperatorCommand;
 use canary_rollout::pause::PauseReason;
 use canary_rollout::spec::Spec;
-use canary_rollout::state::Phase;
+use canary_rollout::state::{Phase, State};
 use serde_json::json;
 
 use crate::shell::Shell;
@@ -146,4 +146,87 @@ fn a_metric_that_stays_inconclusive_pauses_again() {
     assert_eq!(shell.state().phase(), Phase::Progressing);
     tick(&mut world, &mut shell, 20);
     assert_eq!(shell.state().phase(), Phase::Paused);
+}
+
+/// A rollout that a metric with `onFailure: pause` has paused.
+fn paused_by_a_metric() -> (World, Shell) {
+    let spec = Spec::read(&json!({
+        "rollout": "r",
+        "steps": [{"setWeight": 5}, {"pause": {"duration": "10s"}}, {"setWeight": 50}, {"pause": {"duration": "1h"}}],
+        "analysis": {"metrics": [
+            {"name": "failures", "kind": "failureRate", "margin": "1%"},
+            {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "gpu",
+             "failureCondition": "result > 0.9", "interval": "1s", "onFailure": "pause"},
+        ]},
+    }))
+    .unwrap();
+    let (mut world, mut shell) = (World::new(&["a"]), Shell::new(spec, "ctl", false));
+    shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.95]));
+    tick(&mut world, &mut shell, 30);
+    (world, shell)
+}
+
+#[test]
+fn promote_overrules_a_metric_that_paused_and_resume_lets_it_ask_again() {
+    let gpu = || "gpu".to_owned();
+    for command in [OperatorCommand::Promote, OperatorCommand::Resume] {
+        let (mut world, mut shell) = paused_by_a_metric();
+        assert_eq!((shell.state().phase(), shell.state().step()), (Phase::Paused, Some(0)));
+        let paused = RolloutEvent::Paused { why: PauseReason::Metric { metric: gpu() } };
+        assert!(shell.events().contains(&paused), "{:?}", shell.events());
+        shell.commands.push(command);
+        tick(&mut world, &mut shell, 30);
+        let answer = match command {
+            OperatorCommand::Promote => RolloutEvent::Overruled { metric: gpu() },
+            _ => RolloutEvent::AsksAgain { metric: gpu() },
+        };
+        assert!(shell.events().contains(&answer), "{:?}", shell.events());
+        let expected = match command {
+            OperatorCommand::Promote => (Phase::Progressing, Some(1)),
+            // It fails again at its next measurement.
+            _ => (Phase::Paused, Some(0)),
+        };
+        assert_eq!((shell.state().phase(), shell.state().step()), expected, "{command}");
+    }
+}
+
+/// An older canaryctl's journal begins a new judge, which keeps what the operator said.
+#[test]
+fn a_metric_that_was_overruled_stays_so_under_another_version() {
+    let (mut world, mut shell) = paused_by_a_metric();
+    shell.commands.push(OperatorCommand::Promote);
+    tick(&mut world, &mut shell, 1);
+    let state = serde_json::to_value(shell.state()).unwrap();
+    let resumed = State::resume_older(&state, &shell.spec, None).unwrap();
+    let verdicts = resumed.judge().verdicts();
+    assert!(verdicts.iter().any(|verdict| verdict.metric == "gpu" && verdict.overruled));
+}
+
+/// A mismatch is named also where an operator is asked, who would otherwise promote in vain.
+#[test]
+fn a_sample_ratio_mismatch_holds_a_step_and_promote_does_not_clear_it() {
+    let spec = Spec::read(&json!({
+        "rollout": "r", "steps": [{"setWeight": 5}, {"pause": {}}, {"setWeight": 50}, {"pause": {"duration": "1h"}}],
+        "analysis": {"metrics": [{"name": "failures", "kind": "failureRate", "margin": "1%"}]},
+    }))
+    .unwrap();
+    let (mut world, mut shell) = (World::new(&["a"]), Shell::new(spec, "ctl", false));
+    shell.assigned = Some(0.2);
+    tick(&mut world, &mut shell, 30);
+    let is_ratio =
+        |waits: &[Blocker]| waits.iter().any(|one| matches!(one, Blocker::SampleRatio { .. }));
+    for command in [OperatorCommand::Resume, OperatorCommand::Promote] {
+        shell.commands.push(command);
+        world.pass();
+        let waits = shell.tick(&mut world, None).blockers.waiting_for;
+        assert!(is_ratio(&waits), "{command}: {waits:?}");
+        tick(&mut world, &mut shell, 20);
+        assert_eq!(shell.state().step(), Some(0), "{command}");
+    }
+    assert!(shell.events().iter().any(|event| matches!(event, RolloutEvent::SplitMismatch { .. })));
+    let aborts = |event: &RolloutEvent| matches!(event, RolloutEvent::Aborting { .. });
+    assert!(!shell.events().iter().any(aborts), "it is no reason to roll back");
+    shell.commands.push(OperatorCommand::PromoteFull);
+    tick(&mut world, &mut shell, 10);
+    assert_eq!(shell.state().phase(), Phase::Healthy, "the emergency path waits for nothing");
 }

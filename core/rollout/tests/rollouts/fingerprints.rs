@@ -61,4 +61,34 @@ fn what_is_part_of_the_fingerprint() {
     ] {
         assert_ne!(with(path, value), same, "{path}");
     }
+    let measuring = |afterwards: &str| {
+        let mut file = file.clone();
+        (file["goal"], file["afterwards"]) = (json!("measure"), json!(afterwards));
+        file["gates"] = json!([]);
+        read(&file)
+    };
+    let [promotes, stable, keep] =
+        [with("gates", json!([])), measuring("stable"), measuring("keep")];
+    assert!(promotes != stable && stable != keep && promotes != keep);
+    assert_eq!(with("goal", json!("promote")), same, "it goes without saying");
+    let analysis = |field: &str, value: &str| {
+        let mut file = file.clone();
+        file["analysis"][field] = json!(value);
+        read(&file)
+    };
+    for (field, default, other) in
+        [("falsePause", "5%", "6%"), ("splitMismatch", "hold", "warn"), ("falseSplit", "1%", "2%")]
+    {
+        assert_eq!(analysis(field, default), same, "{field} says what goes without saying");
+        assert_ne!(analysis(field, other), same, "{field}");
+    }
+    let on_failure = |action: &str| {
+        let mut file = file.clone();
+        let mut more = file["analysis"]["metrics"][0].clone();
+        (more["name"], more["onFailure"]) = (json!("more"), json!(action));
+        file["analysis"]["metrics"].as_array_mut().unwrap().push(more);
+        read(&file)
+    };
+    let [abort, pause, warn] = ["abort", "pause", "warn"].map(on_failure);
+    assert!(abort != pause && pause != warn && abort != warn);
 }

@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use canary_judge::counts::Pair;
 use canary_judge::observation::{Measurement, Observation};
+use canary_judge::spec::OnFailure;
 use canary_judge::verdict::{Conclusion, Verdict};
 use canary_model::weight::Weight;
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::inputs::{
     DeliveryReport, EnvoyInput, EnvoyReading, GateAnswer, Inputs, OperatorCommand,
 };
+use canary_rollout::pause::PauseReason;
 use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State, WeightTarget};
 use canary_rollout::step::LONGEST_TICK;
+use canary_rollout::termination::TerminationReason;
 use canary_rollout::{HostClocks, StepResult, step};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -196,19 +199,17 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let spec = spec();
+        Self::of(spec())
+    }
+
+    fn of(spec: Spec) -> Self {
         let state = State::new(&spec, OWNER, false);
         Self { spec, state, clock: Duration::from_secs(1_000_000), verdicts: Vec::new() }
     }
 
     fn round(&mut self, round: &Round) -> Result<(), TestCaseError> {
-        self.clock = if round.seconds < 0 {
-            self.clock.saturating_sub(Duration::from_secs(round.seconds.unsigned_abs()))
-        } else {
-            self.clock.saturating_add(Duration::from_secs(round.seconds.unsigned_abs()))
-        };
-        let now = HostClocks { monotonic: self.clock, unix: 5_000 };
         let before = self.state.clone();
+        let now = self.pass(round);
         let stepped = step(&self.spec, before.clone(), seen(round, &before), now);
         if !stepped.verdicts.is_empty() {
             self.verdicts.clone_from(&stepped.verdicts);
@@ -219,6 +220,23 @@ impl Run {
         self.check_resumes(&stepped.state)?;
         self.state = stepped.state;
         Ok(())
+    }
+
+    /// Takes one round without checking any law.
+    fn take(&mut self, round: &Round) -> StepResult {
+        let now = self.pass(round);
+        let stepped = step(&self.spec, self.state.clone(), seen(round, &self.state), now);
+        self.state = stepped.state.clone();
+        stepped
+    }
+
+    fn pass(&mut self, round: &Round) -> HostClocks {
+        self.clock = if round.seconds < 0 {
+            self.clock.saturating_sub(Duration::from_secs(round.seconds.unsigned_abs()))
+        } else {
+            self.clock.saturating_add(Duration::from_secs(round.seconds.unsigned_abs()))
+        };
+        HostClocks { monotonic: self.clock, unix: 5_000 }
     }
 
     /// The weight rises by decisions alone, each of which is told; none is made without data, beside
@@ -314,4 +332,99 @@ fn the_rounds_reach_every_phase() {
         }
     }
     assert_eq!(reached.len(), 7, "{reached:?}");
+}
+
+/// The file of the laws with other metrics. `margin` and `bound` say what fails: `0%` and `0.9` much of what
+/// the rounds bring, `99%` and `1e308` nothing.
+fn acting(action: &str, margin: &str, bound: &str) -> Spec {
+    let steps = json!([
+        {"setWeight": 5}, {"pause": {"duration": "3s", "minRequests": 50}},
+        {"setWeight": 20}, {"pause": {}},
+        {"setWeight": 50}, {"pause": {"untilConfident": true, "timeout": "20s"}},
+    ]);
+    let metrics = json!([
+        {"name": "failures", "kind": "failureRate", "margin": "99%"},
+        {"name": "more", "kind": "failureRate", "margin": margin, "onFailure": action},
+        {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "gpu",
+         "failureCondition": format!("result > {bound}"), "interval": "2s", "onFailure": action},
+    ]);
+    Spec::read(&json!({"rollout": "r", "steps": steps, "analysis": {"metrics": metrics}})).unwrap()
+}
+
+fn driven(state: &State) -> Weight {
+    state.target().map_or(Weight::ZERO, |target| target.weight)
+}
+
+/// Takes rounds beside a rollout whose metrics never fail: phase, step and weight are the same in both. Gives
+/// how many warnings were told. In both, every metric needs its data.
+fn warns_only(rounds: &[Round]) -> Result<usize, TestCaseError> {
+    let (mut warning, mut quiet) =
+        (Run::of(acting("warn", "0%", "0.9")), Run::of(acting("warn", "99%", "1e308")));
+    let mut told = 0;
+    for round in rounds {
+        let stepped = warning.take(round);
+        let is_warning = |event: &&RolloutEvent| matches!(event, RolloutEvent::Warned { .. });
+        told += stepped.events.iter().filter(is_warning).count();
+        let other = quiet.take(round).state;
+        let shown = |state: &State| (state.phase(), state.step(), driven(state));
+        prop_assert_eq!(shown(&stepped.state), shown(&other));
+    }
+    Ok(told)
+}
+
+/// Takes rounds of a rollout whose metrics only pause: none rolls back, and while one holds the weight rises
+/// for an operator alone. Gives how often it was paused by a metric.
+fn pauses_only(rounds: &[Round]) -> Result<usize, TestCaseError> {
+    use OperatorCommand::{Promote, PromoteFull, Resume, Retry};
+    let mut run = Run::of(acting("pause", "0%", "0.9"));
+    let mut paused = 0;
+    for round in rounds {
+        let before = run.state.clone();
+        let stepped = run.take(round);
+        for event in &stepped.events {
+            if let RolloutEvent::Aborting { reason } = event {
+                // Nonsense counts, with more failures than requests, may fail the metric that aborts.
+                let by_metric = |metric: &str| metric != "failures";
+                let is_pausing =
+                    matches!(reason, TerminationReason::Metric { metric, .. } if by_metric(metric));
+                prop_assert!(!is_pausing, "{reason:?}");
+            }
+            let why = PauseReason::Metric { metric: "more".to_owned() };
+            paused += usize::from(*event == RolloutEvent::Paused { why });
+        }
+        let held = !before.judge().failing(OnFailure::Pause).is_empty();
+        let asked =
+            |command: &OperatorCommand| matches!(command, Promote | PromoteFull | Resume | Retry);
+        if held && !round.commands.iter().any(asked) {
+            prop_assert!(driven(&stepped.state) <= driven(&before), "{:?}", stepped.events);
+        }
+    }
+    Ok(paused)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_metric_that_warns_neither_moves_nor_holds_traffic(rounds in vec(round(), 1..80)) {
+        warns_only(&rounds)?;
+    }
+
+    #[test]
+    fn a_metric_that_pauses_never_rolls_back(rounds in vec(round(), 1..80)) {
+        pauses_only(&rounds)?;
+    }
+}
+
+/// The two laws above speak of something: in these rounds metrics do fail.
+#[test]
+fn the_rounds_make_metrics_warn_and_pause() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut told, mut paused) = (0, 0);
+    for _ in 0..60 {
+        let rounds = vec(round(), 80).new_tree(&mut runner).unwrap().current();
+        told += warns_only(&rounds).unwrap();
+        paused += pauses_only(&rounds).unwrap();
+    }
+    assert!(told > 10 && paused > 5, "{told} warnings, {paused} pauses");
 }

@@ -14,6 +14,7 @@ mod fingerprints;
 mod intervals;
 mod kills;
 mod laws;
+mod measure;
 mod releases;
 mod script;
 mod scripts;

@@ -519,3 +519,27 @@ fn an_external_metric_that_fails_in_finalizing_holds_at_full() {
     assert_eq!(release.command(OperatorCommand::Finish).1, None);
     release.comes_to(Phase::Healthy);
 }
+
+/// In Finalizing, a metric that warns doesn't hold either, and one that pauses does.
+#[test]
+fn in_finalizing_each_action_does_what_it_says() {
+    for (action, holds) in [("pause", true), ("warn", false)] {
+        let mut release = Release::new(None);
+        let mut file = json!({
+            "rollout": "r", "steps": [{"setWeight": 20}, {"pause": {"duration": "3s"}}],
+            "analysis": {"metrics": [
+                {"name": "failures", "kind": "failureRate", "margin": "1%"},
+                {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "gpu",
+                 "failureCondition": "result > 0.9", "interval": "1s", "onFailure": action},
+            ]},
+        });
+        file["deploy"] = json!({"command": ["./deploy.sh"]});
+        release.shell = Shell::releasing(Spec::read(&file).unwrap(), named(None, Some("3")));
+        release.shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.1]));
+        release.hands_over();
+        release.shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.95]));
+        release.comes_to(if holds { Phase::Paused } else { Phase::Healthy });
+        let warned = RolloutEvent::Warned { metric: "gpu".to_owned() };
+        assert_eq!(release.shell.events().contains(&warned), !holds, "{action}");
+    }
+}

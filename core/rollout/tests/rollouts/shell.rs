@@ -38,6 +38,8 @@ pub(crate) struct Shell {
     pub(crate) gates: BTreeMap<usize, Option<GateAnswer>>,
     /// What external metrics measure.
     pub(crate) metrics: BTreeMap<String, Measurement>,
+    /// The share of requests that is counted as assigned to the canary; `None`: the filter is older.
+    pub(crate) assigned: Option<f64>,
     /// Whether web hooks take notifications.
     pub(crate) hooks_work: bool,
     pub(crate) delivered: Vec<Notification>,
@@ -72,6 +74,7 @@ impl Shell {
             commands: Vec::new(),
             gates: BTreeMap::new(),
             metrics: BTreeMap::new(),
+            assigned: None,
             hooks_work: true,
             delivered: Vec::new(),
             answers: Inputs::default(),
@@ -127,6 +130,12 @@ impl Shell {
         let mut seen = std::mem::take(&mut self.answers);
         seen.commands = std::mem::take(&mut self.commands);
         seen.observation = line(&counters, &self.journal.counters);
+        if let (Some(share), Some(line)) = (self.assigned, &mut seen.observation) {
+            let all = line.requests().sum();
+            let canary = (all as f64 * share).round() as u64;
+            line.roles.canary.assigned = Some(canary);
+            line.roles.stable.assigned = Some(all - canary);
+        }
         seen.envoys = world.look();
         let seconds = world.now.saturating_add_signed(self.clock_offset);
         let now =

@@ -17,12 +17,17 @@ pub(super) struct Share {
 impl Share {
     /// How many outcomes are decisions.
     pub(super) fn decided<'o>(outcomes: impl Iterator<Item = &'o RunOutcome>) -> Self {
-        let (mut hits, mut total) = (0, 0);
-        for outcome in outcomes {
+        Self::from_hits(outcomes.map(|outcome| outcome.decided))
+    }
+
+    /// How many of these are true.
+    pub(super) fn from_hits(hits: impl Iterator<Item = bool>) -> Self {
+        let (mut sum, mut total) = (0, 0);
+        for hit in hits {
             total += 1;
-            hits += usize::from(outcome.decided);
+            sum += usize::from(hit);
         }
-        Self { hits, total }
+        Self { hits: sum, total }
     }
 
     /// Whether there are significantly more hits than a true share of `limit` gives: as many or more have

@@ -89,6 +89,21 @@ fn same(_: &mut Rng, value: f64) -> f64 {
     value
 }
 
+/// Times whose logarithms are normally distributed around that of 100 ms, in Envoy's bins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogNormalTimes(LogNormal<f64>);
+
+impl LogNormalTimes {
+    pub(super) fn new(sigma: f64) -> Self {
+        Self(LogNormal::new(MEDIAN_US.ln(), sigma).expect("a distribution"))
+    }
+
+    /// So many times, each so many times as long.
+    pub(super) fn draw(&self, rng: &mut Rng, n: u64, ratio: f64) -> Histogram {
+        (0..n).map(|_| (bin(self.0.sample(rng) * ratio), 1)).collect()
+    }
+}
+
 fn times(rng: &mut Rng, n: u64, slower: impl Fn(&mut Rng, f64) -> f64) -> Histogram {
     let normal = LogNormal::new(MEDIAN_US.ln(), SIGMA).expect("a distribution");
     let one = |_| {
@@ -104,7 +119,7 @@ fn bin(value: f64) -> Bin {
     Bin::new((value / width).floor() * width, width).expect("a bin")
 }
 
-fn timed(t: u64, weight: f64, canary: Histogram, stable: Histogram) -> Observation {
+pub(super) fn timed(t: u64, weight: f64, canary: Histogram, stable: Histogram) -> Observation {
     let mut line = blank(t, weight);
     line.roles.canary.total = Some(canary.count());
     line.roles.canary.rq_time_us = Some(canary);

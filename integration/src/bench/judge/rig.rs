@@ -4,7 +4,9 @@ use std::thread;
 
 use canary_judge::Judge;
 use canary_judge::observation::Observation;
-use canary_judge::spec::{Analysis, FALSE_SPLIT, MetricRule, MetricSpec};
+use canary_judge::spec::{
+    Analysis, FALSE_PAUSE, FALSE_SPLIT, MetricRule, MetricSpec, OnFailure, SplitMismatch,
+};
 use canary_model::weight::Weight;
 use rand::SeedableRng;
 use rand_distr::{Binomial, Distribution};
@@ -24,10 +26,20 @@ const FALSE_ABORT: f64 = 0.01;
 
 /// A judge of one metric, for a rollout planned to take so many seconds.
 pub(super) fn judge(rule: MetricRule, planned_seconds: u64) -> Judge {
-    let metric = MetricSpec { name: "metric".to_owned(), rule };
-    let analysis =
-        Analysis { false_abort: FALSE_ABORT, false_split: FALSE_SPLIT, metrics: vec![metric] };
-    Judge::new(&analysis, planned_seconds).without_effects()
+    judge_with_effects(rule, planned_seconds).without_effects()
+}
+
+/// The same, which also knows how far the canary differs from stable.
+pub(super) fn judge_with_effects(rule: MetricRule, planned_seconds: u64) -> Judge {
+    let metric = MetricSpec { name: "metric".to_owned(), rule, on_failure: OnFailure::default() };
+    let analysis = Analysis {
+        false_abort: FALSE_ABORT,
+        false_split: FALSE_SPLIT,
+        false_pause: FALSE_PAUSE,
+        split_mismatch: SplitMismatch::default(),
+        metrics: vec![metric],
+    };
+    Judge::new(&analysis, planned_seconds)
 }
 
 /// Failures with a tolerated difference.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access;
 use crate::condition::Condition;
 use crate::spec::PrometheusSpec;
 use canary_model::document::{ConfigErrors, Object};
@@ -37,6 +38,7 @@ pub(super) fn read(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<P
             problems,
         )
     });
+    let access = access::read(fields, address, problems);
     let query = fields.require("query", problems).and_then(|node| {
         let sound = |text: &'_ str| {
             (!text.trim().is_empty() && text.len() <= MAX_QUERY).then(|| text.to_owned())
@@ -63,6 +65,7 @@ pub(super) fn read(fields: &Object<'_>, problems: &mut ConfigErrors) -> Option<P
     let count = limit("count", 1);
     Some(PrometheusSpec {
         address: address?.to_owned(),
+        access: Box::new(access?),
         query: query?,
         interval: interval?,
         initial_delay: initial_delay?,

@@ -55,6 +55,26 @@ fn what_the_handover_finds() {
     assert!(none <= 8, "{none} of 400");
 }
 
+/// The handover's metric decides, whatever the file's does in the steps, and has falseAbort for itself.
+#[test]
+fn the_handovers_metric_aborts_whatever_the_files_does() {
+    let file = |action: &str| {
+        let metrics = json!([
+            {"name": "errors", "kind": "failureRate", "margin": "2%", "onFailure": action},
+            {"name": "latency", "kind": "latency"},
+        ]);
+        json!({"rollout": "r", "steps": [{"setWeight": 5}], "analysis": {"metrics": metrics}})
+    };
+    for action in ["abort", "pause", "warn"] {
+        let analysis = handover_analysis(&Spec::read(&file(action)).unwrap());
+        let [metric] = analysis.metrics.as_slice() else { panic!("{:?}", analysis.metrics) };
+        assert_eq!((metric.name.as_str(), metric.on_failure), ("errors", OnFailure::Abort));
+        assert_eq!(metric.rule, MetricRule::FailureRate { ratio: 1.0, margin: 0.02 });
+        let evidence = Judge::new(&analysis, PLANNED_SECONDS).verdicts().swap_remove(0).evidence;
+        assert!((evidence.unwrap().log_needed() - 100f64.ln()).abs() < 1e-9, "{action}");
+    }
+}
+
 /// What `plan` says that a handover finds, its judge does find with about that probability.
 #[test]
 fn the_plan_says_what_the_handover_finds() {
