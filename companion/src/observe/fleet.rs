@@ -68,7 +68,7 @@ pub struct FleetScraper {
 }
 
 impl FleetScraper {
-    /// Resolves the URLs. Every request to an Envoy ends within `deadline`.
+    /// Resolves the URLs. Every request to an Envoy ends within `deadline`, and the first look begins after this.
     pub async fn new(
         observer: Observer,
         urls: Vec<EnvoyUrl>,
@@ -89,6 +89,10 @@ impl FleetScraper {
         };
         let places = locate(&scraper.urls, deadline).await;
         scraper.watch(places);
+        // What was seen before now isn't what is there now: an owner may have let go meanwhile.
+        if scraper.feeds.values().any(EnvoyFeed::began_before) {
+            scraper.last = Some(scraper.observer.tick_now());
+        }
         scraper
     }
 

@@ -63,6 +63,8 @@ pub struct EnvoyFeed {
     shared: Arc<Shared>,
     key: String,
     rollout: String,
+    /// Whether the Envoy was looked at before somebody asked for this feed.
+    began_before: bool,
     scans: watch::Receiver<Option<Arc<EnvoyReport>>>,
 }
 
@@ -96,6 +98,11 @@ impl Observer {
         last + 1
     }
 
+    /// The number of the present tick.
+    pub fn tick_now(&self) -> u64 {
+        self.shared.tick_now()
+    }
+
     /// Begins to look at an Envoy for a rollout, and gives the Envoy's client, too.
     ///
     /// # Errors
@@ -103,7 +110,8 @@ impl Observer {
     pub fn watch(&self, address: &Address, rollout: &str) -> Result<(Admin, EnvoyFeed), Error> {
         let key = format!("{} {}", address.identity(), address.url);
         let mut watched = self.shared.lock();
-        if !watched.contains_key(&key) {
+        let began_before = watched.contains_key(&key);
+        if !began_before {
             let admin = Admin::new(address, self.shared.deadline)?;
             let (sender, scans) = watch::channel(None);
             let wanted = BTreeMap::new();
@@ -118,6 +126,7 @@ impl Observer {
             shared: Arc::clone(&self.shared),
             key,
             rollout: rollout.to_owned(),
+            began_before,
             scans: envoy.scans.clone(),
         };
         Ok((envoy.admin.clone(), feed))
@@ -136,6 +145,11 @@ impl EnvoyFeed {
         };
         let found = tokio::time::timeout_at(until, scans.wait_for(good)).await.ok()?.ok()?;
         found.as_ref().map(|scan| FeedScrape(Arc::clone(scan)))
+    }
+
+    /// Whether the Envoy was looked at before this feed, so that a look of the present tick may be older than it.
+    pub fn began_before(&self) -> bool {
+        self.began_before
     }
 
     fn wants(&self, fresh: bool) {

@@ -86,3 +86,39 @@ fn a_metric_that_cannot_be_measured_and_one_that_pauses_are_named() {
     browser.comes("#do-promote");
     server.abort();
 }
+
+#[test]
+fn an_ab_test_ends_with_its_effects_and_promotes_nothing() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let mut rollout = quick(&[&envoy]);
+    rollout["goal"] = json!("measure");
+    let controller = Controller::run(&place, &place.write("rollout.yaml", rollout), &[]);
+    let browser = Browser::new(1200, 900);
+    browser.goto(&controller.page());
+    browser.reads(".steps", "nothing is promoted");
+    browser.reads("#head h1", "Measured");
+    browser.reads("#head .effects", "points (");
+    browser.reads("#head", "0 % set");
+    browser.reads("#rest", "Measured");
+    assert!(!browser.text("#rest").contains("weight 100 %"), "{}", browser.text("#rest"));
+}
+
+#[test]
+fn a_metric_that_pauses_asks_an_operator_who_overrules_it() {
+    let (place, envoy) = (Place::new(), busy(60));
+    let mut rollout = quick(&[&envoy]);
+    rollout["steps"] = json!([
+        {"setWeight": 20}, {"pause": {"duration": "2s"}}, {"setWeight": 50}, {"pause": {}},
+    ]);
+    rollout["analysis"]["metrics"][0]["onFailure"] = json!("pause");
+    let controller = Controller::run(&place, &place.write("rollout.yaml", rollout), &[]);
+    let browser = Browser::new(1200, 900);
+    browser.goto(&controller.page());
+    browser.reads("#head h1", "Paused");
+    browser.reads("#head .note.wait", "failures");
+    browser.reads("#head .metrics", "✕ paused");
+    browser.click("#do-promote");
+    browser.click("#go");
+    browser.reads("#rest", "an operator overruled failures");
+    browser.reads("#rest", "step 2 of 2: weight 50 %");
+}
