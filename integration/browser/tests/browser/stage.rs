@@ -162,23 +162,13 @@ impl Controller {
 
     /// The processor time that it has used, in seconds.
     pub(crate) fn processor_seconds(&self) -> f64 {
-        seconds(&self.child.id().to_string(), 11)
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        // In the process, and in the kernel for it; counted from the process's state.
+        let ticks: f64 =
+            fields.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().unwrap()).sum();
+        ticks / rustix::param::clock_ticks_per_second() as f64
     }
-}
-
-/// The processor time of programs that this process started and that have ended, in seconds.
-pub(crate) fn children_seconds() -> f64 {
-    seconds("self", 13)
-}
-
-/// Two neighboring times of /proc/PID/stat: in the process, and in the kernel for it. `first` counts from the
-/// process's state.
-fn seconds(process: &str, first: usize) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let fields: Vec<&str> = fields.split(' ').collect();
-    let ticks = fields[first].parse::<f64>().unwrap() + fields[first + 1].parse::<f64>().unwrap();
-    ticks / rustix::param::clock_ticks_per_second() as f64
 }
 
 fn listen(from: impl Read + Send + 'static, to: mpsc::Sender<String>) {
