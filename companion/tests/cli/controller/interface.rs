@@ -90,8 +90,11 @@ fn what_it_shows() {
     let (place, envoy) = (Place::new(), busy(0));
     let mut controller = Controller::start(&place, &place.file(&patient(&[&envoy])), &[]);
     controller.hears("paused");
+    controller.comes_to(|status| status["phase"] == "Paused");
     let get = |path: &str| http("GET", &format!("{}{path}", controller.url), &[]);
     assert_eq!(get("/healthz"), (200, "ok\n".to_owned()));
+    // The first who asks has the journal read, in the background.
+    crate::until("the history", || get("/rollouts/scorer/history").1.contains("\"t\":["));
     let (status, page) = get("/rollouts/scorer");
     assert_eq!(status, 200, "{page}");
     assert!(page.contains("<title>scorer: Paused</title>"), "{page}");
