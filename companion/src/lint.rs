@@ -98,9 +98,9 @@ impl CheckedFile {
 
 /// Checks files, each by itself and against the others: name and text of each.
 pub(crate) fn check_all(files: &[(String, String)]) -> Vec<CheckedFile> {
-    let mut checked: Vec<CheckedFile> =
-        files.iter().map(|(name, text)| check(name, text)).collect();
     let read: Vec<ReadFile> = files.iter().map(|(_, text)| ReadFile::new(text)).collect();
+    let mut checked: Vec<CheckedFile> =
+        files.iter().zip(&read).map(|((name, text), read)| check_read(name, text, read)).collect();
     let configurations: Vec<(usize, &PluginText, Config)> = read
         .iter()
         .enumerate()
@@ -160,37 +160,55 @@ fn on_routes(
     }
 }
 
-/// A file as the checks that need several see it.
+/// A file as YAML, and what of Envoy's or the filter's configuration is in it.
 struct ReadFile {
     document: Document,
+    kind: FileKind,
     envoy: EnvoyFile,
+}
+
+/// What a file is, by the fields at its top.
+#[derive(Clone, Copy)]
+enum FileKind {
+    /// The filter's configuration as JSON.
+    Filter,
+    /// An Envoy configuration with filters or routes.
+    Envoy,
+    /// A rollout file, or nothing that is known.
+    Rollout,
 }
 
 impl ReadFile {
     fn new(text: &str) -> Self {
-        let document = Document::lenient(text).unwrap_or_default();
-        let whole = || {
-            let is_plugin = document.value.get("rollouts").is_some();
-            let plugins = if is_plugin { vec![PluginText::whole(text)] } else { Vec::new() };
-            EnvoyFile { plugins, routes: Vec::new() }
+        let document = Document::lenient(text);
+        // The filter's configuration is JSON; one that isn't sound may be no YAML either.
+        let broken = || text.trim_start().starts_with('{') && text.contains("\"rollouts\"");
+        let is_filter =
+            document.as_ref().map_or_else(broken, |read| read.value.get("rollouts").is_some());
+        let document = document.unwrap_or_default();
+        let (kind, envoy) = match EnvoyFile::read(&document) {
+            _ if is_filter => {
+                let plugins = vec![PluginText::whole(text)];
+                (FileKind::Filter, EnvoyFile { plugins, routes: Vec::new() })
+            }
+            Some(envoy) => (FileKind::Envoy, envoy),
+            None => (FileKind::Rollout, EnvoyFile::default()),
         };
-        let envoy = EnvoyFile::read(&document).unwrap_or_else(whole);
-        Self { document, envoy }
+        Self { document, kind, envoy }
     }
 }
 
-/// Checks a file's text.
-pub(crate) fn check(file: &str, text: &str) -> CheckedFile {
-    let document = Document::lenient(text);
-    let checked = match &document {
-        Some(document) if document.value.get("rollouts").is_some() => filter(text, document),
-        None if text.trim_start().starts_with('{') && text.contains("\"rollouts\"") => {
-            filter(text, &Document::default())
-        }
-        Some(document) => {
-            EnvoyFile::read(document).map_or_else(|| rollout(text), |parts| envoy(document, &parts))
-        }
-        None => rollout(text),
+/// Checks a file's text by itself.
+#[cfg(test)]
+fn check(file: &str, text: &str) -> CheckedFile {
+    check_read(file, text, &ReadFile::new(text))
+}
+
+fn check_read(file: &str, text: &str, read: &ReadFile) -> CheckedFile {
+    let checked = match read.kind {
+        FileKind::Filter => filter(text, &read.document),
+        FileKind::Envoy => envoy(&read.document, &read.envoy),
+        FileKind::Rollout => rollout(text),
     };
     let (content, findings) = checked;
     let finding = |(level, line, ConfigError { path, message })| Finding {

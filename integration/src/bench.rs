@@ -7,6 +7,7 @@ mod judge;
 mod overhead;
 mod process;
 mod report;
+mod running_controller;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

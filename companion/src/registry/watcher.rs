@@ -189,17 +189,17 @@ impl Watcher {
         answers
     }
 
-    /// Sets the version's tags, and then the alias.
+    /// Sets the version's tags, and then the alias. The outcome is the last tag: who sees it finds all others.
     async fn write_back(&self, one: &WriteBack) -> Result<(), RegistryError> {
         let WatchedRegistry { rollout, public_url, .. } = &self.watched;
         let ReleaseResult { version, outcome, reason, ended_at, .. } = &one.release;
         let report = public_url.as_ref().map(|url| sentences::report_link(url, rollout));
         let tags = [
             ("rollout", Some(rollout.as_str())),
-            ("outcome", Some(outcome.as_str())),
             ("reason", Some(reason.as_str())),
             ("ended_at", Some(ended_at.as_str())),
             ("report", report.as_deref()),
+            ("outcome", Some(outcome.as_str())),
         ];
         for (tag, value) in tags {
             if let Some(value) = value {

@@ -44,15 +44,10 @@ impl Size {
 fn clipped(line: &str, columns: usize) -> String {
     let fits = width(line) <= columns;
     let room = if fits { columns } else { columns.saturating_sub(1) };
-    let (mut kept, mut used, mut escape, mut cut) = (String::new(), 0, false, false);
-    for c in line.chars() {
-        if escape || c == '\u{1b}' {
-            escape = !c.is_ascii_alphabetic();
-            kept.push(c);
-            continue;
-        }
-        used += c.width().unwrap_or(0);
-        if used <= room {
+    let (mut kept, mut used, mut cut) = (String::new(), 0, false);
+    for (c, columns) in characters(line) {
+        used += columns.unwrap_or(0);
+        if columns.is_none() || used <= room {
             kept.push(c);
         } else if !cut {
             cut = true;
@@ -64,15 +59,16 @@ fn clipped(line: &str, columns: usize) -> String {
 
 /// How many columns a line takes.
 fn width(line: &str) -> usize {
-    let (mut width, mut escape) = (0, false);
-    for c in line.chars() {
-        if escape || c == '\u{1b}' {
-            escape = !c.is_ascii_alphabetic();
-        } else {
-            width += c.width().unwrap_or(0);
-        }
-    }
-    width
+    characters(line).filter_map(|(_, columns)| columns).sum()
+}
+
+/// A line's characters, each with the columns that it takes; `None` for those of escape sequences.
+fn characters(line: &str) -> impl Iterator<Item = (char, Option<usize>)> + '_ {
+    line.chars().scan(false, |escape, c| {
+        let in_sequence = *escape || c == '\u{1b}';
+        *escape = in_sequence && !c.is_ascii_alphabetic();
+        Some((c, (!in_sequence).then(|| c.width().unwrap_or(0))))
+    })
 }
 
 /// How much a text may take, in characters and lines.

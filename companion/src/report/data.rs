@@ -9,7 +9,6 @@ use canary_judge::counts::Pair;
 use canary_judge::observation::{ClassCounts, Observation};
 use canary_judge::verdict::Verdict;
 use canary_judge::{EffectEstimate, Judge};
-use canary_model::redact::redacted;
 use canary_model::role::Role;
 use canary_model::weight::Weight;
 use canary_rollout::action::Action;
@@ -129,7 +128,7 @@ impl RolloutReport {
             step: 0,
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
             verdicts: Vec::new(),
-            file: redacted(&start.file),
+            file: rollout_file::without_secrets(&start.file),
             spec,
             labels: start.versions,
             totals: Pair::default(),

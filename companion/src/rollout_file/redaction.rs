@@ -1,12 +1,9 @@
 //! A rollout file without its secrets, as journals and pages show it.
 
-use canary_model::redact::redacted;
+use canary_model::redact::{HIDDEN, redacted};
 use serde_json::Value;
 
 use crate::yaml::Document;
-
-/// What stands in a header's value's place.
-const HIDDEN: &str = "redacted";
 
 /// The text without the secrets of URLs and without the values of Prometheus metrics' headers. What is left can
 /// still be read as the same rollout. Taking secrets out again changes nothing.

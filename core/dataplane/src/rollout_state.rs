@@ -151,8 +151,8 @@ impl RolloutState {
         self.cached.in_force(&self.rollout, now_ns)
     }
 
-    /// Reads the shared record and caches it if it is another than the cached one. If it can't be read, the cached one stays, and the error
-    /// is what [`Tentative::confirm`](crate::assign::Tentative::confirm) decides on.
+    /// Reads the shared record and caches it if it is another than the cached one. If it can't be read, the
+    /// cached one stays, and the error is what [`Tentative::confirm`](crate::assign::Tentative::confirm) decides on.
     pub(crate) fn refresh(&mut self, host: &impl Host) -> Result<&Control, RecordError> {
         if let Some((control, mark)) = self.record.read_unless(self.cached_mark, host)? {
             self.cache(control, Some(mark), host);

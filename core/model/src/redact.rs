@@ -3,8 +3,8 @@
 //! The user info of a URL (`user:password@`) and its query (`?token=…`) may be secrets. Texts that are
 //! shown or recorded have `redacted` in their place.
 
-/// What stands in a secret's place.
-const HIDDEN: &str = "redacted";
+/// What stands in a secret's place, here and in whatever else hides secrets.
+pub const HIDDEN: &str = "redacted";
 
 /// A URL, or a text with URLs in it, such as a rollout file, without the URLs' user info, query and
 /// fragment. Everything else stays as it is, so that a redacted file can still be read.

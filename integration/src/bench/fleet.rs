@@ -122,7 +122,7 @@ impl<'a> BenchFleet<'a> {
         let (mut seconds, mut peaks) = (Vec::new(), Vec::new());
         let mut observed = None;
         for repeat in 0..extent.repeats {
-            let controller = FleetController::start(&self.urls).await;
+            let controller = FleetController::start(&self.urls);
             controller.paused_at(5.0).await;
             if repeat == 0 {
                 observed = Some(self.observe(&controller, extent.observed).await);

@@ -8,6 +8,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// The environment variable that scales every wait limit of the tests, for slow machines: `3` waits three
 /// times as long.
 const FACTOR: &str = "CANARY_TEST_WAIT_FACTOR";
+/// The unit of the longest waits.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A wait limit as this machine needs it: scaled by `CANARY_TEST_WAIT_FACTOR`.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::harness::client::{ClientRequest, ClientResponse, TestClient};
+use crate::harness::eventually::{MINUTE, wait_limit};
 use crate::harness::upstream::FAIL;
 
 /// Requests to be sent; `.await` sends them and gives the tally.
@@ -122,9 +123,13 @@ impl RunningLoad {
     }
 
     /// Sends no more, waits for what is under way, and gives what was seen since the last `take`.
+    ///
+    /// # Panics
+    /// When a request is still without an end after a minute (see [`crate::wait_limit`]).
     pub async fn stop(mut self) -> LoadTally {
         self.next.store(Load::ENDLESS, Ordering::Relaxed);
-        self.finish().await;
+        let ended = tokio::time::timeout(wait_limit(MINUTE), self.finish()).await;
+        assert!(ended.is_ok(), "a request has no end; seen of the others: {:?}", self.take());
         self.take()
     }
 

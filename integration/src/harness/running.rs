@@ -17,7 +17,7 @@ use crate::harness::artifacts;
 use crate::harness::client::{ClientRequest, ClientResponse, TestClient};
 use crate::harness::delivery::ConfigDelivery;
 use crate::harness::envoy::{self, EnvoyProcess, Launch};
-use crate::harness::eventually::eventually;
+use crate::harness::eventually::{MINUTE, eventually, wait_limit};
 use crate::harness::load::Load;
 use crate::harness::plugin::FilterPlugin;
 use crate::harness::stats::FilterStats;
@@ -299,14 +299,15 @@ impl Running {
     /// Runs the built canaryctl against this Envoy.
     ///
     /// # Panics
-    /// When it can't be run.
+    /// When it can't be run, or runs for more than two minutes (see [`crate::wait_limit`]).
     pub async fn canaryctl(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(artifacts::canaryctl());
         command
             .args(arguments)
             .env("CANARYCTL_ENVOYS", self.admin.address().to_string())
             .kill_on_drop(true);
-        command.output().await.expect("canaryctl runs")
+        let output = tokio::time::timeout(wait_limit(2 * MINUTE), command.output()).await;
+        output.unwrap_or_else(|_| panic!("{arguments:?} doesn't end")).expect("canaryctl runs")
     }
 
     /// What the filter was called for while `what` ran, and what it asked of Envoy each time. Slow:

@@ -18,12 +18,13 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// Puts a version into a place, which is a file that the place's upstream answers with. It waits as long as
-/// the test holds it.
+/// the test holds it. A hook whose controller was killed goes on beside the one that is called again, so each
+/// has a file of its own to move.
 const DEPLOY: &str = "\
 echo \"$CANARY_ROLE $CANARY_VERSION\" >> called
 while [ -e \"hold-$CANARY_ROLE\" ]; do sleep 0.05; done
-echo \"$CANARY_VERSION\" > \"next-$CANARY_ROLE\"
-mv \"next-$CANARY_ROLE\" \"place-$CANARY_ROLE\"
+echo \"$CANARY_VERSION\" > \"next-$$\"
+mv \"next-$$\" \"place-$CANARY_ROLE\"
 ";
 
 /// An upstream that is the version in its place; one that is bad fails a fifth of its requests.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use canary_judge::spec::{CredentialFiles, PrometheusAccess};
+use canary_model::redact::HIDDEN;
 use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
@@ -14,8 +15,6 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 const LARGEST: u64 = 64 << 10;
 /// Shorter values of headers aren't taken out of foreign texts: they aren't secrets, and words would be cut.
 const SHORTEST: usize = 6;
-/// What stands in a secret's place in a foreign text.
-const HIDDEN: &str = "redacted";
 
 /// Headers and credentials of one query. It has no `Debug`, because it holds secrets.
 pub(super) struct QueryAccess {

@@ -137,6 +137,9 @@ fn releases_from_a_real_mlflow_registry() {
     envoy.envoy().others.get_mut("one").unwrap().canary_fails = 30;
     mlflow.set("challenger", "3");
     until("the tag", || mlflow.tag("3", "canary.outcome").as_deref() == Some("degraded"));
-    assert!(mlflow.tag("3", "canary.reason").is_some_and(|reason| !reason.is_empty()));
+    for tag in ["reason", "ended_at"] {
+        let value = mlflow.tag("3", &format!("canary.{tag}"));
+        assert!(value.is_some_and(|value| !value.is_empty()), "{tag}");
+    }
     assert_eq!(mlflow.alias("champion").as_deref(), Some("2"));
 }

@@ -52,10 +52,11 @@ fn a_version_that_was_rolled_back_starts_again_only_after_another() {
     registry.set("challenger", "2");
     server.comes_to("one", |status| !waits(status).contains("challenger"));
     server.ctl(&["abort", "one", "--reason", "ticket 7"]).exits(0);
-    // Tags are written one after the other.
-    until("the tags", || {
-        tag(&registry, "2", "outcome") == "degraded" && !tag(&registry, "2", "reason").is_empty()
-    });
+    // Tags are written one after the other, the outcome as the last.
+    until("the outcome", || tag(&registry, "2", "outcome") == "degraded");
+    for written in ["rollout", "reason", "ended_at"] {
+        assert!(!tag(&registry, "2", written).is_empty(), "{written}");
+    }
     assert_eq!(registry.alias("champion").as_deref(), Some("1"));
     // Neither goes on by itself, nor after a restart.
     let asked = registry.get().credentials.len();

@@ -8,7 +8,7 @@ use canary_rollout::inputs::OperatorCommand;
 use canary_rollout::pause::PauseReason;
 use canary_rollout::spec::Spec;
 use canary_rollout::state::{Phase, State};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::shell::Shell;
 use crate::world::World;
@@ -93,22 +93,25 @@ fn each_command_in_each_phase_is_obeyed_or_refused_with_a_reason() {
     }
 }
 
-fn inconclusive() -> (World, Shell) {
+/// A rollout that its metric `gpu` has paused, with these fields of the metric and this value.
+fn paused_by_gpu(fields: &Value, value: f64) -> (World, Shell) {
+    let mut gpu = json!({"name": "gpu", "kind": "prometheus", "address": "http://p:9090",
+        "query": "gpu", "failureCondition": "result > 0.9", "interval": "1s"});
+    gpu.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     let spec = Spec::read(&json!({
         "rollout": "r",
         "steps": [{"setWeight": 5}, {"pause": {"duration": "10s"}}, {"setWeight": 50}, {"pause": {"duration": "1h"}}],
-        "analysis": {"metrics": [
-            {"name": "failures", "kind": "failureRate", "margin": "1%"},
-            {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "gpu",
-             "successCondition": "result < 0.5", "failureCondition": "result > 0.9", "interval": "1s",
-             "inconclusiveLimit": 3},
-        ]},
+        "analysis": {"metrics": [{"name": "failures", "kind": "failureRate", "margin": "1%"}, gpu]},
     }))
     .unwrap();
     let (mut world, mut shell) = (World::new(&["a"]), Shell::new(spec, "ctl", false));
-    shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.7]));
+    shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![value]));
     tick(&mut world, &mut shell, 30);
     (world, shell)
+}
+
+fn inconclusive() -> (World, Shell) {
+    paused_by_gpu(&json!({"successCondition": "result < 0.5", "inconclusiveLimit": 3}), 0.7)
 }
 
 #[test]
@@ -150,20 +153,7 @@ fn a_metric_that_stays_inconclusive_pauses_again() {
 
 /// A rollout that a metric with `onFailure: pause` has paused.
 fn paused_by_a_metric() -> (World, Shell) {
-    let spec = Spec::read(&json!({
-        "rollout": "r",
-        "steps": [{"setWeight": 5}, {"pause": {"duration": "10s"}}, {"setWeight": 50}, {"pause": {"duration": "1h"}}],
-        "analysis": {"metrics": [
-            {"name": "failures", "kind": "failureRate", "margin": "1%"},
-            {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "gpu",
-             "failureCondition": "result > 0.9", "interval": "1s", "onFailure": "pause"},
-        ]},
-    }))
-    .unwrap();
-    let (mut world, mut shell) = (World::new(&["a"]), Shell::new(spec, "ctl", false));
-    shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.95]));
-    tick(&mut world, &mut shell, 30);
-    (world, shell)
+    paused_by_gpu(&json!({"onFailure": "pause"}), 0.95)
 }
 
 #[test]

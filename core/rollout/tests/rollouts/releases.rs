@@ -492,23 +492,28 @@ fn a_newer_configuration_holds_the_release() {
     assert_eq!(release.shell.state().phase(), Phase::Progressing);
 }
 
-#[test]
-fn an_external_metric_that_fails_in_finalizing_holds_at_full() {
+/// A release that is handing over, in which an external metric begins to fail; what it does then is this.
+fn failing_in_finalizing(action: &str) -> Release {
     let mut release = Release::new(None);
-    let mut file = json!({
+    let file = json!({
         "rollout": "r", "steps": [{"setWeight": 20}, {"pause": {"duration": "3s"}}],
+        "deploy": {"command": ["./deploy.sh"]},
         "analysis": {"metrics": [
             {"name": "failures", "kind": "failureRate", "margin": "1%"},
             {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "gpu",
-             "failureCondition": "result > 0.9", "interval": "1s"},
+             "failureCondition": "result > 0.9", "interval": "1s", "onFailure": action},
         ]},
     });
-    file["deploy"] = json!({"command": ["./deploy.sh"]});
-    let spec = Spec::read(&file).unwrap();
-    release.shell = Shell::releasing(spec, named(None, Some("3")));
+    release.shell = Shell::releasing(Spec::read(&file).unwrap(), named(None, Some("3")));
     release.shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.1]));
     release.hands_over();
     release.shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.95]));
+    release
+}
+
+#[test]
+fn an_external_metric_that_fails_in_finalizing_holds_at_full() {
+    let mut release = failing_in_finalizing("abort");
     release.comes_to(Phase::Paused);
     let PauseReason::AbortedAtFull { reason } = release.why_paused() else {
         panic!("{:?}", release.why_paused())
@@ -524,20 +529,7 @@ fn an_external_metric_that_fails_in_finalizing_holds_at_full() {
 #[test]
 fn in_finalizing_each_action_does_what_it_says() {
     for (action, holds) in [("pause", true), ("warn", false)] {
-        let mut release = Release::new(None);
-        let mut file = json!({
-            "rollout": "r", "steps": [{"setWeight": 20}, {"pause": {"duration": "3s"}}],
-            "analysis": {"metrics": [
-                {"name": "failures", "kind": "failureRate", "margin": "1%"},
-                {"name": "gpu", "kind": "prometheus", "address": "http://p:9090", "query": "gpu",
-                 "failureCondition": "result > 0.9", "interval": "1s", "onFailure": action},
-            ]},
-        });
-        file["deploy"] = json!({"command": ["./deploy.sh"]});
-        release.shell = Shell::releasing(Spec::read(&file).unwrap(), named(None, Some("3")));
-        release.shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.1]));
-        release.hands_over();
-        release.shell.metrics.insert("gpu".to_owned(), Measurement::Values(vec![0.95]));
+        let mut release = failing_in_finalizing(action);
         release.comes_to(if holds { Phase::Paused } else { Phase::Healthy });
         let warned = RolloutEvent::Warned { metric: "gpu".to_owned() };
         assert_eq!(release.shell.events().contains(&warned), !holds, "{action}");

@@ -6,16 +6,13 @@ use axum::Router;
 use axum::routing::get;
 use serde_json::json;
 
-use crate::chromium::Browser;
 use crate::fake::runtime;
-use crate::stage::{Controller, Place, busy, quick};
+use crate::stage::{OpenedPage, quick};
 
 #[test]
 fn a_good_version_is_promoted() {
-    let (place, envoy) = (Place::new(), busy(0));
-    let controller = Controller::run(&place, &place.write("rollout.yaml", quick(&[&envoy])), &[]);
-    let browser = Browser::new(1200, 900);
-    browser.goto(&controller.page());
+    let page = OpenedPage::new(0, |envoy| quick(&[envoy]));
+    let browser = &page.browser;
     browser.script::<()>("window.sameDocument = true");
     browser.reads("#head h1", "Progressing");
     browser.reads(".steps", "▶ now");
@@ -40,12 +37,12 @@ fn a_good_version_is_promoted() {
 
 #[test]
 fn a_bad_version_is_rolled_back_and_the_page_says_why() {
-    let (place, envoy) = (Place::new(), busy(60));
-    let mut rollout = quick(&[&envoy]);
-    rollout["steps"] = json!([{"setWeight": 20}, {"pause": {"duration": "1h"}}]);
-    let controller = Controller::run(&place, &place.write("rollout.yaml", rollout), &[]);
-    let browser = Browser::new(1200, 900);
-    browser.goto(&controller.page());
+    let page = OpenedPage::new(60, |envoy| {
+        let mut rollout = quick(&[envoy]);
+        rollout["steps"] = json!([{"setWeight": 20}, {"pause": {"duration": "1h"}}]);
+        rollout
+    });
+    let browser = &page.browser;
     browser.reads("#head h1", "Degraded");
     browser.reads("#head .note.bad", "failures");
     browser.reads("#head .metrics", "✕ fail");
@@ -58,24 +55,24 @@ fn a_bad_version_is_rolled_back_and_the_page_says_why() {
 
 #[test]
 fn a_metric_that_cannot_be_measured_and_one_that_pauses_are_named() {
-    let (place, envoy) = (Place::new(), busy(0));
     let listener = runtime().block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let answer = Arc::new(Mutex::new("down".to_owned()));
     let said = Arc::clone(&answer);
     let app = Router::new().route("/api/v1/query", get(async move || said.lock().unwrap().clone()));
     let server = runtime().spawn(async { axum::serve(listener, app).await.unwrap() });
-    let mut rollout = quick(&[&envoy]);
-    rollout["steps"] = json!([{"setWeight": 5}, {"pause": {"duration": "1h"}}]);
-    // Between the two conditions a measurement is neither a success nor a failure.
-    rollout["analysis"]["metrics"].as_array_mut().unwrap().push(json!({
-        "name": "gpu", "kind": "prometheus", "address": address, "query": "gpu",
-        "successCondition": "result < 0.1", "failureCondition": "result > 0.9", "interval": "1s",
-        "inconclusiveLimit": 0,
-    }));
-    let controller = Controller::run(&place, &place.write("rollout.yaml", rollout), &[]);
-    let browser = Browser::new(1200, 900);
-    browser.goto(&controller.page());
+    let page = OpenedPage::new(0, |envoy| {
+        let mut rollout = quick(&[envoy]);
+        rollout["steps"] = json!([{"setWeight": 5}, {"pause": {"duration": "1h"}}]);
+        // Between the two conditions a measurement is neither a success nor a failure.
+        rollout["analysis"]["metrics"].as_array_mut().unwrap().push(json!({
+            "name": "gpu", "kind": "prometheus", "address": address, "query": "gpu",
+            "successCondition": "result < 0.1", "failureCondition": "result > 0.9", "interval": "1s",
+            "inconclusiveLimit": 0,
+        }));
+        rollout
+    });
+    let browser = &page.browser;
     browser.reads("#rest", "metric gpu can't be measured");
     browser.reads("#head .note.wait", "gpu");
     let half = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"0.5"]}}"#;
@@ -89,12 +86,12 @@ fn a_metric_that_cannot_be_measured_and_one_that_pauses_are_named() {
 
 #[test]
 fn an_ab_test_ends_with_its_effects_and_promotes_nothing() {
-    let (place, envoy) = (Place::new(), busy(0));
-    let mut rollout = quick(&[&envoy]);
-    rollout["goal"] = json!("measure");
-    let controller = Controller::run(&place, &place.write("rollout.yaml", rollout), &[]);
-    let browser = Browser::new(1200, 900);
-    browser.goto(&controller.page());
+    let page = OpenedPage::new(0, |envoy| {
+        let mut rollout = quick(&[envoy]);
+        rollout["goal"] = json!("measure");
+        rollout
+    });
+    let browser = &page.browser;
     browser.reads(".steps", "nothing is promoted");
     browser.reads("#head h1", "Measured");
     browser.reads("#head .effects", "points (");
@@ -105,15 +102,15 @@ fn an_ab_test_ends_with_its_effects_and_promotes_nothing() {
 
 #[test]
 fn a_metric_that_pauses_asks_an_operator_who_overrules_it() {
-    let (place, envoy) = (Place::new(), busy(60));
-    let mut rollout = quick(&[&envoy]);
-    rollout["steps"] = json!([
-        {"setWeight": 20}, {"pause": {"duration": "2s"}}, {"setWeight": 50}, {"pause": {}},
-    ]);
-    rollout["analysis"]["metrics"][0]["onFailure"] = json!("pause");
-    let controller = Controller::run(&place, &place.write("rollout.yaml", rollout), &[]);
-    let browser = Browser::new(1200, 900);
-    browser.goto(&controller.page());
+    let page = OpenedPage::new(60, |envoy| {
+        let mut rollout = quick(&[envoy]);
+        rollout["steps"] = json!([
+            {"setWeight": 20}, {"pause": {"duration": "2s"}}, {"setWeight": 50}, {"pause": {}},
+        ]);
+        rollout["analysis"]["metrics"][0]["onFailure"] = json!("pause");
+        rollout
+    });
+    let browser = &page.browser;
     browser.reads("#head h1", "Paused");
     browser.reads("#head .note.wait", "failures");
     browser.reads("#head .metrics", "✕ paused");

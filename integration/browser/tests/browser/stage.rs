@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::chromium::patience;
+use crate::chromium::{Browser, patience};
 use crate::fake::{Fake, Traffic};
 
 /// The canaryctl that is tested.
@@ -168,6 +168,33 @@ impl Controller {
         let ticks: f64 =
             fields.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().unwrap()).sum();
         ticks / rustix::param::clock_ticks_per_second() as f64
+    }
+}
+
+/// A rollout of one fake Envoy, with its controller, and a browser on its page.
+pub(crate) struct OpenedPage {
+    pub(crate) browser: Browser,
+    pub(crate) place: Place,
+    _controller: Controller,
+    _envoy: Fake,
+}
+
+impl OpenedPage {
+    /// Of an Envoy of whose canary's requests so many in a hundred fail, the rollout that `rollout` makes of it.
+    pub(crate) fn new(canary_fails: u64, rollout: impl FnOnce(&Fake) -> Value) -> Self {
+        let (place, envoy) = (Place::new(), busy(canary_fails));
+        let file = place.write("rollout.yaml", rollout(&envoy));
+        let controller = Controller::run(&place, &file, &[]);
+        let browser = Browser::new(1200, 900);
+        browser.goto(&controller.page());
+        Self { browser, place, _controller: controller, _envoy: envoy }
+    }
+
+    /// The page of a good version at 5 %, which waits for an operator.
+    pub(crate) fn paused() -> Self {
+        let page = Self::new(0, |envoy| patient(&[envoy]));
+        page.browser.reads("#head h1", "Paused");
+        page
     }
 }
 

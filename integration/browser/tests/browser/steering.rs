@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use thirtyfour::Key;
 
 use crate::chromium::{Browser, until};
-use crate::stage::{Controller, Place, busy, patient};
+use crate::stage::{Controller, OpenedPage, Place, busy, patient};
 
 /// The commands in the journal with their reasons.
 fn commands(place: &Place) -> Vec<(Value, Value)> {
@@ -17,11 +17,8 @@ fn commands(place: &Place) -> Vec<(Value, Value)> {
 
 #[test]
 fn abort_by_button_with_a_reason_while_the_page_is_redrawn() {
-    let (place, envoy) = (Place::new(), busy(0));
-    let controller = Controller::run(&place, &place.write("rollout.yaml", patient(&[&envoy])), &[]);
-    let browser = Browser::new(1200, 900);
-    browser.goto(&controller.page());
-    browser.reads("#head h1", "Paused");
+    let page = OpenedPage::paused();
+    let browser = &page.browser;
     browser.click("#do-abort");
     browser.comes("#command[open]");
     assert_eq!(browser.text("#command-title"), "Abort scorer?");
@@ -30,25 +27,26 @@ fn abort_by_button_with_a_reason_while_the_page_is_redrawn() {
     browser.press("customers see <b>wrong");
     // The page is redrawn meanwhile: what is typed, and the focus, stay.
     let requests = |browser: &Browser| browser.text(".sides tbody tr");
-    let before = requests(&browser);
-    until("new figures", || requests(&browser) != before);
+    let before = requests(browser);
+    until("new figures", || requests(browser) != before);
     assert_eq!(browser.focused(), "reason");
     browser.press(" labels");
     browser.click("#go");
     browser.reads("#head h1", "Degraded");
     assert!(!browser.shows("#command"), "the dialog is closed");
     let reason = "customers see <b>wrong labels";
-    assert!(commands(&place).contains(&(json!("abort"), json!(reason))), "{:?}", commands(&place));
+    assert!(
+        commands(&page.place).contains(&(json!("abort"), json!(reason))),
+        "{:?}",
+        commands(&page.place)
+    );
     browser.reads("#rest", reason);
 }
 
 #[test]
 fn abort_by_keyboard_alone() {
-    let (place, envoy) = (Place::new(), busy(0));
-    let controller = Controller::run(&place, &place.write("rollout.yaml", patient(&[&envoy])), &[]);
-    let browser = Browser::new(1200, 900);
-    browser.goto(&controller.page());
-    browser.reads("#head h1", "Paused");
+    let page = OpenedPage::paused();
+    let browser = &page.browser;
     let tab = |browser: &Browser, to: &str| {
         for _ in 0..30 {
             if browser.focused() == to {
@@ -58,7 +56,7 @@ fn abort_by_keyboard_alone() {
         }
         panic!("{to} can't be reached by the Tab key; the focus is on \"{}\"", browser.focused());
     };
-    tab(&browser, "do-abort");
+    tab(browser, "do-abort");
     browser.press(Key::Enter + "");
     browser.comes("#command[open]");
     browser.press(Key::Escape + "");
@@ -69,21 +67,18 @@ fn abort_by_keyboard_alone() {
     assert_eq!(browser.focused(), "do-abort");
     browser.press(Key::Enter + "");
     browser.comes("#command[open]");
-    tab(&browser, "reason");
+    tab(browser, "reason");
     browser.press("by keyboard");
-    tab(&browser, "go");
+    tab(browser, "go");
     browser.press(Key::Enter + "");
     browser.reads("#head h1", "Degraded");
-    assert!(commands(&place).contains(&(json!("abort"), json!("by keyboard"))));
+    assert!(commands(&page.place).contains(&(json!("abort"), json!("by keyboard"))));
 }
 
 #[test]
 fn a_refusal_is_shown_in_the_dialog() {
-    let (place, envoy) = (Place::new(), busy(0));
-    let controller = Controller::run(&place, &place.write("rollout.yaml", patient(&[&envoy])), &[]);
-    let browser = Browser::new(1200, 900);
-    browser.goto(&controller.page());
-    browser.reads("#head h1", "Paused");
+    let page = OpenedPage::paused();
+    let browser = &page.browser;
     browser.click("#do-promote");
     browser.comes("#command[open]");
     // Meanwhile somebody else aborts.
@@ -98,11 +93,8 @@ fn a_refusal_is_shown_in_the_dialog() {
 
 #[test]
 fn promote_moves_on_a_step() {
-    let (place, envoy) = (Place::new(), busy(0));
-    let controller = Controller::run(&place, &place.write("rollout.yaml", patient(&[&envoy])), &[]);
-    let browser = Browser::new(1200, 900);
-    browser.goto(&controller.page());
-    browser.reads("#head h1", "Paused");
+    let page = OpenedPage::paused();
+    let browser = &page.browser;
     browser.click("#do-promote");
     browser.click("#go");
     browser.reads("#rest", "step 2 of 2: weight 50 %");

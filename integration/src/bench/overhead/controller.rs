@@ -2,7 +2,6 @@
 //! of a few seconds that a real controller wrote, and every command that reads it is timed.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,7 +13,8 @@ use tokio::time::{Instant, sleep};
 use crate::bench::BenchReport;
 use crate::bench::BenchTarget::{self, AtMost};
 use crate::bench::process;
-use crate::{ClientRequest, Rig, Running, TestClient, artifacts, eventually, free_port};
+use crate::bench::running_controller::RunningController;
+use crate::{Rig, Running, TestClient, artifacts, eventually};
 
 /// The observations of a day.
 const OBSERVATIONS: u64 = 86_400;
@@ -37,10 +37,9 @@ analysis:
     - {name: latency, kind: latency, quantiles: {p50: 1.1, p95: 1.2, p99: 1.5}}
 ";
 
-/// A rollout's file and journal, and where its controller listens.
+/// A rollout's file and journal, and its Envoy.
 struct GrownRollout {
     envoy: String,
-    at: SocketAddr,
     folder: TempDir,
 }
 
@@ -57,12 +56,12 @@ pub(super) async fn measure(report: &mut BenchReport) {
         (Measured::default(), Vec::new(), Measured::default());
     for _ in 0..REPEATS {
         let start = Instant::now();
-        let mut controller = rollout.controller("1s");
-        rollout.answers().await;
-        restarts.add(start.elapsed(), process::peak_bytes(pid(&controller)).unwrap_or(0));
-        answers.extend(rollout.api().await);
-        commands.take(rollout.canaryctl(&["get", "rollout", "demo", "-o", "json"])).await;
-        controller.kill().await.expect("the controller ends");
+        let controller = rollout.controller("1s");
+        eventually("the controller answers", || controller.status(), Option::is_some).await;
+        restarts.add(start.elapsed(), process::peak_bytes(controller.pid()).unwrap_or(0));
+        answers.extend(api(&controller).await);
+        commands.take(controller.canaryctl(&["get", "rollout", "demo", "-o", "json"])).await;
+        controller.end().await;
     }
     restarts.tell("restart from a day's journal", Some(AtMost(1_000.0)), None, report);
     let target = Some(AtMost(10.0));
@@ -78,7 +77,7 @@ pub(super) async fn measure(report: &mut BenchReport) {
     for (name, arguments, memory) in readers {
         let mut measured = Measured::default();
         for _ in 0..REPEATS {
-            measured.take(rollout.canaryctl(&arguments)).await;
+            measured.take(reader(&arguments)).await;
         }
         measured.tell(&format!("{name} of a day"), Some(AtMost(1_000.0)), memory, report);
     }
@@ -129,7 +128,7 @@ impl Measured {
 impl GrownRollout {
     fn new(rig: &Running) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let rollout = Self { envoy: rig.admin().address().to_string(), at: free_port(), folder };
+        let rollout = Self { envoy: rig.admin().address().to_string(), folder };
         fs::write(rollout.file(), ROLLOUT).expect("the rollout file can be written");
         rollout
     }
@@ -142,64 +141,41 @@ impl GrownRollout {
         self.folder.path().join("demo.jsonl")
     }
 
-    /// A command that asks the controller, not the Envoys.
-    fn canaryctl(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(artifacts::canaryctl());
-        command.args(arguments).env_remove("CANARYCTL_ENVOYS").kill_on_drop(true);
-        command.env("CANARYCTL_CONTROLLER", format!("http://{}", self.at));
-        command
-    }
-
-    /// The controller, which dies with this process.
-    fn controller(&self, tick: &str) -> Child {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(artifacts::canaryctl());
-        command.arg("run").arg(self.file()).arg("--journal").arg(self.journal());
-        command.args(["--listen", &self.at.to_string(), "--tick", tick]);
-        command.env("CANARYCTL_ENVOYS", &self.envoy).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().expect("the controller starts")
-    }
-
-    /// The controller answers only those who call it by its own name.
-    fn question(&self) -> ClientRequest {
-        ClientRequest::get("/api/v1/rollouts/demo").authority(&self.at.to_string())
-    }
-
-    /// Waits until the controller answers for the rollout.
-    async fn answers(&self) {
-        let ask = async || {
-            let mut client = TestClient::new(self.at);
-            client.send(self.question()).await.map(|answer| answer.status)
-        };
-        let answers = |status: &Result<_, _>| *status == Ok(200);
-        let _it_does = eventually("the controller answers", ask, answers).await;
-    }
-
-    /// Milliseconds until each of the API's answers.
-    async fn api(&self) -> Vec<f64> {
-        let mut client = TestClient::new(self.at);
-        let mut milliseconds = Vec::new();
-        for _ in 0..API_REPEATS {
-            let start = Instant::now();
-            let answer = client.send(self.question()).await;
-            assert!(answer.is_ok_and(|answer| answer.status == 200), "the API answers");
-            milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
-        }
-        milliseconds
+    fn controller(&self, tick: &str) -> RunningController {
+        RunningController::start(&self.file(), &self.journal(), &self.envoy, &["--tick", tick])
     }
 
     /// The journal of a few seconds under load.
     async fn recorded(&self, rig: &Running) -> String {
         let load = rig.load(100_000).rate(500.0).spawn();
-        let mut controller = self.controller("100ms");
+        let controller = self.controller("100ms");
         let read = async || fs::read_to_string(self.journal()).unwrap_or_default();
         let enough = |journal: &String| template(journal).2.len() >= TEMPLATE;
         let journal = eventually("enough observations", read, enough).await;
-        controller.kill().await.expect("the controller ends");
+        controller.end().await;
         load.stop().await;
         journal
     }
+}
+
+/// Milliseconds until each of the API's answers, on one connection.
+async fn api(controller: &RunningController) -> Vec<f64> {
+    let mut client = TestClient::new(controller.at());
+    let mut milliseconds = Vec::new();
+    for _ in 0..API_REPEATS {
+        let start = Instant::now();
+        let answer = client.send(controller.question()).await;
+        assert!(answer.is_ok_and(|answer| answer.status == 200), "the API answers");
+        milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    milliseconds
+}
+
+/// A command that reads files alone.
+fn reader(arguments: &[&str]) -> Command {
+    let mut command = Command::new(artifacts::canaryctl());
+    command.args(arguments).env_remove("CANARYCTL_ENVOYS").kill_on_drop(true);
+    command
 }
 
 fn text(path: &Path) -> String {
