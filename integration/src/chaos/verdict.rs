@@ -14,7 +14,7 @@ use super::report::{ChaosCheck, ChaosReport, kinds};
 use super::stage::{ChaosStage, OUTCOME_AGE};
 use super::timeline::{ChaosTimeline, Span};
 use super::upstreams::UpstreamNote;
-use super::watchers::WatchedEnvoy;
+use super::watchers::EnvoyRecord;
 use crate::wait_limit;
 
 /// How long counters and runtime may take to come to rest after the traffic.
@@ -28,7 +28,7 @@ pub(super) struct ChaosEvidence {
     requests: Vec<ChaosRequest>,
     notes: HashMap<u64, UpstreamNote>,
     timeline: ChaosTimeline,
-    watched: WatchedEnvoy,
+    watched: EnvoyRecord,
     state: PathBuf,
     history: JournalHistory,
     own_ends: Vec<String>,

@@ -47,7 +47,7 @@ fn update(percent: u32, label: &str) -> String {
 
 /// What the watchers have seen.
 #[derive(Debug, Default)]
-pub(super) struct WatchedEnvoy {
+pub(super) struct EnvoyRecord {
     /// All readings of the counters, in order of time.
     pub(super) readings: Vec<CounterReading>,
     /// What the runtime showed of the controller's rollout, with the time in UTC.
@@ -59,7 +59,7 @@ pub(super) struct WatchedEnvoy {
 pub(super) struct EnvoyWatcher {
     admin: EnvoyAdmin,
     start: Instant,
-    watched: Arc<Mutex<WatchedEnvoy>>,
+    watched: Arc<Mutex<EnvoyRecord>>,
 }
 
 impl EnvoyWatcher {
@@ -96,7 +96,7 @@ impl EnvoyWatcher {
     }
 
     /// Everything that was read so far.
-    pub(super) fn take(&self) -> WatchedEnvoy {
+    pub(super) fn take(&self) -> EnvoyRecord {
         let mut watched = std::mem::take(&mut *self.lock());
         watched.readings.sort_by(|one, other| one.span.begin.total_cmp(&other.span.begin));
         watched
@@ -107,7 +107,7 @@ impl EnvoyWatcher {
         answer.ok().and_then(|(_, body)| serde_json::from_slice(&body).ok())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, WatchedEnvoy> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, EnvoyRecord> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
