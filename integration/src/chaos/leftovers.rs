@@ -49,17 +49,22 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_process_and_a_file_that_stay_are_found() {
+    #[tokio::test]
+    async fn a_process_and_a_file_that_stay_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let paths = [folder.path().to_owned()];
         assert!(processes(&paths).is_empty());
         let mut child = Command::new("sleep").arg("60").current_dir(folder.path()).spawn().unwrap();
-        let found = processes(&paths);
+        // Its command line comes a moment after the process.
+        let found = async || processes(&paths);
+        crate::eventually(
+            "the process",
+            found,
+            |found| matches!(&found[..], [only] if only.contains("sleep 60")),
+        )
+        .await;
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("sleep 60"), "{found:?}");
         assert!(processes(&paths).is_empty());
         for (name, text) in
             [("demo.jsonl", "{}"), ("demo.jsonl.lock", ""), ("demo.jsonl.new", "{}")]
