@@ -13,9 +13,12 @@ use super::clients::{AnswerEnd, ChaosRequest, ChaosRollout};
 use super::timeline::Span;
 use super::upstreams::UpstreamNote;
 
-/// How close to the age `outcome_age` a request's fate is uncertain, in seconds: a tick of the filter, and
-/// a busy machine.
-const CLOSE: f64 = 0.75;
+/// A request this much younger than `outcome_age`, in seconds, is younger for the filter as well, whose clock
+/// starts later than the client's.
+const YOUNGER: f64 = 0.1;
+/// How late the filter may look at a request, in seconds: a slot and a tick of a quarter of a second each, and
+/// a second for a busy machine.
+const LATE: f64 = 1.5;
 
 /// The filter's counters at one moment.
 #[derive(Clone, Debug)]
@@ -200,12 +203,8 @@ impl LifeLog<'_> {
             return Fate::Uncertain;
         }
         let by_then = |moment: f64| {
-            let age = moment - request.begun;
-            if (age - self.outcome_age).abs() < CLOSE {
-                Fate::Uncertain
-            } else {
-                is(age < self.outcome_age)
-            }
+            let older = moment - request.begun - self.outcome_age;
+            if (-YOUNGER..LATE).contains(&older) { Fate::Uncertain } else { is(older < 0.0) }
         };
         match metric {
             ComparedMetric::Total | ComparedMetric::Examined => Fate::In,

@@ -119,10 +119,10 @@ fn deed(id: u64, stream: bool, broken: Option<UpstreamBreak>) -> UpstreamDeed {
     }
 }
 
-/// A stream of tokens: most take a few hundred milliseconds, some three seconds.
+/// A stream of tokens: most take a few hundred milliseconds, some four seconds.
 fn events(id: u64, deed: UpstreamDeed) -> RawAnswer {
     let long = id % 23 == 5;
-    let (tokens, gap) = if long { (30, 100) } else { (3 + id % 10, 20 + id % 30) };
+    let (tokens, gap) = if long { (30, 140) } else { (3 + id % 10, 20 + id % 30) };
     let tokens = usize::try_from(tokens).expect("a few tokens");
     let token = "data: {\"choices\": [{\"delta\": {\"content\": \"x\"}}]}\n\n";
     let answer = RawAnswer::events(&vec![token; tokens], Duration::from_millis(gap));

@@ -170,7 +170,8 @@ fn failures_after_the_age_are_not_judged() {
     };
     assert_eq!(allowed(0.5), [false, true]);
     assert_eq!(allowed(2.1), [true, true]);
-    assert_eq!(allowed(3.0), [true, false]);
+    assert_eq!(allowed(3.4), [true, true], "looked at late");
+    assert_eq!(allowed(3.6), [true, false]);
 }
 
 /// An answer that came about when the request was examined may be judged or not, but the request is in one
