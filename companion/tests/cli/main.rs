@@ -20,6 +20,7 @@ mod files;
 mod get;
 mod hints;
 mod list;
+mod proxy;
 mod readme;
 mod registry;
 mod render;

@@ -8,6 +8,7 @@ mod handover;
 mod kills;
 mod load;
 mod mlflow;
+mod proxies;
 mod registry;
 mod releases;
 
