@@ -8,6 +8,7 @@ mod overhead;
 mod process;
 mod report;
 mod running_controller;
+mod soak;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ const BENCHES: &[Bench] = &[
     ("blast", |run| blast::run(run.quick)),
     ("judge", |run| judge::run(run.quick)),
     ("fleet", |run| fleet::run(run.quick)),
+    ("soak", soak::run),
 ];
 
 /// How a benchmark runs.
@@ -33,6 +35,8 @@ struct BenchRun {
     against: Option<PathBuf>,
     /// The only parts to run; all if there are none.
     only: Vec<String>,
+    /// How many minutes it runs, if not as long as it does by itself.
+    minutes: Option<u32>,
 }
 
 impl BenchRun {
@@ -58,7 +62,9 @@ pub fn main(arguments: &[String]) -> ExitCode {
             let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
             eprintln!("bench: {problem}");
             eprintln!("usage: ./scripts/bench {} [--quick] [--json FILE]", names.join("|"));
-            eprintln!("       overhead also takes [--against FILE.wasm] [--only PART,…]");
+            eprintln!(
+                "       overhead also takes [--against FILE.wasm] [--only PART,…], soak [--minutes M]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -88,6 +94,7 @@ fn options(arguments: &[String]) -> Result<BenchOptions, String> {
                 let parts = arguments.next().ok_or("--only needs the names of parts")?;
                 run.only.extend(parts.split(',').map(str::to_owned));
             }
+            "--minutes" => run.minutes = Some(minutes(arguments.next())?),
             flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
             name if bench.is_some() => {
                 return Err(format!("one benchmark at a time, not {name} too"));
@@ -102,11 +109,21 @@ fn options(arguments: &[String]) -> Result<BenchOptions, String> {
     if name != "overhead" && (run.against.is_some() || !run.only.is_empty()) {
         return Err(format!("{name} has no --against and no --only"));
     }
+    if name != "soak" && run.minutes.is_some() {
+        return Err(format!("{name} has no --minutes"));
+    }
     if let Some(part) = run.only.iter().find(|part| !overhead::PARTS.contains(&part.as_str())) {
         let parts = overhead::PARTS.join(", ");
         return Err(format!("--only {part}: there is no such part; the parts are {parts}"));
     }
     Ok(BenchOptions { bench, run, json })
+}
+
+/// At most a day, and enough for a table.
+fn minutes(text: Option<&String>) -> Result<u32, String> {
+    let read =
+        text.and_then(|text| text.parse().ok()).filter(|minutes| (2..=1_440).contains(minutes));
+    read.ok_or_else(|| "--minutes needs a whole number from 2 to 1440".to_owned())
 }
 
 /// A module that exists: found out before the run, not after half of it.
@@ -148,6 +165,7 @@ mod tests {
         let options = parse("overhead --only plain,effect").unwrap();
         assert!(options.run.wants("effect") && !options.run.wants("big"));
         assert!(parse("judge").is_ok());
+        assert_eq!(parse("soak --minutes 30").unwrap().run.minutes, Some(30));
     }
 
     #[test]
@@ -160,6 +178,9 @@ mod tests {
             ("blast --json", "--json needs a file"),
             ("overhead --against", "--against needs a module, FILE.wasm"),
             ("overhead --against Cargo.toml", "--against Cargo.toml: not a Wasm module"),
+            ("soak --minutes 0", "--minutes needs a whole number from 2 to 1440"),
+            ("soak --minutes", "--minutes needs a whole number from 2 to 1440"),
+            ("fleet --minutes 5", "fleet has no --minutes"),
             ("judge --only plain", "judge has no --against and no --only"),
             (
                 "overhead --only tea",

@@ -25,6 +25,11 @@ pub(super) fn peak_bytes(pid: u32) -> Option<u64> {
     memory(pid, "VmHWM:")
 }
 
+/// How many files, sockets and pipes a process has open.
+pub(super) fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs").count()
+}
+
 fn memory(pid: u32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
