@@ -78,7 +78,7 @@ impl Variable {
     }
 
     /// What must not be shown of it: the password, and the name with it as it is sent.
-    fn secrets(&self) -> Vec<String> {
+    fn hidden_texts(&self) -> Vec<String> {
         let rest = self.value.split_once("://").map_or(self.value.as_str(), |(_, rest)| rest);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let Some((user_info, _)) = authority.rsplit_once('@') else { return Vec::new() };
@@ -94,15 +94,15 @@ impl Variable {
             Some((_, password)) => password,
             None => pair,
         });
-        let mut secrets: Vec<String> = [Some(user_info), Some(password), encoded, decoded]
+        let mut hidden: Vec<String> = [Some(user_info), Some(password), encoded, decoded]
             .into_iter()
             .flatten()
             .filter(|secret| secret.len() >= SHORTEST)
             .map(str::to_owned)
             .collect();
         // A secret that contains another is taken out first.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets
+        hidden.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        hidden
     }
 }
 
@@ -135,8 +135,9 @@ impl Proxies {
     }
 
     fn redact(&self, text: &str) -> String {
-        let secrets = [&self.http, &self.https, &self.all].into_iter().flat_map(Variable::secrets);
-        secrets.fold(text.to_owned(), |text, secret| text.replace(&secret, HIDDEN))
+        let hidden =
+            [&self.http, &self.https, &self.all].into_iter().flat_map(Variable::hidden_texts);
+        hidden.fold(text.to_owned(), |text, secret| text.replace(&secret, HIDDEN))
     }
 }
 
