@@ -138,7 +138,7 @@ fn module(file: &str) -> Result<PathBuf, String> {
 }
 
 /// A file in a directory that exists: found out before the run, not after it.
-fn writable(file: &str) -> Result<PathBuf, String> {
+pub(crate) fn writable(file: &str) -> Result<PathBuf, String> {
     let file = PathBuf::from(file);
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));

@@ -18,6 +18,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod bench;
+pub mod chaos;
 mod harness;
 
 pub use harness::admin::{AdminAddress, EnvoyAdmin};

@@ -9,6 +9,7 @@ mod bootstrap;
 mod broken;
 mod canaryctl;
 mod chain;
+mod chaos;
 mod clients;
 mod code_details;
 mod compose;

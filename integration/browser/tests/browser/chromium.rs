@@ -57,6 +57,32 @@ fn program(variable: &str, name: &str) -> PathBuf {
     places.find(|place| place.is_file()).unwrap_or_else(|| panic!("no {name} in PATH; {INSTALL}"))
 }
 
+/// A running chromedriver and its port. It takes a free port of IPv4 and then the same one of IPv6, and ends if that one is
+/// taken, so it gets several tries.
+fn start_chromedriver() -> (Child, u16) {
+    let mut said = Vec::new();
+    for _ in 0..5 {
+        let mut chromedriver = Command::new(program("CHROMEDRIVER", "chromedriver"))
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(chromedriver.stdout.take().unwrap()).lines();
+        for line in lines.by_ref().map_while(Result::ok) {
+            let port = line.split_once("successfully on port ");
+            if let Some(Ok(port)) = port.map(|(_, port)| port.trim_end_matches('.').parse()) {
+                std::thread::spawn(move || lines.for_each(drop));
+                return (chromedriver, port);
+            }
+            said.push(line);
+        }
+        // It has closed its output, so it ends.
+        let _ = chromedriver.wait();
+    }
+    panic!("chromedriver didn't start; {INSTALL}; it said: {said:#?}")
+}
+
 impl Browser {
     /// A browser with a window of a size.
     pub(crate) fn new(width: u32, height: u32) -> Self {
@@ -66,20 +92,8 @@ impl Browser {
     /// The same with more of Chromium's options.
     pub(crate) fn with(width: u32, height: u32, options: &[&str]) -> Self {
         let chromium = program("CHROMIUM", "chromium");
-        let mut chromedriver = Command::new(program("CHROMEDRIVER", "chromedriver"))
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(chromedriver.stdout.take().unwrap()).lines();
-        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let (_, port) = line.split_once("successfully on port ")?;
-            port.trim_end_matches('.').parse::<u16>().ok()
-        });
-        std::thread::spawn(move || lines.for_each(drop));
+        let (chromedriver, port) = start_chromedriver();
         let mut browser = Self { chromedriver, driver: None };
-        let port = port.unwrap_or_else(|| panic!("chromedriver didn't start; {INSTALL}"));
         let mut capabilities = DesiredCapabilities::chrome();
         capabilities.set_binary(chromium.to_str().unwrap()).unwrap();
         let size = format!("--window-size={width},{height}");
