@@ -5,7 +5,7 @@ use crate::control::Control;
 use crate::guard::{Guard, GuardEvent};
 use crate::host::Host;
 use crate::outcome::Outcome;
-use crate::shared::SharedRecord;
+use crate::shared::{LastWrite, SharedRecord};
 use canary_model::config::Rollout;
 use canary_model::weight::Weight;
 
@@ -16,6 +16,8 @@ const MAX_PENDING: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct GuardHandle {
     score: SharedRecord<Guard>,
+    /// The score as this worker wrote it last.
+    last: LastWrite<Guard>,
     recent: SharedRecord<RecentFailures>,
     /// Events that are not in the shared score yet, in order.
     pending: Vec<GuardEvent>,
@@ -29,6 +31,7 @@ impl GuardHandle {
     pub(crate) fn new(rollout: &Rollout, control: &Control, host: &impl Host) -> Self {
         let handle = Self {
             score: Guard::record(&rollout.name),
+            last: LastWrite::default(),
             recent: RecentFailures::record(&rollout.name),
             pending: Vec::new(),
             stable_successes: 0,
@@ -99,7 +102,8 @@ impl GuardHandle {
         }
         let epoch = control.epoch_generation();
         let pending = &self.pending;
-        let stored = self.score.update(host, |score| score.observe(epoch, weight, pending));
+        let observe = |score: &mut Guard| score.observe(epoch, weight, pending);
+        let stored = self.score.update_own(host, &mut self.last, observe);
         let Some((_, trips)) = stored else {
             return false;
         };

@@ -13,7 +13,8 @@ pub trait Host {
     fn shared(&self, key: &str) -> Option<(Vec<u8>, u32)>;
 
     /// Writes a shared value: over the value that carried `mark`, or over any value if `mark` is
-    /// `None`. `false` means that another worker was faster.
+    /// `None`. `false` means that another worker was faster. The value then carries a mark that is higher
+    /// than that of each earlier write in the process, of any key: Envoy counts them.
     fn set_shared(&self, key: &str, value: &[u8], mark: Option<u32>) -> bool;
 
     /// An attribute of any of this VM's streams, by the host's number for it; `None` if the stream is

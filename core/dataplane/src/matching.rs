@@ -1,6 +1,6 @@
 //! Which requests a rollout takes: by authority, path prefix, headers and a value in the body.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use canary_model::matching::{HeaderCondition, HeaderMatch, JsonMatch, Match, host_of};
 
@@ -8,17 +8,28 @@ use crate::assign::Headers;
 use crate::request_body::{BodyValue, RequestBody};
 
 /// What of a request the rollouts look at, asked for when the first one does and only once: each
-/// answer costs a call into Envoy.
+/// answer costs a call into Envoy, and many rollouts may look at the same header.
 pub struct RequestTarget<'a, H> {
     request: &'a H,
     host: OnceCell<Option<Vec<u8>>>,
     path: OnceCell<Option<Vec<u8>>>,
+    headers: RefCell<Vec<KnownHeader>>,
+}
+
+/// A header that a rollout has looked at.
+struct KnownHeader {
+    name: String,
+    /// The first line; `None` if there is none.
+    first: Option<Vec<u8>>,
+    /// All lines, if they have been read.
+    all: Option<Vec<Vec<u8>>>,
 }
 
 impl<'a, H: Headers> RequestTarget<'a, H> {
     /// The host and path of this request, read when they are first needed.
     pub fn new(request: &'a H) -> Self {
-        Self { request, host: OnceCell::new(), path: OnceCell::new() }
+        let headers = RefCell::default();
+        Self { request, host: OnceCell::new(), path: OnceCell::new(), headers }
     }
 
     /// The host in lower case, without its port and a trailing dot.
@@ -42,6 +53,21 @@ impl<'a, H: Headers> RequestTarget<'a, H> {
         };
         self.path.get_or_init(read).as_deref()
     }
+
+    /// Whether a line of a header fits. All lines are read only if the first, which is cheap to read and
+    /// mostly the only one, doesn't.
+    fn has_line(&self, name: &str, fits: impl Fn(&Vec<u8>) -> bool) -> bool {
+        let mut headers = self.headers.borrow_mut();
+        let place = headers.iter().position(|known| known.name == name).unwrap_or_else(|| {
+            let first = self.request.get(name);
+            headers.push(KnownHeader { name: name.to_owned(), first, all: None });
+            headers.len() - 1
+        });
+        let Some(KnownHeader { first: Some(first), all, .. }) = headers.get_mut(place) else {
+            return false;
+        };
+        fits(first) || all.get_or_insert_with(|| self.request.get_all(name)).iter().any(fits)
+    }
 }
 
 /// Whether a request belongs to the rollout with this `match`; `None` if that depends on bytes of the
@@ -61,25 +87,20 @@ pub fn matches<H: Headers>(
     };
     let head = (wanted.authorities.is_empty() || host())
         && (wanted.path_prefixes.is_empty() || path())
-        && wanted.headers.iter().all(|header| has_header(header, target.request));
+        && wanted.headers.iter().all(|header| has_header(header, target));
     match &wanted.request_json {
         Some(json) if head => body_matches(json, body),
         Some(_) | None => Some(head),
     }
 }
 
-/// Whether one of a header's lines is as it should be. All lines are read only if the first, which is
-/// cheap to read and mostly the only one, isn't.
-fn has_header(wanted: &HeaderMatch, request: &impl Headers) -> bool {
-    let fits = |line: &Vec<u8>| match &wanted.value {
+/// Whether one of a header's lines is as it should be.
+fn has_header<H: Headers>(wanted: &HeaderMatch, target: &RequestTarget<'_, H>) -> bool {
+    target.has_line(&wanted.name, |line| match &wanted.value {
         HeaderCondition::OneOf(values) => values.iter().any(|value| value.as_bytes() == line),
         HeaderCondition::Prefix(prefix) => line.starts_with(prefix.as_bytes()),
         HeaderCondition::Present => true,
-    };
-    let Some(first) = request.get(&wanted.name) else {
-        return false;
-    };
-    fits(&first) || request.get_all(&wanted.name).iter().any(fits)
+    })
 }
 
 fn body_matches(wanted: &JsonMatch, body: &RequestBody) -> Option<bool> {
@@ -268,6 +289,20 @@ mod tests {
         let request = Request(Some("a"), None, RefCell::default());
         assert!(!belongs(&wanted, &RequestTarget::new(&request)));
         assert_eq!(*request.2.borrow(), ["one", "other", "other"]);
+    }
+
+    #[test]
+    fn rollouts_that_look_at_the_same_header_ask_for_it_once() {
+        let request = Request(Some("model-32"), None, RefCell::default());
+        let target = RequestTarget::new(&request);
+        let wants = |name: &str, number: usize| {
+            let model = HeaderCondition::OneOf(vec![format!("model-{number}")]);
+            belongs(&Match { headers: vec![header(name, model)], ..Match::default() }, &target)
+        };
+        assert_eq!((1..=32).position(|number| wants("model", number)), Some(31));
+        assert_eq!(*request.2.borrow(), ["model", "model"], "its first line, then all lines");
+        assert!(wants("tenant", 32) && wants("model", 32));
+        assert_eq!(*request.2.borrow(), ["model", "model", "tenant"]);
     }
 
     /// A request is held for its body only if everything else matches.

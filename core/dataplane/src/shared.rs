@@ -23,6 +23,46 @@ pub struct SharedRecord<T> {
     record: PhantomData<T>,
 }
 
+/// What one worker remembers of a record that it writes often, so that it needn't read what it wrote
+/// itself.
+///
+/// A write doesn't return its mark, but the host numbers its writes one after the other. So a write over
+/// the mark `m` gets `m + 1` if the process wrote no shared data since `m`, and a higher mark otherwise.
+/// Therefore a record that carries `m + 1` is what this worker wrote: a compare-and-set with that mark
+/// proves it, and fails if anything else was written. (Marks come again after four thousand million
+/// writes, as for any compare-and-set.)
+#[derive(Debug)]
+pub(crate) struct LastWrite<T> {
+    /// What this worker wrote, and the mark that the record then carries if nothing else was written.
+    written: Option<(T, u32)>,
+    /// Whether the record was found as this worker had left it the last time. If other workers write it
+    /// as often, a guess mostly fails and costs a call, so the next one waits until one would have held.
+    alone: bool,
+}
+
+impl<T> Default for LastWrite<T> {
+    fn default() -> Self {
+        Self { written: None, alone: false }
+    }
+}
+
+/// The mark that a record has after a write over the mark `over`, if nothing else was written.
+fn next_mark(over: u32) -> Option<u32> {
+    // No write has the mark 0, which means any value.
+    over.checked_add(1)
+}
+
+/// A record after a change.
+struct Changed<T, R> {
+    value: T,
+    /// What the change returned.
+    answer: R,
+    /// The mark that was read.
+    found: u32,
+    /// The mark that goes with the value, if nothing else was written.
+    mark: Option<u32>,
+}
+
 /// Why a shared record can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordError {
@@ -103,12 +143,53 @@ impl<T: Serialize + DeserializeOwned> SharedRecord<T> {
     where
         T: Clone + PartialEq,
     {
-        for _ in 0..TRIES {
-            let (before, mark) = self.read_marked(host).ok()?;
+        self.read_and_change(host, &mut change).map(|changed| (changed.value, changed.answer))
+    }
+
+    /// Changes the record like [`update`](Self::update), with the same guarantee, but doesn't read it if
+    /// this worker was the last one that wrote.
+    pub(crate) fn update_own<R>(
+        &self,
+        host: &impl Host,
+        last: &mut LastWrite<T>,
+        mut change: impl FnMut(&mut T) -> R,
+    ) -> Option<(T, R)>
+    where
+        T: Clone + PartialEq,
+    {
+        let written = last.written.take();
+        if let Some((before, mark)) = written.as_ref().filter(|_| last.alone) {
             let mut after = before.clone();
             let answer = change(&mut after);
-            if after == before || self.replace(host, &after, Some(mark)) {
+            if after != *before && self.replace(host, &after, Some(*mark)) {
+                last.written = next_mark(*mark).map(|mark| (after.clone(), mark));
                 return Some((after, answer));
+            }
+        }
+        let Changed { value, answer, found, mark } = self.read_and_change(host, &mut change)?;
+        last.alone = written.is_some_and(|(_, mark)| mark == found);
+        last.written = mark.map(|mark| (value.clone(), mark));
+        Some((value, answer))
+    }
+
+    /// Reads the record, changes it, and writes it if that made a difference.
+    fn read_and_change<R>(
+        &self,
+        host: &impl Host,
+        change: &mut impl FnMut(&mut T) -> R,
+    ) -> Option<Changed<T, R>>
+    where
+        T: Clone + PartialEq,
+    {
+        for _ in 0..TRIES {
+            let (before, found) = self.read_marked(host).ok()?;
+            let mut value = before.clone();
+            let answer = change(&mut value);
+            if value == before {
+                return Some(Changed { value, answer, found, mark: Some(found) });
+            }
+            if self.replace(host, &value, Some(found)) {
+                return Some(Changed { value, answer, found, mark: next_mark(found) });
             }
         }
         None
@@ -116,24 +197,4 @@ impl<T: Serialize + DeserializeOwned> SharedRecord<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::simulation::Process;
-
-    #[test]
-    fn a_record_is_decoded_once_a_mark() {
-        let process = Process::default();
-        let record = SharedRecord::<u32>::new("test", "demo");
-        assert_eq!(record.read_unless(None, &process), Err(RecordError::Missing));
-        assert!(record.replace(&process, &7, None));
-        let (value, mark) = record.read_unless(None, &process).unwrap().unwrap();
-        assert_eq!(value, 7);
-        assert_eq!(record.read_unless(Some(mark), &process), Ok(None));
-        assert!(record.replace(&process, &8, Some(mark)));
-        let (value, newer) = record.read_unless(Some(mark), &process).unwrap().unwrap();
-        assert_eq!(value, 8);
-        // A record that is gone isn't what it was.
-        process.forget(record.key());
-        assert_eq!(record.read_unless(Some(newer), &process), Err(RecordError::Missing));
-    }
-}
+mod tests;

@@ -22,6 +22,10 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) struct Process {
     pub(crate) now_ns: Cell<u64>,
     shared: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    /// The mark of the last write of any record: Envoy numbers them all in one order.
+    mark: Cell<u32>,
+    /// How often a record was read, and how often a write was tried.
+    pub(crate) shared_calls: Cell<(u32, u32)>,
     metrics: RefCell<Vec<(HostMetricKind, String)>>,
     values: RefCell<BTreeMap<String, u64>>,
     log: RefCell<Vec<Message>>,
@@ -102,10 +106,14 @@ impl Host for Process {
     }
 
     fn shared(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        let (reads, writes) = self.shared_calls.get();
+        self.shared_calls.set((reads + 1, writes));
         self.shared.borrow().get(key).cloned()
     }
 
     fn set_shared(&self, key: &str, value: &[u8], mark: Option<u32>) -> bool {
+        let (reads, writes) = self.shared_calls.get();
+        self.shared_calls.set((reads, writes + 1));
         let other = self.interleaved.borrow_mut().pop();
         if let Some(other) = other {
             other();
@@ -119,7 +127,8 @@ impl Host for Process {
         if mark.is_some() && mark != held {
             return false;
         }
-        shared.insert(key.to_owned(), (value.to_vec(), held.unwrap_or(0) + 1));
+        self.mark.set(self.mark.get() + 1);
+        shared.insert(key.to_owned(), (value.to_vec(), self.mark.get()));
         true
     }
 

@@ -1,6 +1,7 @@
 //! The confirmed canary: what all workers share is read when a request is about to go to the canary,
 //! at no other, and so a rollback holds on all workers from the moment it's written.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use canary_integration::{
@@ -71,8 +72,10 @@ async fn dear_calls_stay_within_their_budget() {
         // The two internal headers, the content type; the status; how the response ended.
         ("stable, random roll", Rig::new(), 5),
         ("stable, by header", Rig::new().affinity(by_user), 6),
-        // Besides, the shared record, the guard's score and who answered.
+        // Besides, the shared record, the guard's score and who answered; not the version's header.
         ("canary, random roll", Rig::new().weight(100.0), 7),
+        // The guard's score is as the only worker left it.
+        ("canary, one worker", Rig::new().workers(1).weight(100.0), 6),
     ] {
         let rig = rig.start().await;
         let load =
@@ -85,6 +88,52 @@ async fn dear_calls_stay_within_their_budget() {
         let dear = dear.filter(|call| DEAR.contains(&call.as_str())).count();
         // Where the other worker was faster the guard's score is read once more.
         assert!(dear <= most * 40 + 4, "{name}: {dear} for 40 requests");
+    }
+}
+
+/// The calls that a callback of this name makes most often.
+fn usual_calls(callbacks: &[Callback], name: &str) -> Vec<String> {
+    let mut counts: BTreeMap<&[String], usize> = BTreeMap::new();
+    for callback in callbacks.iter().filter(|callback| callback.name == name) {
+        *counts.entry(&callback.calls).or_default() += 1;
+    }
+    let usual = counts.into_iter().max_by_key(|(_, count)| *count);
+    usual.map(|(calls, _)| calls.to_vec()).unwrap_or_default()
+}
+
+/// Every call of a plain GET. Each costs what docs/BENCHMARKS.md says, so a new one is a decision.
+#[tokio::test]
+async fn a_request_makes_these_calls_and_no_other() {
+    const GET: &str = "proxy_get_header_map_value";
+    const SET: &str = "proxy_replace_header_map_value";
+    let to_stable = [
+        ("proxy_on_request_headers", vec!["clock_time_get", GET, GET, GET]),
+        ("proxy_on_response_headers", vec![GET, SET]),
+        ("proxy_on_delete", vec!["proxy_get_property", "clock_time_get"]),
+    ];
+    let to_canary = [
+        (
+            "proxy_on_request_headers",
+            vec![
+                "clock_time_get",
+                "proxy_get_shared_data",
+                GET,
+                GET,
+                SET,
+                SET,
+                "proxy_call_foreign_function",
+            ],
+        ),
+        ("proxy_on_response_headers", vec![GET, "proxy_get_property", SET]),
+        ("proxy_on_delete", vec!["proxy_get_property", "clock_time_get", "proxy_set_shared_data"]),
+    ];
+    for (weight, expected) in [(0.0, to_stable), (100.0, to_canary)] {
+        let rig = Rig::new().workers(1).weight(weight).start().await;
+        let (tally, callbacks) = rig.traced(async { rig.load(40).await }).await;
+        assert_eq!(tally.with_status(200), 40);
+        for (name, calls) in expected {
+            assert_eq!(usual_calls(&callbacks, name), calls, "{name} at {weight} %");
+        }
     }
 }
 

@@ -67,6 +67,27 @@ fn contention_loses_no_event() {
     assert_eq!(record().read(process).unwrap().counts(Role::Canary).total, 200);
 }
 
+/// A request to the canary reads the record that confirms it, and nothing else that is shared: the
+/// guard's score is as the worker left it.
+#[test]
+fn a_canary_request_reads_one_record_if_no_other_worker_writes() {
+    let process = Process::default();
+    let mut worker = SimulatedWorker::start(&process, &plain(), 1);
+    worker.poll(&[("weight", "100")]);
+    let mut calls = |status| {
+        process.shared_calls.set((0, 0));
+        let (request, role) = worker.begin(&[]);
+        assert_eq!(role, "canary");
+        worker.end(request, status);
+        process.shared_calls.get()
+    };
+    // It has to find once that the score is as it left it. The poll wrote in between.
+    assert_eq!([calls("200"), calls("200"), calls("200")], [(2, 1); 3]);
+    for status in ["200", "503", "200"] {
+        assert_eq!(calls(status), (1, 1), "{status}");
+    }
+}
+
 #[test]
 fn a_client_that_two_workers_see_failing_counts_as_failed_once() {
     let process: &'static Process = Box::leak(Box::default());

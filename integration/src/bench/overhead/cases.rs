@@ -156,14 +156,29 @@ fn plain(modules: &Modules, quick: bool) -> OverheadCase {
 /// Requests to stable and to the canary.
 fn weights(modules: &Modules) -> OverheadCase {
     let (none, all) = ("weight 0", "weight 100");
-    let variants = vec![
+    let mut variants = vec![
         native(&[SMALL]),
         one(modules.headers(none, rollout(0.0)), SMALL),
         one(modules.headers(OURS, rollout(5.0)), SMALL),
         one(modules.headers(all, rollout(100.0)), SMALL),
     ];
     let target = Some(AtMost(2.0));
-    let figures = vec![above("canary above stable", (all, SMALL), (none, SMALL), target)];
+    let mut figures = vec![above("canary above stable", (all, SMALL), (none, SMALL), target)];
+    if let Some((module, _)) = &modules.against {
+        let (none_before, all_before) = ("--against, weight 0", "--against, weight 100");
+        let before =
+            |name, percent| one(OverheadVariant::ours(name, module, rollout(percent)), SMALL);
+        variants.extend([before(none_before, 0.0), before(all_before, 100.0)]);
+        let name = "--against: canary above stable";
+        figures.push(above(name, (all_before, SMALL), (none_before, SMALL), None));
+        figures.push(ratio(all, all_before, SMALL, None));
+        figures.push(above(
+            "to the canary, above --against",
+            (all, SMALL),
+            (all_before, SMALL),
+            None,
+        ));
+    }
     OverheadCase { name: "weights", variants, figures }
 }
 
@@ -243,18 +258,33 @@ fn big(modules: &Modules) -> OverheadCase {
 /// How the cost grows with the number of rollouts that don't match, and with versions.
 fn growth(modules: &Modules) -> OverheadCase {
     let (none, eight, many) = ("0 rollouts", "8 rollouts", "32 rollouts");
+    let by_header = "32 rollouts by header";
     let ours = |name| modules.headers(name, rollout(5.0));
-    let variants = vec![
+    let mut variants = vec![
         native(&[SMALL]),
         one(ours(none).matching_nothing(), SMALL),
         one(ours(OURS), SMALL),
         one(ours(eight).behind(7), SMALL),
         one(ours(many).behind(31), SMALL),
+        one(ours(by_header).behind_by_header(31), SMALL),
         one(ours("2 versions of stable").with_versions(2), SMALL),
         one(ours("32 versions of stable").with_versions(32), SMALL),
     ];
-    let figures =
-        vec![above("32 rollouts above one", (many, SMALL), (OURS, SMALL), Some(AtMost(1.0)))];
+    let mut figures = vec![
+        above("32 rollouts above one", (many, SMALL), (OURS, SMALL), Some(AtMost(1.0))),
+        above("32 rollouts by header above one", (by_header, SMALL), (OURS, SMALL), None),
+    ];
+    if let Some((module, _)) = &modules.against {
+        let before = OverheadVariant::ours("--against, 32 by header", module, rollout(5.0));
+        variants.push(one(before.behind_by_header(31), SMALL));
+        let before = ("--against, 32 by header", SMALL);
+        figures.push(above(
+            "32 rollouts by header, above --against",
+            (by_header, SMALL),
+            before,
+            None,
+        ));
+    }
     OverheadCase { name: "growth", variants, figures }
 }
 

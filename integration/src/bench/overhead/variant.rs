@@ -72,13 +72,25 @@ impl OverheadVariant {
         Self::new(name, percent, Setup::Ours { module: module.to_owned(), rollouts })
     }
 
-    /// This many more rollouts before ours, none of which matches.
-    pub(super) fn behind(mut self, others: usize) -> Self {
+    /// This many more rollouts before ours, none of which matches: by path.
+    pub(super) fn behind(self, others: usize) -> Self {
+        self.after(others, |number| json!({"path_prefixes": [format!("/other/{number}/")]}))
+    }
+
+    /// This many more rollouts before ours, none of which matches: by the value of one header, which the
+    /// request has.
+    pub(super) fn behind_by_header(self, others: usize) -> Self {
+        self.after(others, |number| {
+            json!({"headers": [{"name": CLIENT_HEADER, "values": [format!("other-{number}")]}]})
+        })
+    }
+
+    fn after(mut self, others: usize, matches: impl Fn(usize) -> Value) -> Self {
         if let Setup::Ours { rollouts, .. } = &mut self.setup {
             let other = |number: usize| {
                 let mut other = rollout(5.0);
                 other["name"] = format!("other-{number}").into();
-                other["match"] = json!({"path_prefixes": [format!("/other/{number}/")]});
+                other["match"] = matches(number);
                 other
             };
             let rollouts = rollouts.as_array_mut().expect("a list of rollouts");
