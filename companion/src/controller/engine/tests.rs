@@ -71,7 +71,8 @@ fn next_step(engine: &mut Engine, then: &Value, commands: Vec<OperatorCommand>) 
 fn a_record_is_the_same_however_it_is_read() {
     let folder = std::fs::read_dir(fixture("")).unwrap();
     let mut kinds = std::collections::BTreeSet::new();
-    for journal in folder.map(|entry| entry.unwrap().path().join("journal.jsonl")) {
+    let folders = folder.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    for journal in folders.map(|folder| folder.join("journal.jsonl")) {
         for line in std::fs::read_to_string(journal).unwrap().lines() {
             let read = JournalRecord::read(line).map(|record| serde_json::to_string(&record));
             let tagged: Result<JournalRecord, _> = serde_json::from_str(line);
