@@ -48,6 +48,8 @@ impl ChaosRollout {
 pub(super) enum AnswerEnd {
     /// With everything that belongs to it.
     Whole,
+    /// Nothing was sent: the connection was refused.
+    Refused,
     /// There were no headers.
     NoHeaders(String),
     /// The body broke off.
@@ -182,6 +184,8 @@ impl ChaosClient {
     async fn read(&mut self, ask: ClientRequest, request: &mut ChaosRequest) -> AnswerEnd {
         let answer = match self.client.begin(ask).await {
             Ok(answer) => answer,
+            // The system's own words: `Connection refused (os error 111)`.
+            Err(error) if error.contains("os error 111") => return AnswerEnd::Refused,
             Err(error) => return AnswerEnd::NoHeaders(error),
         };
         request.answered = Some(self.now());

@@ -21,11 +21,11 @@ pub(super) struct AdminGateway {
 impl AdminGateway {
     /// A gateway on a free port.
     pub(super) fn start(admin: PathBuf) -> Self {
-        let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let at = socket.local_addr().expect("a bound socket has an address");
+        let port = HeldPort::new();
+        let at = port.at;
         let (mode, changes) = watch::channel(None);
-        let listener = listen(socket);
-        let task = tokio::spawn(forward_all(listener, at, admin, changes));
+        let listener = port.listen();
+        let task = tokio::spawn(forward_all(listener, port, admin, changes));
         Self { at, mode, task }
     }
 
@@ -46,20 +46,36 @@ impl Drop for AdminGateway {
     }
 }
 
-fn bind(at: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseaddr(true).expect("SO_REUSEADDR");
-    socket.bind(at).unwrap_or_else(|error| panic!("the gateway can't have {at}: {error}"));
-    socket
+/// A port that nobody else gets while it isn't listened on: a socket that is bound and never listens keeps
+/// it. Connections are refused meanwhile.
+#[derive(Debug)]
+struct HeldPort {
+    at: SocketAddr,
+    _holder: TcpSocket,
 }
 
-fn listen(socket: TcpSocket) -> TcpListener {
-    socket.listen(64).expect("a bound socket can listen")
+impl HeldPort {
+    fn new() -> Self {
+        let holder = TcpSocket::new_v4().expect("a socket");
+        holder.set_reuseaddr(true).expect("SO_REUSEADDR");
+        holder.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        // Only now, so that the port it got is really free.
+        holder.set_reuseport(true).expect("SO_REUSEPORT");
+        Self { at: holder.local_addr().expect("a bound socket has an address"), _holder: holder }
+    }
+
+    fn listen(&self) -> TcpListener {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("SO_REUSEADDR");
+        socket.set_reuseport(true).expect("SO_REUSEPORT");
+        let bound = socket.bind(self.at).and_then(|()| socket.listen(64));
+        bound.unwrap_or_else(|error| panic!("the gateway can't have {}: {error}", self.at))
+    }
 }
 
 async fn forward_all(
     mut listener: TcpListener,
-    at: SocketAddr,
+    port: HeldPort,
     admin: PathBuf,
     mut mode: watch::Receiver<Option<AdminBlock>>,
 ) {
@@ -80,12 +96,10 @@ async fn forward_all(
         }
         drop(listener);
         connections.shutdown().await;
-        // A bound socket that doesn't listen keeps the port and refuses connections.
-        let socket = bind(at);
         if mode.wait_for(|mode| *mode != Some(AdminBlock::Refuses)).await.is_err() {
             return;
         }
-        listener = listen(socket);
+        listener = port.listen();
     }
 }
 

@@ -27,6 +27,13 @@ impl RuntimeView {
         Self { weight: key("weight"), enabled: key("enabled"), labels }
     }
 
+    /// Whether everything is back on stable, as after a rollback.
+    #[must_use]
+    pub(super) fn is_rolled_back(&self) -> bool {
+        let weight = self.weight.as_deref().unwrap_or_default();
+        weight.split('@').next() == Some("0") && self.enabled.as_deref() == Some("0")
+    }
+
     /// Takes over what a journal's target says; a label that it leaves out stays.
     fn set(&mut self, target: &Value) {
         let version = target["version"].as_str().map(|version| format!("@{version}"));
@@ -207,5 +214,9 @@ mod tests {
             "canary.storm.weight": value("7")}});
         let expected = view("20@2", "1=2");
         assert_eq!(RuntimeView::of_runtime(&runtime, "demo"), expected);
+        assert!(!expected.is_rolled_back());
+        let off = |weight| RuntimeView { enabled: Some("0".to_owned()), ..view(weight, "1=2") };
+        assert!(off("0@2").is_rolled_back() && !off("10@2").is_rolled_back());
+        assert!(!view("0@2", "1=2").is_rolled_back());
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Disagreement(pub String);
 pub(super) struct Reconciliation {
     /// How many values of counters were held against the log.
     pub compared: u64,
+    /// For how many of them the log leaves only one value.
+    pub exact: u64,
     /// Those outside of it.
     pub disagreements: Vec<Disagreement>,
 }
@@ -104,24 +106,21 @@ impl ComparedMetric {
 
 /// The clients' log of one life of Envoy, and what the filter was told to do with it.
 pub(super) struct LifeLog<'a> {
-    /// From when its process may have served to its kill.
-    pub life: Span,
     /// Until when the process before it may have answered as well.
     pub shared_until: f64,
-    /// All requests of the run.
-    pub requests: &'a [ChaosRequest],
+    /// The requests that this process may have seen.
+    pub requests: Vec<&'a ChaosRequest>,
     /// What the upstreams noted of them.
     pub notes: &'a HashMap<u64, UpstreamNote>,
     /// The age at which outcomes are judged, in seconds.
     pub outcome_age: f64,
-    /// How long before a reading a request must have been over to be in it, in seconds.
-    pub lag: f64,
 }
 
 impl LifeLog<'_> {
-    /// Holds a reading against the log. `quiet`: nothing has been under way for longer than `outcome_age`.
+    /// Holds a reading against the log. A request that was over `lag` seconds before the reading must be in
+    /// it: 0 at rest, infinite where only too much is a mistake.
     #[must_use]
-    pub(super) fn check(&self, reading: &CounterReading, quiet: bool) -> Reconciliation {
+    pub(super) fn check(&self, reading: &CounterReading, lag: f64) -> Reconciliation {
         let mut result = Reconciliation::default();
         for rollout in ChaosRollout::ALL {
             let mut versions: BTreeSet<String> = reading.versions(rollout).collect();
@@ -134,8 +133,9 @@ impl LifeLog<'_> {
                         .iter()
                         .map(|counter| reading.value(rollout, &version, counter))
                         .sum::<u64>();
-                    let (least, most) = self.bounds(reading, quiet, rollout, &version, metric);
+                    let (least, most) = self.bounds(reading, lag, rollout, &version, metric);
                     result.compared += 1;
+                    result.exact += u64::from(least == most);
                     if !(least..=most).contains(&value) {
                         let name = format!("{}.{version}.{}", rollout.name(), counters.join(" + "));
                         result.disagreements.push(Disagreement(format!(
@@ -149,29 +149,26 @@ impl LifeLog<'_> {
         result
     }
 
-    /// The requests that this process may have seen.
     fn requests_of(&self, rollout: ChaosRollout) -> impl Iterator<Item = &ChaosRequest> {
-        self.requests.iter().filter(move |request| {
-            request.rollout == rollout
-                && request.begun >= self.life.begin
-                && request.begun < self.life.end
-        })
+        self.requests.iter().copied().filter(move |request| request.rollout == rollout)
     }
 
     /// The fewest and the most requests that a counter may have by now.
     fn bounds(
         &self,
         reading: &CounterReading,
-        quiet: bool,
+        lag: f64,
         rollout: ChaosRollout,
         version: &str,
         metric: ComparedMetric,
     ) -> (u64, u64) {
-        let lag = if quiet { 0.0 } else { self.lag };
         let (mut least, mut most) = (0, 0);
         for request in self.requests_of(rollout) {
             let note = self.notes.get(&request.id);
             if note.is_some_and(|note| note.diverted) {
+                continue;
+            }
+            if request.end == AnswerEnd::Refused {
                 continue;
             }
             // Without an answer there is no telling under which version it was counted, if at all.

@@ -105,8 +105,14 @@ impl ChaosStage {
                 self.server(place).up();
                 self.timeline.returns(place, self.start);
             }
-            ChaosFault::FillDisk => self.controller.fill_disk(true),
-            ChaosFault::FreeDisk => self.controller.fill_disk(false),
+            ChaosFault::FillDisk => {
+                self.timeline.disk_fills(self.start);
+                self.controller.fill_disk(true);
+            }
+            ChaosFault::FreeDisk => {
+                self.controller.fill_disk(false);
+                self.timeline.disk_is_free(self.start);
+            }
             ChaosFault::Push => self.push(),
         }
     }

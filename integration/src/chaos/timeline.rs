@@ -28,6 +28,8 @@ pub(super) struct ChaosTimeline {
     pub away: Vec<(ChaosPlace, Span)>,
     /// From each kill of Envoy until it served again.
     pub envoy_down: Vec<Span>,
+    /// When nothing could be written to the journals' disk.
+    pub disk_full: Vec<Span>,
     /// When this upstream began to refuse connections, while it still does.
     pub(super) open: Vec<(ChaosPlace, f64)>,
 }
@@ -43,6 +45,19 @@ impl ChaosTimeline {
         let end = start.elapsed().as_secs_f64();
         let gone = self.open.extract_if(.., |(at, _)| *at == place);
         self.away.extend(gone.map(|(place, begin)| (place, Span { begin, end })));
+    }
+
+    /// The journals' disk is full from now on.
+    pub(super) fn disk_fills(&mut self, start: Instant) {
+        let begin = start.elapsed().as_secs_f64();
+        self.disk_full.push(Span { begin, end: f64::INFINITY });
+    }
+
+    /// There is space again.
+    pub(super) fn disk_is_free(&mut self, start: Instant) {
+        if let Some(last) = self.disk_full.last_mut() {
+            last.end = start.elapsed().as_secs_f64();
+        }
     }
 
     /// The lives of Envoy's processes: from when one may have served first to its kill.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::clients::{ChaosRequest, ChaosRollout, by_kind};
+use super::clients::{AnswerEnd, ChaosRequest, ChaosRollout, by_kind};
 use super::excuses::{Excuse, excuse};
 use super::journals::{JournalHistory, RuntimeView};
 use super::leftovers;
@@ -21,6 +21,11 @@ use crate::wait_limit;
 const SETTLES: Duration = Duration::from_secs(15);
 /// What may be missing in the last reading before a kill.
 const LAG: Duration = Duration::from_secs(1);
+
+/// How long a process that is killed may still answer, in seconds; none serves this soon after its start.
+const DIES: f64 = 0.25;
+/// How long after a full disk has space a controller writes what it has done meanwhile, in seconds.
+const RETRIED: f64 = 2.0;
 
 /// Everything that a run left, and what was found in it.
 pub(super) struct ChaosEvidence {
@@ -65,7 +70,7 @@ impl ChaosEvidence {
         let mut result = Reconciliation::default();
         let mut read = async || {
             let reading = stage.watcher.read_counters().await?;
-            result = self.log_of(last).check(&reading, true);
+            result = self.log_of(last).check(&reading, 0.0);
             result.disagreements.is_empty().then_some(reading)
         };
         let begin = std::time::Instant::now();
@@ -73,6 +78,12 @@ impl ChaosEvidence {
         tokio::time::sleep(OUTCOME_AGE).await;
         while read().await.is_none() && begin.elapsed() < wait_limit(SETTLES) {
             tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        // A log that leaves counters open would show nothing.
+        let (exact, compared) = (result.exact, result.compared);
+        if exact * 2 < compared {
+            let text = format!("the log leaves only {exact} of {compared} counters one value");
+            result.disagreements.push(Disagreement(text));
         }
         self.check("at rest, counters are the clients' log", result);
         let mut differs = self.differs(stage).await;
@@ -104,12 +115,8 @@ impl ChaosEvidence {
             values.and_then(|values| values.get(name).copied())
         };
         let in_force = value("demo.weight_ppm");
-        // A trip of the guard is for the controller to end.
-        let set = shown
-            .weight
-            .as_deref()
-            .and_then(ppm)
-            .filter(|_| value("demo.guard_tripped") == Some(0));
+        // After a trip of the guard, the controller sets 0 as well.
+        let set = shown.weight.as_deref().and_then(ppm);
         (in_force != set).then(|| format!("{in_force:?} ppm in force, {set:?} by the journal"))
     }
 
@@ -171,34 +178,46 @@ impl ChaosEvidence {
         failures
     }
 
-    /// Every reading of each life: none falls, and the last one before the kill is the clients' log but
-    /// for the last second.
+    /// Every reading of each life: none falls, none has what no client sent, and the last one before the
+    /// kill is the clients' log but for the last second.
     fn reconcile_lives(&mut self) {
-        let (mut growing, mut killed) = (Reconciliation::default(), Reconciliation::default());
+        let mut results: [Reconciliation; 3] = Default::default();
         let add = |sum: &mut Reconciliation, more: Reconciliation| {
             sum.compared += more.compared;
             sum.disagreements.extend(more.disagreements);
         };
-        let lives = self.timeline.lives();
-        for life in &lives {
+        for life in self.timeline.lives() {
             let of_life = |reading: &&CounterReading| {
                 reading.span.begin >= life.begin && reading.span.end <= life.end
             };
             let readings: Vec<&CounterReading> =
                 self.watched.readings.iter().filter(of_life).collect();
-            add(&mut growing, fallen(&readings));
+            let log = self.log_of(life);
+            add(&mut results[0], fallen(&readings));
+            for reading in &readings {
+                add(&mut results[1], log.check(reading, f64::INFINITY));
+            }
             if let Some(last) = readings.last().filter(|_| life.end.is_finite()) {
-                add(&mut killed, self.log_of(*life).check(last, false));
+                add(&mut results[2], log.check(last, LAG.as_secs_f64()));
             }
         }
+        let [growing, every_second, killed] = results;
         self.check("counters of a process never fall", growing);
+        self.check("every second, no counter has what no client sent", every_second);
         self.check("before each kill, counters are the clients' log", killed);
     }
 
     fn hold_against_journal(&mut self) {
         let shown = &self.watched.runtime;
-        let denied = shown.iter().filter(|(at, view)| !self.history.allows(at, view));
-        let wrong = denied.map(|(at, view)| format!("at {at}: {view:?} isn't in the journal"));
+        // A rollback doesn't wait for a disk: it is written down once there is space.
+        let unwritten = |seconds: f64, view: &RuntimeView| {
+            let look = Span { begin: seconds - RETRIED, end: seconds };
+            view.is_rolled_back() && self.timeline.disk_full.iter().any(|span| span.overlaps(look))
+        };
+        let denied = shown.iter().filter(|(seconds, at, view)| {
+            !self.history.allows(at, view) && !unwritten(*seconds, view)
+        });
+        let wrong = denied.map(|(_, at, view)| format!("at {at}: {view:?} isn't in the journal"));
         let (compared, wrong) = (shown.len() as u64, wrong.collect());
         let name = "what the runtime shows was in the journal before";
         self.checks.push(ChaosCheck { name, compared, wrong });
@@ -210,13 +229,20 @@ impl ChaosEvidence {
 
     fn log_of(&self, life: Span) -> LifeLog<'_> {
         let down = self.timeline.envoy_down.iter().find(|down| down.begin == life.begin);
+        // What broke before this process served was on a connection to the one before it.
+        let earlier = |request: &ChaosRequest| {
+            let broke = matches!(request.end, AnswerEnd::NoHeaders(_));
+            broke && down.is_some_and(|down| request.ended <= down.end)
+        };
+        let seen = |request: &&ChaosRequest| {
+            request.begun >= life.begin && request.begun < life.end && !earlier(request)
+        };
         LifeLog {
-            life,
-            shared_until: down.map_or(life.begin, |down| down.end),
-            requests: &self.requests,
+            // A process that is killed is dead before the next one can serve.
+            shared_until: down.map_or(life.begin, |down| down.begin + DIES),
+            requests: self.requests.iter().filter(seen).collect(),
             notes: &self.notes,
             outcome_age: OUTCOME_AGE.as_secs_f64(),
-            lag: LAG.as_secs_f64(),
         }
     }
 

@@ -50,8 +50,9 @@ fn update(percent: u32, label: &str) -> String {
 pub(super) struct EnvoyRecord {
     /// All readings of the counters, in order of time.
     pub(super) readings: Vec<CounterReading>,
-    /// What the runtime showed of the controller's rollout, with the time in UTC.
-    pub(super) runtime: Vec<(String, RuntimeView)>,
+    /// What the runtime showed of the controller's rollout, with the time in seconds since the beginning
+    /// and in UTC.
+    pub(super) runtime: Vec<(f64, String, RuntimeView)>,
 }
 
 /// Reads counters and runtime of one Envoy, whatever becomes of its process.
@@ -91,7 +92,8 @@ impl EnvoyWatcher {
         let runtime = self.json("/runtime").await?;
         let view = RuntimeView::of_runtime(&runtime, ChaosRollout::Demo.name());
         let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        self.lock().runtime.push((now, view.clone()));
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.lock().runtime.push((seconds, now, view.clone()));
         Some(view)
     }
 

@@ -52,10 +52,10 @@ fn check(
     reading: &CounterReading,
     quiet: bool,
 ) -> Vec<String> {
-    let life = Span { begin: 0.0, end: f64::INFINITY };
-    let (outcome_age, lag) = (2.0, 1.0);
-    let log = LifeLog { life, shared_until: 0.5, requests, notes, outcome_age, lag };
-    let result = log.check(reading, quiet);
+    let requests = requests.iter().collect();
+    let log = LifeLog { shared_until: 0.5, requests, notes, outcome_age: 2.0 };
+    let result = log.check(reading, if quiet { 0.0 } else { 1.0 });
+    assert!(result.exact <= result.compared);
     assert!(result.compared >= 7);
     result.disagreements.into_iter().map(|Disagreement(text)| text).collect()
 }
@@ -114,6 +114,27 @@ fn a_request_without_an_answer_may_count_for_any_version() {
         check(&requests, &none, &reading(100.0, &values), true).is_empty()
     };
     assert_eq!([2, 3, 4, 5].map(with_total), [false, true, true, false]);
+}
+
+/// One whose connection was refused wasn't counted by anybody.
+#[test]
+fn a_refused_connection_leaves_the_log_exact() {
+    let mut requests = three();
+    requests.push(ChaosRequest { end: AnswerEnd::Refused, ..without_answer(4, 3.5) });
+    let none = HashMap::new();
+    let log = LifeLog {
+        shared_until: 0.5,
+        requests: requests.iter().collect(),
+        notes: &none,
+        outcome_age: 2.0,
+    };
+    let result = log.check(&reading(100.0, &RIGHT), 0.0);
+    assert_eq!((result.exact, result.disagreements.len()), (result.compared, 0));
+    // Where a reading comes too early to have anything, only too much is a mistake.
+    assert!(log.check(&reading(100.0, &[]), f64::INFINITY).disagreements.is_empty());
+    let mut values = RIGHT;
+    values[0].1 = 4;
+    assert_eq!(log.check(&reading(100.0, &values), f64::INFINITY).disagreements.len(), 1);
 }
 
 #[test]
