@@ -23,7 +23,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-pub use lines::{Scan, last_snapshot, records, records_until};
+pub use lines::{Landmarks, ReadRecord, Scan, leading_name, records, records_until, starts};
 
 pub use lock::{Lock, hold, let_go};
 pub use writer::JournalWriter;

@@ -17,7 +17,20 @@ pub(crate) use past::{PastRollout, past};
 pub(crate) use sample::VersionSample;
 
 use crate::controller::record::JournalRecord;
-use crate::journal::{self, JournalError, Scan};
+use crate::journal::{self, JournalError, ReadRecord, leading_name};
+
+/// A record that tells something; `None` for a snapshot, which repeats what those before it say and takes long
+/// to read.
+struct ToldRecord(Option<JournalRecord>);
+
+impl ReadRecord for ToldRecord {
+    fn read(line: &str) -> serde_json::Result<Self> {
+        match leading_name(line) {
+            Some("state") => Ok(Self(None)),
+            _ => JournalRecord::read(line).map(Some).map(Self),
+        }
+    }
+}
 
 /// The last rollout of a journal, of this name if one is given; `None` where there is none.
 ///
@@ -39,16 +52,19 @@ pub(crate) fn of_journal_until(
     name: Option<&str>,
     end: u64,
 ) -> Result<Option<RolloutReport>, JournalError> {
-    let starts = Scan::read(path)?.starts.into_iter().filter(|begin| *begin < end);
+    let starts = journal::starts(path)?.into_iter().filter(|begin| *begin < end);
     for begin in starts.rev() {
-        let mut records = journal::records_until::<JournalRecord>(path, begin, end)?;
-        let Some(JournalRecord::Start(start)) = records.next().transpose()? else { continue };
+        let mut records = journal::records_until::<ToldRecord>(path, begin, end)?;
+        let first = records.next().transpose()?;
+        let Some(ToldRecord(Some(JournalRecord::Start(start)))) = first else { continue };
         if name.is_some_and(|name| name != start.rollout) {
             continue;
         }
         let Some(mut report) = RolloutReport::begin(start) else { continue };
         for record in records {
-            report.take(record?);
+            if let ToldRecord(Some(record)) = record? {
+                report.take(record);
+            }
         }
         report.summarize();
         return Ok(Some(report));

@@ -83,7 +83,10 @@ async fn show(State(api): State<Api>, Path(name): Path<String>) -> Response {
     match named(&api, &name) {
         Ok(entry) => {
             let mut status = Status::clone(&entry.status.borrow());
-            status.recent = entry.report.recent().iter().map(render::past_event).collect();
+            let recent = entry.report.recent();
+            let shown =
+                recent.iter().map(|last| render::past_event(&last.at, &last.event, &last.spec));
+            status.recent = shown.collect();
             Json(render::served(&status)).into_response()
         }
         Err(response) => *response,

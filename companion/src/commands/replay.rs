@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::cli::ReplayArgs;
 use crate::error::{Error, Failure};
+use crate::journal::leading_name;
 use crate::render::{self, Output};
 use crate::rollout_file;
 
@@ -44,8 +45,11 @@ fn observation(line: String) -> String {
         #[serde(borrow)]
         record: Cow<'a, str>,
     }
-    if !line.contains("\"record\"") {
-        return line;
+    match leading_name(&line) {
+        // It is read as one anyway.
+        Some("observation") => return line,
+        None if !line.contains("\"record\"") => return line,
+        _ => {}
     }
     match serde_json::from_str::<NamedRecord<'_>>(&line) {
         Ok(NamedRecord { record }) if record != "observation" => String::new(),

@@ -68,9 +68,9 @@ impl HttpClients {
         Self { plain: built(http::plain(client())), tls: built(client()) }
     }
 
-    /// The client that can ask this address.
-    fn for_url(&self, url: &str) -> &Result<Client, String> {
-        if http::is_plain(url) { &self.plain } else { &self.tls }
+    /// The client that can ask this address, or why none can.
+    fn for_url(&self, url: &str) -> Result<Client, String> {
+        if http::is_plain(url)? { self.plain.clone() } else { self.tls.clone() }
     }
 }
 
@@ -162,8 +162,8 @@ impl Actor {
         describe: &impl Fn(&RolloutEvent) -> String,
     ) {
         let http = match self.clients.for_url(address(action, spec)) {
-            Ok(http) => http.clone(),
-            Err(why) => return self.answer(without_client(action, why)),
+            Ok(http) => http,
+            Err(why) => return self.answer(without_client(action, &why)),
         };
         match action {
             Action::AskGate { gate: index, attempt } => {

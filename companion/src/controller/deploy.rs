@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use crate::http::cause;
+use crate::http::{post_json, proxy};
 use crate::text::shortened;
 
 /// How many bytes of an output's end are kept.
@@ -77,7 +77,7 @@ pub(super) async fn deploy(
         Some(DeployHook::Url(url)) => post(http, url, deploy.timeout, request).await,
         None => Ok(()),
     };
-    let failed = result.err().map(|why| shortened(&why, REASON));
+    let failed = result.err().map(|why| shortened(&proxy::redact(&why), REASON));
     DeployAnswer { attempt: request.attempt, failed }
 }
 
@@ -221,14 +221,9 @@ async fn post(
         version: &request.version,
         source: request.source.as_ref(),
     };
-    let body = serde_json::to_vec(&payload).map_err(|error| error.to_string())?;
-    let sent = http
-        .post(url)
-        .timeout(timeout)
-        .header(reqwest::header::CONTENT_TYPE, "application/json")
-        .body(body)
-        .send();
-    let mut answer = sent.await.map_err(|error| cause(&error))?;
+    let through = proxy::through(url);
+    let sent = post_json(http, url, timeout, &payload).await;
+    let mut answer = sent.map_err(|why| format!("{why}{through}"))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());
@@ -242,9 +237,9 @@ async fn post(
     let text = String::from_utf8_lossy(&text).into_owned();
     let text = text.trim();
     Err(if text.is_empty() {
-        format!("the hook answered {status}")
+        format!("the hook answered {status}{through}")
     } else {
-        format!("{status}: {text}")
+        format!("{status}{through}: {text}")
     })
 }
 

@@ -27,6 +27,7 @@ use canary_rollout::versions::ReleaseVersions;
 
 use super::deploy::RegistrySource;
 use super::distributions::Distributions;
+use super::recent::RecentEvents;
 use super::record::{FORMAT, JournalRecord, Start, StateSnapshot};
 use crate::journal::{Journal, JournalError, JournalWriter};
 
@@ -65,6 +66,7 @@ pub struct Engine {
     written: Option<BTreeMap<String, EnvoyInput>>,
     blockers: Blockers,
     decisions: u64,
+    recent: RecentEvents,
     steps_since_snapshot: u32,
     /// Whether the journal says that it is over.
     ended: bool,
@@ -155,6 +157,7 @@ impl Engine {
             written: None,
             blockers: Blockers::default(),
             decisions: 0,
+            recent: RecentEvents::default(),
             steps_since_snapshot: 0,
             ended: false,
             to_write_back: None,
@@ -243,6 +246,11 @@ impl Engine {
     /// How much was decided since the rollout's start.
     pub const fn decisions(&self) -> u64 {
         self.decisions
+    }
+
+    /// What happened last in this release, before a restart of the controller or after it.
+    pub(crate) const fn recent(&self) -> &RecentEvents {
+        &self.recent
     }
 
     /// As whom it writes.

@@ -12,7 +12,7 @@ use reqwest::Client;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::http::cause;
+use crate::http::{post_json, proxy};
 
 /// The longest that telling a hook may take.
 const TELL_WITHIN: Duration = Duration::from_secs(10);
@@ -75,32 +75,17 @@ impl Payload {
 
 /// Asks a gate: any 2xx lets the rollout pass.
 pub async fn ask(http: &Client, index: usize, gate: &Gate, payload: &Payload) -> GateAnswer {
-    let (passed, said) = match post(http, &gate.url, gate.timeout, payload).await {
-        Ok(status) => (status.is_success(), status.to_string()),
+    let (passed, said) = match post_json(http, &gate.url, gate.timeout, payload).await {
+        Ok(answer) => (answer.status().is_success(), answer.status().to_string()),
         Err(why) => (false, why),
     };
-    GateAnswer { gate: index, passed, said }
+    let through = if passed { String::new() } else { proxy::through(&gate.url) };
+    GateAnswer { gate: index, passed, said: said + &through }
 }
 
 /// Sends a notification; any 2xx counts as delivered.
 pub async fn tell(http: &Client, number: u64, url: &str, payload: &Payload) -> DeliveryReport {
-    let answer = post(http, url, TELL_WITHIN, payload).await;
-    DeliveryReport { notice: number, delivered: answer.is_ok_and(|status| status.is_success()) }
-}
-
-/// The answer's body is not read.
-async fn post(
-    http: &Client,
-    url: &str,
-    timeout: Duration,
-    payload: &Payload,
-) -> Result<reqwest::StatusCode, String> {
-    let body = serde_json::to_vec(payload).map_err(|error| error.to_string())?;
-    let request = http
-        .post(url)
-        .timeout(timeout)
-        .header(reqwest::header::CONTENT_TYPE, "application/json")
-        .body(body);
-    let answer = request.send().await.map_err(|error| cause(&error))?;
-    Ok(answer.status())
+    let answer = post_json(http, url, TELL_WITHIN, payload).await;
+    let delivered = answer.is_ok_and(|answer| answer.status().is_success());
+    DeliveryReport { notice: number, delivered }
 }

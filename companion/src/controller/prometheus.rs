@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use access::QueryAccess;
 
-use crate::http::{self, cause};
+use crate::http::{self, cause, proxy};
 use crate::text::shortened;
 
 /// The longest that an answer may take, its body included.
@@ -44,13 +44,17 @@ struct QueryData {
 /// `folder` is the rollout file's, in which it names files of credentials.
 pub async fn measure(http: &Client, spec: &PrometheusSpec, folder: &Path) -> Measurement {
     let asked = match QueryAccess::from_files(&spec.access, folder).await {
-        Ok(access) => ask(http, spec, &access).await.map_err(|why| access.redact(&why)),
+        Ok(access) => {
+            let asked = ask(http, spec, &access).await;
+            asked.map_err(|why| proxy::redact(&access.redact(&why)))
+        }
         Err(why) => Err(why),
     };
     match asked {
         Ok(values) => Measurement::Values(values),
         Err(why) => {
-            let text = format!("Prometheus at {}: {why}", redacted(&spec.address));
+            let through = proxy::through(&spec.address);
+            let text = format!("Prometheus at {}{through}: {why}", redacted(&spec.address));
             Measurement::Outage(shortened(&text, LONGEST))
         }
     }

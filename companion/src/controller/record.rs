@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use super::deploy::RegistrySource;
 use super::distributions::Distributions;
-use crate::journal::timestamp;
+use crate::journal::{ReadRecord, leading_name, timestamp};
 use crate::rollout_file::without_secrets;
 use crate::sentences;
 
@@ -52,6 +52,18 @@ pub enum JournalRecord {
     End(End),
     /// The end was written back to the registry. It stands behind the end and begins nothing.
     WrittenBack(WrittenBack),
+}
+
+/// Nearly all of a long journal is observations and quiet steps. They are read straight into what they are;
+/// serde takes any record whose name it has to look for apart twice.
+impl ReadRecord for JournalRecord {
+    fn read(line: &str) -> serde_json::Result<Self> {
+        match leading_name(line) {
+            Some("observation") => serde_json::from_str(line).map(Self::Observation),
+            Some("step") => serde_json::from_str(line).map(Self::Step),
+            _ => serde_json::from_str(line),
+        }
+    }
 }
 
 /// That an end was written back to where the release came from.

@@ -1,13 +1,25 @@
 //! Reading a journal line by line, without holding it in memory.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::{JournalError, MAX_RECORD};
+
+/// Room for most lines, in bytes.
+const USUAL_LINE: usize = 512;
+
+/// What a journal's lines are read as.
+pub trait ReadRecord: Sized {
+    /// Reads a line without its end.
+    ///
+    /// # Errors
+    /// Where the line is no record of this kind.
+    fn read(line: &str) -> serde_json::Result<Self>;
+}
 
 /// A line of a journal, with or without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +60,7 @@ impl JournalLines {
     }
 
     fn next_line(&mut self) -> io::Result<Option<JournalLine>> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL_LINE);
         let limit = MAX_RECORD as u64 + 1;
         let read = io::Read::take(&mut self.reader, limit).read_until(b'\n', &mut bytes)?;
         if read == 0 {
@@ -67,7 +79,8 @@ impl JournalLines {
         if whole {
             bytes.pop();
         }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let text = String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         Ok(Some(JournalLine { number: self.number, begin, text, whole }))
     }
 }
@@ -87,7 +100,7 @@ impl Iterator for JournalLines {
 ///
 /// # Errors
 /// Each item may be a [`JournalError`]; the reader stops at the first.
-pub fn records<R: DeserializeOwned>(
+pub fn records<R: ReadRecord>(
     path: &Path,
     begin: u64,
 ) -> Result<impl Iterator<Item = Result<R, JournalError>>, JournalError> {
@@ -98,24 +111,21 @@ pub fn records<R: DeserializeOwned>(
 ///
 /// # Errors
 /// As for [`records`].
-pub fn records_until<R: DeserializeOwned>(
+pub fn records_until<R: ReadRecord>(
     path: &Path,
     begin: u64,
     end: u64,
 ) -> Result<impl Iterator<Item = Result<R, JournalError>>, JournalError> {
     let read = |line: JournalLine| {
-        serde_json::from_str(&line.text).map_err(|error| JournalError::Broken {
+        R::read(&line.text).map_err(|error| JournalError::Broken {
             path: path.to_owned(),
             line: line.number,
             cause: error.to_string(),
         })
     };
     let of_this = move |line: &Result<JournalLine, JournalError>| {
-        line.as_ref().map_or(true, |line| {
-            // Few lines have the word anywhere, and the others needn't be parsed for it.
-            let starts = || line.text.contains("\"start\"") && kind(&line.text) == Kind::Start;
-            line.begin < end && (line.begin == begin || !starts())
-        })
+        line.as_ref()
+            .map_or(true, |line| line.begin < end && (line.begin == begin || !is_start(&line.text)))
     };
     let whole =
         |line: &Result<JournalLine, JournalError>| line.as_ref().map_or(true, |line| line.whole);
@@ -123,24 +133,67 @@ pub fn records_until<R: DeserializeOwned>(
     Ok(lines.map(move |line| line.and_then(read)))
 }
 
-/// Where the last `state` record of a rollout begins, which begins itself at `begin`.
+/// The name of a line's record, if it is the first field, as it is in every record that is written: most of a
+/// long journal is passed over by it, without being parsed. `None` says nothing.
+pub fn leading_name(line: &str) -> Option<&str> {
+    line.strip_prefix("{\"record\":\"")?.split_once('"').map(|(name, _)| name)
+}
+
+/// What going on with a rollout needs to know of its journal before it reads any of it.
+#[derive(Debug, Default)]
+pub struct Landmarks {
+    /// Where the last `state` record begins.
+    pub snapshot: Option<u64>,
+    /// Where the last steps begin in which something happened, oldest first.
+    pub eventful: VecDeque<u64>,
+}
+
+impl Landmarks {
+    /// Reads the records of the rollout that begins at `begin`, and finds at most so many steps.
+    ///
+    /// # Errors
+    /// Where the journal can't be read.
+    pub fn read(path: &Path, begin: u64, steps: usize) -> Result<Self, JournalError> {
+        let mut found = Self::default();
+        for line in JournalLines::starting_at(path, begin)? {
+            let line = line?;
+            match leading_name(&line.text) {
+                Some("start") if line.begin != begin => break,
+                // One that is passed over costs time alone.
+                Some("state") if line.whole => found.snapshot = Some(line.begin),
+                // Within texts, the quotes are escaped.
+                Some("step") if line.whole && line.text.contains("\"events\":[") => {
+                    found.eventful.push_back(line.begin);
+                    if found.eventful.len() > steps {
+                        found.eventful.pop_front();
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Where each rollout of a journal begins. What its other lines hold isn't looked at.
 ///
 /// # Errors
 /// Where the journal can't be read.
-pub fn last_snapshot(path: &Path, begin: u64) -> Result<Option<u64>, JournalError> {
-    let mut last = None;
-    for line in JournalLines::starting_at(path, begin)? {
-        let line = line?;
-        // Records are written with this field first; a snapshot that is passed over costs time alone.
-        let is = |record: &str| line.text.starts_with(&format!("{{\"record\":\"{record}\""));
-        if line.begin != begin && is("start") {
-            break;
-        }
-        if line.whole && is("state") {
-            last = Some(line.begin);
-        }
+pub fn starts(path: &Path) -> Result<Vec<u64>, JournalError> {
+    let lines = JournalLines::starting_at(path, 0)?;
+    let start = |line: Result<JournalLine, JournalError>| match line {
+        Ok(line) => (line.whole && is_start(&line.text)).then_some(Ok(line.begin)),
+        Err(error) => Some(Err(error)),
+    };
+    lines.filter_map(start).collect()
+}
+
+/// Few lines have the word anywhere, and the others needn't be parsed for it.
+fn is_start(text: &str) -> bool {
+    match leading_name(text) {
+        Some(name) => name == "start",
+        None => text.contains("\"start\"") && kind(text) == Kind::Start,
     }
-    Ok(last)
 }
 
 /// What a journal holds, as far as opening it needs to know.

@@ -14,6 +14,12 @@ fn open(path: &Path) -> (Journal, JournalContents) {
     Journal::open(path).unwrap()
 }
 
+impl ReadRecord for Value {
+    fn read(line: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(line)
+    }
+}
+
 fn all(path: &Path, begin: u64) -> Vec<Value> {
     records(path, begin).unwrap().map(Result::unwrap).collect()
 }
@@ -40,6 +46,7 @@ fn what_was_written_is_read() {
     let second = found.unfinished.unwrap();
     assert_eq!((all(&path, 0).len(), all(&path, second).len()), (4, 1));
     assert_eq!(Scan::read(&path).unwrap().starts, [0, second]);
+    assert_eq!(starts(&path).unwrap(), [0, second]);
 }
 
 #[test]
@@ -99,4 +106,32 @@ fn what_cannot_be_written_is_an_error() {
     assert!(full.append(&[json!({"record": "tick"})]).is_err());
     let folder = path.parent().unwrap().to_owned();
     assert!(Journal::open(&folder).is_err(), "a folder is no journal");
+}
+
+#[test]
+fn a_journal_shows_where_to_go_on_and_where_something_happened() {
+    let (_folder, path) = folder();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let lines = [
+        r#"{"record":"start","rollout":"scorer"}"#,
+        r#"{"record":"step","events":[{"event":"resumed"}]}"#,
+        r#"{"record":"state","state":{"events":[]}}"#,
+        r#"{"record":"step","reason":"\"events\":["}"#,
+        r#"{"record":"step","events":[{"event":"outage"}]}"#,
+        r#"{"record":"state","state":{}}"#,
+        r#"{"record":"step","events":[{"event":"outageOver"}]}"#,
+        r#"{"record":"start","rollout":"another"}"#,
+        r#"{"record":"state","state":{}}"#,
+    ];
+    let begins: Vec<u64> = lines
+        .iter()
+        .scan(0, |at, line| Some(std::mem::replace(at, *at + line.len() as u64 + 1)))
+        .collect();
+    std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    let found = Landmarks::read(&path, 0, 2).unwrap();
+    assert_eq!(found.snapshot, Some(begins[5]));
+    assert_eq!(found.eventful, [begins[4], begins[6]]);
+    assert_eq!(Landmarks::read(&path, begins[7], 2).unwrap().snapshot, Some(begins[8]));
+    assert_eq!(leading_name(lines[6]), Some("step"));
+    assert_eq!(leading_name(r#"{"t": 1, "record": "step"}"#), None);
 }

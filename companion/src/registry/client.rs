@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::credentials::Credentials;
-use crate::http::{self, cause};
+use crate::http::{self, cause, proxy};
 use crate::text::shortened;
 
 #[cfg(test)]
@@ -64,8 +64,10 @@ impl MlflowClient {
     /// If the address is none, or no HTTP client can be made.
     pub(crate) fn new(registry: MlflowRegistry) -> Result<Self, String> {
         let http = http::outside().timeout(WITHIN);
-        let http = if http::is_plain(&registry.uri) { http::plain(http) } else { http };
-        let http = http.build().map_err(|error| format!("{}: {}", registry.uri, cause(&error)))?;
+        let unusable = |why: String| format!("registry {}: {why}", registry.uri);
+        let plain = http::is_plain(&registry.uri).map_err(unusable)?;
+        let http = if plain { http::plain(http) } else { http };
+        let http = http.build().map_err(|error| unusable(cause(&error)))?;
         let base = format!("{}/api/2.0/mlflow/", registry.uri.trim_end_matches('/'));
         let api = Url::parse(&base).map_err(|error| format!("{}: {error}", registry.uri))?;
         Ok(Self { http, api, registry })
@@ -163,9 +165,9 @@ impl MlflowClient {
             Some(credentials) => credentials.add_to(request),
             None => request,
         };
-        let redacted = |text: &str| match &credentials {
-            Some(credentials) => credentials.redact(text),
-            None => text.to_owned(),
+        let redacted = |text: &str| {
+            let text = proxy::redact(text);
+            credentials.as_ref().map_or_else(|| text.clone(), |found| found.redact(&text))
         };
         let failed = |error: reqwest::Error| self.unavailable(&cause(&error));
         let mut answer = request.send().await.map_err(failed)?;
@@ -205,6 +207,7 @@ impl MlflowClient {
     }
 
     fn at_registry(&self, why: &str) -> String {
-        shortened(&format!("registry {}: {why}", self.registry.uri), LONGEST)
+        let MlflowRegistry { uri, .. } = &self.registry;
+        shortened(&format!("registry {uri}{}: {why}", proxy::through(uri)), LONGEST)
     }
 }

@@ -8,9 +8,10 @@ use super::{measures, messages};
 use crate::controller::status::{
     MetricProgress, MetricStatus, PastEvent, Side, Status, StepPlace, StepStatus, Weights,
 };
-use crate::report::RecentEvent;
 use crate::sentences;
 use canary_judge::{EffectEstimate, EffectSince};
+use canary_rollout::event::RolloutEvent;
+use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 
 /// How wide a bar of evidence is, in characters.
@@ -105,11 +106,10 @@ pub(crate) fn progress(status: &Status, paint: Paint, room: Room) -> String {
     text + &verdicts(status, paint, lines)
 }
 
-/// An event in words, as the interface gives it.
-pub(crate) fn past_event(event: &RecentEvent) -> PastEvent {
-    let text = messages::brief(&event.event);
-    let text = text.unwrap_or_else(|| messages::event(&event.event, &event.spec));
-    PastEvent { at: event.at.clone(), text }
+/// An event in words, as it is shown beside a status, which has the reasons.
+pub(crate) fn past_event(at: &str, event: &RolloutEvent, spec: &Spec) -> PastEvent {
+    let text = messages::brief(event).unwrap_or_else(|| messages::event(event, spec));
+    PastEvent { at: at.to_owned(), text }
 }
 
 /// A named line; what doesn't fit goes on below its beginning.

@@ -73,6 +73,9 @@ pub struct RolloutReport {
     /// The index of the step that it is in.
     #[serde(skip)]
     step: usize,
+    /// Whether stable's place began to be replaced, and hasn't been.
+    #[serde(skip)]
+    finalizing: bool,
     #[serde(skip)]
     judge: Judge,
     /// The judge's last verdicts.
@@ -126,6 +129,7 @@ impl RolloutReport {
             history: History::default(),
             signals: BTreeMap::new(),
             step: 0,
+            finalizing: false,
             judge: Judge::new(&spec.analysis, spec.planned_seconds()),
             verdicts: Vec::new(),
             file: rollout_file::without_secrets(&start.file),
@@ -150,6 +154,11 @@ impl RolloutReport {
     /// The index of the step that it is in, or was in last.
     pub(crate) const fn step(&self) -> usize {
         self.step
+    }
+
+    /// Whether stable's place is being replaced: the rollout is Finalizing, or paused in it.
+    pub(crate) const fn is_finalizing(&self) -> bool {
+        self.finalizing && matches!(self.phase, Phase::Finalizing | Phase::Paused)
     }
 
     /// Adds the next record of the journal. [`Self::summarize`] has to follow the last one.
@@ -238,7 +247,9 @@ impl RolloutReport {
             |verdict: &serde_json::Value| verdict.get("reason")?.as_str().map(str::to_owned);
         for event in &step.events {
             match event {
+                RolloutEvent::Finalizing { .. } => self.finalizing = true,
                 RolloutEvent::Started { .. } => {
+                    self.finalizing = false;
                     self.judge = Judge::new(&self.spec.analysis, self.spec.planned_seconds());
                 }
                 RolloutEvent::EpochRenewed { .. } => {
@@ -252,6 +263,7 @@ impl RolloutReport {
                 RolloutEvent::Finished { version, reason, .. } => {
                     self.reason = Some(sentences::termination(reason));
                     self.finished = true;
+                    self.finalizing = false;
                     self.labels.stable = Some(version.clone());
                 }
                 RolloutEvent::Aborting { reason }

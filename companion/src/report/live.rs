@@ -1,29 +1,22 @@
 //! The report of a rollout that is under way: read from the journal when somebody first asks, then kept up
 //! to date in memory, and forgotten when nobody has asked for a while.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use canary_rollout::event::RolloutEvent;
 use canary_rollout::spec::Spec;
-use tokio::sync::Semaphore;
 
-use super::{RolloutReport, of_journal_until, past};
+use super::{RolloutReport, of_journal_until};
 use crate::controller::engine::Engine;
+use crate::controller::recent::RecentEvents;
 use crate::controller::record::JournalRecord;
-use crate::journal::Scan;
 
 /// How long a report is kept that nobody asks for.
 const KEPT_FOR: Duration = Duration::from_secs(60);
-/// How many of the events that happened last are kept.
-const RECENT: usize = 5;
 /// How often somebody who waits for another's reading looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// Lets one journal at a time be read for its last event: a list of many rollouts asks for all of them, and
-/// must not take the processor away from the loops that renew leases.
-static READERS: Semaphore = Semaphore::const_new(1);
 
 /// Something that happened in a rollout, with what gives it words.
 #[derive(Clone, Debug)]
@@ -47,10 +40,9 @@ struct Inner {
     /// The journal, and where its last whole record ends.
     journal: Option<(PathBuf, u64)>,
     content: ReportState,
-    /// The recorded file, once somebody has asked for the last event; `None` inside if it can't be read.
-    spec: Option<Option<Arc<Spec>>>,
-    /// What happened last and when, oldest first.
-    recent: Vec<(String, RolloutEvent)>,
+    /// The file of the release that is followed; `None` before the first.
+    spec: Option<Arc<Spec>>,
+    recent: RecentEvents,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +59,8 @@ impl LiveReport {
     pub fn follow(self: &Arc<Self>, engine: &mut Engine) {
         let (path, end) = (engine.journal().path().to_owned(), engine.journal().end());
         let journal = Some((path, end.unwrap_or_default()));
-        *self.lock() = Inner { journal, ..Inner::default() };
+        let (spec, recent) = (Some(Arc::new(engine.spec().clone())), engine.recent().clone());
+        *self.lock() = Inner { journal, content: ReportState::Unread, spec, recent };
         let live = Arc::clone(self);
         engine.observe_records(move |records, end| live.take(records, end));
     }
@@ -80,11 +73,9 @@ impl LiveReport {
         }
         for record in &records {
             if let JournalRecord::Step(step) = record {
-                let events = step.events.iter().map(|event| (step.at.clone(), event.clone()));
-                inner.recent.extend(events);
+                inner.recent.add(step);
             }
         }
-        shorten(&mut inner.recent);
         match &mut inner.content {
             ReportState::Unread => {}
             ReportState::Reading(waiting) => waiting.extend(records),
@@ -123,40 +114,16 @@ impl LiveReport {
         }
     }
 
-    /// What happened last, oldest first; nothing until the journal has been read in the background, which
-    /// begins when somebody asks first.
-    pub fn recent(self: &Arc<Self>) -> Vec<RecentEvent> {
-        let mut inner = self.lock();
-        if let Some(spec) = &inner.spec {
-            let Some(spec) = spec else { return Vec::new() };
-            let known = inner.recent.iter().cloned();
-            return known
-                .map(|(at, event)| RecentEvent { at, event, spec: Arc::clone(spec) })
-                .collect();
-        }
-        let Some((path, _)) = inner.journal.clone() else { return Vec::new() };
-        inner.spec = Some(None);
-        drop(inner);
-        let report = Arc::clone(self);
-        tokio::spawn(async move {
-            let Ok(_permit) = READERS.acquire().await else { return };
-            let of = path.clone();
-            let read = tokio::task::spawn_blocking(move || last_of(&of)).await.ok().flatten();
-            let mut inner = report.lock();
-            let same = inner.journal.as_ref().map(|(now, _)| now) == Some(&path);
-            if let Some((spec, mut recent)) = read.filter(|_| same) {
-                inner.spec = Some(Some(Arc::new(spec)));
-                // What has happened meanwhile is newer, and may have been read, too.
-                let newer = std::mem::take(&mut inner.recent);
-                if let Some((first, _)) = newer.first() {
-                    recent.retain(|(at, _)| at < first);
-                }
-                recent.extend(newer);
-                shorten(&mut recent);
-                inner.recent = recent;
-            }
-        });
-        Vec::new()
+    /// What happened last, oldest first, also before a restart of the controller. Nothing is read for it.
+    pub fn recent(&self) -> Vec<RecentEvent> {
+        let inner = self.lock();
+        let Some(spec) = &inner.spec else { return Vec::new() };
+        let event = |(at, event): &(String, RolloutEvent)| RecentEvent {
+            at: at.clone(),
+            event: event.clone(),
+            spec: Arc::clone(spec),
+        };
+        inner.recent.iter().map(event).collect()
     }
 
     async fn read(&self, path: PathBuf, end: u64) -> Option<()> {
@@ -185,19 +152,4 @@ impl LiveReport {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The file of the last rollout of a journal, and what happened last in it.
-fn last_of(path: &Path) -> Option<(Spec, Vec<(String, RolloutEvent)>)> {
-    let begin = Scan::read(path).ok()?.starts.last().copied()?;
-    let past = past(path, begin).ok()??;
-    let mut events = past.events;
-    shorten(&mut events);
-    Some((past.spec?, events))
-}
-
-/// Keeps the newest events.
-fn shorten(events: &mut Vec<(String, RolloutEvent)>) {
-    let excess = events.len().saturating_sub(RECENT);
-    events.drain(..excess);
 }

@@ -8,6 +8,7 @@ use canary_rollout::spec::Spec;
 use canary_rollout::state::Phase;
 use canary_rollout::termination::TerminationReason;
 
+use super::ToldRecord;
 use crate::controller::record::JournalRecord;
 use crate::journal::{self, JournalError};
 use crate::rollout_file;
@@ -39,8 +40,9 @@ pub(crate) struct PastRollout {
 /// If the journal can't be read.
 pub(crate) fn past(path: &Path, begin: u64) -> Result<Option<PastRollout>, JournalError> {
     let mut past: Option<PastRollout> = None;
-    for record in journal::records::<JournalRecord>(path, begin)? {
-        match (record?, &mut past) {
+    for record in journal::records::<ToldRecord>(path, begin)? {
+        let ToldRecord(Some(record)) = record? else { continue };
+        match (record, &mut past) {
             (JournalRecord::Start(start), none) => {
                 *none = Some(PastRollout {
                     rollout: start.rollout,

@@ -15,24 +15,19 @@ mod tls;
 
 pub(crate) use interface::{events, http, http_with, raw};
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Run, command, run};
+use super::{command, run};
 use crate::fake::{Fake, Traffic};
-
-/// The longest that a test waits for anything: 30 s, scaled by `CANARY_TEST_WAIT_FACTOR` as in the
-/// integration tests.
-pub(crate) fn patience() -> Duration {
-    let factor = std::env::var("CANARY_TEST_WAIT_FACTOR").ok();
-    Duration::from_secs(30).mul_f64(factor.map_or(1.0, |factor| factor.parse().unwrap()))
-}
+use crate::process::{Process, listen, patience};
 
 /// A folder for a rollout file and its journal.
 struct Place {
@@ -92,29 +87,27 @@ fn busy(canary_fails: u64) -> Fake {
     Fake::start().with(|envoy| envoy.traffic = Some(Traffic::new(400.0, canary_fails)))
 }
 
-/// A controller that is running; it is killed when it is dropped.
-struct Controller {
-    child: Child,
-    url: String,
-    lines: mpsc::Receiver<String>,
-    said: Vec<String>,
+/// A `canaryctl run` that is running.
+struct Controller(Process);
+
+impl Deref for Controller {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.0
+    }
 }
 
-impl Drop for Controller {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl DerefMut for Controller {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.0
     }
 }
 
 impl Controller {
     /// Starts one and waits for its interface.
     fn start(place: &Place, file: &Path, args: &[&str]) -> Self {
-        let mut controller = Self::spawn(place, file, args);
-        let interface = controller.line("interface: http");
-        let url = interface.split_whitespace().nth(1).unwrap().to_owned();
-        controller.url = url;
-        controller
+        Self(Self::spawn(place, file, args).0.with_interface())
     }
 
     /// Starts one that may end at once.
@@ -128,67 +121,7 @@ impl Controller {
         let mut command = command(&["run", file, "--tick", "100ms", "--listen", "127.0.0.1:0"]);
         command.args(["--journal", journal.to_str().unwrap()]).args(args);
         command.envs(set.iter().copied());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = mpsc::channel();
-        listen(child.stdout.take().unwrap(), sender.clone());
-        listen(child.stderr.take().unwrap(), sender);
-        Self { child, url: String::new(), lines, said: Vec::new() }
-    }
-
-    /// Waits until a line is said; fails where none comes.
-    #[track_caller]
-    fn hears(&mut self, text: &str) {
-        let _ = self.line(text);
-    }
-
-    /// The next line that says something, on stdout or stderr; waits for it.
-    #[track_caller]
-    #[must_use = "`hears` waits for a line that nobody needs"]
-    fn line(&mut self, text: &str) -> String {
-        let end = Instant::now() + patience();
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => {
-                    self.said.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
-                }
-                Err(_) => panic!("no \"{text}\" in {:#?}", self.said),
-            }
-        }
-    }
-
-    /// Waits for its end; gives the exit code.
-    #[track_caller]
-    fn ends(&mut self) -> i32 {
-        let end = Instant::now() + patience();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                self.said.extend(self.lines.iter());
-                return status.code().unwrap();
-            }
-            assert!(Instant::now() < end, "still running: {:#?}", self.said);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Whether a line was heard until now. It neither waits nor fails.
-    #[must_use = "it only tells: `hears` waits and fails"]
-    fn said(&self, text: &str) -> bool {
-        self.said.iter().any(|line| line.contains(text))
-    }
-
-    /// Runs a verb against it.
-    fn ctl(&self, args: &[&str]) -> Run {
-        run(command(args).args(["--controller", &self.url]))
-    }
-
-    /// As `kill -9` does it.
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        Self(Process::spawn(command))
     }
 
     /// Waits until the status is as asked for.
@@ -203,12 +136,4 @@ impl Controller {
             assert!(Instant::now() < end, "{status:#}");
         }
     }
-}
-
-pub(crate) fn listen(from: impl Read + Send + 'static, to: mpsc::Sender<String>) {
-    std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            let _ = to.send(line);
-        }
-    });
 }

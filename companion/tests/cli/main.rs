@@ -20,6 +20,8 @@ mod files;
 mod get;
 mod hints;
 mod list;
+mod process;
+mod proxy;
 mod readme;
 mod registry;
 mod render;

@@ -8,20 +8,21 @@ mod handover;
 mod kills;
 mod load;
 mod mlflow;
+mod proxies;
 mod registry;
 mod releases;
 
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Run, command, run};
-use crate::controller::{listen, patience};
+use super::{command, run};
 use crate::fake::Fake;
+use crate::process::{Process, patience};
 
 /// A folder of rollout files, and one of journals.
 struct Place {
@@ -85,18 +86,20 @@ fn busy(rollouts: &[&str]) -> Fake {
     })
 }
 
-/// A `serve` that is running; it is killed when it is dropped.
-struct Server {
-    child: Child,
-    url: String,
-    lines: mpsc::Receiver<String>,
-    said: Vec<String>,
+/// A `canaryctl serve` that is running.
+struct Server(Process);
+
+impl Deref for Server {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.0
+    }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.0
     }
 }
 
@@ -112,15 +115,7 @@ impl Server {
             command.args(["--tick", "100ms"]);
         }
         command.args(["--listen", "127.0.0.1:0", "--state", state.to_str().unwrap()]).args(args);
-        let mut command = by(command);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = mpsc::channel();
-        listen(child.stdout.take().unwrap(), sender.clone());
-        listen(child.stderr.take().unwrap(), sender);
-        let mut server = Self { child, url: String::new(), lines, said: Vec::new() };
-        let interface = server.hears("interface: http");
-        server.url = interface.split_whitespace().nth(1).unwrap().to_owned();
-        server
+        Self(Process::spawn(by(command)).with_interface())
     }
 
     /// The same, with files that grow to so many KiB at most.
@@ -132,28 +127,6 @@ impl Server {
             limited.env_clear().env("PATH", "/usr/bin:/bin").env("USER", "ann");
             limited
         })
-    }
-
-    /// Waits for a line that says something, on stdout or stderr.
-    #[track_caller]
-    fn hears(&mut self, text: &str) -> String {
-        let end = Instant::now() + patience();
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => {
-                    self.said.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
-                }
-                Err(_) => panic!("no \"{text}\" in {:#?}", self.said),
-            }
-        }
-    }
-
-    fn ctl(&self, args: &[&str]) -> Run {
-        run(command(args).args(["--controller", &self.url]))
     }
 
     /// Waits until a rollout is as asked for; one that isn't there yet is waited for, too.
@@ -175,11 +148,6 @@ impl Server {
         let list = self.ctl(&["list", "-o", "json"]).exits(0).json();
         let name = |one: &Value| one["rollout"].as_str().unwrap().to_owned();
         list.as_array().unwrap().iter().map(name).collect()
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
 

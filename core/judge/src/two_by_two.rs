@@ -26,6 +26,27 @@ pub(crate) fn equal_shares(counts: Pair<Trials>, canary: f64, stable: f64) -> f6
     log_factor(counts.canary, canary, pooled) + log_factor(counts.stable, stable, pooled)
 }
 
+/// [`equal_shares`] is linear in how many of the canary's are "yes": its value if none is, and what each adds.
+pub(crate) fn equal_shares_by_yes(
+    stable_counts: Trials,
+    canary_trials: u64,
+    canary: f64,
+    stable: f64,
+) -> (f64, f64) {
+    let (nc, ns) = (canary_trials as f64, stable_counts.trials as f64);
+    if nc <= 0.0 || ns <= 0.0 {
+        return (0.0, 0.0);
+    }
+    let pooled = (nc * canary + ns * stable) / (nc + ns);
+    // Term by term as `log_factor` has it, but each logarithm once.
+    let (log_yes, log_no) = ((canary / pooled).ln(), ((1.0 - canary) / (1.0 - pooled)).ln());
+    let others = (canary_trials - 1) as f64;
+    let one_yes = log_yes + if others > 0.0 { others * log_no } else { 0.0 };
+    let of_stable = log_factor(stable_counts, stable, pooled);
+    let (none, one) = (nc * log_no + of_stable, one_yes + of_stable);
+    (none, one - none)
+}
+
 /// ln of the factor for "the canary's share is at most stable's plus `tolerated`"; `canary` must lie
 /// above `stable + tolerated`, else the block says nothing.
 pub(crate) fn tolerated_difference(

@@ -30,7 +30,9 @@ impl ProgressSink {
     pub(super) fn new(output: Output, address: SocketAddr, engine: &Engine) -> Self {
         let journal = engine.journal().path().display();
         render::message(&format!("interface: http://{address}   journal: {journal}"));
-        Self { output, screen: Screen::default(), recent: Vec::new() }
+        let past = engine.recent().iter();
+        let recent = past.map(|(at, event)| render::past_event(at, event, engine.spec())).collect();
+        Self { output, screen: Screen::default(), recent }
     }
 }
 
@@ -47,14 +49,12 @@ impl Reporter for ProgressSink {
     ) -> Result<(), Error> {
         let at = timestamp(SystemTime::now());
         for event in events {
-            let text = messages::event(event, spec);
             if self.output.redraws() {
-                // The table above has the reason already.
-                let text = messages::brief(event).unwrap_or(text);
-                self.recent.push(PastEvent { at: at.clone(), text });
-                continue;
+                self.recent.push(render::past_event(&at, event, spec));
+            } else {
+                let text = messages::event(event, spec);
+                print_event(&self.output, &at, event, &text, status)?;
             }
-            print_event(&self.output, &at, event, &text, status)?;
         }
         let excess = self.recent.len().saturating_sub(EVENTS_SHOWN);
         self.recent.drain(..excess);

@@ -92,6 +92,11 @@ impl Engine {
         };
         self.journal.append(&records, patience).await?;
         self.missing = None;
+        for record in &records {
+            if let JournalRecord::Step(step) = record {
+                self.recent.add(step);
+            }
+        }
         if let Some(RecordObserver(observer)) = &mut self.observer {
             observer(records, self.journal.end().unwrap_or_default());
         }

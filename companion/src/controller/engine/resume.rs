@@ -1,6 +1,7 @@
 //! How a rollout goes on after its controller was stopped, however that was.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use canary_judge::observation::Observation;
 use canary_rollout::action::Action;
@@ -11,9 +12,10 @@ use canary_rollout::state::{ResumeStateError, State};
 use canary_rollout::step;
 
 use super::{Engine, started};
+use crate::controller::recent::RECENT;
 use crate::controller::record::{FORMAT, JournalRecord, Start, StateSnapshot, StepRecord};
 use crate::error::Error;
-use crate::journal::{self, Journal, JournalWriter};
+use crate::journal::{self, Journal, JournalWriter, Landmarks};
 use crate::rollout_file;
 
 impl Engine {
@@ -26,7 +28,12 @@ impl Engine {
         let path = journal.path().to_owned();
         let state = State::new(&spec, "", false);
         let mut engine = Self::with(spec, JournalWriter::new(journal), state, &Start::default());
-        let snapshot = journal::last_snapshot(&path, begin)?;
+        let Landmarks { snapshot, eventful } = Landmarks::read(&path, begin, RECENT)?;
+        for step in eventful {
+            if let Some(step) = step_at(&path, step) {
+                engine.recent.add(&step);
+            }
+        }
         let start = journal::records::<JournalRecord>(&path, begin)?.take(1);
         let (mut line, mut last) = (None, Vec::new());
         let mut older = false;
@@ -148,5 +155,14 @@ impl Engine {
         self.recorded = snapshot.distributions();
         self.steps_since_snapshot = 0;
         Ok(older)
+    }
+}
+
+/// The step whose record begins at a position. `None` if this version can't read it: it lies behind a snapshot
+/// and is only shown.
+fn step_at(path: &Path, begin: u64) -> Option<StepRecord> {
+    match journal::records::<JournalRecord>(path, begin).ok()?.next()?.ok()? {
+        JournalRecord::Step(step) => Some(*step),
+        _ => None,
     }
 }

@@ -13,7 +13,8 @@ use canary_rollout::state::Phase;
 use serde_json::Value;
 
 use super::{Effects, Engine};
-use crate::journal::Journal;
+use crate::controller::record::JournalRecord;
+use crate::journal::{Journal, ReadRecord, leading_name};
 use crate::rollout_file;
 
 fn fixture(name: &str) -> PathBuf {
@@ -63,6 +64,28 @@ fn next_step(engine: &mut Engine, then: &Value, commands: Vec<OperatorCommand>) 
         Inputs { commands, envoys, observation: Some(Observation::default()), ..Inputs::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(engine.advance(inputs, now, None)).unwrap()
+}
+
+/// Journals are read by the names at the beginning of their lines; serde's way gives the same.
+#[test]
+fn a_record_is_the_same_however_it_is_read() {
+    let folder = std::fs::read_dir(fixture("")).unwrap();
+    let mut kinds = std::collections::BTreeSet::new();
+    let folders = folder.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    for journal in folders.map(|folder| folder.join("journal.jsonl")) {
+        for line in std::fs::read_to_string(journal).unwrap().lines() {
+            let read = JournalRecord::read(line).map(|record| serde_json::to_string(&record));
+            let tagged: Result<JournalRecord, _> = serde_json::from_str(line);
+            match (read, tagged) {
+                (Ok(read), Ok(tagged)) => {
+                    assert_eq!(read.unwrap(), serde_json::to_string(&tagged).unwrap());
+                    kinds.extend(leading_name(line).map(str::to_owned));
+                }
+                (read, tagged) => assert_eq!(read.is_err(), tagged.is_err(), "{line}"),
+            }
+        }
+    }
+    assert!(kinds.contains("observation") && kinds.contains("step"), "{kinds:?}");
 }
 
 #[test]

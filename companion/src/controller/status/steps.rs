@@ -38,6 +38,8 @@ pub enum StepsReached {
     Within(usize),
     /// All traffic is going to the canary.
     Promoting,
+    /// All traffic was on the canary, and is being handed over to stable's place; or it is paused in that.
+    Finalizing,
     /// All steps are behind it.
     Promoted,
     /// It was rolled back in a step, counted from 0.
@@ -45,11 +47,13 @@ pub enum StepsReached {
 }
 
 impl StepsReached {
-    /// How far a rollout has come in a phase, if the last step that began is `step`, counted from 0.
+    /// How far a rollout has come in a phase, if the last step that began is `step`, counted from 0. One that is
+    /// paused in the handover is [`Self::Finalizing`], which its phase alone doesn't say.
     pub const fn new(phase: Phase, step: usize, begun: bool) -> Self {
         match phase {
             Phase::Promoting => Self::Promoting,
-            Phase::Healthy | Phase::Measured | Phase::Finalizing => Self::Promoted,
+            Phase::Finalizing => Self::Finalizing,
+            Phase::Healthy | Phase::Measured => Self::Promoted,
             Phase::Aborting | Phase::Degraded => Self::RolledBack(step),
             _ if begun => Self::Within(step),
             _ => Self::Before,
@@ -59,7 +63,7 @@ impl StepsReached {
     /// Where the rollout is, as seen from a step of the file, counted from 0.
     pub const fn place(self, index: usize) -> StepPlace {
         match self {
-            Self::Promoted | Self::Promoting => StepPlace::Done,
+            Self::Promoted | Self::Promoting | Self::Finalizing => StepPlace::Done,
             Self::Within(step) | Self::RolledBack(step) if index < step => StepPlace::Done,
             Self::Within(step) if index == step => StepPlace::Now,
             Self::RolledBack(step) if index == step => StepPlace::RolledBack,
@@ -71,7 +75,7 @@ impl StepsReached {
     /// The same as seen from the promotion behind `steps` steps.
     pub const fn promotion(self, steps: usize) -> StepPlace {
         match self {
-            Self::Promoting => StepPlace::Now,
+            Self::Promoting | Self::Finalizing => StepPlace::Now,
             _ => self.place(steps),
         }
     }
@@ -81,7 +85,7 @@ impl StepsReached {
 pub(super) fn planned(spec: &Spec, state: &State) -> Vec<StepStatus> {
     let begun = state.step().is_some();
     let reached = if state.is_finalizing() {
-        StepsReached::Promoted
+        StepsReached::Finalizing
     } else {
         StepsReached::new(state.phase(), state.last_step(), begun)
     };
@@ -118,6 +122,7 @@ mod tests {
         assert_eq!(places(Phase::Pending, 0, false), [Ahead; 4]);
         assert_eq!(places(Phase::Paused, 1, true), [Done, Now, Ahead, Ahead]);
         assert_eq!(places(Phase::Promoting, 2, true), [Done, Done, Done, Now]);
+        assert_eq!(places(Phase::Finalizing, 2, true), [Done, Done, Done, Now]);
         assert_eq!(places(Phase::Healthy, 2, true), [Done; 4]);
         let rolled_back = [Done, RolledBack, NotReached, NotReached];
         assert_eq!(places(Phase::Degraded, 1, true), rolled_back);

@@ -7,12 +7,12 @@ use askama::Template;
 use super::Shell;
 use super::detail::version;
 use super::tone::Tone;
-use crate::controller::status::{Side, Status};
+use crate::controller::status::{PastEvent, Side, Status};
 use crate::render::figures::{UNKNOWN, day, failing, millis, percent};
-use crate::render::messages;
+use crate::render::past_event;
 use crate::report::RecentEvent;
 
-/// A rollout in the list: as it is, and what happened in it if that could be read.
+/// A rollout in the list: as it is, and what happened in it last, if anything has.
 #[derive(Debug)]
 pub(crate) struct ListedRollout {
     pub(crate) status: Arc<Status>,
@@ -60,9 +60,8 @@ fn row(listed: &ListedRollout) -> ListRow {
         },
     );
     let event = last_event.as_ref().map(|last| {
-        let text = messages::brief(&last.event)
-            .unwrap_or_else(|| messages::event(&last.event, &last.spec));
-        format!("{} UTC: {text}", day(&last.at))
+        let PastEvent { at, text } = past_event(&last.at, &last.event, &last.spec);
+        format!("{} UTC: {text}", day(&at))
     });
     ListRow {
         rollout: status.rollout.clone(),

@@ -18,6 +18,9 @@ pub(super) struct StepRow {
 }
 
 fn reached(report: &RolloutReport) -> StepsReached {
+    if report.is_finalizing() {
+        return StepsReached::Finalizing;
+    }
     StepsReached::new(report.phase, report.step(), begun(report))
 }
 
@@ -37,6 +40,9 @@ pub(super) fn rows(report: &RolloutReport) -> Vec<StepRow> {
     });
     let (class, state) = step_state(reached.promotion(steps.len()));
     let condition = match report.spec().goal {
+        Goal::Promote if reached == StepsReached::Finalizing => {
+            "all traffic, then the handover to stable's place"
+        }
         Goal::Promote => "all traffic",
         Goal::Measure(Afterwards::Stable) => "measured; nothing is promoted",
         Goal::Measure(Afterwards::Keep) => "measured; the weight stays",

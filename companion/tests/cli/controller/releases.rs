@@ -181,6 +181,21 @@ fn an_abort_in_finalizing_says_that_no_user_is_back_on_stable() {
     assert!(aborted.stdout.contains("no user is back on stable"), "{}", aborted.stdout);
     let paused = controller.comes_to(|status| status["phase"] == "Paused");
     assert_eq!(paused["weight"]["set"], 100.0);
+    // All steps are behind it; it is paused in what comes after them.
+    let shown = controller.ctl(&["get", "rollout", "scorer"]).exits(0).stdout;
+    assert!(shown.contains("✓ 50 %  ▶ 100 %"), "{shown}");
+    let page = http("GET", &format!("{}/rollouts/scorer", controller.url), &[]).1;
+    let journal = place.journal();
+    let report = ["report", "scorer", "--journal", journal.to_str().unwrap()];
+    for page in [page, run(&mut command(&report)).exits(0).stdout] {
+        let now = "aria-current=\"step\"><b>100 %</b>▶ now<br>\
+                   <small>all traffic, then the handover to stable&#39;s place</small>";
+        assert!(page.contains(now), "{page}");
+        assert_eq!(page.matches("aria-current=\"step\"").count(), 1, "{page}");
+    }
+    let history = http("GET", &format!("{}/rollouts/scorer/history", controller.url), &[]).1;
+    let history: Value = serde_json::from_str(&history).unwrap();
+    assert_eq!(history["charts"][0]["ahead"], json!([]), "no steps are ahead: {history:#}");
     controller.ctl(&["resume", "scorer"]).exits(1).says("`finish` goes on with it");
     script(&place, "");
     controller.ctl(&["finish", "scorer"]).exits(0);

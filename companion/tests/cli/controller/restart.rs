@@ -104,6 +104,45 @@ fn resumed(place: &Place, file: &Path) -> Controller {
     controller
 }
 
+/// The first answer after a restart has what happened before it, in every place that shows it.
+#[test]
+fn what_happened_before_a_restart_is_shown_at_once() {
+    let (place, envoy) = (Place::new(), busy(0));
+    let file = place.file(&patient(&[&envoy]));
+    let mut first = Controller::start(&place, &file, &[]);
+    first.hears("paused");
+    let recent = |controller: &Controller| -> Value {
+        let url = format!("{}/api/v1/rollouts/scorer", controller.url);
+        let answer: Value = serde_json::from_str(&http("GET", &url, &[]).1).unwrap();
+        answer["detail"]["recent"].clone()
+    };
+    let before = recent(&first);
+    let last = before.as_array().unwrap().last().unwrap()["text"].as_str().unwrap().to_owned();
+    assert!(last.starts_with("paused"), "{before:#}");
+    for asked in ["get", "get -w", "page", "api"] {
+        kill_in(&place, &mut first, "Paused", &[5]);
+        first = resumed(&place, &file);
+        let text = match asked {
+            "get" => first.ctl(&["get", "rollout", "scorer"]).exits(0).stdout,
+            "get -w" => {
+                let mut watch = command(&["get", "rollout", "scorer", "-w", "--interval", "60s"]);
+                let watch = watch.args(["--controller", &first.url]).stdout(Stdio::piped());
+                let mut watch = watch.spawn().unwrap();
+                let (sender, lines) = mpsc::channel();
+                listen(watch.stdout.take().unwrap(), sender);
+                let found = lines.iter().find(|line| line.contains(&last));
+                watch.kill().unwrap();
+                watch.wait().unwrap();
+                found.unwrap_or_default()
+            }
+            "page" => http("GET", &format!("{}/", first.url), &[]).1,
+            _ => recent(&first).to_string(),
+        };
+        assert!(text.contains(&last), "{asked}: no \"{last}\" in {text}");
+    }
+    assert_eq!(recent(&first), before);
+}
+
 #[test]
 fn a_torn_journal_loses_its_last_line_alone() {
     let (place, envoy) = (Place::new(), busy(0));

@@ -89,3 +89,23 @@ fn gates_and_notifications_over_https() {
     let asked = web.asked.lock().unwrap();
     assert!(asked.iter().any(|asked| asked.contains("\"topic\":\"completed\"")), "{asked:#?}");
 }
+
+/// A proxy that is spoken to over https, for an address that isn't.
+#[test]
+fn a_proxy_over_https_is_used_for_plain_addresses() {
+    let (place, envoy, proxy) = (Place::new(), busy(0), Secure::start());
+    let mut rollout = quick(&[&envoy]);
+    let gate = "http://gate.example/ok";
+    rollout["gates"] = json!([{"before": "promotion", "url": gate, "timeout": "2s"}]);
+    let authority = place.folder.path().join("authority.pem");
+    std::fs::write(&authority, &proxy.authority).unwrap();
+    let address = proxy.url.trim_end_matches("/hook");
+    let set = [("HTTP_PROXY", address), ("SSL_CERT_FILE", authority.to_str().unwrap())];
+    let mut controller = Controller::spawn_with(&place, &place.file(&rollout), &[], &set);
+    controller.hears("lets it pass");
+    let asked = proxy.asked.lock().unwrap();
+    assert!(
+        asked.iter().all(|asked| asked.starts_with("POST http://gate.example/ok ")),
+        "{asked:#?}"
+    );
+}

@@ -38,7 +38,7 @@ fn a_broken_file_and_a_second_one_change_nothing() {
     place.file("one.yaml", &patient("one", &[&envoy]));
     place.file("never.yaml", &json!({"rollout": "never"}));
     let mut server = Server::start(&place, &[]);
-    assert!(server.hears("never.yaml").contains("steps"), "{:#?}", server.said);
+    assert!(server.line("never.yaml").contains("steps"), "{:#?}", server.said);
     server.comes_to("one", |status| status["stable"]["version"] == "3.1");
     std::fs::write(place.files().join("one.yaml"), "rollout: [").unwrap();
     server.hears("rollout \"one\" keeps the last good file");

@@ -13,22 +13,24 @@
 //! ratio that moves, it covers only what lies between the smallest and the largest so far.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
 use super::{EffectReading, EffectUnit, Gathered, Stretches};
 use crate::blocks::Change;
-use crate::counts::{Merge, Pair, Trials};
+use crate::counts::{Merge, Pair};
 use crate::numerics::{exact_array, log_mean_exp, packed};
 use crate::quantile_edges::{Tails, edges, wholly_below_each};
-use crate::two_by_two::equal_shares;
-use crate::two_by_two::tilt;
+use crate::two_by_two::{equal_shares_by_yes, tilt};
 use canary_model::histogram::{Histogram, MAX_BINS};
 
 /// The quantiles that are compared, with their places among [`crate::spec::QUANTILES`].
 const COMPARED: [(&str, f64, usize); 3] = [("p50", 0.5, 0), ("p95", 0.95, 3), ("p99", 0.99, 5)];
 /// The alternatives: the canary's odds of lying beyond the edge, in stable's.
 const ODDS: [f64; 8] = [1.03, 1.06, 1.12, 1.25, 1.5, 2.0, 4.0, 10.0];
+/// The same the other way round.
+static INVERSE_ODDS: LazyLock<[f64; 8]> = LazyLock::new(|| ODDS.map(|odds| odds.powf(-1.0)));
 /// Ratios on either side of 1.
 const ONE_SIDE: usize = 39;
 /// All ratios of the grid.
@@ -119,22 +121,15 @@ impl QuantileBlock {
         let (n, edges) = edges(history);
         let (mut above, mut below) = (Vec::with_capacity(BETS), Vec::with_capacity(BETS));
         let canary_count = block.canary.count();
+        let inverse_odds = *INVERSE_ODDS;
         for (_, _, place) in COMPARED {
             let Some(edge) = edges.get(place) else { continue };
             let share = (edge.tail as f64 + 0.5) / (n as f64 + 1.0);
             let stable = tails.stable.at_or_above(edge.from);
-            let none = Trials { trials: canary_count, events: 0 };
             // A bet is linear in the canary's count beyond the edge: its constant and what each adds.
-            let bets = |direction: f64| {
-                ODDS.map(|odds| {
-                    let bet = tilt(share, odds.powf(direction));
-                    let at = |canary| equal_shares(Pair { stable, canary }, bet, share);
-                    let base = at(none);
-                    let one = at(Trials { events: 1, ..none });
-                    (base, one - base)
-                })
-            };
-            let (up, down) = (bets(1.0), bets(-1.0));
+            let bet =
+                |odds: f64| equal_shares_by_yes(stable, canary_count, tilt(share, odds), share);
+            let (up, down) = (ODDS.map(bet), inverse_odds.map(bet));
             let bounds = grid.map(|ratio| ratio * edge.from);
             let wholly_below = wholly_below_each(&block.canary, &bounds);
             for (bound, wholly_below) in bounds.into_iter().zip(wholly_below) {

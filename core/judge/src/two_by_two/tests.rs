@@ -72,3 +72,22 @@ proptest! {
         prop_assert!(fair <= ONE, "{fair}");
     }
 }
+
+proptest! {
+    /// To the last bit: what the effects sum up over a long rollout must not depend on how it is computed.
+    #[test]
+    fn a_bet_by_yes_is_the_bet_itself(
+        nc in 0u64..2_000, ns in 0u64..2_000, part in 0.0..=1.0, canary in 1e-6..1.0, stable in 1e-6..1.0,
+    ) {
+        let held = counts(nc, 0, ns, (ns as f64 * part) as u64);
+        let (none, each) = equal_shares_by_yes(held.stable, nc, canary, stable);
+        let at = |yes| {
+            let canary_counts = Trials { trials: nc, events: yes };
+            equal_shares(Pair { canary: canary_counts, ..held }, canary, stable)
+        };
+        prop_assert_eq!(none.to_bits(), at(0).to_bits());
+        if nc > 0 {
+            prop_assert_eq!(each.to_bits(), (at(1) - at(0)).to_bits());
+        }
+    }
+}

@@ -1,6 +1,7 @@
 use super::*;
 use crate::effects::{EffectEstimate, EffectSince};
 use crate::laws::{ONE, mean};
+use crate::two_by_two::equal_shares;
 use canary_model::histogram::Bin;
 
 fn values(bins: &[(f64, f64, u64)]) -> Histogram {
