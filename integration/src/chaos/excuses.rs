@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn note(deed: UpstreamDeed) -> Option<UpstreamNote> {
-        Some(UpstreamNote { place: ChaosPlace::Storm, deed, diverted: false })
+        Some(UpstreamNote { arrived: 0.0, place: ChaosPlace::Storm, deed, diverted: false })
     }
 
     fn timeline(away: Option<(ChaosPlace, f64)>, down: Option<f64>) -> ChaosTimeline {

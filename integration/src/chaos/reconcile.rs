@@ -13,12 +13,9 @@ use super::clients::{AnswerEnd, ChaosRequest, ChaosRollout};
 use super::timeline::Span;
 use super::upstreams::UpstreamNote;
 
-/// A request this much younger than `outcome_age`, in seconds, is younger for the filter as well, whose clock
-/// starts later than the client's.
-const YOUNGER: f64 = 0.1;
 /// How late the filter may look at a request, in seconds: a slot and a tick of a quarter of a second each, and
-/// a second for a busy machine.
-const LATE: f64 = 1.5;
+/// as much again for a busy machine.
+const LATE: f64 = 1.0;
 
 /// The filter's counters at one moment.
 #[derive(Clone, Debug)]
@@ -182,7 +179,7 @@ impl LifeLog<'_> {
             let here = request.begun >= self.shared_until;
             // Where the kill switch may have diverted it, only an upstream can tell.
             let certain = known && here && (rollout == ChaosRollout::Storm || note.is_some());
-            let fate = self.fate(request, metric);
+            let fate = self.fate(request, note, metric);
             let due = request.begun + if metric.at_age() { self.outcome_age } else { 0.0 };
             let over = if metric.at_age() { due } else { request.ended };
             most += u64::from((fate != Fate::Out || !known) && due <= reading.span.end);
@@ -192,7 +189,12 @@ impl LifeLog<'_> {
     }
 
     /// Whether a request counts in a metric once it is over and old enough.
-    fn fate(&self, request: &ChaosRequest, metric: ComparedMetric) -> Fate {
+    fn fate(
+        &self,
+        request: &ChaosRequest,
+        note: Option<&UpstreamNote>,
+        metric: ComparedMetric,
+    ) -> Fate {
         let is = |holds: bool| if holds { Fate::In } else { Fate::Out };
         let class = request.status.map_or(0, |status| status / 100);
         // Envoy's own answers have a status and are whole.
@@ -202,9 +204,16 @@ impl LifeLog<'_> {
         if uncertain {
             return Fate::Uncertain;
         }
+        // The filter's clock of a request starts between its client's and its upstream's.
         let by_then = |moment: f64| {
-            let older = moment - request.begun - self.outcome_age;
-            if (-YOUNGER..LATE).contains(&older) { Fate::Uncertain } else { is(older < 0.0) }
+            let at_least = note.map_or(0.0, |note| moment - note.arrived);
+            if moment - request.begun < self.outcome_age {
+                Fate::In
+            } else if at_least >= self.outcome_age + LATE {
+                Fate::Out
+            } else {
+                Fate::Uncertain
+            }
         };
         match metric {
             ComparedMetric::Total | ComparedMetric::Examined => Fate::In,

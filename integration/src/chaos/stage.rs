@@ -66,7 +66,7 @@ impl ChaosStage {
             gateway,
             controller,
             timeline: ChaosTimeline::default(),
-            upstreams: UpstreamLog::default(),
+            upstreams: UpstreamLog::new(start),
             watcher,
             start,
             pushes: 0,

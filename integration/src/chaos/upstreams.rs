@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::HeaderMap;
 use hyper::body::Bytes;
@@ -32,8 +32,10 @@ pub(super) enum UpstreamDeed {
 }
 
 /// A request as an upstream noted it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct UpstreamNote {
+    /// When it arrived, in seconds since the beginning: after it had been through the filter.
+    pub arrived: f64,
     /// Which upstream it was.
     pub place: ChaosPlace,
     /// What became of it there.
@@ -43,17 +45,28 @@ pub(super) struct UpstreamNote {
 }
 
 /// What the upstreams noted, by the requests' numbers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct UpstreamLog(Arc<Mutex<HashMap<u64, UpstreamNote>>>);
+#[derive(Clone, Debug)]
+pub(super) struct UpstreamLog {
+    start: Instant,
+    notes: Arc<Mutex<HashMap<u64, UpstreamNote>>>,
+}
 
 impl UpstreamLog {
-    /// Everything noted so far.
-    pub(super) fn notes(&self) -> HashMap<u64, UpstreamNote> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Nothing yet; `start` is the run's beginning.
+    pub(super) fn new(start: Instant) -> Self {
+        Self { start, notes: Arc::default() }
     }
 
-    fn note(&self, id: u64, note: UpstreamNote) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, note);
+    /// Everything noted so far.
+    pub(super) fn notes(&self) -> HashMap<u64, UpstreamNote> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, id: u64, place: ChaosPlace, deed: UpstreamDeed, seen: &RecordedRequest) {
+        let diverted = diverted(place, &seen.headers);
+        let arrived = self.start.elapsed().as_secs_f64();
+        let note = UpstreamNote { arrived, place, deed, diverted };
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(id, note);
     }
 }
 
@@ -90,7 +103,7 @@ fn raw_answer(
         UpstreamDeed::Answered if !seen.path.ends_with(STREAM) => return None,
         deed => events(id, deed),
     };
-    log.note(id, UpstreamNote { place, deed, diverted: diverted(place, &seen.headers) });
+    log.note(id, place, deed, seen);
     Some(answer)
 }
 
@@ -103,7 +116,7 @@ fn plain_answer(
 ) -> (u16, Bytes) {
     let id = number(&seen.headers);
     let deed = deed(id, seen.path.ends_with(STREAM), broken);
-    log.note(id, UpstreamNote { place, deed, diverted: diverted(place, &seen.headers) });
+    log.note(id, place, deed, seen);
     (if deed == UpstreamDeed::Failed { 500 } else { 200 }, Bytes::from(id.to_string()))
 }
 

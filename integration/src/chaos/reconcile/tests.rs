@@ -141,7 +141,7 @@ fn a_refused_connection_leaves_the_log_exact() {
 fn a_diverted_request_is_not_counted() {
     let note = |diverted| {
         let (place, deed) = (ChaosPlace::Stable, UpstreamDeed::Answered);
-        HashMap::from([(1, UpstreamNote { place, deed, diverted })])
+        HashMap::from([(1, UpstreamNote { arrived: 1.0, place, deed, diverted })])
     };
     let one = [request(1, 1.0, 200, AnswerEnd::Whole)];
     let counted = reading(100.0, &[("rq_total", 1), ("rq_2xx", 1), ("judged_total", 1)]);
@@ -152,26 +152,30 @@ fn a_diverted_request_is_not_counted() {
     assert!(!check(&one, &note(false), &uncounted, true).is_empty());
 }
 
-/// A failure that came about when the request was judged may be judged or not; one that came later isn't.
+/// A failure that came about when the request was judged may be judged or not; one that came later isn't. A request
+/// that was long on its way to Envoy is as much younger there.
 #[test]
 fn failures_after_the_age_are_not_judged() {
-    let failed_after = |seconds: f64| {
+    let allowed = |seconds: f64, underway: f64| {
         let end = AnswerEnd::BrokenOff("reset".to_owned());
-        ChaosRequest { ended: 1.0 + seconds, ..request(1, 1.0, 200, end) }
-    };
-    let allowed = |seconds: f64| {
+        let failed = ChaosRequest { ended: 1.0 + seconds, ..request(1, 1.0, 200, end) };
+        let (place, deed) = (ChaosPlace::Storm, UpstreamDeed::CutOff);
+        let note = UpstreamNote { arrived: 1.0 + underway, place, deed, diverted: false };
         [0, 1].map(|value| {
             let mut values =
                 [("rq_total", 1), ("rq_failure", 1), ("rq_broken", 1), ("rq_2xx", 1)].to_vec();
             values.extend([("judged_total", 1), ("judged_failure", value)]);
-            check(&[failed_after(seconds)], &HashMap::new(), &reading(100.0, &values), true)
-                .is_empty()
+            let (failed, notes) = (std::slice::from_ref(&failed), HashMap::from([(1, note)]));
+            check(failed, &notes, &reading(100.0, &values), true).is_empty()
         })
     };
-    assert_eq!(allowed(0.5), [false, true]);
-    assert_eq!(allowed(2.1), [true, true]);
-    assert_eq!(allowed(3.4), [true, true], "looked at late");
-    assert_eq!(allowed(3.6), [true, false]);
+    assert_eq!(allowed(0.5, 0.0), [false, true]);
+    assert_eq!(allowed(1.9, 0.0), [false, true]);
+    assert_eq!(allowed(2.1, 0.0), [true, true]);
+    assert_eq!(allowed(2.9, 0.0), [true, true], "looked at late");
+    assert_eq!(allowed(3.1, 0.0), [true, false]);
+    assert_eq!(allowed(3.1, 0.2), [true, true], "perhaps 2.9 s old when it failed");
+    assert_eq!(allowed(3.3, 0.2), [true, false]);
 }
 
 /// An answer that came about when the request was examined may be judged or not, but the request is in one
