@@ -72,6 +72,10 @@ fn read(path: &Path) -> io::Result<Option<RegistryState>> {
 }
 
 fn write(path: &Path, registry: RegistryState) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        // The first to write here may be this file or the journal.
+        fs::create_dir_all(folder)?;
+    }
     let draft = path.with_extension("json.new");
     let text = serde_json::to_vec(&Remembered { format: FORMAT, registry })?;
     let mut file = File::create(&draft)?;
@@ -89,16 +93,17 @@ mod tests {
     #[tokio::test]
     async fn what_was_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        let file = RegistryFile::new(folder.path(), "scorer");
+        let folder = folder.path().join("state");
+        let file = RegistryFile::new(&folder, "scorer");
         assert_eq!(file.read().await.unwrap(), None);
         let state = RegistryState::new("2026-11-27T00:00:00Z".to_owned());
         file.write(&state).await.unwrap();
         file.write(&state).await.unwrap();
         assert_eq!(file.read().await.unwrap(), Some(state));
         let names: Vec<_> =
-            fs::read_dir(folder.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
+            fs::read_dir(&folder).unwrap().map(|one| one.unwrap().file_name()).collect();
         assert_eq!(names, ["scorer.registry.json"]);
-        fs::write(folder.path().join("scorer.registry.json"), "{").unwrap();
+        fs::write(folder.join("scorer.registry.json"), "{").unwrap();
         assert_eq!(file.read().await.unwrap(), None, "a file of another layout is begun again");
     }
 }

@@ -41,20 +41,27 @@ pub(crate) struct WatchedRegistry {
 /// Follows the registry. It never ends by itself and can be dropped at any time: what it began is
 /// remembered, and doing it twice does no harm.
 pub(crate) async fn watch(watched: WatchedRegistry, link: &mut ReleaseLink) {
-    match Watcher::new(watched).await {
-        Ok(mut watcher) => loop {
-            let note = watcher.poll(link).await;
-            link.show(note);
-            tokio::select! {
-                () = tokio::time::sleep(watcher.watched.registry.poll) => {}
-                Ok(()) = link.changed() => {}
-            }
-        },
-        Err(why) => {
-            // Nothing starts from this registry and nothing is lost; the rollout itself goes on.
-            link.show(Some(why));
-            std::future::pending().await
+    let mut watcher = begin(watched, link).await;
+    loop {
+        let note = watcher.poll(link).await;
+        link.show(note);
+        tokio::select! {
+            () = tokio::time::sleep(watcher.watched.registry.poll) => {}
+            Ok(()) = link.changed() => {}
         }
+    }
+}
+
+/// A watcher, as soon as there can be one. Meanwhile nothing starts from this registry and nothing is lost; the
+/// rollout itself goes on.
+async fn begin(watched: WatchedRegistry, link: &mut ReleaseLink) -> Watcher {
+    let poll = watched.registry.poll;
+    loop {
+        match Watcher::new(watched.clone()).await {
+            Ok(watcher) => return watcher,
+            Err(why) => link.show(Some(why)),
+        }
+        tokio::time::sleep(poll).await;
     }
 }
 

@@ -33,7 +33,6 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("files")).unwrap();
-        std::fs::create_dir(folder.path().join("state")).unwrap();
         Self { folder }
     }
 

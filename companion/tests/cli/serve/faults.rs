@@ -97,7 +97,7 @@ fn without_its_journal_a_rollout_holds_and_can_be_aborted() {
     place.file("two.yaml", &patient("two", &[&envoy]));
     place.file("three.yaml", &quick("three", &[&envoy]));
     // A folder stands where the journal should be.
-    std::fs::create_dir(place.journal("three")).unwrap();
+    std::fs::create_dir_all(place.journal("three")).unwrap();
     // The system's limit on a file's size fails writes as a full disk does.
     let mut server = Server::limited(&place, 64);
     for name in ["one", "two", "three"] {

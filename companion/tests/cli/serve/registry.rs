@@ -75,6 +75,22 @@ fn a_version_that_was_rolled_back_starts_again_only_after_another() {
     server.comes_to("one", is("Paused"));
 }
 
+/// A fault of the disk at the start isn't the end of the registry.
+#[test]
+fn a_memory_that_cannot_be_read_at_the_start_is_tried_again() {
+    let (place, envoy, registry) = (Place::new(), busy(&["one"]), FakeRegistry::start());
+    place.file("one.yaml", &registered(quick("one", &[&envoy]), &registry));
+    registry.set("challenger", "2");
+    let memory = place.state().join("one.registry.json");
+    std::fs::create_dir_all(&memory).unwrap();
+    let mut server = Server::start(&place, &[]);
+    let waits = |status: &Value| status["waits_for"].as_str().unwrap_or_default().to_owned();
+    server.comes_to("one", |status| waits(status).contains("can't read"));
+    std::fs::remove_dir(&memory).unwrap();
+    server.hears("one: Healthy");
+    until("the champion", || registry.alias("champion").as_deref() == Some("2"));
+}
+
 /// Nothing waits for a registry, and results arrive when it is back, also after kill -9.
 #[test]
 fn results_wait_for_the_registry_across_a_restart() {
