@@ -10,8 +10,11 @@ mod report;
 mod running_controller;
 mod soak;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use serde_json::Value;
 
 pub use report::{BenchReport, BenchTarget, Row, Sheet};
 
@@ -69,14 +72,26 @@ pub fn main(arguments: &[String]) -> ExitCode {
         }
     };
     let report = (options.bench)(&options.run);
-    println!("\n{report}");
-    if let Some(file) = &options.json
-        && let Err(error) = std::fs::write(file, format!("{:#}\n", report.to_json()))
+    conclude("bench", &report, &report.to_json(), options.json.as_deref(), report.all_met())
+}
+
+/// Prints a run's tables and writes its JSON. The exit code is 1 where the run didn't pass, 2 where the file can't be
+/// written.
+pub(crate) fn conclude(
+    program: &str,
+    tables: &impl Display,
+    json: &Value,
+    file: Option<&Path>,
+    passed: bool,
+) -> ExitCode {
+    println!("\n{tables}");
+    if let Some(file) = file
+        && let Err(error) = std::fs::write(file, format!("{json:#}\n"))
     {
-        eprintln!("bench: {}: {error}", file.display());
+        eprintln!("{program}: {}: {error}", file.display());
         return ExitCode::from(2);
     }
-    if report.all_met() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if passed { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 fn options(arguments: &[String]) -> Result<BenchOptions, String> {

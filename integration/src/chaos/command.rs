@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 
 use super::ChaosPlan;
+use crate::bench;
 
 /// What comes on top of the faults' time, at most: the start, the last requests, the checks.
 const AROUND: Duration = Duration::from_secs(180);
@@ -41,14 +42,8 @@ pub fn main(arguments: &[String]) -> ExitCode {
         eprintln!("chaos: seed {seed}: not over after {} s", limit.as_secs());
         return ExitCode::from(1);
     };
-    println!("\n{report}");
-    if let Some(file) = &options.json
-        && let Err(error) = std::fs::write(file, format!("{:#}\n", report.to_json()))
-    {
-        eprintln!("chaos: {}: {error}", file.display());
-        return ExitCode::from(2);
-    }
-    if report.all_hold() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    let (json, file) = (report.to_json(), options.json.as_deref());
+    bench::conclude("chaos", &report, &json, file, report.all_hold())
 }
 
 fn options(arguments: &[String]) -> Result<ChaosOptions, String> {
@@ -69,7 +64,7 @@ fn options(arguments: &[String]) -> Result<ChaosOptions, String> {
                 options.minutes =
                     minutes.ok_or(format!("--minutes {text}: expected 0.1 to 600"))?;
             }
-            "--json" => options.json = Some(crate::bench::writable(value()?)?),
+            "--json" => options.json = Some(bench::writable(value()?)?),
             other => return Err(format!("unknown argument {other}")),
         }
     }
