@@ -7,7 +7,7 @@ use axum::http::Uri;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use canary_model::redact::HIDDEN;
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
 /// Shorter passwords aren't taken out of foreign texts, because words would be cut.
 const SHORTEST: usize = 4;
@@ -50,16 +50,20 @@ impl Variable {
         found(upper).or_else(|| found(lower)).unwrap_or(Self { name: upper, value: String::new() })
     }
 
+    /// What the HTTP client makes of the value.
+    fn understood(&self) -> Option<Intercept> {
+        let any = Uri::from_static("http://any/");
+        Matcher::builder().all(self.value.as_str()).build().intercept(&any)
+    }
+
     /// The proxy's address; `None` if none is named.
     fn proxy(&self) -> Result<Option<String>, String> {
         if self.value.is_empty() {
             return Ok(None);
         }
-        let any = Uri::from_static("http://any/");
-        let found = Matcher::builder().all(self.value.as_str()).build().intercept(&any);
         // Other schemes would be taken for http.
         let spoken = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
-        let found = found.map(|found| found.uri().clone()).filter(spoken);
+        let found = self.understood().map(|found| found.uri().clone()).filter(spoken);
         let Some(uri) = found else {
             let scheme = self.value.split_once("://").map_or("", |(scheme, _)| scheme);
             let plain = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -83,8 +87,7 @@ impl Variable {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let Some((user_info, _)) = authority.rsplit_once('@') else { return Vec::new() };
         let password = user_info.split_once(':').map_or(user_info, |(_, password)| password);
-        let any = Uri::from_static("http://any/");
-        let found = Matcher::builder().all(self.value.as_str()).build().intercept(&any);
+        let found = self.understood();
         let header = found.as_ref().and_then(|found| found.basic_auth()?.to_str().ok());
         let encoded = header.and_then(|header| header.strip_prefix("Basic "));
         let decoded = encoded.and_then(|encoded| STANDARD.decode(encoded).ok());
