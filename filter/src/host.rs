@@ -191,7 +191,7 @@ pub(crate) fn configuration(size: usize) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-/// Sets how often the root context ticks.
+/// Sets how often the root context ticks; zero: never.
 pub(crate) fn set_tick(period: Duration) {
     let _ = hostcalls::set_tick_period(period);
 }

@@ -1,6 +1,6 @@
 //! The root context of one configuration in one VM: configuration, ticks and poll answers.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use canary_dataplane::host::Host;
 use canary_dataplane::worker::{FilterWorker, PollAnswer};
@@ -30,6 +30,13 @@ impl Context for Root {
             });
             configured.perform(effects.unwrap_or_default());
         }
+    }
+}
+
+impl Drop for Root {
+    /// Envoy would go on firing the timer of a configuration that it has replaced, as long as the VM lives.
+    fn drop(&mut self) {
+        host::set_tick(Duration::ZERO);
     }
 }
 

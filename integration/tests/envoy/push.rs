@@ -1,10 +1,11 @@
 //! A pushed configuration, by ECDS and by LDS: no request fails, what the workers share stays, what
 //! is under way ends by the old rules, and a bad one changes nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use canary_integration::{
-    ClientRequest, Load, LoadTally, RecordedRequest, Rig, Running, RunningLoad, TestUpstream,
+    Bootstrap, ClientRequest, Load, LoadTally, RecordedRequest, Rig, Running, RunningLoad,
+    TestUpstream,
 };
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -310,4 +311,38 @@ async fn a_broken_resource_or_module_leaves_the_last_good_one() {
         rig.all_go_to("1.2.0").await;
         all_answered(&traffic.stop().await, 30);
     }
+}
+
+/// How often a second Envoy's threads wake up, over two seconds.
+async fn wake_ups(rig: &Running) -> f64 {
+    let loops = async || {
+        let path = "/stats/prometheus?filter=dispatcher.loop_duration_us";
+        // A read shows what the one before it made Envoy collect from its threads.
+        rig.admin().get(path).await.unwrap();
+        let (_, text) = rig.admin().get(path).await.unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let counts = text.lines().filter(|line| line.contains("_count"));
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>()
+    };
+    let (first, begin) = (loops().await, Instant::now());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    (loops().await - first) / begin.elapsed().as_secs_f64()
+}
+
+/// Envoy goes on firing the timer of a configuration that it has replaced, unless the filter stops it.
+#[tokio::test]
+async fn replaced_configurations_leave_no_timer_behind() {
+    let measured = |bootstrap: &mut Bootstrap| {
+        bootstrap.document()["enable_dispatcher_stats"] = true.into();
+    };
+    let mut rig = Rig::new().bootstrap(measured).start().await;
+    rig.polled(2).await;
+    let before = wake_ups(&rig).await;
+    assert!(before > 10.0, "workers tick, but only {before} wake-ups a second are seen");
+    for number in 0..40 {
+        rig.push_config(|config| call_canary(config, &format!("1.2.{number}")));
+        rig.configured(number + 2).await;
+    }
+    let after = wake_ups(&rig).await;
+    assert!(after < before * 2.0, "{before} wake-ups a second, and {after} after 40 pushes");
 }
