@@ -15,7 +15,7 @@ use super::upstreams::UpstreamNote;
 
 /// How late the filter may look at a request, in seconds: a slot and a tick of a quarter of a second each, and
 /// as much again for a busy machine.
-pub(super) const LATE: f64 = 1.0;
+const LATE: f64 = 1.0;
 
 /// The filter's counters at one moment.
 #[derive(Clone, Debug)]
@@ -114,8 +114,6 @@ pub(super) struct LifeLog<'a> {
     pub notes: &'a HashMap<u64, UpstreamNote>,
     /// The age at which outcomes are judged, in seconds.
     pub outcome_age: f64,
-    /// How long after that age, in seconds, a failure may still be judged.
-    pub late: f64,
 }
 
 impl LifeLog<'_> {
@@ -211,7 +209,7 @@ impl LifeLog<'_> {
             let at_least = note.map_or(0.0, |note| moment - note.arrived);
             if moment - request.begun < self.outcome_age {
                 Fate::In
-            } else if at_least >= self.outcome_age + self.late {
+            } else if at_least >= self.outcome_age + LATE {
                 Fate::Out
             } else {
                 Fate::Uncertain

@@ -47,7 +47,7 @@ impl ChaosStage {
             .reading_bodies()
             .listen(free_port())
             .config(configure)
-            .bootstrap(move |bootstrap| add_storm(bootstrap, at))
+            .bootstrap(move |bootstrap| configure_envoy(bootstrap, at))
             .start()
             .await;
         let AdminAddress::Unix(socket) = rig.admin().address().clone() else {
@@ -187,8 +187,8 @@ fn configure(config: &mut Value) {
     config["rollouts"].as_array_mut().expect("a list of rollouts").push(storm);
 }
 
-/// The second rollout's canary: a cluster and the route to it.
-fn add_storm(bootstrap: &mut Bootstrap, at: std::net::SocketAddr) {
+/// The second rollout's canary, a cluster and the route to it, and clients that hear at once what broke.
+fn configure_envoy(bootstrap: &mut Bootstrap, at: std::net::SocketAddr) {
     bootstrap.add_cluster(STORM_CLUSTER, at);
     let endpoint = &mut bootstrap.cluster(STORM_CLUSTER)["load_assignment"]["endpoints"][0];
     let says = &mut endpoint["lb_endpoints"][0]["metadata"]["filter_metadata"]["canary"];
@@ -200,4 +200,6 @@ fn add_storm(bootstrap: &mut Bootstrap, at: std::net::SocketAddr) {
     route["match"]["runtime_fraction"]["runtime_key"] = "canary.storm.enabled".into();
     route["route"]["cluster"] = STORM_CLUSTER.into();
     bootstrap.add_route(route);
+    // So that what clients saw, and when, is what the filter saw.
+    bootstrap.close_at_once();
 }

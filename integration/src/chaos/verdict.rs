@@ -8,8 +8,8 @@ use super::clients::{AnswerEnd, ChaosRequest, ChaosRollout, by_kind};
 use super::excuses::{Excuse, excuse};
 use super::journals::{JournalHistory, RuntimeView};
 use super::leftovers;
-use super::plan::{ChaosPlan, ROUND};
-use super::reconcile::{CounterReading, Disagreement, LATE, LifeLog, Reconciliation, fallen};
+use super::plan::ChaosPlan;
+use super::reconcile::{CounterReading, Disagreement, LifeLog, Reconciliation, fallen};
 use super::report::{ChaosCheck, ChaosReport, kinds};
 use super::stage::{ChaosStage, OUTCOME_AGE};
 use super::timeline::{ChaosTimeline, Span};
@@ -243,9 +243,6 @@ impl ChaosEvidence {
             requests: self.requests.iter().filter(seen).collect(),
             notes: &self.notes,
             outcome_age: OUTCOME_AGE.as_secs_f64(),
-            // In ten minutes two streams that failed over a second after the age were judged as failures (cause
-            // unknown, docs/BENCHMARKS.md). So only long runs hold it against the filter, not each test.
-            late: if self.plan.length > ROUND { LATE } else { f64::INFINITY },
         }
     }
 

@@ -149,6 +149,12 @@ impl Bootstrap {
         &mut self.listener()["filter_chains"][0]["filters"][0]["typed_config"]
     }
 
+    /// Closes a client's connection as soon as an answer breaks off or a request is refused. By itself, Envoy
+    /// waits a second for the client to close it first, and until then an HTTP/1.1 client doesn't see the end.
+    pub fn close_at_once(&mut self) {
+        self.connection_manager()["delayed_close_timeout"] = "0s".into();
+    }
+
     /// A cluster.
     ///
     /// # Panics

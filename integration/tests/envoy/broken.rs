@@ -11,8 +11,6 @@ use http_body_util::BodyExt;
 use hyper::Method;
 use serde_json::json;
 
-use crate::hostile::prompt;
-
 pub(crate) fn modules() -> [PathBuf; 2] {
     [artifacts::filter_without_body_hooks(), artifacts::filter()]
 }
@@ -145,7 +143,7 @@ async fn what_envoys_limits_cut_off_is_broken_but_envoys_own_answer_isnt() {
 #[tokio::test]
 async fn a_client_that_leaves_is_no_failure() {
     for module in modules() {
-        let rig = rig(module).bootstrap(prompt).start().await;
+        let rig = rig(module).bootstrap(Bootstrap::close_at_once).start().await;
         let latch = Latch::default();
         let (mut total, mut abandoned) = (0, 0);
         for ask in asks("/") {

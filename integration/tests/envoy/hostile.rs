@@ -23,11 +23,6 @@ pub(crate) fn reads_everything(rollout: &mut Value) {
         {"name": "posted", "from": {"request": {"method": "POST"}}, "conversion": true}]);
 }
 
-/// Closes a connection that was refused at once, where Envoy by itself waits a second for the client.
-pub(crate) fn prompt(bootstrap: &mut Bootstrap) {
-    bootstrap.connection_manager()["delayed_close_timeout"] = "0s".into();
-}
-
 /// Takes headers of 96 KiB and a thousand of them, where Envoy by itself draws the line at 60 and a
 /// hundred.
 fn generous(bootstrap: &mut Bootstrap) {

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::hostile::{prompt, reads_everything, unharmed};
+use crate::hostile::{reads_everything, unharmed};
 
 /// The canary's: requests, failures, by class, and clients.
 pub(crate) async fn canary(rig: &Running, metrics: &[&str]) -> Vec<u64> {
@@ -20,7 +20,11 @@ pub(crate) async fn canary(rig: &Running, metrics: &[&str]) -> Vec<u64> {
 
 /// Everything goes to the canary, and everything that can be read of it is.
 pub(crate) fn reader() -> Rig {
-    Rig::new().reading_bodies().rollout(reads_everything).bootstrap(prompt).weight(100.0)
+    Rig::new()
+        .reading_bodies()
+        .rollout(reads_everything)
+        .bootstrap(Bootstrap::close_at_once)
+        .weight(100.0)
 }
 
 /// Reads an answer's head.

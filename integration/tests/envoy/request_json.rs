@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use canary_dataplane::cohort::KeyHash;
-use canary_integration::{ClientRequest, RecordedRequest, Rig, Running, TestUpstream};
+use canary_integration::{Bootstrap, ClientRequest, RecordedRequest, Rig, Running, TestUpstream};
 use canary_model::weight::Weight;
 use hyper::Method;
 use hyper::body::Bytes;
@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::hostile::prompt;
 use crate::protocols::head;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -21,7 +20,8 @@ const CHAT: &str = "/v1/chat/completions";
 /// has `b`, all on stable. Other models have no rollout.
 fn models() -> Rig {
     let matches = |model: &str| json!({"path_prefixes": [CHAT], "request_json": {"pointer": "/model", "values": [model]}});
-    let rig = Rig::new().reading_bodies().unguarded().bootstrap(prompt).stable(echo());
+    let rig =
+        Rig::new().reading_bodies().unguarded().bootstrap(Bootstrap::close_at_once).stable(echo());
     rig.canary(echo()).weight(100.0).config(|config| {
         config["rollouts"][0]["match"] = matches("a");
         let mut second = config["rollouts"][0].clone();

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use canary_integration::{Behavior, Rig, Running, TestUpstream};
+use canary_integration::{Behavior, Bootstrap, Rig, Running, TestUpstream};
 use http_body_util::{BodyExt, Channel, channel::Sender};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2;
@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::hostile::{prompt, unharmed};
+use crate::hostile::unharmed;
 use crate::protocols::{canary, head, reader};
 
 const UPGRADE: &[u8] =
@@ -63,7 +63,11 @@ async fn a_websocket_is_stamped_echoes_and_counts_once_with_its_headers() {
 
 #[tokio::test]
 async fn an_upgrade_that_is_refused_is_a_plain_request() {
-    let rig = Rig::new().unguarded().canary(TestUpstream::down()).bootstrap(prompt).weight(100.0);
+    let rig = Rig::new()
+        .unguarded()
+        .canary(TestUpstream::down())
+        .bootstrap(Bootstrap::close_at_once)
+        .weight(100.0);
     let rig = rig.start().await;
     let mut stream = rig.dial().await;
     stream.write_all(UPGRADE).await.unwrap();

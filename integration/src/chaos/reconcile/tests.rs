@@ -53,7 +53,7 @@ fn check(
     quiet: bool,
 ) -> Vec<String> {
     let requests = requests.iter().collect();
-    let log = LifeLog { shared_until: 0.5, requests, notes, outcome_age: 2.0, late: LATE };
+    let log = LifeLog { shared_until: 0.5, requests, notes, outcome_age: 2.0 };
     let result = log.check(reading, if quiet { 0.0 } else { 1.0 });
     assert!(result.exact <= result.compared);
     assert!(result.compared >= 7);
@@ -127,7 +127,6 @@ fn a_refused_connection_leaves_the_log_exact() {
         requests: requests.iter().collect(),
         notes: &none,
         outcome_age: 2.0,
-        late: LATE,
     };
     let result = log.check(&reading(100.0, &RIGHT), 0.0);
     assert_eq!((result.exact, result.disagreements.len()), (result.compared, 0));
