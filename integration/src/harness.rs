@@ -11,6 +11,7 @@ pub(crate) mod delivery;
 pub(crate) mod envoy;
 pub(crate) mod eventually;
 pub(crate) mod istio;
+pub(crate) mod journal;
 pub(crate) mod load;
 pub(crate) mod plugin;
 pub(crate) mod prometheus;

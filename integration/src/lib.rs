@@ -27,6 +27,7 @@ pub use harness::client::{ClientRequest, ClientResponse, TestClient};
 pub use harness::config_map::ConfigMap;
 pub use harness::eventually::{eventually, wait_limit, within};
 pub use harness::istio::{Carrier, instead_of_a_missing_module};
+pub use harness::journal::{journal_records, read_journal, whole_lines};
 pub use harness::load::{Load, LoadTally, RequestOutcome, RunningLoad};
 pub use harness::plugin::FilterPlugin;
 pub use harness::prometheus::{PrometheusProcess, PrometheusSample};

@@ -45,8 +45,7 @@ impl Place {
 
     /// Every record of the journal.
     fn records(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.journal()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        crate::process::records(&self.journal())
     }
 
     /// Writes the rollout file: JSON is YAML.

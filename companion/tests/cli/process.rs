@@ -1,9 +1,12 @@
 //! A `canaryctl` that keeps running: what it says, how it ends, and commands for it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::{Run, command, run};
 
@@ -12,6 +15,18 @@ use crate::{Run, command, run};
 pub(crate) fn patience() -> Duration {
     let factor = std::env::var("CANARY_TEST_WAIT_FACTOR").ok();
     Duration::from_secs(30).mul_f64(factor.map_or(1.0, |factor| factor.parse().unwrap()))
+}
+
+/// The lines of a file that a process may be writing: without a last one that isn't there in whole.
+pub(crate) fn whole_lines(text: &str) -> std::str::Lines<'_> {
+    text.rfind('\n').map_or("", |end| &text[..end]).lines()
+}
+
+/// The records of a journal so far.
+#[track_caller]
+pub(crate) fn records(journal: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(journal).unwrap();
+    whole_lines(&text).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// A controller that is running; it is killed when it is dropped.

@@ -54,8 +54,7 @@ impl Place {
     }
 
     fn records(&self, rollout: &str) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.journal(rollout)).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        crate::process::records(&self.journal(rollout))
     }
 }
 

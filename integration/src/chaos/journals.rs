@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::journal_records;
+
 /// A rollout's runtime keys, as far as a journal's write decides them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RuntimeView {
@@ -77,7 +79,7 @@ impl JournalHistory {
         let mut journals: Vec<Vec<Value>> = Vec::new();
         for file in files {
             let text = std::fs::read_to_string(&file).unwrap_or_default();
-            match lines(&text) {
+            match journal_records(&text) {
                 Ok(records) => journals.push(records),
                 Err(fault) => history.faults.push(format!("{}: {fault}", file.display())),
             }
@@ -133,15 +135,6 @@ impl JournalHistory {
 fn first_time(records: &[Value]) -> String {
     let times = records.iter().filter_map(|record| record["at"].as_str());
     times.map(str::to_owned).next().unwrap_or_default()
-}
-
-/// The records of a journal; a last line without its end was being written at a kill.
-fn lines(text: &str) -> Result<Vec<Value>, String> {
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let records = whole.lines().enumerate().map(|(number, line)| {
-        serde_json::from_str(line).map_err(|error| format!("line {}: {error}", number + 1))
-    });
-    records.collect()
 }
 
 #[cfg(test)]

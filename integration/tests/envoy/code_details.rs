@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use canary_integration::{
-    Bootstrap, ClientRequest, Latch, RawAnswer, Rig, Running, TestClient, TestUpstream,
+    Bootstrap, ClientRequest, Latch, RawAnswer, Rig, Running, TestClient, TestUpstream, whole_lines,
 };
 use http_body_util::BodyExt;
 use hyper::Method;
@@ -18,8 +18,6 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-
-use crate::hostile::prompt;
 
 /// The protocols an answer comes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +98,7 @@ impl Measured {
         let (mark, log) = (format!("{path} "), self.log.clone());
         let probe = async || {
             let text = fs::read_to_string(&log).unwrap_or_default();
-            text.lines().find_map(|line| line.strip_prefix(&mark).map(str::to_owned))
+            whole_lines(&text).find_map(|line| line.strip_prefix(&mark).map(str::to_owned))
         };
         let said = self.rig.eventually(what, probe, Option::is_some).await.unwrap();
         let mut expected = expected.to_owned();
@@ -292,7 +290,8 @@ async fn answers_that_the_connection_manager_cuts_off() {
 /// What a client does to an answer.
 #[tokio::test]
 async fn answers_that_the_client_leaves() {
-    let mut rig = Measured::start(Rig::new().stable(hanging()).bootstrap(prompt)).await;
+    let mut rig =
+        Measured::start(Rig::new().stable(hanging()).bootstrap(Bootstrap::close_at_once)).await;
     for protocol in [Http1, Http2, Grpc] {
         for when in ["before", "after"] {
             let path = format!("/{when}/reset/{protocol:?}");

@@ -9,7 +9,7 @@ mod unanswered;
 use std::path::PathBuf;
 use std::process::Output;
 
-use canary_integration::{Load, Rig, Running, artifacts};
+use canary_integration::{Load, Rig, Running, artifacts, read_journal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -55,12 +55,15 @@ impl ControllerFolder {
         rig.canaryctl(&arguments.concat()).await
     }
 
+    /// The observations in the journal.
+    fn observations(&self) -> Vec<Value> {
+        let records = read_journal(&self.path("journal.jsonl")).into_iter();
+        records.filter(|record| record["record"] == "observation").collect()
+    }
+
     /// What was counted of the canary, as the journal has it: requests and failures.
     fn counted(&self) -> (u64, u64) {
-        let text = std::fs::read_to_string(self.path("journal.jsonl")).unwrap();
-        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let lines: Vec<Value> =
-            records.filter(|record| record["record"] == "observation").collect();
+        let lines = self.observations();
         let sum =
             |field: &str| lines.iter().filter_map(|line| line["canary"][field].as_u64()).sum();
         (sum("total"), sum("failure"))

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use canary_integration::{
-    Load, Rig, Running, TestUpstream, artifacts, eventually, free_port, within,
+    Load, Rig, Running, TestUpstream, artifacts, eventually, free_port, read_journal, whole_lines,
+    within,
 };
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -108,7 +109,7 @@ impl ReleaseRig {
     /// How often the hook was called for a role.
     fn calls(&self, role: &str) -> usize {
         let text = fs::read_to_string(self.folder.path().join("called")).unwrap_or_default();
-        text.lines().filter(|call| call.starts_with(role)).count()
+        whole_lines(&text).filter(|call| call.starts_with(role)).count()
     }
 
     async fn has_calls(&self, role: &str, times: usize) {
@@ -125,9 +126,7 @@ impl ReleaseRig {
     }
 
     fn records(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.folder.path().join("state/demo.jsonl")).unwrap();
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        read_journal(&self.folder.path().join("state/demo.jsonl"))
     }
 
     /// The events of a release that are in its journal, of these names.

@@ -26,7 +26,7 @@ fn script(place: &Place, text: &str) -> Value {
 
 fn called(place: &Place) -> Vec<String> {
     let text = std::fs::read_to_string(place.folder.path().join("called")).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
+    crate::process::whole_lines(&text).map(str::to_owned).collect()
 }
 
 #[track_caller]

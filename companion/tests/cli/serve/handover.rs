@@ -3,6 +3,7 @@
 
 use super::kills::next;
 use super::*;
+use crate::process::whole_lines;
 
 /// Writes a hook beside the rollout files, which notes its calls, and gives the section that runs it.
 fn hook(place: &Place, then: &str, min_requests: u64) -> Value {
@@ -20,7 +21,7 @@ fn release(envoy: &Fake, deploy: &Value) -> Value {
 
 fn calls(place: &Place, role: &str) -> usize {
     let text = std::fs::read_to_string(place.files().join("called")).unwrap_or_default();
-    text.lines().filter(|call| call.starts_with(role)).count()
+    whole_lines(&text).filter(|call| call.starts_with(role)).count()
 }
 
 #[track_caller]

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{SoakExtent, VERSIONS};
 use crate::bench::running_controller::RunningController;
-use crate::wait_limit;
+use crate::{read_journal, wait_limit};
 
 /// Between two looks at a release.
 const LOOK: Duration = Duration::from_millis(250);
@@ -86,8 +86,8 @@ async fn release(
         }
     };
     let took = begin.elapsed();
-    let text = std::fs::read_to_string(state.join("demo.jsonl")).unwrap_or_default();
-    EndedRelease { version, took, otherwise, epochs_and_windows: epochs_and_windows(&text) }
+    let records = read_journal(&state.join("demo.jsonl"));
+    EndedRelease { version, took, otherwise, epochs_and_windows: epochs_and_windows(&records) }
 }
 
 fn reason(status: &Value) -> String {
@@ -96,8 +96,7 @@ fn reason(status: &Value) -> String {
 }
 
 /// What a release's journal says was written to Envoy.
-fn epochs_and_windows(journal: &str) -> BTreeSet<(u64, u64)> {
-    let records = journal.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+fn epochs_and_windows(records: &[Value]) -> BTreeSet<(u64, u64)> {
     let mut found = BTreeSet::new();
     for record in records {
         for action in record["actions"].as_array().into_iter().flatten() {
@@ -110,21 +109,26 @@ fn epochs_and_windows(journal: &str) -> BTreeSet<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn epochs_and_windows_are_those_that_were_written() {
-        let journal = "{\"record\":\"start\"}\n\
-            {\"record\":\"step\",\"actions\":[{\"action\":\"write\",\"target\":{\"epoch\":3,\"window\":1}}]}\n\
-            {\"record\":\"step\",\"actions\":[{\"action\":\"notify\"},{\"action\":\"write\",\"target\":{\"epoch\":3,\"window\":2}}]}\n\
-            {\"record\":\"step\",\"acti";
-        assert_eq!(epochs_and_windows(journal), BTreeSet::from([(3, 1), (3, 2)]));
+        let write =
+            |window: u32| json!({"action": "write", "target": {"epoch": 3, "window": window}});
+        let records = [
+            json!({"record": "start"}),
+            json!({"record": "step", "actions": [write(1)]}),
+            json!({"record": "step", "actions": [{"action": "notify"}, write(2)]}),
+        ];
+        assert_eq!(epochs_and_windows(&records), BTreeSet::from([(3, 1), (3, 2)]));
     }
 
     #[test]
     fn a_reason_is_the_rollouts_own() {
-        assert_eq!(reason(&serde_json::json!({"reason": "a", "waits_for": "b"})), "a");
-        assert_eq!(reason(&serde_json::json!({"waits_for": "b"})), "b");
+        assert_eq!(reason(&json!({"reason": "a", "waits_for": "b"})), "a");
+        assert_eq!(reason(&json!({"waits_for": "b"})), "b");
         assert_eq!(reason(&Value::Null), "no reason");
     }
 }

@@ -1,7 +1,7 @@
 //! A rollout with affinity: the controller sets windows, and clients are judged, not requests.
 
 use canary_integration::{ClientRequest, Load, Rig, Running, RunningLoad};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{ControllerFolder, text};
 
@@ -35,12 +35,6 @@ fn visitors(rig: &Running) -> RunningLoad {
     rig.load(Load::ENDLESS).rate(250.0).each(ask).spawn()
 }
 
-fn lines(place: &ControllerFolder) -> Vec<Value> {
-    let text = std::fs::read_to_string(place.path("journal.jsonl")).unwrap();
-    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    records.filter(|record| record["record"] == "observation").collect()
-}
-
 #[tokio::test]
 async fn a_good_version_passes_and_each_step_is_a_window() {
     let (rig, place) = (rig().await, ControllerFolder::with(KEYED));
@@ -48,7 +42,7 @@ async fn a_good_version_passes_and_each_step_is_a_window() {
     let run = place.run(&rig).await;
     traffic.stop().await;
     assert_eq!(run.status.code(), Some(0), "{}", text(&run));
-    let lines = lines(&place);
+    let lines = place.observations();
     assert!(lines.iter().all(|line| line["keyed"] == true), "{lines:?}");
     let mut windows: Vec<u64> = lines.iter().filter_map(|line| line["window"].as_u64()).collect();
     windows.dedup();

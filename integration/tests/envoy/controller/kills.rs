@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use canary_integration::{
-    EnvoyAdmin, Load, Rig, Running, RunningLoad, free_port, wait_limit, within,
+    EnvoyAdmin, Load, Rig, Running, RunningLoad, free_port, read_journal, wait_limit, within,
 };
 use fastrand::Rng;
 use serde_json::Value;
@@ -53,15 +53,11 @@ enum Victim {
     Both,
 }
 
-/// The decisions in a journal, in order. A last line that is being written doesn't count.
+/// The decisions in a journal, in order.
 fn decisions(journal: &Path) -> Vec<(String, Option<u64>)> {
-    let text = std::fs::read_to_string(journal).unwrap_or_default();
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let steps = whole.lines().filter(|line| line.contains("\"events\""));
-    let events = steps.flat_map(|line| {
-        let record: Value = serde_json::from_str(line).unwrap();
-        record["events"].as_array().cloned().unwrap_or_default()
-    });
+    let records = read_journal(journal).into_iter();
+    let events =
+        records.flat_map(|record| record["events"].as_array().cloned().unwrap_or_default());
     let decision = |event: Value| {
         let name = event["event"].as_str().unwrap().to_owned();
         let decided = ["started", "step", "promoting", "completed", "aborting", "degraded"];
@@ -223,9 +219,7 @@ async fn under_fire(
 }
 
 fn count(journal: &Path, record: &str) -> usize {
-    let text = std::fs::read_to_string(journal).unwrap();
-    let begins = format!("{{\"record\":\"{record}\"");
-    text.lines().filter(|line| line.starts_with(&begins)).count()
+    read_journal(journal).iter().filter(|one| one["record"] == record).count()
 }
 
 fn in_words(journal: &Path) -> Vec<String> {
