@@ -14,6 +14,8 @@ use crate::{Rig, artifacts};
 /// Rollouts before the one that matches, where memory a rollout is measured.
 const OTHERS: u16 = 31;
 const PUSHES: usize = 1_000;
+/// How long an idle Envoy is watched before the pushes and after them.
+const IDLE_SECONDS: usize = 10;
 /// So long after the last push, Envoy has let go of what the one before had.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -64,6 +66,7 @@ pub(super) async fn pushes(report: &mut BenchReport) {
     rig.load(1_000).await;
     let pid = rig.envoy_pid().expect("Envoy runs");
     let before = process::resident_bytes(pid);
+    let idle_before = idle_share(pid).await;
     let mut milliseconds = Vec::new();
     for push in 1..=PUSHES {
         if push % 50 == 0 {
@@ -76,6 +79,7 @@ pub(super) async fn pushes(report: &mut BenchReport) {
     }
     eprintln!();
     sleep(SETTLED).await;
+    let idle_after = idle_share(pid).await;
     rig.load(1_000).await;
     let grown = process::resident_bytes(pid) as f64 - before as f64;
     report.cell("push to every worker", "ms", milliseconds, None);
@@ -85,6 +89,21 @@ pub(super) async fn pushes(report: &mut BenchReport) {
         vec![grown / 1e6],
         None,
     );
+    report.cell("idle before the pushes", "% of a core", idle_before, None);
+    report.cell(format!("idle after {PUSHES} pushes"), "% of a core", idle_after, None);
+}
+
+/// What a process takes of a core without load, in percent, for each second of some.
+#[allow(clippy::cast_precision_loss)]
+async fn idle_share(pid: u32) -> Vec<f64> {
+    let mut shares = Vec::new();
+    for _ in 0..IDLE_SECONDS {
+        let (cpu, begin) = (process::cpu_ns(pid), Instant::now());
+        sleep(Duration::from_secs(1)).await;
+        let used = process::cpu_ns(pid) - cpu;
+        shares.push(used as f64 / begin.elapsed().as_nanos() as f64 * 100.0);
+    }
+    shares
 }
 
 fn one_worker(upstream: &BenchUpstream) -> ProxyFiles {
