@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use canary_integration::{
-    Bootstrap, ClientRequest, Load, LoadTally, RecordedRequest, Rig, Running, RunningLoad,
-    TestUpstream,
+    ClientRequest, Load, LoadTally, RecordedRequest, Rig, Running, RunningLoad, TestUpstream,
 };
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -315,27 +314,27 @@ async fn a_broken_resource_or_module_leaves_the_last_good_one() {
 
 /// How often a second Envoy's threads wake up, over two seconds.
 async fn wake_ups(rig: &Running) -> f64 {
-    let loops = async || {
-        let path = "/stats/prometheus?filter=dispatcher.loop_duration_us";
-        // A read shows what the one before it made Envoy collect from its threads.
-        rig.admin().get(path).await.unwrap();
-        let (_, text) = rig.admin().get(path).await.unwrap();
-        let text = String::from_utf8(text.to_vec()).unwrap();
-        let counts = text.lines().filter(|line| line.contains("_count"));
-        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>()
+    let tasks = format!("/proc/{}/task", rig.envoy_pid().unwrap());
+    let waits = || {
+        let status = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.unwrap().path().join("status")).unwrap_or_default()
+        };
+        let waits = |status: String| {
+            let lines =
+                status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            lines.map_or(0.0, |count| count.trim().parse().unwrap())
+        };
+        std::fs::read_dir(&tasks).unwrap().map(status).map(waits).sum::<f64>()
     };
-    let (first, begin) = (loops().await, Instant::now());
+    let (first, begin) = (waits(), Instant::now());
     tokio::time::sleep(Duration::from_secs(2)).await;
-    (loops().await - first) / begin.elapsed().as_secs_f64()
+    (waits() - first) / begin.elapsed().as_secs_f64()
 }
 
 /// Envoy goes on firing the timer of a configuration that it has replaced, unless the filter stops it.
 #[tokio::test]
 async fn replaced_configurations_leave_no_timer_behind() {
-    let measured = |bootstrap: &mut Bootstrap| {
-        bootstrap.document()["enable_dispatcher_stats"] = true.into();
-    };
-    let mut rig = Rig::new().bootstrap(measured).start().await;
+    let mut rig = Rig::new().start().await;
     rig.polled(2).await;
     let before = wake_ups(&rig).await;
     assert!(before > 10.0, "workers tick, but only {before} wake-ups a second are seen");
