@@ -1,7 +1,7 @@
 //! Web hooks over https: who signs for them is up to the system's certificates, or to `SSL_CERT_FILE`.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -9,6 +9,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
+
+/// A host that is reached through a tunnel alone.
+const BEYOND: &str = "hooks.example";
 
 /// A web server with a certificate of an authority of its own; it answers 200 to everything.
 struct Secure {
@@ -26,7 +29,8 @@ impl Secure {
         let authority = params.self_signed(&key).unwrap().pem();
         let issuer = Issuer::new(params, key);
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let names = ["127.0.0.1", BEYOND].map(str::to_owned);
+        let params = CertificateParams::new(names.to_vec()).unwrap();
         let own = params.signed_by(&key, &issuer).unwrap();
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         let config = Arc::new(config(own.der().clone(), key));
@@ -108,4 +112,75 @@ fn a_proxy_over_https_is_used_for_plain_addresses() {
         asked.iter().all(|asked| asked.starts_with("POST http://gate.example/ok ")),
         "{asked:#?}"
     );
+}
+
+/// A proxy that opens a tunnel to one server, whatever host it is asked for, and notes what it was asked.
+struct TunnelProxy {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl TunnelProxy {
+    fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let heard = Arc::clone(&heard);
+                std::thread::spawn(move || tunnel(stream, to, &heard));
+            }
+        });
+        Self { address, asked }
+    }
+}
+
+/// Reads the request for a tunnel, grants it, and passes on what either side sends.
+fn tunnel(mut client: TcpStream, to: SocketAddr, heard: &Mutex<Vec<String>>) -> Option<()> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        client.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    heard.lock().unwrap().push(String::from_utf8(head).unwrap());
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").ok()?;
+    let server = TcpStream::connect(to).ok()?;
+    let (mut up, mut down) = (client.try_clone().ok()?, server.try_clone().ok()?);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut up, &mut down);
+        let _ = down.shutdown(Shutdown::Write);
+    });
+    let _ = std::io::copy(&mut &server, &mut client);
+    let _ = client.shutdown(Shutdown::Write);
+    Some(())
+}
+
+/// The proxy sees which host is asked, and nothing of what is said.
+#[test]
+fn https_goes_through_a_proxys_tunnel() {
+    let (place, envoy, web) = (Place::new(), busy(0), Secure::start());
+    let at = web.url.trim_start_matches("https://").trim_end_matches("/hook");
+    let proxy = TunnelProxy::start(at.parse().unwrap());
+    let mut rollout = quick(&[&envoy]);
+    let gate = format!("https://{BEYOND}/hook?token=s3cret");
+    rollout["gates"] = json!([{"before": "promotion", "url": gate, "timeout": "2s"}]);
+    let authority = place.folder.path().join("authority.pem");
+    std::fs::write(&authority, &web.authority).unwrap();
+    let address = format!("http://ann:hunter2@{}", proxy.address);
+    let set = [("HTTPS_PROXY", &*address), ("SSL_CERT_FILE", authority.to_str().unwrap())];
+    let mut controller = Controller::spawn_with(&place, &place.file(&rollout), &[], &set);
+    controller.hears("lets it pass");
+    assert_eq!(controller.ends(), 0, "{:#?}", controller.said);
+    let heard = web.asked.lock().unwrap();
+    assert!(heard.iter().any(|asked| asked.starts_with("POST /hook?token=s3cret ")), "{heard:#?}");
+    let asked = proxy.asked.lock().unwrap();
+    let is_tunnel = |asked: &String| {
+        let lower = asked.to_lowercase();
+        lower.starts_with(&format!("connect {BEYOND}:443 http/1.1\r\n"))
+            && asked.contains("Basic YW5uOmh1bnRlcjI=")
+            && !asked.contains("s3cret")
+    };
+    assert!(!asked.is_empty() && asked.iter().all(is_tunnel), "{asked:#?}");
+    assert!(!controller.said("hunter2"), "{:#?}", controller.said);
 }
