@@ -10,6 +10,7 @@ pub mod crds;
 pub(crate) mod delivery;
 pub(crate) mod envoy;
 pub(crate) mod eventually;
+pub(crate) mod held_port;
 pub(crate) mod istio;
 pub(crate) mod journal;
 pub(crate) mod load;

@@ -30,6 +30,7 @@ mod schema;
 mod serve;
 mod set_weight;
 
+use std::net::SocketAddr;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -96,10 +97,20 @@ fn ctl(envoys: &[&Fake], args: &[&str]) -> Run {
     run(&mut command)
 }
 
-/// The address of a port on which nobody listens: it was free a moment ago.
+/// A port on which nobody listens, and which nobody else is given as long as this process lives: a socket
+/// that is bound and never listens keeps it. A server that sets SO_REUSEADDR can have it.
+fn free_port() -> SocketAddr {
+    let holder = tokio::net::TcpSocket::new_v4().unwrap();
+    holder.set_reuseaddr(true).unwrap();
+    holder.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let at = holder.local_addr().unwrap();
+    std::mem::forget(holder);
+    at
+}
+
+/// An address where nobody is.
 fn nobody() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    format!("http://{}", free_port())
 }
 
 /// Waits until something holds.

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::plan::AdminBlock;
+use crate::harness::held_port::{ANY_PORT, HeldPort};
+
+const BACKLOG: u32 = 64;
 
 /// Forwards connections to the admin's unix socket while it isn't blocked; it ends when it's dropped.
 #[derive(Debug)]
@@ -21,10 +24,10 @@ pub(super) struct AdminGateway {
 impl AdminGateway {
     /// A gateway on a free port.
     pub(super) fn start(admin: PathBuf) -> Self {
-        let port = HeldPort::new();
-        let at = port.at;
+        let port = HeldPort::new(ANY_PORT);
+        let at = port.at();
         let (mode, changes) = watch::channel(None);
-        let listener = port.listen();
+        let listener = port.listen(BACKLOG);
         let task = tokio::spawn(forward_all(listener, port, admin, changes));
         Self { at, mode, task }
     }
@@ -43,33 +46,6 @@ impl AdminGateway {
 impl Drop for AdminGateway {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// A port that nobody else gets while it isn't listened on: a socket that is bound and never listens keeps
-/// it. Connections are refused meanwhile.
-#[derive(Debug)]
-struct HeldPort {
-    at: SocketAddr,
-    _holder: TcpSocket,
-}
-
-impl HeldPort {
-    fn new() -> Self {
-        let holder = TcpSocket::new_v4().expect("a socket");
-        holder.set_reuseaddr(true).expect("SO_REUSEADDR");
-        holder.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
-        // Only now, so that the port it got is really free.
-        holder.set_reuseport(true).expect("SO_REUSEPORT");
-        Self { at: holder.local_addr().expect("a bound socket has an address"), _holder: holder }
-    }
-
-    fn listen(&self) -> TcpListener {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_reuseaddr(true).expect("SO_REUSEADDR");
-        socket.set_reuseport(true).expect("SO_REUSEPORT");
-        let bound = socket.bind(self.at).and_then(|()| socket.listen(64));
-        bound.unwrap_or_else(|error| panic!("the gateway can't have {}: {error}", self.at))
     }
 }
 
@@ -99,7 +75,7 @@ async fn forward_all(
         if mode.wait_for(|mode| *mode != Some(AdminBlock::Refuses)).await.is_err() {
             return;
         }
-        listener = port.listen();
+        listener = port.listen(BACKLOG);
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use crate::harness::admin::{AdminAddress, EnvoyAdmin};
 use crate::harness::bootstrap::read_yaml;
 use crate::harness::eventually::eventually;
-use crate::harness::rig::free_port;
+use crate::harness::held_port::free_port;
 use crate::harness::{artifacts, envoy};
 
 /// The shipped configuration, by its path in the checkout.

@@ -11,6 +11,7 @@ use crate::harness::artifacts;
 use crate::harness::bootstrap::Bootstrap;
 use crate::harness::delivery::{By, ConfigDelivery};
 use crate::harness::envoy::{EnvoyProcess, Launch};
+use crate::harness::held_port::free_port;
 use crate::harness::istio::{self, Carrier};
 use crate::harness::plugin::FilterPlugin;
 use crate::harness::running::Running;
@@ -310,14 +311,4 @@ fn judge_after_a_second(configuration: &mut Value) {
             rollout["outcome_age"] = "1s".into();
         }
     }
-}
-
-/// A TCP port that is free at the moment.
-///
-/// # Panics
-/// When there is none.
-#[must_use]
-pub fn free_port() -> SocketAddr {
-    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    free.expect("a free port")
 }

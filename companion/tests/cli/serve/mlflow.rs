@@ -29,7 +29,7 @@ impl MlflowServer {
         // An error says that another test has done it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = crate::free_port();
         let store = format!("sqlite:///{}", folder.path().join("mlflow.db").display());
         let artifacts = folder.path().join("artifacts");
         let mut command = Command::new(format!("{programs}/mlflow"));

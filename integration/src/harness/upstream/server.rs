@@ -12,13 +12,14 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::answer::{self, UpstreamBody};
 use super::connection::{SharedStream, UpstreamConnection};
 use super::wire::RawTarget;
 use super::{Behavior, Fault, RawAnswer, RecordedRequest, TestUpstream, relay};
+use crate::harness::held_port::HeldPort;
 
 /// How many requests are remembered; of older ones only the count.
 const REMEMBERED: usize = 20_000;
@@ -28,15 +29,9 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug)]
 pub struct Server {
     state: Arc<ServerState>,
-    at: SocketAddr,
-    mode: Mode,
-}
-
-/// Up, or down with the port kept: bound, but not listening, so that connections are refused.
-#[derive(Debug)]
-enum Mode {
-    Up(JoinSet<()>),
-    Down(TcpSocket),
+    port: HeldPort,
+    /// While it is up: what accepts connections.
+    accepting: Option<JoinSet<()>>,
 }
 
 #[derive(Debug)]
@@ -58,9 +53,7 @@ impl Server {
         let behavior = Mutex::new(upstream.behavior.clone());
         let state =
             Arc::new(ServerState { version: version.to_owned(), behavior, log: Mutex::default() });
-        let socket = bind(upstream.at);
-        let at = socket.local_addr().expect("a bound socket has an address");
-        let mut server = Self { state, at, mode: Mode::Down(socket) };
+        let mut server = Self { state, port: HeldPort::new(upstream.at), accepting: None };
         if !upstream.down {
             server.up();
         }
@@ -70,7 +63,7 @@ impl Server {
     /// The address that it listens on.
     #[must_use]
     pub fn at(&self) -> SocketAddr {
-        self.at
+        self.port.at()
     }
 
     /// The version it answers as.
@@ -98,31 +91,18 @@ impl Server {
 
     /// Breaks all connections and refuses new ones.
     pub async fn down(&mut self) {
-        if let Mode::Up(accepting) = &mut self.mode {
+        if let Some(mut accepting) = self.accepting.take() {
             accepting.shutdown().await;
-            self.mode = Mode::Down(bind(self.at));
         }
     }
 
     /// Lets new connections in again.
     pub fn up(&mut self) {
-        self.mode = match std::mem::replace(&mut self.mode, Mode::Up(JoinSet::new())) {
-            Mode::Down(socket) => {
-                let listener = socket.listen(BACKLOG).expect("a bound socket can listen");
-                let mut accepting = JoinSet::new();
-                accepting.spawn(accept(listener, Arc::clone(&self.state)));
-                Mode::Up(accepting)
-            }
-            up => up,
-        };
+        if self.accepting.is_none() {
+            let accepting = self.accepting.insert(JoinSet::new());
+            accepting.spawn(accept(self.port.listen(BACKLOG), Arc::clone(&self.state)));
+        }
     }
-}
-
-fn bind(at: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseaddr(true).expect("SO_REUSEADDR");
-    socket.bind(at).unwrap_or_else(|error| panic!("an upstream can't have {at}: {error}"));
-    socket
 }
 
 async fn accept(listener: TcpListener, state: Arc<ServerState>) {
