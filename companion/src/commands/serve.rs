@@ -93,6 +93,10 @@ impl Reporter for ServeLog {
         self.remark(&format!("{}: {text}", spec.rollout));
     }
 
+    fn inform(&mut self, text: &str) {
+        render::message(text);
+    }
+
     fn remark(&mut self, text: &str) {
         render::remark(text);
     }

@@ -42,6 +42,9 @@ pub trait Reporter {
     /// Reports a notification that was given up `within` after the rollout's end.
     fn undelivered(&mut self, notice: &Notification, spec: &Spec, within: Duration);
 
+    /// Reports what isn't an event of the rollout and is nothing to worry about.
+    fn inform(&mut self, text: &str);
+
     /// Reports a warning outside of the events.
     fn remark(&mut self, text: &str);
 }

@@ -228,8 +228,9 @@ impl<A: Reporter + Clone> ManagedRollout<A> {
                 let versions = &engine.versions();
                 let label = |version: &Option<String>| version.clone().unwrap_or("?".to_owned());
                 let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-                self.reporter.remark(&format!(
-                    "release {} against {} begins{why}",
+                let rollout = &engine.spec().rollout;
+                self.reporter.inform(&format!(
+                    "{rollout}: release {} against {} begins{why}",
                     label(&versions.canary),
                     label(&versions.stable)
                 ));

@@ -124,7 +124,7 @@ impl<A: Reporter + Clone + 'static> Supervisor<A> {
             Some(rollout) => {
                 rollout.removed.send_replace(false);
                 rollout.file.send_replace(Arc::new(file));
-                self.reporter.remark(&format!("{name}: its file has changed"));
+                self.reporter.inform(&format!("{name}: its file has changed"));
             }
             None => self.begin(file, false),
         }

@@ -79,6 +79,11 @@ impl Reporter for ProgressSink {
         self.remark(&messages::undelivered(notice, spec, within));
     }
 
+    fn inform(&mut self, text: &str) {
+        self.screen.leave();
+        render::message(text);
+    }
+
     fn remark(&mut self, text: &str) {
         self.screen.leave();
         render::remark(text);
