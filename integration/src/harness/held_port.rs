@@ -1,12 +1,11 @@
 //! Ports that stay ours while nobody listens on them.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Any port of the loopback interface that is free.
-pub(crate) const ANY_PORT: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A port that nobody else is given while it isn't listened on: a socket that is bound and never listens
 /// keeps it. Connections are refused meanwhile. Servers that set SO_REUSEADDR, as nearly all do, can have it.

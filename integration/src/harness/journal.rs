@@ -20,15 +20,12 @@ pub fn journal_records(text: &str) -> Result<Vec<Value>, String> {
     records.collect()
 }
 
-/// The records of a journal so far; none if there is no such file yet.
+/// The records of a journal so far.
 ///
 /// # Panics
 /// If it can't be read, or a line isn't JSON.
 #[must_use]
 pub fn read_journal(file: &Path) -> Vec<Value> {
-    if !file.exists() {
-        return Vec::new();
-    }
     let records = std::fs::read_to_string(file).map_err(|error| error.to_string());
     let records = records.and_then(|text| journal_records(&text));
     records.unwrap_or_else(|error| panic!("{}: {error}", file.display()))

@@ -11,7 +11,7 @@ use crate::harness::artifacts;
 use crate::harness::bootstrap::Bootstrap;
 use crate::harness::delivery::{By, ConfigDelivery};
 use crate::harness::envoy::{EnvoyProcess, Launch};
-use crate::harness::held_port::free_port;
+use crate::harness::held_port::{ANY_PORT, free_port};
 use crate::harness::istio::{self, Carrier};
 use crate::harness::plugin::FilterPlugin;
 use crate::harness::running::Running;
@@ -56,7 +56,7 @@ impl Default for Rig {
             plugin: FilterPlugin::shipped(),
             stable: TestUpstream::ok(),
             canary: TestUpstream::ok(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen: ANY_PORT,
             admin: AdminOn::Unix,
             workers: 2,
             module: None,

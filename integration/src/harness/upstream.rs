@@ -19,6 +19,8 @@ use hyper::{HeaderMap, Method, Version};
 pub use raw::{Latch, RawAnswer};
 pub use server::Server;
 
+use crate::harness::held_port::ANY_PORT;
+
 /// The header by which a client asks a version to fail.
 pub const FAIL: &str = "x-fail";
 
@@ -133,7 +135,7 @@ impl TestUpstream {
             script: None,
             raw: None,
         };
-        Self { behavior, at: SocketAddr::from(([127, 0, 0, 1], 0)), down: false }
+        Self { behavior, at: ANY_PORT, down: false }
     }
 
     /// Closes the listener, so connections are refused.

@@ -46,6 +46,13 @@ impl Secure {
         });
         Self { url, authority, asked }
     }
+
+    /// Writes its authority's certificate into a file, and says which.
+    fn write_authority(&self, place: &Place) -> String {
+        let file = place.folder.path().join("authority.pem");
+        std::fs::write(&file, &self.authority).unwrap();
+        file.to_str().unwrap().to_owned()
+    }
 }
 
 fn config(own: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> ServerConfig {
@@ -84,9 +91,8 @@ fn gates_and_notifications_over_https() {
     distrusts.kill();
     assert!(web.asked.lock().unwrap().is_empty(), "nothing was told to a stranger");
 
-    let authority = place.folder.path().join("authority.pem");
-    std::fs::write(&authority, &web.authority).unwrap();
-    let trust = [("SSL_CERT_FILE", authority.to_str().unwrap())];
+    let authority = web.write_authority(&place);
+    let trust = [("SSL_CERT_FILE", &*authority)];
     let mut trusts = Controller::spawn_with(&place, &file, &[], &trust);
     trusts.hears("lets it pass");
     assert_eq!(trusts.ends(), 0, "{:#?}", trusts.said);
@@ -101,10 +107,9 @@ fn a_proxy_over_https_is_used_for_plain_addresses() {
     let mut rollout = quick(&[&envoy]);
     let gate = "http://gate.example/ok";
     rollout["gates"] = json!([{"before": "promotion", "url": gate, "timeout": "2s"}]);
-    let authority = place.folder.path().join("authority.pem");
-    std::fs::write(&authority, &proxy.authority).unwrap();
+    let authority = proxy.write_authority(&place);
     let address = proxy.url.trim_end_matches("/hook");
-    let set = [("HTTP_PROXY", address), ("SSL_CERT_FILE", authority.to_str().unwrap())];
+    let set = [("HTTP_PROXY", address), ("SSL_CERT_FILE", &*authority)];
     let mut controller = Controller::spawn_with(&place, &place.file(&rollout), &[], &set);
     controller.hears("lets it pass");
     let asked = proxy.asked.lock().unwrap();
@@ -165,10 +170,9 @@ fn https_goes_through_a_proxys_tunnel() {
     let mut rollout = quick(&[&envoy]);
     let gate = format!("https://{BEYOND}/hook?token=s3cret");
     rollout["gates"] = json!([{"before": "promotion", "url": gate, "timeout": "2s"}]);
-    let authority = place.folder.path().join("authority.pem");
-    std::fs::write(&authority, &web.authority).unwrap();
+    let authority = web.write_authority(&place);
     let address = format!("http://ann:hunter2@{}", proxy.address);
-    let set = [("HTTPS_PROXY", &*address), ("SSL_CERT_FILE", authority.to_str().unwrap())];
+    let set = [("HTTPS_PROXY", &*address), ("SSL_CERT_FILE", &*authority)];
     let mut controller = Controller::spawn_with(&place, &place.file(&rollout), &[], &set);
     controller.hears("lets it pass");
     assert_eq!(controller.ends(), 0, "{:#?}", controller.said);

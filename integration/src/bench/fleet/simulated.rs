@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,10 +14,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::recording::{AdminRecording, Moving, RecordedAnswer, runtime_with};
+use crate::harness::held_port::{ANY_PORT, HeldPort};
 
 /// How often a filter asks for its runtime: the default interval.
 const POLL: Duration = Duration::from_millis(250);
@@ -183,9 +183,8 @@ pub(super) async fn start(
 }
 
 fn listen(number: usize, fault: EnvoyFault, recording: Arc<AdminRecording>) -> Arc<SimulatedEnvoy> {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
-    let url = format!("http://{}", socket.local_addr().expect("a bound socket has an address"));
+    let port = HeldPort::new(ANY_PORT);
+    let url = format!("http://{}", port.at());
     // Between nothing and a whole interval, the same in every run.
     let follows = POLL * u32::try_from(number * 37 % 100).expect("below 100") / 100;
     let state = Mutex::new(SimulatedState::new());
@@ -193,12 +192,11 @@ fn listen(number: usize, fault: EnvoyFault, recording: Arc<AdminRecording>) -> A
     if fault == EnvoyFault::Refuses {
         // A port that is taken, and on which nobody listens.
         tokio::spawn(async move {
-            let _taken = socket;
+            let _taken = port;
             std::future::pending::<()>().await;
         });
     } else {
-        let listener = socket.listen(64).expect("a listener");
-        tokio::spawn(accept(listener, Arc::clone(&envoy), recording));
+        tokio::spawn(accept(port.listen(64), Arc::clone(&envoy), recording));
     }
     envoy
 }

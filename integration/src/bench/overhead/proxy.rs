@@ -10,6 +10,7 @@ use crate::harness::admin::{AdminAddress, EnvoyAdmin};
 use crate::harness::delivery::{By, ConfigDelivery};
 use crate::harness::envoy::{EnvoyProcess, Launch};
 use crate::harness::eventually::eventually;
+use crate::harness::held_port::ANY_PORT;
 use crate::harness::load::{Load, LoadTally};
 use crate::harness::stats::{self, FilterStats};
 
@@ -56,7 +57,7 @@ impl BenchProxy {
         }
         let admin = AdminAddress::Unix(directory.path().join("admin.sock"));
         bootstrap.admin(&admin);
-        bootstrap.listen(SocketAddr::from(([127, 0, 0, 1], 0)));
+        bootstrap.listen(ANY_PORT);
         for (cluster, version) in ["demo-stable", "demo-canary"].into_iter().zip(VERSIONS) {
             bootstrap.upstream(cluster, place.upstream, version);
         }

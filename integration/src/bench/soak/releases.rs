@@ -86,7 +86,9 @@ async fn release(
         }
     };
     let took = begin.elapsed();
-    let records = read_journal(&state.join("demo.jsonl"));
+    let journal = state.join("demo.jsonl");
+    // A release that was refused at its start has none.
+    let records = if journal.exists() { read_journal(&journal) } else { Vec::new() };
     EndedRelease { version, took, otherwise, epochs_and_windows: epochs_and_windows(&records) }
 }
 

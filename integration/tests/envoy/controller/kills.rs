@@ -53,11 +53,12 @@ enum Victim {
     Both,
 }
 
-/// The decisions in a journal, in order.
+/// The decisions in a journal, in order; none while there is no journal.
 fn decisions(journal: &Path) -> Vec<(String, Option<u64>)> {
-    let records = read_journal(journal).into_iter();
-    let events =
-        records.flat_map(|record| record["events"].as_array().cloned().unwrap_or_default());
+    let records = if journal.exists() { read_journal(journal) } else { Vec::new() };
+    let events = records
+        .into_iter()
+        .flat_map(|record| record["events"].as_array().cloned().unwrap_or_default());
     let decision = |event: Value| {
         let name = event["event"].as_str().unwrap().to_owned();
         let decided = ["started", "step", "promoting", "completed", "aborting", "degraded"];
